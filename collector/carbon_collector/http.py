@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: MIT
+"""The smallest HTTP client that serves: one request, one answer, a deadline for all of it.
+
+`http.client` pulls in `email` and `ssl`, which would double the collector's memory and
+`carbon-acct`'s start-up time. TLS is loaded only for an https URL.
+"""
+
+from __future__ import annotations
+
+import socket
+import time
+from typing import NamedTuple
+
+from . import __version__, munge
+from .errors import RequestError
+
+MAX_ANSWER = 512 * 1024 * 1024
+
+
+class Answer(NamedTuple):
+    """What came back: HTTP status and body."""
+
+    status: int
+    body: bytes
+
+
+def signed_request(
+    method: str, url: str, target: str, body: bytes = b"", timeout_s: float = 30.0, munge_socket: str = ""
+) -> Answer:
+    """Send a request to the aggregator at `url` with a MUNGE credential of the calling user.
+
+    `target` is the path with its query. Raises MungeError and RequestError (no answer at all).
+    """
+    credential = munge.encode(munge.request_digest(method, target, body), munge_socket)
+    return request(method, url, target, body, {"Authorization": f"MUNGE {credential}"}, timeout_s)
+
+
+def request(
+    method: str, url: str, target: str, body: bytes, headers: dict[str, str], timeout_s: float = 30.0
+) -> Answer:
+    """Send one request and read the whole answer. Raises RequestError where there is none."""
+    scheme, host, port, prefix = split_url(url)
+    deadline = time.monotonic() + timeout_s
+    lines = [f"{method} {prefix}{target} HTTP/1.1", f"Host: {host}:{port}", "Connection: close"]
+    lines += [f"User-Agent: carbon-acct/{__version__}", f"Content-Length: {len(body)}"]
+    lines += [f"{name}: {value}" for name, value in headers.items()]
+    message = ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1") + body
+    try:
+        with _connect(scheme, host, port, timeout_s) as connection:
+            connection.sendall(message)
+            return _read_answer(connection, deadline)
+    except (OSError, ValueError) as err:
+        raise RequestError(f"no answer from {url}: {err or type(err).__name__}") from err
+
+
+def split_url(url: str) -> tuple[str, str, int, str]:
+    """`http://host:6829/prefix` -> (scheme, host, port, prefix). Raises RequestError on anything else."""
+    scheme, sep, rest = url.partition("://")
+    authority, slash, path = rest.partition("/")
+    prefix = f"/{path}".rstrip("/") if slash else ""
+    host, port = authority, ""
+    if authority.startswith("["):  # an IPv6 address
+        host, _, port = authority[1:].partition("]")
+        port = port.lstrip(":")
+    elif ":" in authority:
+        host, _, port = authority.rpartition(":")
+    number = port or ("443" if scheme == "https" else "6829")
+    if not sep or scheme not in ("http", "https") or not host or not number.isdigit():
+        raise RequestError(f"not a URL of an aggregator: {url!r}; it looks like http://host:6829")
+    return scheme, host, int(number), prefix
+
+
+def _connect(scheme: str, host: str, port: int, timeout_s: float) -> socket.socket:
+    connection = socket.create_connection((host, port), timeout=timeout_s)
+    if scheme == "https":
+        import ssl
+
+        return ssl.create_default_context().wrap_socket(connection, server_hostname=host)
+    return connection
+
+
+def _read_answer(connection: socket.socket, deadline: float) -> Answer:
+    data = bytearray()
+    while b"\r\n\r\n" not in data:
+        if not _receive(connection, data, deadline):
+            raise ValueError("the connection closed before an answer")
+    head, _, rest = bytes(data).partition(b"\r\n\r\n")
+    status_line, *header_lines = head.decode("latin-1").split("\r\n")
+    headers = {k.strip().lower(): v.strip() for k, _, v in (line.partition(":") for line in header_lines)}
+    body = bytearray(rest)
+    if "content-length" in headers:
+        length = int(headers["content-length"])
+        while len(body) < length:
+            if not _receive(connection, body, deadline):
+                raise ValueError(f"the answer broke off after {len(body)} of {length} bytes")
+    else:
+        while _receive(connection, body, deadline):
+            pass
+    final = bytes(body)
+    if headers.get("transfer-encoding", "").lower() == "chunked":
+        final = _unchunk(final)
+    return Answer(int(status_line.split()[1]), final)
+
+
+def _receive(connection: socket.socket, data: bytearray, deadline: float) -> bool:
+    left = deadline - time.monotonic()
+    if left <= 0:
+        raise TimeoutError("timed out")
+    if len(data) > MAX_ANSWER:
+        raise ValueError("the answer is too large")
+    connection.settimeout(left)
+    chunk = connection.recv(1 << 16)
+    data += chunk
+    return bool(chunk)
+
+
+def _unchunk(data: bytes) -> bytes:
+    out = bytearray()
+    while True:
+        size_line, _, rest = data.partition(b"\r\n")
+        size = int(size_line.split(b";")[0], 16)
+        if size == 0:
+            return bytes(out)
+        if len(rest) < size + 2:
+            raise ValueError("the answer broke off in a chunk")
+        out += rest[:size]
+        data = rest[size + 2 :]

@@ -1,0 +1,259 @@
+# SPDX-License-Identifier: MIT
+"""The one definition of the settings: validation, defaults, the commented example and the man page come from here.
+
+The file is `/etc/carbon-acct/carbon-acct.conf` (INI); the environment's `CARBON_ACCT_CONF` names another.
+Every host reads the same file and takes from it what concerns it.
+"""
+
+from __future__ import annotations
+
+import configparser
+import os
+import socket
+from typing import NamedTuple
+
+from .errors import SettingsError
+
+DEFAULT_PATH = "/etc/carbon-acct/carbon-acct.conf"
+FOREVER = float("inf")
+
+
+class Setting(NamedTuple):
+    """One setting. `kind` is text, path, url, urls, words, seconds, number, choice; `unit` is for people."""
+
+    section: str
+    key: str
+    kind: str
+    default: str
+    doc: str
+    choices: tuple[str, ...] = ()
+
+
+SETTINGS: tuple[Setting, ...] = (
+    Setting("site", "name", "text", "", "Name of the site, as reports print it. Empty: the cluster's name."),
+    Setting("site", "cluster", "text", "", "Name of the cluster. Empty: Slurm's own ClusterName."),
+    Setting(
+        "site",
+        "zone",
+        "text",
+        "WORLD",
+        "Zone of the electricity grid that feeds the site, e.g. DE, FR, US-CA. WORLD is the world's average.",
+    ),
+    Setting(
+        "site",
+        "pue",
+        "number",
+        "1.0",
+        "Power usage effectiveness (ISO/IEC 30134-2): facility energy over IT energy, at least 1.",
+    ),
+    Setting("site", "timezone", "text", "UTC", "Time zone of month borders in reports, e.g. Europe/Berlin."),
+    Setting(
+        "collector",
+        "aggregators",
+        "urls",
+        "",
+        "URLs of the aggregators, tried in turn. Empty: http:// and [aggregator] listen.",
+    ),
+    Setting("collector", "interval", "seconds", "10 s", "Time between two readings of the meters."),
+    Setting(
+        "collector",
+        "linger",
+        "seconds",
+        "60 s",
+        "How long the collector stays when there is neither a job nor an unshipped row; or `forever`.",
+    ),
+    Setting("collector", "run_dir", "path", "/run/carbon-acct", "Tickets of prolog and epilog, process id, live energy."),
+    Setting("collector", "spool_dir", "path", "/var/spool/carbon-acct", "Sealed segments on their way to an aggregator."),
+    Setting(
+        "collector",
+        "state_dir",
+        "path",
+        "/var/lib/carbon-acct",
+        "Last readings, open ledgers, idle power; on the accounting host the SQLite database.",
+    ),
+    Setting("collector", "spool_limit", "number", "256", "Most MiB that the spool may hold."),
+    Setting("collector", "sysfs", "path", "/sys", "Root of sysfs."),
+    Setting("collector", "procfs", "path", "/proc", "Root of procfs."),
+    Setting("collector", "cgroupfs", "path", "/sys/fs/cgroup", "Root of the cgroup hierarchies."),
+    Setting("collector", "nvml_library", "path", "", "Path of libnvidia-ml.so.1. Empty: where the loader finds it."),
+    Setting(
+        "collector",
+        "idle_watts",
+        "words",
+        "",
+        "Idle power of each CPU socket in watts, one figure for all or one each. Empty: learned.",
+    ),
+    Setting(
+        "collector",
+        "meters",
+        "words",
+        "powercap, nvml",
+        "Meters that may be used, in order of preference.",
+    ),
+    Setting("aggregator", "listen", "text", "127.0.0.1:6829", "Address and port to listen on."),
+    Setting(
+        "aggregator",
+        "database",
+        "text",
+        "",
+        "SQLAlchemy URL of the database. Empty: the SQLite file carbon-acct.db under [collector] state_dir.",
+    ),
+    Setting(
+        "slurm",
+        "source",
+        "choice",
+        "auto",
+        "Where Slurm's records come from. auto: pyslurm where it fits the site's Slurm, else sacct.",
+        ("auto", "pyslurm", "sacct"),
+    ),
+    Setting("slurm", "poll", "seconds", "60 s", "Time between two queries of Slurm's accounting."),
+    Setting("slurm", "munge_socket", "path", "", "Socket of munged. Empty: munge's own default."),
+    Setting("reports", "output_dir", "path", "/var/lib/carbon-acct/reports", "Where carbon-report writes."),
+)
+
+BY_NAME = {(s.section, s.key): s for s in SETTINGS}
+SECONDS = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
+
+
+class Settings:
+    """Checked values of all settings, and where each came from."""
+
+    __slots__ = ("_node", "_origins", "_values", "warnings")
+
+    def __init__(
+        self, values: dict[tuple[str, str], str], origins: dict[tuple[str, str], str], warnings: list[str], node: str
+    ) -> None:
+        self._values = values
+        self._origins = origins
+        self._node = node
+        self.warnings = warnings
+
+    def text(self, section: str, key: str) -> str:
+        """The value as text; in paths `%n` is the Slurm node name, as in slurm.conf."""
+        value = self._values[(section, key)]
+        return value.replace("%n", self._node) if BY_NAME[(section, key)].kind == "path" else value
+
+    def number(self, section: str, key: str) -> float:
+        """The value as a number; for `seconds` in seconds, infinity for `forever`."""
+        if BY_NAME[(section, key)].kind == "seconds":
+            return parse_seconds(self._values[(section, key)])
+        return float(self._values[(section, key)])
+
+    def words(self, section: str, key: str) -> list[str]:
+        """The value as a list; commas or blanks between."""
+        return self._values[(section, key)].replace(",", " ").split()
+
+    def origin(self, section: str, key: str) -> str:
+        """`default`, or the file that set the value."""
+        return self._origins.get((section, key), "default")
+
+    def aggregators(self) -> list[str]:
+        """URLs of the aggregators: [collector] aggregators, else where this host's own would listen."""
+        return self.words("collector", "aggregators") or [f"http://{self.text('aggregator', 'listen')}"]
+
+
+def load(path: str = "", node: str = "", strict: bool = True) -> Settings:
+    """Read and check the configuration file.
+
+    `path` empty: `CARBON_ACCT_CONF`, else the default path, which need not exist. `node` is the Slurm node
+    name (else the host name up to its first dot). Not `strict` (on a node): what is wrong becomes a line in
+    `warnings` and the default holds, because collecting must go on. Raises SettingsError.
+    """
+    chosen = path or os.environ.get("CARBON_ACCT_CONF", "")
+    name = chosen or DEFAULT_PATH
+    values = {(s.section, s.key): s.default for s in SETTINGS}
+    origins: dict[tuple[str, str], str] = {}
+    warnings: list[str] = []
+
+    def complain(message: str) -> None:
+        if strict:
+            raise SettingsError(message)
+        warnings.append(message)
+
+    for (section, key), value in _read(name, bool(chosen), complain).items():
+        setting = BY_NAME.get((section, key))
+        if setting is None:
+            complain(f"{name}: unknown setting {key!r} in [{section}]{_nearest(section, key)}")
+            continue
+        problem = _check(setting, value)
+        if problem:
+            complain(f"{name}: [{section}] {key} = {value}: {problem}")
+            continue
+        values[(section, key)] = value
+        origins[(section, key)] = name
+    return Settings(values, origins, warnings, node or socket.gethostname().partition(".")[0])
+
+
+def parse_seconds(text: str) -> float:
+    """`10`, `10 s`, `1.5m`, `2 h`, `forever` -> seconds. Raises ValueError."""
+    if text.strip().lower() == "forever":
+        return FOREVER
+    digits = text.strip()
+    unit = digits.lstrip("0123456789.").strip()
+    return float(digits[: len(digits) - len(unit)] if unit else digits) * SECONDS[unit.lower()]
+
+
+def example() -> str:
+    """The commented configuration file with every setting at its default."""
+    lines = ["# carbon-acct.conf: every setting at its default. `carbon-mgr config` shows what is in force.", ""]
+    section = ""
+    for s in SETTINGS:
+        if s.section != section:
+            section = s.section
+            lines += [f"[{section}]", ""]
+        lines += [f"# {s.doc}"]
+        lines += [f"# One of: {', '.join(s.choices)}."] if s.choices else []
+        lines += [f"#{s.key} = {s.default}".rstrip(), ""]
+    return "\n".join(lines)
+
+
+def _read(name: str, must_exist: bool, complain: object) -> dict[tuple[str, str], str]:
+    assert callable(complain)
+    parser = configparser.ConfigParser(interpolation=None, inline_comment_prefixes=("#", ";"))
+    try:
+        with open(name, encoding="utf-8") as file:
+            parser.read_file(file)
+    except FileNotFoundError:
+        if must_exist:
+            complain(f"{name}: no such file; CARBON_ACCT_CONF or the command line names it")
+        return {}
+    except (OSError, UnicodeDecodeError, configparser.Error) as err:
+        complain(f"{name}: cannot be read: {' '.join(str(err).split())}")
+        return {}
+    return {(section, key): parser[section][key].strip() for section in parser.sections() for key in parser[section]}
+
+
+def _check(setting: Setting, value: str) -> str:
+    """What is wrong with the value, or nothing."""
+    if setting.kind == "seconds":
+        try:
+            good = parse_seconds(value) > 0
+        except (ValueError, KeyError):
+            good = False
+        return "" if good else "not a time; it looks like 10 s, 5 m or forever"
+    if setting.kind == "number":
+        try:
+            number = float(value)
+        except ValueError:
+            return "not a number"
+        if number != number or number in (FOREVER, -FOREVER) or number < 0:
+            return "not a number that can be used"
+        if (setting.section, setting.key) == ("site", "pue") and number < 1:
+            return "PUE is at least 1 (facility energy over IT energy)"
+    if setting.kind == "choice" and value not in setting.choices:
+        return f"one of {', '.join(setting.choices)}"
+    if setting.kind == "path" and value and not value.startswith("/"):
+        return "a path from the root, starting with /"
+    return ""
+
+
+def _nearest(section: str, key: str) -> str:
+    import difflib  # only when something is wrong
+
+    names = [f"{s.key}" for s in SETTINGS if s.section == section] or [s.key for s in SETTINGS]
+    close = difflib.get_close_matches(key, names, 1, 0.6)
+    others = [s.section for s in SETTINGS if s.key == (close[0] if close else key) and s.section != section]
+    if close:
+        known = {s.section for s in SETTINGS}
+        return f"; did you mean {close[0]!r}{f' in [{others[0]}]' if section not in known and others else ''}?"
+    return f"; it belongs in [{others[0]}]" if others else ""
