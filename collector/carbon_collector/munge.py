@@ -68,9 +68,8 @@ def decode(credential: str, socket: str = "") -> Identity:
         args += ["--socket", socket]
     status, out, err = _run(args, credential.encode("ascii", "replace"))
     head, _, payload = out.decode("utf-8", "replace").partition("\n\n")
-    fields = dict(
-        (key.strip(), value.strip()) for key, _, value in (line.partition(":") for line in head.splitlines())
-    )
+    pairs = (line.partition(":") for line in head.splitlines())
+    fields = {key.strip(): value.strip() for key, _, value in pairs}
     if status != 0:
         raise MungeError(fields.get("STATUS") or _line(err))
     host, _, address = fields["ENCODE_HOST"].partition(" ")

@@ -10,9 +10,12 @@ from __future__ import annotations
 import configparser
 import os
 import socket
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from .errors import SettingsError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 DEFAULT_PATH = "/etc/carbon-acct/carbon-acct.conf"
 FOREVER = float("inf")
@@ -62,8 +65,12 @@ SETTINGS: tuple[Setting, ...] = (
         "60 s",
         "How long the collector stays when there is neither a job nor an unshipped row; or `forever`.",
     ),
-    Setting("collector", "run_dir", "path", "/run/carbon-acct", "Tickets of prolog and epilog, process id, live energy."),
-    Setting("collector", "spool_dir", "path", "/var/spool/carbon-acct", "Sealed segments on their way to an aggregator."),
+    Setting(
+        "collector", "run_dir", "path", "/run/carbon-acct", "Tickets of prolog and epilog, process id, live energy."
+    ),
+    Setting(
+        "collector", "spool_dir", "path", "/var/spool/carbon-acct", "Sealed segments on their way to an aggregator."
+    ),
     Setting(
         "collector",
         "state_dir",
@@ -207,8 +214,7 @@ def example() -> str:
     return "\n".join(lines)
 
 
-def _read(name: str, must_exist: bool, complain: object) -> dict[tuple[str, str], str]:
-    assert callable(complain)
+def _read(name: str, must_exist: bool, complain: Callable[[str], None]) -> dict[tuple[str, str], str]:
     parser = configparser.ConfigParser(interpolation=None, inline_comment_prefixes=("#", ";"))
     try:
         with open(name, encoding="utf-8") as file:
@@ -236,7 +242,7 @@ def _check(setting: Setting, value: str) -> str:
             number = float(value)
         except ValueError:
             return "not a number"
-        if number != number or number in (FOREVER, -FOREVER) or number < 0:
+        if not 0 <= number < FOREVER:
             return "not a number that can be used"
         if (setting.section, setting.key) == ("site", "pue") and number < 1:
             return "PUE is at least 1 (facility energy over IT energy)"
