@@ -116,6 +116,7 @@ def _run(args: list[str], stdin: bytes) -> tuple[int, bytes, bytes]:
                 (os.POSIX_SPAWN_DUP2, out_w, 1),
                 (os.POSIX_SPAWN_DUP2, err_w, 2),
             ],
+            setsigmask=[],  # the collector blocks the signals that it waits for
         )
     finally:
         for fd in (in_r, out_w, err_w):

@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: MIT
+"""`carbon-collector`: started by prolog, epilog or the service manager, or by hand to see what a node offers."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+
+from . import __version__, settings
+from .errors import CarbonError, UsageError
+
+USAGE = """\
+usage: carbon-collector run [--node NODE] [--config FILE]
+       carbon-collector --version
+
+run      read the counters, keep the ledgers of the jobs, ship the records; in the foreground
+--node   Slurm's name of this node (default: the host name up to its first dot)
+"""
+COMM = "carbon-collector"
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the program; returns its exit code: 0 done, 1 failed, 2 usage."""
+    try:
+        return _main(sys.argv[1:] if argv is None else argv)
+    except KeyboardInterrupt:
+        return 130
+    except (CarbonError, OSError) as err:
+        print(f"carbon-collector: {err}", file=sys.stderr)
+        return err.exit_code if isinstance(err, CarbonError) else 1
+
+
+def _main(args: list[str]) -> int:
+    if args in (["--version"], ["-V"]):
+        print(f"carbon-collector {__version__}")
+        return 0
+    if args in (["--help"], ["-h"]):
+        print(USAGE, end="")
+        return 0
+    if not args or args[0] != "run":
+        raise UsageError(f"{'unknown command ' + repr(args[0]) if args else 'no command'}; try carbon-collector --help")
+    options = _options(args[1:], {"--node": "", "--config": ""})
+    return _run(options["--node"] or socket.gethostname().partition(".")[0], options["--config"])
+
+
+def _options(args: list[str], options: dict[str, str]) -> dict[str, str]:
+    """`--name value` and `--name=value`. argparse would cost the node's budget a megabyte."""
+    rest = list(args)
+    while rest:
+        name, equals, value = rest.pop(0).partition("=")
+        if name not in options:
+            raise UsageError(f"unknown option {name!r}; try carbon-collector --help")
+        if not equals:
+            if not rest:
+                raise UsageError(f"{name} needs a value")
+            value = rest.pop(0)
+        options[name] = value
+    return options
+
+
+def _run(node: str, config: str) -> int:
+    from . import daemon
+    from .lock import Lock
+    from .log import Log
+
+    os.umask(0o077)
+    _name_process()
+    chosen = settings.load(config, node, strict=False)
+    run_dir = chosen.text("collector", "run_dir")
+    log = Log(f"{run_dir}/collector.log")
+    for warning in chosen.warnings:
+        log.line(warning)
+    try:
+        os.makedirs(run_dir, mode=0o711, exist_ok=True)
+        lock = Lock(run_dir)
+        if not lock.take():
+            return 0  # another one runs, and it has been woken
+        daemon.run(daemon.Collector(chosen, node, log), lock, chosen.number("collector", "linger"))
+    except OSError as err:
+        log.line(f"stops: {err}")
+        return 1
+    return 0
+
+
+def _name_process() -> None:
+    """Give the process the name by which prolog and epilog know it; the kernel keeps 15 characters."""
+    with open("/proc/self/comm", "w", encoding="ascii") as file:
+        file.write(COMM[:15])

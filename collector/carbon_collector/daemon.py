@@ -1,0 +1,379 @@
+# SPDX-License-Identifier: MIT
+"""The collector's life: wait for a ticket or a tick, read everything, account for it, seal, ship."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from typing import NamedTuple
+
+from . import host, meters, state, ticket
+from .account import Account, ClockWentBack
+from .cgroups import Cgroups
+from .errors import StateError
+from .ledger import CGROUP, EPILOG, PROLOG, Ledger
+from .live import Live
+from .lock import Lock
+from .log import Log
+from .rows import Row
+from .settings import Settings
+from .ship import Shipper
+from .slots import slot_of
+from .snapshot import Snapshot
+from .spool import Header, Spool
+from .ticket import Job, Ticket
+from .units import SLOT_S, US_PER_S
+
+WAKE = signal.SIGURG
+STOP = (signal.SIGTERM, signal.SIGINT)
+WARM_UP_S = (0.5, 1.5, 3.0)
+"""First readings after the start: idle power is learned from intervals, the sooner the better."""
+SETTLE_S = 1.0
+"""Jobs that end within a second of each other go into one segment."""
+SHOW_S = 30.0
+"""How old what the aggregator knows of a running job may be."""
+TICKET_PATIENCE_US = 60_000_000
+"""A ticket that is not whole by then never will be."""
+RECENT_S = 3600
+"""How long an ended run is remembered, so that a second epilog of it does nothing."""
+
+
+class Clock(NamedTuple):
+    """Both clocks in microseconds, read together."""
+
+    wall_us: int
+    mono_us: int
+
+
+def read_clock() -> Clock:
+    """Now. The monotonic clock goes on over a restart of the collector, not over one of the node."""
+    return Clock(time.time_ns() // 1000, time.monotonic_ns() // 1000)
+
+
+class Collector:
+    """One node's collector, put together from its settings. Raises OSError where its folders cannot be made."""
+
+    def __init__(self, settings: Settings, node: str, log: Log) -> None:
+        self.settings = settings
+        self.node = node
+        self.log = log
+        self.sysfs = settings.text("collector", "sysfs")
+        self.procfs = settings.text("collector", "procfs")
+        self.run_dir = settings.text("collector", "run_dir")
+        self.state_dir = settings.text("collector", "state_dir")
+        self.interval_s = settings.number("collector", "interval")
+        for folder in (f"{self.run_dir}/tickets", self.state_dir):
+            os.makedirs(folder, mode=0o700, exist_ok=True)
+        # Users pass through the run directory to their own live energy; the tickets stay root's.
+        os.chmod(self.run_dir, 0o711)  # noqa: S103 - entering is not listing
+        self.meters = meters.choose(
+            settings.words("collector", "meters"),
+            self.sysfs,
+            self.procfs,
+            settings.text("collector", "nvml_library"),
+        )
+        self.topology = host.topology(self.sysfs)
+        self.boot_id = host.boot_id(self.procfs)
+        self.cgroups = Cgroups(settings.text("collector", "cgroupfs"), node, self.topology)
+        self.account = self._account()
+        self.spool = Spool(
+            settings.text("collector", "spool_dir"), int(settings.number("collector", "spool_limit")) << 20
+        )
+        munge_socket = settings.text("slurm", "munge_socket")
+        self.shipper = Shipper(self.spool, settings.aggregators(), munge_socket, log)
+        self.live = Live(f"{self.run_dir}/live")
+        self._flushed_s = 0.0
+        self._flush_due_s = float("inf")
+        self._saw_strangers: set[str] = set()
+
+    def _account(self) -> Account:
+        account = Account(new_stream(), self.topology, self.meters.domains, self.meters.missing)
+        try:
+            saved = state.load(self.state_dir)
+            if saved is not None:
+                account.load(saved)
+        except (StateError, KeyError, TypeError, ValueError) as err:
+            self.log.line(f"the state is lost and starts anew: {err}")
+            state.set_aside(self.state_dir)
+            account = Account(new_stream(), self.topology, self.meters.domains, self.meters.missing)
+        account.new_boot(self.boot_id)
+        account.cluster = self.settings.text("site", "cluster") or account.cluster
+        for name, watts in self._idle_watts().items():
+            account.idle_of(name).setting_uw = int(watts * 1e6)
+        return account
+
+    def _idle_watts(self) -> dict[str, float]:
+        """[collector] idle_watts by domain: one figure for all sockets, or one each."""
+        try:
+            watts = [float(word) for word in self.settings.words("collector", "idle_watts")]
+        except ValueError:
+            self.log.line("[collector] idle_watts: not numbers; idle power is learned")
+            return {}
+        sockets = sorted(d.socket for d in self.meters.domains.values() if d.component == "cpu")
+        if not watts or len(watts) not in (1, len(sockets)):
+            if watts:
+                self.log.line(f"[collector] idle_watts: {len(watts)} figures for {len(sockets)} sockets; it is learned")
+            return {}
+        each = watts * len(sockets) if len(watts) == 1 else watts
+        return {f"package-{socket}": w for socket, w in zip(sockets, each)}
+
+    # -- one step -----------------------------------------------------------------------------------------------
+
+    def step(self) -> None:
+        """Take in the tickets that wait and account for the time since the last reading."""
+        tickets = self._tickets()
+        clock = read_clock()
+        now = self._snapshot(clock)
+        for one in tickets:
+            self._apply(one, clock)
+        self._find_strangers(now, clock)
+        try:
+            self.account.advance(now)
+        except ClockWentBack:
+            if not self._restart_stream():
+                return  # nowhere to put the rows of the old stream; the counters go on counting
+            self.account.advance(now)
+        self._forget_old(clock)
+        if not self._save():
+            return
+        for one in tickets:
+            os.unlink(one.path)
+        self.live.show(list(self.account.ledgers.values()), clock.wall_us)
+
+    def _tickets(self) -> list[Ticket]:
+        found = []
+        for path in ticket.scan(f"{self.run_dir}/tickets"):
+            try:
+                one = ticket.read(path, self.node, time.time_ns() // 1000 - TICKET_PATIENCE_US)
+            except (OSError, ValueError) as err:
+                self.log.line(f"ticket {path} cannot be used: {err}")
+                os.unlink(path)
+                continue
+            if one is not None:
+                found.append(one)
+        return found
+
+    def _snapshot(self, clock: Clock) -> Snapshot:
+        found = self.cgroups.jobs()
+        parent = self.cgroups.parent_usage()
+        usages = {name: self.cgroups.usage(job.path) for name, job in found.items()}
+        return Snapshot(
+            wall_us=clock.wall_us,
+            mono_us=clock.mono_us,
+            boot_id=self.boot_id,
+            readings=self.meters.read(),
+            busy=host.busy_us(self.procfs, self.topology),
+            memory=host.memory_used(self.procfs),
+            parent=parent,
+            jobs={name: usage for name, usage in usages.items() if usage is not None},
+        )
+
+    def _apply(self, one: Ticket, clock: Clock) -> None:
+        """Open or close the ledger that a ticket speaks of. Twice is the same as once."""
+        job = one.job
+        self.account.cluster = self.account.cluster or job.cluster
+        age = clock.wall_us - one.wall_us
+        mono_us = clock.mono_us - (age if 0 <= age < 3600 * US_PER_S else 0)
+        wall_us = clock.wall_us - (clock.mono_us - mono_us)
+        gpus = tuple(self.meters.resolve_gpu(gpu) for gpu in job.gpus)
+        ledger = self._ledger_of(job)
+        if ledger is None and f"{job.job_id} {job.run}" in self.account.recent:
+            return
+        if ledger is None:
+            source = PROLOG if one.kind == "prolog" else EPILOG
+            ledger = Ledger(job, source, wall_us, mono_us, gpus)
+            self.account.open(ledger)
+        elif ledger.source == CGROUP:
+            ledger.learn(job, gpus)
+        if one.kind == "epilog":
+            ledger.close(wall_us, mono_us)
+            self._flush_soon()
+
+    def _ledger_of(self, job: Job) -> Ledger | None:
+        """The run's ledger; else the one that was opened for this JobID because its cgroup was there."""
+        exact = self.account.ledgers.get((job.job_id, job.run))
+        if exact is not None:
+            return exact
+        found = [x for x in self.account.ledgers.values() if x.source == CGROUP and x.job.job_id == job.job_id]
+        return next((x for x in found if x.closed_us is None), None)
+
+    def _find_strangers(self, now: Snapshot, clock: Clock) -> None:
+        """Jobs that run here without a ticket: no prolog is configured, or it could not write one.
+
+        They are taken in when they are seen a second time and something runs in them: a directory alone may
+        be left over, and a prolog's ticket may be on its way. Their end is the end of their cgroup.
+        """
+        held = {name for ledger in self.account.ledgers.values() for name in ledger.cgroup_names}
+        strangers = {name for name in now.jobs if name not in held}
+        for name in strangers & self._saw_strangers:
+            self._open_stranger(name, now, clock)
+        self._saw_strangers = strangers
+        for ledger in self.account.ledgers.values():
+            if ledger.source == CGROUP and not any(name in now.jobs for name in ledger.cgroup_names):
+                ledger.close(clock.wall_us, clock.mono_us)
+                self._flush_soon()
+
+    def _open_stranger(self, name: str, now: Snapshot, clock: Clock) -> None:
+        found = self.cgroups.jobs().get(name)
+        if found is None or not self.cgroups.has_processes(found.path):
+            return
+        sluid = "" if name.isdigit() else name
+        job_id = self.cgroups.job_id_of_sluid(found.path, self.procfs) if sluid else int(name)
+        if job_id is None or self._ended_just_now(job_id, clock):
+            return
+        run = f"sluid:{sluid}" if sluid else f"seen:{clock.wall_us // US_PER_S}"
+        unknown = dict.fromkeys(("user", "account", "partition", "restart_count", "het_job_id"))
+        cpus = len(self.cgroups.cpuset(found))
+        job = Job(
+            job_id=job_id,
+            run=run,
+            uid=found.uid,
+            cpus=cpus if 0 < cpus < self.topology.cpus else None,
+            gpus=(),
+            sluid=sluid,
+            cluster="",
+            **unknown,
+        )
+        ledger = Ledger(job, CGROUP, clock.wall_us, clock.mono_us, ())
+        ledger.last = now.jobs[name]
+        self.account.open(ledger)
+        self.log.line(f"job {job_id} runs without a prolog's ticket; it is accounted from now on")
+
+    def _ended_just_now(self, job_id: int, clock: Clock) -> bool:
+        """Where Slurm runs the epilog inside the job (RunInJob), the cgroup outlives the ledger for a moment."""
+        since = clock.wall_us // US_PER_S - 60
+        return any(key.startswith(f"{job_id} ") and at >= since for key, at in self.account.recent.items())
+
+    def _forget_old(self, clock: Clock) -> None:
+        horizon = clock.wall_us // US_PER_S - RECENT_S
+        self.account.recent = {key: at for key, at in self.account.recent.items() if at > horizon}
+
+    def _save(self) -> bool:
+        try:
+            state.save(self.state_dir, self.account.save())
+        except OSError as err:
+            self.log.once("state", f"cannot save the state in {self.state_dir}: {err}; accounting goes on in memory")
+            return False
+        self.log.over("state", "the state is saved again")
+        return True
+
+    # -- sealing ------------------------------------------------------------------------------------------------
+
+    def _flush_soon(self) -> None:
+        self._flush_due_s = min(self._flush_due_s, time.monotonic() + SETTLE_S)
+
+    def flush_if_due(self) -> None:
+        """Seal a segment when a slot or a job has ended, or when what the aggregator knows has grown old."""
+        now_s = time.monotonic()
+        slot = slot_of(read_clock().wall_us)
+        ended = any(row.slot < slot for row in self.account.rows.values())
+        shown = now_s - self._flushed_s > SHOW_S and not self.shipper.failing() and bool(self.account.ledgers)
+        if ended or shown or now_s >= self._flush_due_s:
+            self.flush(slot)
+
+    def flush(self, slot: int) -> bool:
+        """Seal what has changed; rows of slots before `slot` and of ended jobs are then forgotten here."""
+        account = self.account
+        if not account.cluster:
+            return False  # nobody has said yet which cluster this is: the first ticket will
+        ledgers = [ledger for ledger in account.ledgers.values() if ledger.dirty]
+        rows = [row for row in account.rows.values() if row.dirty]
+        if not (ledgers or rows):
+            return True
+        account.revision += 1
+        records = [ledger.record(account.revision, self.topology.cpus) for ledger in ledgers]
+        records += [row.record(account.revision) for row in rows]
+        header = Header(account.cluster, self.node, self.boot_id, account.stream)
+        account.sequence += 1
+        # The state first: a segment whose revision the state does not know could be written twice, differently.
+        if not self._save():
+            return False
+        try:
+            self.spool.seal(header, account.sequence, read_clock().wall_us // US_PER_S, records)
+        except OSError as err:
+            self.log.once("spool", f"cannot write to {self.spool.folder}: {err}; rows wait in memory")
+            return False
+        self.log.over("spool", "the spool takes segments again")
+        self._sealed(ledgers, rows, slot)
+        self.shipper.wake()
+        return True
+
+    def _sealed(self, ledgers: list[Ledger], rows: list[Row], slot: int) -> None:
+        account = self.account
+        for ledger in ledgers:
+            ledger.dirty = False
+        for row in rows:
+            row.dirty = False
+        ended = {ledger.key for ledger in account.ledgers.values() if ledger.settled}
+        for job_id, run in ended:
+            closed_us = account.ledgers.pop((job_id, run)).closed_us or 0
+            account.recent[f"{job_id} {run}"] = closed_us // US_PER_S
+        done = [
+            k for k, row in account.rows.items() if row.slot < slot or (row.job_id and (row.job_id, row.run) in ended)
+        ]
+        for key in done:
+            del account.rows[key]
+            if key[2] < slot:
+                account.last_sealed = max(account.last_sealed, key[2])
+        self._flushed_s = time.monotonic()
+        self._flush_due_s = float("inf")
+        self._save()
+
+    def _restart_stream(self) -> bool:
+        """The clock went back into sealed slots: what is open is sealed, and a new stream begins."""
+        self.log.line("the clock was set back; a new stream of records begins")
+        if not self.flush(slot_of(1 << 62)):
+            return False
+        self.account.rows.clear()
+        self.account.new_stream(new_stream())
+        return True
+
+
+def new_stream() -> str:
+    """Eight hexadecimal digits by chance."""
+    return os.urandom(4).hex()
+
+
+def run(collector: Collector, lock: Lock, linger_s: float) -> None:
+    """Live until there is nothing to do, or until told to stop."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, {WAKE, *STOP})
+    collector.shipper.start()
+    collector.shipper.wake()
+    start_s = busy_s = time.monotonic()
+    while True:
+        collector.step()
+        collector.flush_if_due()
+        now_s = time.monotonic()
+        if collector.account.ledgers or not collector.spool.is_empty():
+            busy_s = now_s
+        if now_s - busy_s >= linger_s and _leave(collector, lock):
+            return
+        received = signal.sigtimedwait({WAKE, *STOP}, _pause(collector, now_s - start_s, busy_s + linger_s - now_s))
+        if received is not None and received.si_signo in STOP:
+            collector.step()
+            collector.flush(slot_of(read_clock().wall_us))
+            return
+        if not lock.is_whole():
+            collector.log.line("the run directory was wiped; this collector makes room for the next")
+            return
+
+
+def _leave(collector: Collector, lock: Lock) -> bool:
+    """Go, unless a ticket came just now."""
+    lock.hide()
+    if ticket.scan(f"{collector.run_dir}/tickets"):
+        lock.publish()
+        return False
+    collector.flush(slot_of(read_clock().wall_us))
+    return True
+
+
+def _pause(collector: Collector, age_s: float, left_s: float) -> float:
+    """Seconds until the next reading: a tick, the border of a slot, a segment that is due."""
+    into_slot = time.time() % SLOT_S
+    waits = [collector.interval_s, SLOT_S - into_slot, collector._flush_due_s - time.monotonic()]
+    waits += [at - age_s for at in WARM_UP_S if at > age_s]
+    if not collector.account.ledgers and collector.spool.is_empty():
+        waits.append(left_s)
+    return max(0.0, min(waits))

@@ -1,0 +1,92 @@
+# SPDX-License-Identifier: MIT
+"""The node itself: its CPUs and sockets, how busy they were, its memory, its boot."""
+
+from __future__ import annotations
+
+import os
+from typing import NamedTuple
+
+USER_HZ_US = 10_000
+"""Microseconds in a tick of /proc/stat: USER_HZ is 100 on every architecture that Slurm runs on (proc(5))."""
+
+
+class Topology(NamedTuple):
+    """CPUs that are online, and the socket of each (physical_package_id)."""
+
+    socket_of: dict[int, int]
+
+    @property
+    def cpus(self) -> int:
+        """Number of CPUs as Linux counts them (hardware threads)."""
+        return len(self.socket_of)
+
+    def cpus_on(self, socket: int) -> int:
+        """CPUs of one socket."""
+        return sum(1 for s in self.socket_of.values() if s == socket)
+
+
+def topology(sysfs: str) -> Topology:
+    """Read the topology; where the kernel shows none (some virtual machines) all CPUs are on socket 0."""
+    root = f"{sysfs}/devices/system/cpu"
+    online = parse_cpu_list(read_text(f"{root}/online"))
+    sockets = {cpu: read_text(f"{root}/cpu{cpu}/topology/physical_package_id") for cpu in online}
+    return Topology({cpu: int(s) if s.isdigit() else 0 for cpu, s in sockets.items()})
+
+
+def busy_us(procfs: str, topology: Topology) -> dict[int, int]:
+    """CPU time used on each socket since boot, in microseconds: user, nice, system, irq, softirq, steal excluded.
+
+    Guest time is inside user (proc(5)); steal was not spent by this host.
+    """
+    busy = dict.fromkeys(topology.socket_of.values(), 0)
+    for line in read_text(f"{procfs}/stat").splitlines():
+        name, *fields = line.split()
+        if not name.startswith("cpu"):
+            break
+        socket = topology.socket_of.get(int(name[3:])) if name != "cpu" else None
+        if socket is not None:
+            user, nice, system, _idle, _iowait, irq, softirq = (int(f) for f in fields[:7])
+            busy[socket] += (user + nice + system + irq + softirq) * USER_HZ_US
+    return busy
+
+
+def memory_used(procfs: str) -> int | None:
+    """Bytes of memory that cannot be had without swapping: MemTotal - MemAvailable (kernel 3.14 and later)."""
+    found = {}
+    for line in read_text(f"{procfs}/meminfo").splitlines():
+        key, _, rest = line.partition(":")
+        if key in ("MemTotal", "MemAvailable"):
+            found[key] = int(rest.split()[0]) * 1024
+    return found["MemTotal"] - found["MemAvailable"] if len(found) == 2 else None
+
+
+def boot_id(procfs: str) -> str:
+    """The kernel's id of this boot; counters of different boots have nothing to do with each other."""
+    return read_text(f"{procfs}/sys/kernel/random/boot_id") or "unknown"
+
+
+def parse_cpu_list(text: str) -> list[int]:
+    """`0-3,8` -> [0, 1, 2, 3, 8]."""
+    cpus: list[int] = []
+    for part in text.split(","):
+        low, dash, high = part.partition("-")
+        if low.strip().isdigit():
+            cpus += range(int(low), int(high) + 1) if dash else [int(low)]
+    return cpus
+
+
+def read_text(path: str) -> str:
+    """Content of a small file of the kernel's, stripped; empty where it cannot be read."""
+    try:
+        fd = os.open(path, os.O_RDONLY)
+    except OSError:
+        return ""
+    try:
+        data = bytearray()
+        while chunk := os.read(fd, 1 << 16):
+            data += chunk
+        return data.decode("ascii", "replace").strip()
+    except OSError:
+        return ""
+    finally:
+        os.close(fd)

@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: MIT
+"""What the collector has to say: to standard error (the journal) or, started by a prolog, to syslog.
+
+A sensor that is absent or a network that is down is reported once, not at every reading.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+import time
+
+SYSLOG = "/dev/log"
+DAEMON_NOTICE = 3 * 8 + 5
+"""Facility daemon, severity notice (RFC 3164)."""
+MAX_FILE = 1 << 18
+
+
+class Log:
+    """One line an event. `fallback` is a file for hosts without syslog, started again at 256 KiB."""
+
+    def __init__(self, fallback: str) -> None:
+        self.fallback = fallback
+        self._said: set[str] = set()
+        self._to_stderr = not _is_null(2)
+
+    def line(self, message: str) -> None:
+        """Say it now; a message with control characters is made harmless first."""
+        text = "".join(c if c.isprintable() else "?" for c in message)
+        if self._to_stderr:
+            print(f"carbon-collector: {text}", file=sys.stderr, flush=True)
+        elif not _syslog(text):
+            self._write(text)
+
+    def once(self, key: str, message: str) -> None:
+        """Say it unless something under this key was said since it was last over."""
+        if key not in self._said:
+            self._said.add(key)
+            self.line(message)
+
+    def over(self, key: str, message: str) -> None:
+        """Say that what was said under this key is over."""
+        if key in self._said:
+            self._said.discard(key)
+            self.line(message)
+
+    def _write(self, text: str) -> None:
+        try:
+            fresh = os.stat(self.fallback).st_size > MAX_FILE
+        except OSError:
+            fresh = False
+        try:
+            flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | (os.O_TRUNC if fresh else os.O_APPEND)
+            fd = os.open(self.fallback, flags, 0o600)
+        except OSError:
+            return  # nowhere to say it; accounting goes on
+        try:
+            os.write(fd, f"{time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime())} {text}\n".encode())
+        except OSError:
+            return
+        finally:
+            os.close(fd)
+
+
+def _is_null(fd: int) -> bool:
+    try:
+        return os.fstat(fd).st_rdev == os.stat(os.devnull).st_rdev
+    except OSError:
+        return True
+
+
+def _syslog(text: str) -> bool:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as sock:
+        try:
+            sock.sendto(f"<{DAEMON_NOTICE}>carbon-collector[{os.getpid()}]: {text}".encode()[:1024], SYSLOG)
+        except OSError:
+            return False
+    return True

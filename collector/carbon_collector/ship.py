@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: MIT
+"""Shipping: sealed segments go to an aggregator, which acknowledges; only then does the node forget.
+
+In a thread of its own, so that a slow network never delays a reading, and with growing pauses, so that
+ten thousand nodes do not fall upon an aggregator that comes back.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+import time
+from typing import TYPE_CHECKING
+
+from . import http
+from .errors import CarbonError, RequestError
+
+if TYPE_CHECKING:
+    from .log import Log
+    from .spool import Spool
+
+TARGET = "/v1/segments"
+REFUSED_FOR_GOOD = (400, 403, 413, 422)
+FIRST_PAUSE_S = 1.0
+LONGEST_PAUSE_S = 60.0
+
+
+class Shipper:
+    """Sends what is in the spool to the first of `urls` that answers."""
+
+    def __init__(self, spool: Spool, urls: list[str], munge_socket: str, log: Log) -> None:
+        self.spool = spool
+        self.urls = urls
+        self.munge_socket = munge_socket
+        self.log = log
+        self._wake = threading.Event()
+        self._failures = 0
+
+    def start(self) -> None:
+        """Run for as long as the process does."""
+        threading.Thread(target=self._run, name="ship", daemon=True).start()
+
+    def wake(self) -> None:
+        """There is something new in the spool."""
+        self._wake.set()
+
+    def failing(self) -> bool:
+        """Whether the last attempt failed: then there is no hurry to seal more segments than needed."""
+        return self._failures > 0
+
+    def _run(self) -> None:
+        while True:
+            if self._failures:
+                time.sleep(self._pause())  # news in the spool does not shorten the pause
+            else:
+                self._wake.wait()
+            self._wake.clear()
+            self.ship_all()
+
+    def _pause(self) -> float:
+        """Doubled with every failure, times 0.5 to 1.5 by chance."""
+        base = min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2.0 ** min(self._failures - 1, 16))
+        return base * (0.5 + os.urandom(1)[0] / 255)
+
+    def ship_all(self) -> bool:
+        """Send every segment, oldest first; False where it did not get to the end."""
+        try:
+            for name in self.spool.segments():
+                self._ship(name)
+        except (CarbonError, OSError, ValueError) as err:
+            self._failures += 1
+            self.log.once("ship", f"cannot ship: {err}")
+            return False
+        if self._failures:
+            self._failures = 0
+            self.log.over("ship", "shipping again")
+        return True
+
+    def _ship(self, name: str) -> None:
+        answer = self._post(self.spool.read(name))
+        if answer.status in REFUSED_FOR_GOOD:
+            self.log.line(f"{name} was refused and lies in {self.spool.folder}/refused: {_detail(answer.body)}")
+            self.spool.set_aside(name)
+        elif answer.status == 200:
+            self._acknowledged(name, answer.body)
+        else:
+            raise RequestError(f"status {answer.status}: {_detail(answer.body)}", answer.status)
+
+    def _acknowledged(self, name: str, body: bytes) -> None:
+        refused = json.loads(body).get("refused", [])
+        if not refused:
+            self.spool.forget(name)
+            return
+        first = f"line {refused[0].get('line')}: {refused[0].get('reason')}"
+        self.log.line(f"{len(refused)} records of {name} were refused and lie in {self.spool.folder}/refused: {first}")
+        self.spool.set_aside(name)
+
+    def _post(self, body: bytes) -> http.Answer:
+        """The first answer that any aggregator gives. Raises what the last one raised."""
+        *others, last = self.urls
+        for url in others:
+            try:
+                return self._post_to(url, body)
+            except CarbonError as err:  # noqa: PERF203 - a handful of URLs, and the next one may answer
+                self.log.once(url, f"{err}; the next aggregator is tried")
+        return self._post_to(last, body)
+
+    def _post_to(self, url: str, body: bytes) -> http.Answer:
+        answer = http.signed_request("POST", url, TARGET, body, munge_socket=self.munge_socket)
+        if answer.status >= 500:
+            raise RequestError(f"{url}: status {answer.status}: {_detail(answer.body)}", answer.status)
+        return answer
+
+
+def _detail(body: bytes) -> str:
+    try:
+        return str(json.loads(body)["detail"])[:300]
+    except (ValueError, KeyError, TypeError):
+        return body[:100].decode("utf-8", "replace")

@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: MIT
+"""The state on disk: a collector killed at any instant goes on where it was, because the counters went on counting.
+
+Written whole at every reading, before anything that follows from it leaves the node.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import Any
+
+from .errors import StateError
+from .munge import digest
+from .spool import write_durably
+
+VERSION = 1
+NAME = "state.json"
+
+
+def save(folder: str, state: dict[str, Any]) -> None:
+    """Write the state. Raises OSError. Not synced: after a power failure the counters are new ones anyway."""
+    body = json.dumps({"version": VERSION, **state}, separators=(",", ":"))
+    write_durably(f"{folder}/{NAME}", f"{digest(body.encode())}\n{body}".encode(), sync=False)
+
+
+def load(folder: str) -> dict[str, Any] | None:
+    """The state, or `None` where there is none yet. Raises StateError for one that is torn or foreign."""
+    path = f"{folder}/{NAME}"
+    try:
+        with open(path, encoding="utf-8") as file:
+            checksum, _, body = file.read().partition("\n")
+    except FileNotFoundError:
+        return None
+    except (OSError, UnicodeDecodeError) as err:
+        raise StateError(f"{path}: cannot be read: {err}") from err
+    if digest(body.encode()) != checksum:
+        raise StateError(f"{path}: is torn or was changed by hand")
+    state: dict[str, Any] = json.loads(body)
+    if state.get("version") != VERSION:
+        raise StateError(f"{path}: version {state.get('version')} is not {VERSION}")
+    return state
+
+
+def set_aside(folder: str) -> None:
+    """Keep an unusable state for a person to look at."""
+    os.replace(f"{folder}/{NAME}", f"{folder}/{NAME}.bad")

@@ -1,0 +1,130 @@
+# SPDX-License-Identifier: MIT
+"""Tickets: what prolog and epilog leave behind, and who the job is.
+
+A ticket is the job's environment as slurmd gave it to the script, NUL between the values, ending in `END=1`.
+Its time of last modification is the instant at which the job began or ended on this node.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import NamedTuple
+
+from . import hostlist
+
+MAX_BYTES = 1 << 20
+SLUID_CHARS = frozenset("0123456789ABCDEFGHJKMNPQRSTVWXYZ")
+
+
+class Job(NamedTuple):
+    """Who a job is on this node; `None` where its environment did not say."""
+
+    job_id: int
+    run: str
+    uid: int | None
+    user: str | None
+    account: str | None
+    partition: str | None
+    restart_count: int | None
+    het_job_id: int | None
+    cpus: int | None
+    gpus: tuple[str, ...]
+    sluid: str
+    cluster: str
+
+
+class Ticket(NamedTuple):
+    """One ticket: `prolog` or `epilog`, when, and for which job."""
+
+    path: str
+    kind: str
+    wall_us: int
+    job: Job
+
+
+def scan(folder: str) -> list[str]:
+    """Paths of the tickets that wait, oldest first."""
+    try:
+        entries = [(entry.stat(follow_symlinks=False).st_mtime_ns, entry.path) for entry in os.scandir(folder)]
+    except FileNotFoundError:
+        return []
+    return [path for _, path in sorted(entries)]
+
+
+def read(path: str, node: str, give_up_us: int) -> Ticket | None:
+    """Read a ticket; `None` while it is not yet whole.
+
+    Raises ValueError for what is none, and for one that is torn and older than `give_up_us` (wall clock).
+    """
+    fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    try:
+        data = os.read(fd, MAX_BYTES)
+        wall_us = os.fstat(fd).st_mtime_ns // 1000
+    finally:
+        os.close(fd)
+    if not data.endswith(b"\0END=1\0"):
+        if wall_us < give_up_us:
+            raise ValueError("it was never finished")
+        return None
+    env = parse(data)
+    if env.get("KIND") not in ("prolog", "epilog"):
+        raise ValueError("neither a prolog's nor an epilog's ticket")
+    return Ticket(path, env["KIND"], wall_us, job_of(env, node))
+
+
+def parse(data: bytes) -> dict[str, str]:
+    """`A=1 NUL B=2 NUL` -> {"A": "1", "B": "2"}; values that are not UTF-8 keep their place with U+FFFD."""
+    pairs = (item.partition("=") for item in data.decode("utf-8", "replace").split("\0") if item)
+    return {key: value for key, _, value in pairs}
+
+
+def job_of(env: dict[str, str], node: str) -> Job:
+    """The job that an environment describes. Raises ValueError without a job id."""
+    job_id = _number(env.get("SLURM_JOB_ID"))
+    if not job_id:
+        raise ValueError("no job id")
+    return Job(
+        job_id=job_id,
+        run=run_of(env),
+        uid=_number(env.get("SLURM_JOB_UID")),
+        user=env.get("SLURM_JOB_USER") or None,
+        account=env.get("SLURM_JOB_ACCOUNT") or None,
+        partition=env.get("SLURM_JOB_PARTITION") or None,
+        restart_count=_number(env.get("SLURM_JOB_RESTART_COUNT")),
+        het_job_id=_number(env.get("SLURM_HET_JOB_ID")),
+        cpus=hostlist.cpus_here(env.get("SLURM_JOB_CPUS_PER_NODE", ""), env.get("SLURM_NODELIST", ""), node),
+        gpus=gpus_of(env),
+        sluid=env.get("SLURM_JOB_SLUID", "") if is_sluid(env.get("SLURM_JOB_SLUID", "")) else "",
+        cluster=env.get("SLURM_CLUSTER_NAME", ""),
+    )
+
+
+def run_of(env: dict[str, str]) -> str:
+    """Which run of the JobID this is: SLUID (25.11+), else start time (23.02+), else restart count (22.05)."""
+    if is_sluid(env.get("SLURM_JOB_SLUID", "")):
+        return f"sluid:{env['SLURM_JOB_SLUID']}"
+    start = _number(env.get("SLURM_JOB_START_TIME"))
+    if start:
+        return f"start:{start}"
+    return f"restart:{_number(env.get('SLURM_JOB_RESTART_COUNT')) or 0}"
+
+
+def gpus_of(env: dict[str, str]) -> tuple[str, ...]:
+    """GPUs that the job holds: UUIDs where Slurm knows them, else Slurm's device indexes.
+
+    `CUDA_VISIBLE_DEVICES` of a node's prolog is global, unlike the job's own, and has MIG's UUIDs.
+    """
+    indexes = tuple(part for part in env.get("SLURM_JOB_GPUS", "").split(",") if part)
+    visible = tuple(part for part in env.get("CUDA_VISIBLE_DEVICES", "").split(",") if part)
+    if indexes and len(visible) == len(indexes) and all(v.startswith(("GPU-", "MIG-")) for v in visible):
+        return visible
+    return indexes
+
+
+def is_sluid(text: str) -> bool:
+    """`s` and 13 characters of Crockford's base 32 (Slurm's src/common/sluid.c)."""
+    return len(text) == 14 and text[0] == "s" and SLUID_CHARS.issuperset(text[1:])
+
+
+def _number(text: str | None) -> int | None:
+    return int(text) if text and text.isascii() and text.isdigit() and len(text) < 19 else None
