@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: MIT
+# The single door: `make` alone lists the targets. CI calls the same ones.
+SHELL := /bin/sh
+PYTHON ?= /usr/bin/python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+DEBIAN := python3 python3-venv gcc libc6-dev shellcheck munge slurm-wlm slurmdbd mariadb-server util-linux man-db
+
+.DEFAULT_GOAL := help
+.PHONY: help demo demo-stop test check lint zipapp debian format clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: $(STAMP) debian zipapp ## run the main job here: a real Slurm, jobs, carbon-acct, a month's report (KEEP=1 leaves it up)
+	@$(BIN)/python tests/slurm/demo.py
+
+demo-stop: ## stop what `make demo KEEP=1` left up
+	@$(BIN)/python tests/slurm/demo.py --stop
+
+test: $(STAMP) debian lint zipapp ## install what is needed and pass all tests: rings 1 to 3 (root)
+	$(BIN)/pytest -q
+
+check: $(STAMP) lint ## the quick one: rings 1 and 2, without root, network or Slurm
+	$(BIN)/pytest -q -m "not slurm and not gpu" -x
+
+lint: $(STAMP) ## ruff, mypy, import-linter, shellcheck
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	@if command -v shellcheck >/dev/null; then shellcheck prolog/*.sh; else echo "shellcheck is not installed: scripts not checked"; fi
+
+format: $(STAMP) ## let ruff put the code in order
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+zipapp: dist/carbon-collector ## build the collector as one file for the nodes
+
+# Byte code of this Python lies beside the sources: a node with the same one starts three times faster and
+# needs half the memory; any other compiles the sources. pynvml (nvidia-ml-py, BSD) is one file.
+dist/carbon-collector: $(STAMP) $(wildcard collector/carbon_collector/*.py collector/carbon_collector/*/*.py)
+	rm -rf build/zipapp && mkdir -p build/zipapp dist
+	cp -r collector/carbon_collector build/zipapp/
+	find build/zipapp -name __pycache__ -prune -exec rm -r {} +
+	cp "$$($(BIN)/python -c 'import pynvml; print(pynvml.__file__)')" build/zipapp/
+	cp collector/carbon_collector/__main__.py build/zipapp/__main__.py
+	sed -i 's/from \.cli/from carbon_collector.cli/' build/zipapp/__main__.py
+	$(BIN)/python -m compileall -q -b -o 2 build/zipapp
+	$(BIN)/python -m zipapp build/zipapp -p "$(PYTHON) -IS" -o $@.new
+	mv $@.new $@
+
+# A virtual environment needs Debian's python3-venv; everything else comes from PyPI.
+$(STAMP): pyproject.toml
+	@$(PYTHON) -m ensurepip --version >/dev/null 2>&1 || $(MAKE) debian
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[dev]'
+	@touch $@
+
+# Debian's packages for the rings that need them; nothing is started, whatever the packages would like.
+debian:
+	@missing=; for p in $(DEBIAN); do dpkg -s $$p >/dev/null 2>&1 || missing="$$missing $$p"; done; \
+	[ -z "$$missing" ] || tests/install-debian.sh $$missing
+
+clean: ## remove what was built
+	rm -rf build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
