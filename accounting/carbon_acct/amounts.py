@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: MIT
+"""Energy and carbon for people: `1.25kWh`, `320g`; three digits, and never 0 for what is not 0.
+
+Integer arithmetic from end to end: the amounts are microjoules and micrograms of CO2 equivalent.
+"""
+
+from __future__ import annotations
+
+from carbon_collector.errors import UsageError
+from carbon_collector.units import UJ_PER_J, UJ_PER_KWH
+
+UG_PER_G = 1_000_000
+"""Micrograms in a gram."""
+
+UJ_PER_WH = UJ_PER_KWH // 1000
+ENERGY = {
+    "mWh": UJ_PER_WH // 1000,
+    "Wh": UJ_PER_WH,
+    "kWh": UJ_PER_KWH,
+    "MWh": UJ_PER_KWH * 10**3,
+    "GWh": UJ_PER_KWH * 10**6,
+    "TWh": UJ_PER_KWH * 10**9,
+    "PWh": UJ_PER_KWH * 10**12,
+}
+"""Units that `Energy` is shown in, smallest first, in microjoules."""
+
+JOULES = {"J": UJ_PER_J, "kJ": UJ_PER_J * 10**3, "MJ": UJ_PER_J * 10**6, "GJ": UJ_PER_J * 10**9}
+"""Units of energy that are shown only where --units asks for them."""
+
+CARBON = {
+    "mg": UG_PER_G // 1000,
+    "g": UG_PER_G,
+    "kg": UG_PER_G * 10**3,
+    "t": UG_PER_G * 10**6,
+    "kt": UG_PER_G * 10**9,
+    "Mt": UG_PER_G * 10**12,
+    "Gt": UG_PER_G * 10**15,
+}
+"""Units that `Carbon` is shown in, smallest first, in micrograms."""
+
+PREFIXES = {"K": ("kWh", "kg"), "M": ("MWh", "t"), "G": ("GWh", "kt"), "T": ("TWh", "Mt"), "P": ("PWh", "Gt")}
+"""sacct's --units=[KMGTP]: that prefix of watt-hours and of grams (a megagram is a tonne)."""
+
+
+def energy(uj: int, unit: str = "") -> str:
+    """Energy for people, in `unit` or in the one that suits its size."""
+    return _amount(uj, {**JOULES, **ENERGY}[unit], unit) if unit else _fitting(uj, ENERGY, "Wh")
+
+
+def carbon(ug: int, unit: str = "") -> str:
+    """Mass of CO2 equivalent for people, in `unit` or in the one that suits its size."""
+    return _amount(ug, CARBON[unit], unit) if unit else _fitting(ug, CARBON, "g")
+
+
+def chosen_units(text: str) -> tuple[str, str]:
+    """--units: `K`, `kWh`, `kg`, `MJ,t` ... -> (unit of energy, unit of carbon), empty where not chosen.
+
+    Raises UsageError.
+    """
+    chosen = ["", ""]
+    for word in text.split(","):
+        if word in PREFIXES:
+            chosen = list(PREFIXES[word])
+        elif word in ENERGY or word in JOULES:
+            chosen[0] = word
+        elif word in CARBON:
+            chosen[1] = word
+        else:
+            known = ", ".join([*PREFIXES, *ENERGY, *JOULES, *CARBON])
+            raise UsageError(f"--units: unknown unit {word!r}; one of {known}")
+    return chosen[0], chosen[1]
+
+
+def rounded(value: int, unit: int) -> int:
+    """`value` in whole `unit`s, half up."""
+    return (2 * value + unit) // (2 * unit)
+
+
+def decimal(value: int, unit: int, places: int) -> str:
+    """`value` in `unit`s with exactly `places` decimals."""
+    digits = rounded(value * 10**places, unit)
+    return f"{digits // 10**places}.{digits % 10**places:0{places}}" if places else str(digits)
+
+
+def three_digits(value: int, unit: int) -> str:
+    """`value` in `unit`s with three significant digits, without exponent; whole numbers in full."""
+    places = 0
+    while value and rounded(value * 10 ** (places + 1), unit) < 1000:
+        places += 1
+    text = decimal(value, unit, places)
+    return text.rstrip("0").rstrip(".") if places else text
+
+
+def _amount(value: int, size: int, unit: str) -> str:
+    return f"{three_digits(value, size)}{unit}"
+
+
+def _fitting(value: int, units: dict[str, int], base: str) -> str:
+    """`value` in the smallest unit that needs no more than three digits before the point; 0 in `base`."""
+    smallest = next(iter(units))
+    if value == 0:
+        return f"0{base}"
+    if value * 100 < units[smallest]:
+        return f"<0.01{smallest}"
+    unit = next((name for name, size in units.items() if rounded(value, size) < 1000), list(units)[-1])
+    return _amount(value, units[unit], unit)

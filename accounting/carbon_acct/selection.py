@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: MIT
+"""Which jobs: sacct's options for users, states, jobs and the time window, as parameters of `GET /v1/jobs`."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from typing import NamedTuple
+
+from carbon_collector.errors import UsageError
+
+from . import timespec
+
+STATES = {
+    "BF": "BOOT_FAIL",
+    "CA": "CANCELLED",
+    "CD": "COMPLETED",
+    "DL": "DEADLINE",
+    "F": "FAILED",
+    "NF": "NODE_FAIL",
+    "OOM": "OUT_OF_MEMORY",
+    "PD": "PENDING",
+    "PR": "PREEMPTED",
+    "R": "RUNNING",
+    "RQ": "REQUEUED",
+    "RS": "RESIZING",
+    "RV": "REVOKED",
+    "S": "SUSPENDED",
+    "TO": "TIMEOUT",
+}
+"""sacct(1), JOB STATE CODES."""
+
+JOB_ID = re.compile(r"(\d+)(?:([_+])(?:(\d+)|\[([\d,-]+)\]))?")
+MOST_TASKS = 100_000  # an array's size is bounded by MaxArraySize, 4,000,001 at most and 1,001 by default
+
+
+class Window(NamedTuple):
+    """Jobs that overlap [start, end), epoch seconds."""
+
+    start: int
+    end: int
+
+
+def window(start: str, end: str, jobs: bool, states: bool, now: int) -> Window:
+    """The window for -S and -E as typed, with sacct's defaults (sacct(1), DEFAULT TIME WINDOW). Raises UsageError."""
+    first = timespec.parse_time(start, now) if start else None
+    last = timespec.parse_time(end, now) if end else None
+    if first is None:
+        first = 0 if jobs else now if states else timespec.local_midnight(now)
+    if last is None:
+        last = first if states and first else now
+    if first > last:
+        shown = [timespec.show_time(when, "", now) for when in (first, last)]
+        raise UsageError(f"the start of the window ({shown[0]}) is after its end ({shown[1]})")
+    # The end is exclusive: an instant is a second long, and now is part of the window that ends now.
+    return Window(first, last + 1 if last in (first, now) else last)
+
+
+def states(text: str) -> str:
+    """`ca,Completed` -> `CANCELLED,COMPLETED`. Raises UsageError."""
+    return ",".join(_state(word) for word in words(text))
+
+
+def job_ids(text: str) -> str:
+    """`12,13_[1-3],14+1` -> `12,13_1,13_2,13_3,14+1`. Raises UsageError."""
+    return ",".join(one for word in _outside_brackets(text) for one in _job_id(word))
+
+
+def words(text: str) -> list[str]:
+    """The words of a comma list, without empty ones."""
+    return [word.strip() for word in text.split(",") if word.strip()]
+
+
+def _state(word: str) -> str:
+    known = {**{name.lower(): name for name in STATES.values()}, **{k.lower(): v for k, v in STATES.items()}}
+    lower = word.lower()
+    if lower in known:
+        return known[lower]
+    close = difflib.get_close_matches(lower, known, 1, 0.5)
+    hint = f"did you mean {known[close[0]]}?" if close else f"one of {', '.join(STATES.values())}"
+    raise UsageError(f"unknown state {word!r}; {hint}")
+
+
+def _outside_brackets(text: str) -> list[str]:
+    return [word.strip() for word in re.split(r",(?![^\[]*\])", text) if word.strip()]
+
+
+def _job_id(word: str) -> list[str]:
+    job, dot, _ = word.partition(".")
+    match = JOB_ID.fullmatch(job)
+    if dot and match:
+        raise UsageError(f"-j {word}: jobs are accounted, not their steps; ask for {job}")
+    if not match:
+        raise UsageError(f"-j {word}: not a job; it looks like 12, 12_3, 12_[1-4] or 12+1")
+    leader, sign, _, tasks = match.groups()
+    return [f"{leader}{sign}{task}" for task in _tasks(word, tasks)] if tasks else [job]
+
+
+def _tasks(word: str, text: str) -> list[int]:
+    tasks: list[int] = []
+    for part in text.split(","):
+        first, _, last = part.partition("-")
+        if not first.isdecimal() or not (last or first).isdecimal() or int(last or first) - int(first) > MOST_TASKS:
+            raise UsageError(f"-j {word}: {part!r} is no range of array tasks")
+        tasks += range(int(first), int(last or first) + 1)
+    return tasks
