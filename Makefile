@@ -49,7 +49,7 @@ dist/carbon-collector: $(STAMP) $(wildcard collector/carbon_collector/*.py colle
 	sed -i 's/from \.cli/from carbon_collector.cli/' build/zipapp/__main__.py
 	$(BIN)/python -m compileall -q -b -o 2 build/zipapp
 	$(BIN)/python -m zipapp build/zipapp -p "$(PYTHON) -IS" -o $@.new
-	mv $@.new $@
+	chmod 755 $@.new && mv $@.new $@
 
 # A virtual environment needs Debian's python3-venv; everything else comes from PyPI.
 $(STAMP): pyproject.toml
