@@ -1,0 +1,126 @@
+# SPDX-License-Identifier: MIT
+"""`carbon-aggregator`: slurmdbd's neighbour; in the foreground it receives, polls Slurm, and answers.
+
+It starts although Slurm is down, and stops cleanly on SIGTERM: what was acknowledged is stored.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import logging
+import signal
+import socket
+import sys
+from collections.abc import Iterator, Sequence
+from types import FrameType
+
+import uvicorn
+
+from carbon_acct.api.app import create_app
+from carbon_acct.errors import ListenError
+from carbon_acct.poll import Poller
+from carbon_acct.site import Site, open_site
+from carbon_acct.slurm.programs import Programs
+from carbon_collector import __version__, settings
+from carbon_collector.errors import CarbonError
+from carbon_collector.settings import Settings
+
+BACKLOG = 1024
+STOP_S = 30
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run until SIGTERM or SIGINT; the exit status."""
+    parser = argparse.ArgumentParser(prog="carbon-aggregator", description="Accounts energy and carbon of Slurm jobs.")
+    parser.add_argument("--config", metavar="FILE", default="", help="configuration file")
+    parser.add_argument("--debug", action="store_true", help="log more; show tracebacks")
+    parser.add_argument("-V", "--version", action="version", version=f"carbon-aggregator {__version__}")
+    args = parser.parse_args(argv)
+    level = logging.DEBUG if args.debug else logging.INFO
+    logging.basicConfig(level=level, format="carbon-aggregator: %(message)s", stream=sys.stderr)
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    try:
+        serve(settings.load(args.config))
+    except CarbonError as err:
+        if args.debug:
+            raise
+        print(f"carbon-aggregator: {err}", file=sys.stderr)
+        return err.exit_code
+    return 0
+
+
+def serve(config: Settings) -> None:
+    """Open everything, serve, close everything. Raises CarbonError."""
+    site = open_site(config)
+    try:
+        listener = _listen(config.text("aggregator", "listen"))
+        poller = Poller(site, Programs(), config.text("slurm", "source"), config.number("slurm", "poll"))
+        _serve(site, poller, listener, config.text("slurm", "munge_socket"))
+    finally:
+        site.database.close()
+
+
+def _serve(site: Site, poller: Poller, listener: socket.socket, munge_socket: str) -> None:
+    app = create_app(site, poller, munge_socket)
+    options = uvicorn.Config(
+        app,
+        log_config=None,
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=STOP_S,
+    )
+    poller.start()
+    try:
+        _Server(options).run(sockets=[listener])
+    finally:
+        poller.stop()
+
+
+class _Server(uvicorn.Server):
+    """Says when it is ready, and takes SIGTERM as the orderly end that it is (uvicorn would die of it again)."""
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        for listener in sockets or []:
+            print(f"carbon-aggregator: listening on {_url(listener)}", flush=True)
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        def stop(_number: int, _frame: FrameType | None) -> None:
+            self.should_exit = True
+
+        before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+def _listen(address: str) -> socket.socket:
+    """A listening socket at `host:port` or `[host]:port`. Raises ListenError."""
+    host, _, port = address.rpartition(":")
+    host = host.strip("[]")
+    if not host or not port.isascii() or not port.isdigit() or int(port) > 65535:
+        raise ListenError(f"[aggregator] listen = {address}: not an address; it looks like 127.0.0.1:6829")
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, int(port)))
+        listener.listen(BACKLOG)
+    except OSError as err:
+        listener.close()
+        raise ListenError(f"cannot listen on {address}: {err.strerror or err}; [aggregator] listen sets it") from err
+    return listener
+
+
+def _url(listener: socket.socket) -> str:
+    host, port = listener.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

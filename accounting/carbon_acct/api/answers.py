@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: MIT
+"""What the API answers with, as OpenAPI describes it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from carbon_acct.query import JobRecord
+from carbon_acct.totals import Balance, Conservation, UnmatchedLedger
+
+
+@dataclass(frozen=True)
+class JobsAnswer:
+    """Jobs, and what the caller should know about the answer."""
+
+    jobs: list[JobRecord]
+    warnings: list[str]
+
+
+@dataclass(frozen=True)
+class BalanceAnswer:
+    """A balance in decimal strings: a site's microjoules exceed what a JSON number holds exactly."""
+
+    metered_uj: str
+    jobs_uj: str
+    idle_uj: str
+    system_uj: str
+    difference_uj: str
+
+
+@dataclass(frozen=True)
+class SlurmAnswer:
+    """What is known of Slurm: where its records come from, the last poll that succeeded, what failed since."""
+
+    cluster: str
+    source: str
+    polled_at: int | None
+    error: str
+
+
+@dataclass(frozen=True)
+class StatusAnswer:
+    """The state of the accounting."""
+
+    version: str
+    database: str
+    zone: str
+    jobs: int
+    nodes: int
+    segments: int
+    unmatched: int
+    slurm: SlurmAnswer
+    simulated: bool
+    conservation: dict[str, BalanceAnswer]
+
+
+@dataclass(frozen=True)
+class UnmatchedAnswer:
+    """Ledgers for which Slurm has no run of the job."""
+
+    unmatched: list[UnmatchedLedger]
+
+
+@dataclass(frozen=True)
+class SyncAnswer:
+    """A poll of Slurm that was asked for: how many jobs were new or different."""
+
+    jobs_changed: int
+
+
+@dataclass(frozen=True)
+class Health:
+    """The aggregator can serve."""
+
+    status: str = "ok"
+
+
+def balances(found: Conservation) -> dict[str, BalanceAnswer]:
+    """The balance of each component."""
+    return {name: _balance(b) for name, b in found.components.items()}
+
+
+def _balance(b: Balance) -> BalanceAnswer:
+    return BalanceAnswer(str(b.metered_uj), str(b.jobs_uj), str(b.idle_uj), str(b.system_uj), str(b.difference_uj))

@@ -1,0 +1,43 @@
+# SPDX-License-Identifier: MIT
+"""Errors of the accounting host that a person may see: one line each, saying what, where and what to do.
+
+CarbonError (carbon_collector.errors)
+└── AccountingError
+    ├── DatabaseError     the database cannot be opened, or its schema is newer than this program
+    ├── SlurmError        Slurm's programs or its database do not answer
+    ├── ZoneError         no factor is known for the site's grid zone
+    ├── ListenError       the aggregator cannot listen where it should
+    └── RefusedError           a request is refused, with the HTTP status that says how finally
+"""
+
+from __future__ import annotations
+
+from carbon_collector.errors import CarbonError
+
+
+class AccountingError(CarbonError):
+    """Anything the accounting host reports in one line."""
+
+
+class DatabaseError(AccountingError):
+    """The database cannot be used."""
+
+
+class SlurmError(AccountingError):
+    """Slurm did not answer, or not in a form that can be read."""
+
+
+class ZoneError(AccountingError):
+    """No factor is known for a zone of the grid."""
+
+
+class ListenError(AccountingError):
+    """The aggregator cannot listen at [aggregator] listen."""
+
+
+class RefusedError(AccountingError):
+    """A request is refused. `status` is the HTTP status; 400, 403, 413 and 422 are final (record-format.md)."""
+
+    def __init__(self, status: int, reason: str) -> None:
+        super().__init__(reason)
+        self.status = status

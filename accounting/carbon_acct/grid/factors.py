@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: MIT
+"""The yearly factors that are shipped: the price of energy where nothing better is known.
+
+Ember's yearly electricity data (CC BY 4.0, by way of Our World in Data) and US EPA eGRID (public domain);
+each row names its source, year, scope and licence. Namibia's zone is `NA`: text, never a missing value.
+"""
+
+from __future__ import annotations
+
+import csv
+import difflib
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+
+from carbon_acct.errors import ZoneError
+
+
+@dataclass(frozen=True)
+class Factor:
+    """A zone's average intensity over a year; `g_per_kwh` is decimal text."""
+
+    zone: str
+    name: str
+    g_per_kwh: str
+    year: str
+    scope: str
+    source: str
+    licence: str
+
+    @property
+    def text(self) -> str:
+        """What is shown as the source of a price, e.g. `Ember 2023 via Our World in Data, yearly average, lifecycle`."""
+        owner = self.source.split(",")[0]
+        if owner.startswith("Ember"):
+            via = " via Our World in Data" if "via Our World in Data" in self.source else ""
+            return f"Ember {self.year}{via}, yearly average, {self.scope}"
+        return f"{owner} ({self.year}), yearly average, {self.scope}"
+
+
+@cache
+def factors() -> dict[str, Factor]:
+    """All shipped factors by zone."""
+    text = (files("carbon_acct.grid") / "data" / "grid-factors.csv").read_text("utf-8")
+    return {row["zone"]: Factor(**row) for row in csv.DictReader(text.splitlines())}
+
+
+def factor(zone: str) -> Factor:
+    """The factor of a zone, its name matched without case. Raises ZoneError naming the nearest zones."""
+    known = {name.casefold(): name for name in factors()}
+    found = known.get(zone.strip().casefold())
+    if found is None:
+        raise ZoneError(f"[site] zone = {zone}: no such zone; {_nearest(zone)}")
+    return factors()[found]
+
+
+def search(pattern: str) -> list[Factor]:
+    """Zones whose code or name holds `pattern`, without case; all of them for an empty one."""
+    wanted = pattern.casefold()
+    return [f for f in factors().values() if wanted in f.zone.casefold() or wanted in f.name.casefold()]
+
+
+def _nearest(zone: str) -> str:
+    by_text = {f.zone.casefold(): f for f in factors().values()} | {f.name.casefold(): f for f in factors().values()}
+    close = difflib.get_close_matches(zone.strip().casefold(), by_text, 3, 0.5)
+    names = ", ".join(dict.fromkeys(f"{by_text[c].zone} ({by_text[c].name})" for c in close))
+    return f"did you mean {names}?" if names else "`carbon-mgr zones` lists them"

@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: MIT
+"""Keeps Slurm's record of the jobs up to date, and has the sums follow what changed in it."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from carbon_acct import merge
+from carbon_acct.db.models import Job, Ledger
+from carbon_acct.pricing import Price
+from carbon_acct.receive import cluster_named
+from carbon_acct.slurm.client import SlurmJob, leader_of
+
+IDENTITY = ("start", "end", "state", "restarts", "sluid")
+"""What matching looks at: where one of these changes, the JobID's ledgers are matched again."""
+
+MAX_ASKED = 1000
+
+
+def record_jobs(session: Session, jobs: Sequence[SlurmJob], price: Price) -> int:
+    """Store runs of jobs as Slurm knows them now; how many were new or different."""
+    by_cluster: dict[str, list[SlurmJob]] = defaultdict(list)
+    for job in jobs:
+        by_cluster[job.cluster].append(job)
+    return sum(_record(session, cluster_named(session, name).id, rows, price) for name, rows in by_cluster.items())
+
+
+def _record(session: Session, cluster_id: int, jobs: Sequence[SlurmJob], price: Price) -> int:
+    known = _known(session, cluster_id, {job.job_id_raw for job in jobs})
+    changed: list[Job] = []
+    rematch: set[int] = set()
+    for job in jobs:
+        row = known.get((job.job_id_raw, job.submit))
+        values = asdict(job) | {"leader_id": leader_of(job.job_id, job.job_id_raw)}
+        del values["cluster"]
+        if row is None:
+            row = Job(cluster_id=cluster_id, unmetered_us=0, unmetered_nodes=0, **values)
+            known[job.job_id_raw, job.submit] = row
+            session.add(row)
+            rematch.add(job.job_id_raw)
+        else:
+            different = [name for name, value in values.items() if getattr(row, name) != value]
+            if not different:
+                continue
+            for name in different:
+                setattr(row, name, values[name])
+            if not set(IDENTITY).isdisjoint(different):
+                rematch.add(job.job_id_raw)
+        changed.append(row)
+    session.flush()
+    merge.resum(session, merge.rematch(session, cluster_id, rematch), price)
+    merge.recount(session, {row.id for row in changed})
+    return len(changed)
+
+
+def _known(session: Session, cluster_id: int, job_ids: set[int]) -> dict[tuple[int, int], Job]:
+    query = select(Job).where(Job.cluster_id == cluster_id)
+    return {
+        (row.job_id_raw, row.submit): row
+        for part in merge.chunks(job_ids)
+        for row in session.scalars(query.where(Job.job_id_raw.in_(part)))
+    }
+
+
+def unsettled(session: Session, cluster_id: int, seen: Iterable[SlurmJob], since: int) -> dict[int, int]:
+    """JobIDs that Slurm should be asked about by name -> the time from which.
+
+    Jobs that had not ended and yet are in the last answer no more, and ledgers that no run is known for:
+    slurmdbd may have learnt of them late, with times before the window that was asked for.
+    """
+    returned = {job.job_id_raw for job in seen}
+    still_open = select(Job.job_id_raw, Job.submit).where(
+        Job.cluster_id == cluster_id, Job.end.is_(None), Job.submit >= since
+    )
+    unmatched = select(Ledger.job_id, Ledger.opened).where(
+        Ledger.cluster_id == cluster_id, Ledger.matched_id.is_(None), Ledger.opened >= since
+    )
+    asked: dict[int, int] = {}
+    for query in (still_open, unmatched):
+        for job_id, at in session.execute(query.limit(MAX_ASKED)):
+            if job_id not in returned:
+                asked[job_id] = min(at, asked.get(job_id, at))
+    return dict(sorted(asked.items())[:MAX_ASKED])

@@ -1,0 +1,204 @@
+# SPDX-License-Identifier: MIT
+"""Joins what the nodes delivered with Slurm's record of the jobs, and keeps the sums and prices of that.
+
+Everything here is a function of the rows that are stored, so it may run at any time, any number of
+times, and in any order of arrival. It recomputes only what a change touches, in the transaction of
+that change.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from typing import Any, TypeVar
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from carbon_acct.db.models import COMPONENTS, Intensity, Job, JobSlot, Ledger, NodeJobSlot
+from carbon_acct.matching import Run, match
+from carbon_acct.pricing import Price, carbon_ug
+from carbon_acct.slotsum import NodeShare, add, notes_of, sum_shares
+from carbon_collector.units import US_PER_S
+
+CHUNK = 500
+"""Values in one IN list; every database takes as many."""
+
+SEAL_SLACK_S = 2
+"""Opened and closed are whole seconds: a sealed ledger may span so much less than they say."""
+
+T = TypeVar("T")
+JobSlotKey = tuple[int, int]
+
+
+def rematch(session: Session, cluster_id: int, job_ids: Collection[int]) -> set[JobSlotKey]:
+    """Match the ledgers of these JobIDs again; the (job, slot) pairs whose sums that changes."""
+    runs: dict[int, list[Run]] = defaultdict(list)
+    for job in _in_chunks(session, select(Job).where(Job.cluster_id == cluster_id), Job.job_id_raw, job_ids):
+        run = Run(job.id, job.submit, job.start, job.end, job.state, job.restarts, job.sluid)
+        runs[job.job_id_raw].append(run)
+    moved: dict[int, set[int]] = {}
+    ledgers = select(Ledger).where(Ledger.cluster_id == cluster_id)
+    for ledger in _in_chunks(session, ledgers, Ledger.job_id, job_ids):
+        found = match(ledger.run, ledger.opened, runs[ledger.job_id])
+        key = found.key if found else None
+        if key != ledger.matched_id:
+            moved[ledger.id] = {k for k in (key, ledger.matched_id) if k is not None}
+            ledger.matched_id = key
+    session.flush()
+    pairs: set[JobSlotKey] = set()
+    slots = select(NodeJobSlot.ledger_id, NodeJobSlot.slot)
+    for part in chunks(moved):
+        for ledger_id, slot in session.execute(slots.where(NodeJobSlot.ledger_id.in_(part))):
+            pairs |= {(job, slot) for job in moved[ledger_id]}
+    recount(session, {job for jobs in moved.values() for job in jobs})
+    return pairs
+
+
+def resum(session: Session, pairs: Collection[JobSlotKey], price: Price) -> None:
+    """Compute the sums and prices of these (job, slot) pairs again. A slot once priced keeps its price."""
+    by_job: dict[int, set[int]] = defaultdict(set)
+    for job, slot in pairs:
+        by_job[job].add(slot)
+    for part in chunks(by_job):
+        wanted = {slot for job in part for slot in by_job[job]}
+        low, high = min(wanted), max(wanted)
+        old = {
+            (row.job_id, row.slot): row
+            for row in session.scalars(select(JobSlot).where(JobSlot.job_id.in_(part), JobSlot.slot.between(low, high)))
+        }
+        delivered: dict[JobSlotKey, list[NodeJobSlot]] = defaultdict(list)
+        rows = select(Ledger.matched_id, NodeJobSlot).join(NodeJobSlot, NodeJobSlot.ledger_id == Ledger.id)
+        for job_id, row in session.execute(
+            rows.where(Ledger.matched_id.in_(part), NodeJobSlot.slot.between(low, high))
+        ):
+            if job_id is not None:
+                delivered[job_id, row.slot].append(row)
+        for job in part:
+            for slot in by_job[job]:
+                _store_sum(session, (job, slot), delivered[job, slot], old.get((job, slot)), price)
+    session.flush()
+
+
+def _store_sum(session: Session, key: JobSlotKey, rows: list[NodeJobSlot], old: JobSlot | None, price: Price) -> None:
+    if not rows:
+        if old is not None:
+            session.delete(old)
+        return
+    values = _sum_rows(rows)
+    if old is None:
+        known = values["energy_uj"], values["estimated_uj"]
+        values |= {"pue": price.pue, "intensity_id": price.intensity_id, "carbon_ug": _carbon(*known, price)}
+        session.add(JobSlot(job_id=key[0], slot=key[1], **values))
+        return
+    kept = _price_of(session, old, price)
+    values["carbon_ug"] = _carbon(values["energy_uj"], values["estimated_uj"], kept)
+    for name, value in values.items():
+        setattr(old, name, value)
+
+
+def _price_of(session: Session, row: JobSlot, price: Price) -> Price:
+    if (row.pue, row.intensity_id) == (price.pue, price.intensity_id):
+        return price
+    used = session.get_one(Intensity, row.intensity_id)
+    return Price(row.pue, used.g_per_kwh, used.id)
+
+
+def _carbon(energy_uj: int | None, estimated_uj: int | None, price: Price) -> int | None:
+    total = add((energy_uj, estimated_uj))
+    return None if total is None else carbon_ug(total, price)
+
+
+def _sum_rows(rows: Sequence[NodeJobSlot]) -> dict[str, Any]:
+    shares = {c: [_share(row, c) for row in rows if getattr(row, f"{c}_method")] for c in COMPONENTS}
+    sums = {c: sum_shares(many) for c, many in shares.items() if many}
+    values: dict[str, Any] = {
+        "cpu_us": add(row.cpu_us for row in rows),
+        "simulated": any(row.simulated for row in rows),
+        "energy_uj": add(s.energy_uj for s in sums.values()),
+        "estimated_uj": add(s.modelled_uj for s in sums.values()),
+        "notes": None,
+    }
+    notes = notes_of(shares)
+    if notes:
+        values["notes"] = json.dumps(notes)
+    for c in COMPONENTS:
+        s = sums.get(c)
+        values[f"{c}_uj"] = s.energy_uj if s else None
+        values[f"{c}_static_uj"] = s.static_uj if s else None
+        values[f"{c}_metered_us"] = s.metered_us if s else None
+        values[f"{c}_alloc_us"] = s.alloc_us if s else None
+        values[f"{c}_method"] = s.method if s else None
+    return values
+
+
+def _share(row: NodeJobSlot, component: str) -> NodeShare:
+    return NodeShare(
+        energy_uj=getattr(row, f"{component}_uj"),
+        static_uj=getattr(row, f"{component}_static_uj"),
+        metered_us=getattr(row, f"{component}_metered_us") or 0,
+        method=getattr(row, f"{component}_method"),
+        reason=getattr(row, f"{component}_reason"),
+        alloc_us=row.alloc_us,
+    )
+
+
+def recount(session: Session, job_keys: Collection[int]) -> None:
+    """Compute again for how much node-time of these runs there is no row at all.
+
+    A node with rows counts by its ledger, because Slurm's times are whole seconds and a job metered from
+    prolog to epilog must come out whole. A node of the job's list without rows counts by Slurm's elapsed time.
+    """
+    for part in chunks(job_keys):
+        spans: dict[int, list[tuple[int, int, int, int | None]]] = defaultdict(list)
+        rows = (
+            select(Ledger.matched_id, Ledger.node_id, func.min(Ledger.opened), func.max(Ledger.closed))
+            .add_columns(func.sum(NodeJobSlot.alloc_us), func.count(Ledger.closed), func.count())
+            .join(NodeJobSlot, NodeJobSlot.ledger_id == Ledger.id)
+            .where(Ledger.matched_id.in_(part))
+            .group_by(Ledger.matched_id, Ledger.node_id)
+        )
+        for job_id, node_id, opened, closed, alloc_us, sealed, all_rows in session.execute(rows):
+            spans[job_id].append((node_id, opened, int(alloc_us), closed if sealed == all_rows else None))
+        for job in session.scalars(select(Job).where(Job.id.in_(part))):
+            nodes = spans[job.id]
+            without = max(0, (job.nnodes or 0) - len(nodes)) if job.start is not None else 0
+            lost = sum(_lost_us(job, opened, alloc_us, closed) for _, opened, alloc_us, closed in nodes)
+            job.unmetered_nodes = without
+            job.unmetered_us = without * (job.elapsed_s or 0) * US_PER_S + lost
+    session.flush()
+
+
+def _lost_us(job: Job, opened: int, alloc_us: int, closed: int | None) -> int:
+    """Time of a node that has rows, but not all: a ledger never sealed, or rows in between that never came."""
+    until = closed if closed is not None else job.end
+    if until is None or job.state.startswith("SUSPENDED"):
+        return 0
+    missing_us = (until - opened - SEAL_SLACK_S) * US_PER_S - alloc_us
+    return max(0, missing_us)
+
+
+def matched_pairs(session: Session, keys: Iterable[tuple[int, int]]) -> set[JobSlotKey]:
+    """The (job, slot) pairs of (ledger, slot) pairs, where the ledger has found its job."""
+    slots: dict[int, set[int]] = defaultdict(set)
+    for ledger, slot in keys:
+        slots[ledger].add(slot)
+    pairs: set[JobSlotKey] = set()
+    for part in chunks(slots):
+        found = select(Ledger.id, Ledger.matched_id).where(Ledger.id.in_(part), Ledger.matched_id.is_not(None))
+        for ledger_id, job_id in session.execute(found):
+            pairs |= {(job_id, slot) for slot in slots[ledger_id] if job_id is not None}
+    return pairs
+
+
+def chunks(values: Collection[T]) -> Iterator[list[T]]:
+    """The values in lists short enough for an IN."""
+    items = list(values)
+    for at in range(0, len(items), CHUNK):
+        yield items[at : at + CHUNK]
+
+
+def _in_chunks(session: Session, query: Any, column: Any, values: Collection[int]) -> Iterator[Any]:
+    for part in chunks(values):
+        yield from session.scalars(query.where(column.in_(part)))

@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: MIT
+"""Says how far a job's energy can be trusted: coverage, quality and the reasons. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+ENOUGH_PERCENT = 99.0
+
+
+@dataclass(frozen=True)
+class ComponentState:
+    """One component of a job over all its slots. `alloc_us`: node-time over which it should have been metered."""
+
+    energy_uj: int | None
+    metered_us: int
+    alloc_us: int
+    modelled: bool
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Coverage in percent (None: the job held no node for any time), quality, and what lowers it."""
+
+    coverage: float | None
+    quality: str
+    notes: tuple[str, ...]
+
+
+def judge(components: Mapping[str, ComponentState], unmetered_us: int, unmetered_nodes: int) -> Verdict:
+    """Quality of a job from its components (those that concern it) and the node-time without any row.
+
+    Coverage is that of the component covered least among those that are metered at all.
+    """
+    metered = {name: c for name, c in components.items() if c.energy_uj is not None}
+    modelled = [name for name, c in components.items() if c.modelled]
+    coverage = _coverage(metered, components, unmetered_us)
+    notes = [f"{unmetered_nodes} of the job's nodes reported nothing"] if unmetered_nodes and components else []
+    notes += [f"{name}: modelled" for name in modelled]
+    missing = [name for name in components if name not in metered and name not in modelled]
+    notes += [f"{name}: not metered" for name in missing]
+    if not metered and not modelled:
+        return Verdict(coverage, "none", tuple(notes) if components else ("no node reported this job",))
+    if modelled:
+        return Verdict(coverage, "estimated", tuple(notes))
+    if missing or unmetered_nodes or coverage is None or coverage < ENOUGH_PERCENT:
+        return Verdict(coverage, "partial", tuple(notes))
+    return Verdict(coverage, "measured", tuple(notes))
+
+
+def _coverage(
+    metered: Mapping[str, ComponentState], components: Mapping[str, ComponentState], unmetered_us: int
+) -> float | None:
+    shares = [
+        100.0 * min(1.0, c.metered_us / (c.alloc_us + unmetered_us))
+        for c in metered.values()
+        if c.alloc_us + unmetered_us
+    ]
+    if shares:
+        return min(shares)
+    held = unmetered_us or any(c.alloc_us for c in components.values())
+    return 0.0 if held else None

@@ -1,0 +1,223 @@
+# SPDX-License-Identifier: MIT
+"""Takes a node's segment into the database: one transaction, harmless if repeated, in any order.
+
+A record replaces a stored one with the same key only if its revision is higher. What a segment changes
+in the jobs' sums is recomputed in the same transaction, so an acknowledged segment is wholly accounted.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from carbon_acct import merge
+from carbon_acct.db.models import COMPONENTS, Cluster, Ledger, Node, NodeJobSlot, NodeSlot, Segment
+from carbon_acct.errors import RefusedError
+from carbon_acct.pricing import Price
+from carbon_acct.records import JobSlotRecord, LedgerRecord, NodeSlotRecord, ParsedSegment, RefusedLine
+
+LedgerKey = tuple[int, str]
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """The answer to a segment: its name, how many records were taken, and which were not."""
+
+    segment: str
+    accepted: int
+    refused: list[RefusedLine]
+
+
+def store(session: Session, segment: ParsedSegment, price: Price, now: int) -> Receipt:
+    """Store a segment. Raises RefusedError 422 if its name was already used for another content."""
+    known = session.get(Segment, segment.header.name)
+    if known is not None:
+        return _repeat(known, segment)
+    node = _node(session, segment)
+    ledgers = _store_ledgers(session, node, segment)
+    touched = _store_job_slots(session, ledgers, segment)
+    _store_node_slots(session, node, segment)
+    session.add(
+        Segment(
+            name=segment.header.name,
+            node_id=node.id,
+            sha256=segment.sha256,
+            received=now,
+            accepted=len(segment.records),
+            refused=json.dumps([asdict(r) for r in segment.refused]),
+        )
+    )
+    session.flush()
+    pairs = merge.rematch(session, node.cluster_id, {job_id for job_id, _ in ledgers})
+    pairs |= merge.matched_pairs(session, touched)
+    merge.resum(session, pairs, price)
+    merge.recount(session, {job for job, _ in pairs} | _jobs_of(ledgers))
+    return Receipt(segment.header.name, len(segment.records), list(segment.refused))
+
+
+def cluster_named(session: Session, name: str) -> Cluster:
+    """The cluster's row, made where there is none."""
+    cluster = session.scalar(select(Cluster).where(Cluster.name == name))
+    if cluster is None:
+        cluster = Cluster(name=name, polled_until=None)
+        session.add(cluster)
+        session.flush()
+    return cluster
+
+
+def _repeat(known: Segment, segment: ParsedSegment) -> Receipt:
+    if known.sha256 != segment.sha256:
+        raise RefusedError(422, f"segment {known.name} was received before with another content")
+    return Receipt(known.name, known.accepted, [RefusedLine(**line) for line in json.loads(known.refused)])
+
+
+def _node(session: Session, segment: ParsedSegment) -> Node:
+    cluster = cluster_named(session, segment.header.cluster)
+    name = segment.header.node
+    node = session.scalar(select(Node).where(Node.cluster_id == cluster.id, Node.name == name))
+    if node is None:
+        node = Node(cluster_id=cluster.id, name=name)
+        session.add(node)
+        session.flush()
+    return node
+
+
+def _store_ledgers(session: Session, node: Node, segment: ParsedSegment) -> dict[LedgerKey, Ledger]:
+    """Every ledger that the segment speaks of; one whose own record has not come yet is opened at revision 0."""
+    records = [r for r in segment.records if isinstance(r, LedgerRecord)]
+    slots = [r for r in segment.records if isinstance(r, JobSlotRecord)]
+    rows: list[LedgerRecord | JobSlotRecord] = [*slots, *records]  # a ledger's own record prevails
+    known = _known_ledgers(session, node, segment.header.stream, {r.job_id for r in rows})
+    wanted = {(r.job_id, r.run): known.get((r.job_id, r.run)) for r in rows}
+    for row in rows:
+        key = (row.job_id, row.run)
+        ledger = wanted[key]
+        if ledger is None:
+            ledger = _open(session, node, segment.header.stream, row)
+            wanted[key] = ledger
+        if isinstance(row, LedgerRecord) and row.revision > ledger.revision:
+            _replace(ledger, row)
+    session.flush()
+    return {key: ledger for key, ledger in wanted.items() if ledger is not None}
+
+
+def _known_ledgers(session: Session, node: Node, stream: str, job_ids: set[int]) -> dict[LedgerKey, Ledger]:
+    query = select(Ledger).where(Ledger.node_id == node.id, Ledger.stream == stream)
+    return {
+        (row.job_id, row.run): row
+        for part in merge.chunks(job_ids)
+        for row in session.scalars(query.where(Ledger.job_id.in_(part)))
+    }
+
+
+def _open(session: Session, node: Node, stream: str, row: LedgerRecord | JobSlotRecord) -> Ledger:
+    ledger = Ledger(
+        cluster_id=node.cluster_id,
+        node_id=node.id,
+        stream=stream,
+        job_id=row.job_id,
+        run=row.run,
+        revision=0,
+        opened=row.opened,
+    )
+    session.add(ledger)
+    return ledger
+
+
+def _replace(ledger: Ledger, row: LedgerRecord) -> None:
+    for name, value in row.model_dump(exclude={"type", "job_id", "run", "gpus"}).items():
+        setattr(ledger, name, value)
+    ledger.gpus = json.dumps(row.gpus)
+
+
+def _store_job_slots(
+    session: Session, ledgers: dict[LedgerKey, Ledger], segment: ParsedSegment
+) -> set[tuple[int, int]]:
+    """The (ledger, slot) pairs that changed."""
+    rows = [r for r in segment.records if isinstance(r, JobSlotRecord)]
+    ids = {ledgers[r.job_id, r.run].id for r in rows}
+    slots = {r.slot for r in rows}
+    stored: dict[tuple[int, int], int] = {}
+    query = select(NodeJobSlot.ledger_id, NodeJobSlot.slot, NodeJobSlot.revision)
+    for part in merge.chunks(ids):
+        between = query.where(NodeJobSlot.ledger_id.in_(part), NodeJobSlot.slot.between(min(slots), max(slots)))
+        stored |= {(ledger, slot): revision for ledger, slot, revision in session.execute(between)}
+    new: list[dict[str, Any]] = []
+    changed: list[dict[str, Any]] = []
+    for row in rows:
+        key = (ledgers[row.job_id, row.run].id, row.slot)
+        if row.revision > stored.get(key, 0):
+            (changed if key in stored else new).append(_job_slot_values(key[0], row))
+    if new:
+        session.bulk_insert_mappings(NodeJobSlot.__mapper__, new)
+    if changed:
+        session.bulk_update_mappings(NodeJobSlot.__mapper__, changed)
+    return {(values["ledger_id"], values["slot"]) for values in (*new, *changed)}
+
+
+def _store_node_slots(session: Session, node: Node, segment: ParsedSegment) -> None:
+    stream = segment.header.stream
+    rows = [r for r in segment.records if isinstance(r, NodeSlotRecord)]
+    if not rows:
+        return
+    slots = {r.slot for r in rows}
+    query = select(NodeSlot.slot, NodeSlot.revision).where(
+        NodeSlot.node_id == node.id, NodeSlot.stream == stream, NodeSlot.slot.between(min(slots), max(slots))
+    )
+    stored: dict[int, int] = {row.slot: row.revision for row in session.execute(query)}
+    new: list[dict[str, Any]] = []
+    changed: list[dict[str, Any]] = []
+    for row in rows:
+        if row.revision > stored.get(row.slot, 0):
+            (changed if row.slot in stored else new).append(_node_slot_values(node.id, stream, row))
+    if new:
+        session.bulk_insert_mappings(NodeSlot.__mapper__, new)
+    if changed:
+        session.bulk_update_mappings(NodeSlot.__mapper__, changed)
+
+
+def _job_slot_values(ledger_id: int, row: JobSlotRecord) -> dict[str, Any]:
+    values: dict[str, Any] = {
+        "ledger_id": ledger_id,
+        "slot": row.slot,
+        "revision": row.revision,
+        "alloc_us": row.alloc_us,
+        "cpu_us": row.cpu_us,
+        "simulated": row.simulated,
+    }
+    for name in COMPONENTS:
+        share = row.components.get(name)  # type: ignore[call-overload]
+        values[f"{name}_uj"] = share.energy_uj if share else None
+        values[f"{name}_static_uj"] = share.static_uj if share else None
+        values[f"{name}_metered_us"] = share.metered_us if share else None
+        values[f"{name}_method"] = share.method if share else None
+        values[f"{name}_reason"] = share.reason if share else None
+    return values
+
+
+def _node_slot_values(node_id: int, stream: str, row: NodeSlotRecord) -> dict[str, Any]:
+    values: dict[str, Any] = {
+        "node_id": node_id,
+        "stream": stream,
+        "slot": row.slot,
+        "revision": row.revision,
+        "elapsed_us": row.elapsed_us,
+        "simulated": row.simulated,
+    }
+    for name in COMPONENTS:
+        share = row.components.get(name)  # type: ignore[call-overload]
+        values[f"{name}_uj"] = share.energy_uj if share else None
+        values[f"{name}_idle_uj"] = share.idle_uj if share else None
+        values[f"{name}_system_uj"] = share.system_uj if share else None
+        values[f"{name}_metered_us"] = share.metered_us if share else None
+        values[f"{name}_method"] = share.method if share else None
+        values[f"{name}_reason"] = share.reason if share else None
+    return values
+
+
+def _jobs_of(ledgers: dict[LedgerKey, Ledger]) -> set[int]:
+    return {ledger.matched_id for ledger in ledgers.values() if ledger.matched_id is not None}

@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: MIT
+"""Adds up what the nodes delivered for one run of a job in one slot: pure arithmetic on plain facts.
+
+Unknown is not 0: a component that no node metered has no energy, and one that only some nodes metered
+has the sum of those, less metered time, and a note. What was modelled is kept apart from what was metered.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+METERED = ("counter", "integrated")
+_UNCERTAINTY = ("counter", "integrated", "missing", "modelled")
+MAX_NOTES = 8
+
+
+@dataclass(frozen=True)
+class NodeShare:
+    """One component of a job on one node in one slot, as delivered."""
+
+    energy_uj: int | None
+    static_uj: int | None
+    metered_us: int
+    method: str
+    reason: str | None
+    alloc_us: int
+
+
+@dataclass(frozen=True)
+class ShareSum:
+    """One component of a job in one slot; `alloc_us` is the node-time over which it should have been metered."""
+
+    energy_uj: int | None
+    static_uj: int | None
+    metered_us: int
+    alloc_us: int
+    method: str
+    modelled_uj: int | None
+
+
+def sum_shares(shares: Iterable[NodeShare]) -> ShareSum:
+    """The sum over nodes and streams of one component."""
+    known = list(shares)
+    metered = [s for s in known if s.method in METERED]
+    methods = {s.method for s in known}
+    # A component that is missing on one node only shows by its metered time.
+    method = max(methods - {"missing"} or {"missing"}, key=_UNCERTAINTY.index)
+    return ShareSum(
+        energy_uj=add(s.energy_uj for s in metered),
+        static_uj=add(s.static_uj for s in metered),
+        metered_us=sum(min(s.metered_us, s.alloc_us) for s in metered),
+        alloc_us=sum(s.alloc_us for s in known),
+        method=method,
+        modelled_uj=add(s.energy_uj for s in known if s.method == "modelled"),
+    )
+
+
+def notes_of(shares: Mapping[str, Iterable[NodeShare]]) -> list[str]:
+    """`component: reason` of every distinct reason, bounded."""
+    notes = {f"{component}: {s.reason}" for component, many in shares.items() for s in many if s.reason}
+    return sorted(notes)[:MAX_NOTES]
+
+
+def add(values: Iterable[int | None]) -> int | None:
+    """Sum of what is known; None if nothing is."""
+    known = [value for value in values if value is not None]
+    return sum(known) if known else None

@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: MIT
+"""Runs Slurm's own programs, the only file that does: found by absolute path, with a deadline, in plain C locale.
+
+Their environment is made here, so that neither the administrator's SLURM_* nor a time zone can change what
+they print: TZ=UTC and SLURM_TIME_FORMAT=%s give epoch seconds without a night that has an hour twice.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from collections.abc import Sequence
+
+from carbon_acct.errors import SlurmError
+
+SEARCH = ("/usr/bin", "/usr/local/bin", "/opt/slurm/bin", "/usr/sbin")
+TIMEOUT_S = 120.0
+"""slurmdbd may be busy for minutes; a poll that hangs longer is given up and tried again."""
+
+
+class Programs:
+    """Slurm's programs on this host; `search` are the folders that may hold them."""
+
+    def __init__(self, search: Sequence[str] = SEARCH, timeout_s: float = TIMEOUT_S) -> None:
+        self._search = search
+        self._timeout_s = timeout_s
+        self._running: set[subprocess.Popen[bytes]] = set()
+
+    def run(self, name: str, *args: str) -> str:
+        """Output of a program; bytes that are no UTF-8 come as replacement characters. Raises SlurmError."""
+        try:
+            process = subprocess.Popen(
+                [self._find(name), *args],
+                env=_environment(),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+            )
+        except OSError as err:
+            raise SlurmError(f"{name} cannot be run: {err}") from err
+        self._running.add(process)
+        try:
+            out, err_out = process.communicate(timeout=self._timeout_s)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.communicate()
+            raise SlurmError(f"{name} did not answer within {self._timeout_s:g} s") from None
+        finally:
+            self._running.discard(process)
+        if process.returncode != 0:
+            raise SlurmError(f"{name}: {_line(err_out) or f'exit status {process.returncode}'}")
+        return out.decode("utf-8", "replace")
+
+    def version(self) -> tuple[int, int]:
+        """Major and minor of the site's Slurm, e.g. (22, 5). Raises SlurmError."""
+        text = self.run("sacct", "--version")
+        found = re.search(r"(\d+)\.(\d+)", text)
+        if not found:
+            raise SlurmError(f"sacct --version: cannot be read: {text.strip()[:80]!r}")
+        return int(found[1]), int(found[2])
+
+    def stop(self) -> None:
+        """End the programs that are running: the aggregator is going down."""
+        for process in list(self._running):
+            process.terminate()
+
+    def _find(self, name: str) -> str:
+        for folder in self._search:
+            path = f"{folder}/{name}"
+            if os.access(path, os.X_OK):
+                return path
+        raise SlurmError(f"{name} is not installed (looked in {', '.join(self._search)})")
+
+
+def _environment() -> dict[str, str]:
+    fixed = {"PATH": "/usr/bin:/bin", "LC_ALL": "C", "TZ": "UTC", "SLURM_TIME_FORMAT": "%s"}
+    if "SLURM_CONF" in os.environ:
+        fixed["SLURM_CONF"] = os.environ["SLURM_CONF"]
+    return fixed
+
+
+def _line(err: bytes) -> str:
+    """The last line says why; those before it are the same failure from deeper inside."""
+    lines = err.decode("utf-8", "replace").strip().splitlines()
+    return lines[-1][:300] if lines else ""

@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: MIT
+"""Slurm's record of the jobs by pyslurm's `pyslurm.db`, the only file that imports it.
+
+pyslurm is bound to one Slurm release and comes from the site. Its `Jobs` keeps one record a JobID and its
+`JobFilter` cannot ask for duplicates (pyslurm/db/job.pyx: `out[cluster][job.id] = job`), so it shows of a
+requeued job only the newest run: where jobs are requeued, `[slurm] source = sacct` knows more.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pwd
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from carbon_acct.errors import SlurmError
+from carbon_acct.slurm.client import SlurmJob
+
+
+def pyslurm_release() -> tuple[int, int] | None:
+    """Slurm release that the installed pyslurm was built for, e.g. (22, 5); None where there is none."""
+    try:
+        module = importlib.import_module("pyslurm")
+        importlib.import_module("pyslurm.db")
+    except (ImportError, OSError):  # OSError: its libslurm is not there
+        return None
+    found = re.match(r"(\d+)\.(\d+)", str(getattr(module, "__version__", "")))
+    return (int(found[1]), int(found[2])) if found else None
+
+
+class PyslurmClient:
+    """SlurmClient by pyslurm."""
+
+    def __init__(self) -> None:
+        self._db: Any = importlib.import_module("pyslurm.db")
+        release = pyslurm_release()
+        self.name = f"pyslurm {release[0]}.{release[1]}" if release else "pyslurm"
+
+    def jobs(self, since: int, until: int, job_ids: Sequence[int] = ()) -> list[SlurmJob]:
+        """See SlurmClient; only the newest run of each JobID. Raises SlurmError."""
+        asked: dict[str, Any] = {"start_time": since, "end_time": until}
+        if job_ids:
+            asked["ids"] = list(job_ids)
+        try:
+            found = self._db.Jobs.load(self._db.JobFilter(**asked))
+            records = [job for jobs in found.data.values() for job in jobs.values()]
+        except Exception as err:
+            raise SlurmError(f"pyslurm: {' '.join(str(err).split())}") from err
+        jobs = [_job(record) for record in records if record.submit_time]
+        return sorted(jobs, key=lambda j: (j.submit, j.job_id_raw))
+
+
+def _job(record: Any) -> SlurmJob:
+    start, end = record.start_time or None, record.end_time or None
+    return SlurmJob(
+        cluster=record.cluster,
+        job_id_raw=record.id,
+        job_id=_job_id(record),
+        name=record.name or "",
+        user=record.user_name or None,
+        uid=record.user_id,
+        account=record.account or None,
+        partition=record.partition or None,
+        qos=record.qos or None,
+        state=_state(record),
+        exit_code=f"{record.exit_code or 0}:{record.exit_code_signal or 0}",
+        restarts=None,
+        sluid=None,
+        submit=record.submit_time,
+        eligible=record.eligible_time or None,
+        start=start,
+        end=end,
+        elapsed_s=record.elapsed_time or 0,
+        nnodes=record.num_nodes,
+        ncpus=record.cpus,
+        alloc_tres=None,
+        nodelist=record.nodelist or None,
+    )
+
+
+def _job_id(record: Any) -> str:
+    """As sacct prints it: `12_3` for a task of an array, `12+1` for a component of a heterogeneous job."""
+    if record.array_id and not record.array_tasks_waiting:
+        return f"{record.array_id}_{record.array_task_id or 0}"  # pyslurm gives None for 0
+    if record.heterogeneous_id:
+        return f"{record.heterogeneous_id}+{record.heterogeneous_offset or 0}"
+    return str(record.id)
+
+
+def _state(record: Any) -> str:
+    """As sacct prints it: `CANCELLED by 1000`; pyslurm has the user's name where sacct has the id."""
+    if record.state != "CANCELLED" or not record.cancelled_by:
+        return str(record.state)
+    try:
+        return f"CANCELLED by {pwd.getpwnam(record.cancelled_by).pw_uid}"
+    except KeyError:
+        return f"CANCELLED by {record.cancelled_by}"

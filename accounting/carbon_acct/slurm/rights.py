@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: MIT
+"""Who may see whose jobs, as slurmdbd decides it: PrivateData, admin levels, coordinators and SlurmUser."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from carbon_acct.slurm.nodes import parse_config
+from carbon_acct.slurm.programs import Programs
+
+ALL_SEEING = ("operator", "administrator", "admin")
+
+
+@dataclass(frozen=True)
+class Rights:
+    """A snapshot of Slurm's rights. Coordinators see their accounts and every account below (slurm.conf, PrivateData)."""
+
+    private_jobs: bool
+    slurm_uid: int | None = None
+    operators: frozenset[str] = frozenset()
+    coordinated: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    parents: Mapping[str, str] = field(default_factory=dict)
+
+    def accounts_of(self, user: str) -> frozenset[str]:
+        """Accounts that the user coordinates, with all their sub-accounts."""
+        own = self.coordinated.get(user, frozenset())
+        if not own:
+            return own
+        return frozenset(a for a in (*self.parents, *own) if self._below(a, own))
+
+    def _below(self, account: str, tops: frozenset[str]) -> bool:
+        seen = set()
+        while account and account not in seen:
+            if account in tops:
+                return True
+            seen.add(account)
+            account = self.parents.get(account, "")
+        return False
+
+
+def load_rights(programs: Programs) -> Rights:
+    """Ask slurmdbd, by three short queries. Raises SlurmError."""
+    config = parse_config(programs.run("sacctmgr", "show", "configuration"))
+    private = config.get("PrivateData", "").replace(",", " ").split()
+    users = programs.run("sacctmgr", "-nP", "show", "user", "withcoord", "format=User,AdminLevel,Coordinators")
+    tree = programs.run("sacctmgr", "-nP", "show", "associations", "format=Account,ParentName,User")
+    operators, coordinated = _users(users)
+    if config.get("DisableCoordDBD", "").lower() in ("yes", "1", "true"):
+        coordinated = {}
+    return Rights(
+        private_jobs=bool({"jobs", "all"} & set(private)),
+        slurm_uid=_slurm_uid(config),
+        operators=operators,
+        coordinated=coordinated,
+        parents=_parents(tree),
+    )
+
+
+def _users(text: str) -> tuple[frozenset[str], dict[str, frozenset[str]]]:
+    operators, coordinated = set(), {}
+    for line in text.splitlines():
+        user, _, rest = line.partition("|")
+        level, _, accounts = rest.partition("|")
+        if level.strip().lower() in ALL_SEEING:
+            operators.add(user)
+        if accounts.strip():
+            coordinated[user] = frozenset(a.strip() for a in accounts.split(",") if a.strip())
+    return frozenset(operators), coordinated
+
+
+def _parents(text: str) -> dict[str, str]:
+    parents: dict[str, str] = defaultdict(str)
+    for line in text.splitlines():
+        account, parent, user = ([*line.split("|"), "", ""])[:3]
+        if account and not user:
+            parents[account] = parents[account] or parent
+    return dict(parents)
+
+
+def _slurm_uid(config: dict[str, str]) -> int | None:
+    found = re.search(r"\((\d+)\)", config.get("SlurmUserId", "") or config.get("SlurmUser", ""))
+    return int(found[1]) if found else None

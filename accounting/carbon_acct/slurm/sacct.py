@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: MIT
+"""Slurm's record of the jobs by `sacct`: one bounded query, in a form that no job name can break.
+
+A job's name may hold pipes, newlines and bytes that are no text. So the columns are divided by a word drawn
+anew for each query, which no user can have foreseen, and a row ends where that word and a newline meet.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from carbon_acct.errors import SlurmError
+from carbon_acct.slurm.client import SlurmJob
+from carbon_acct.slurm.programs import Programs
+
+FIELDS = (
+    *("Cluster", "JobIDRaw", "JobID", "JobName", "User", "UID", "Account", "Partition", "QOS", "State", "ExitCode"),
+    *("Submit", "Eligible", "Start", "End", "ElapsedRaw", "NNodes", "NCPUS", "AllocTRES", "NodeList"),
+)
+NEWER_FIELDS = ("Restarts", "SLUID")
+NEWER_SINCE = (24, 11)  # src/sacct/print.c of 24.11 is the first to know them; an unknown field is fatal
+
+
+class SacctClient:
+    """SlurmClient by the `sacct` program."""
+
+    def __init__(self, programs: Programs) -> None:
+        self._programs = programs
+        self._version: tuple[int, int] | None = None
+
+    @property
+    def name(self) -> str:
+        """For people: with the release, once it is known."""
+        return f"sacct {self._version[0]}.{self._version[1]:02d}" if self._version else "sacct"
+
+    def jobs(self, since: int, until: int, job_ids: Sequence[int] = ()) -> list[SlurmJob]:
+        """See SlurmClient. Raises SlurmError."""
+        if self._version is None:
+            self._version = self._programs.version()
+        fields = [*FIELDS, *(NEWER_FIELDS if self._version >= NEWER_SINCE else ())]
+        delimiter = f"<{secrets.token_hex(12)}>"
+        args = ["-a", "-D", "-X", "-n", "-p", "--noconvert", f"--delimiter={delimiter}", "-S", _iso(since)]
+        args += ["-E", _iso(until), "-o", ",".join(fields)]
+        args += ["-j", ",".join(str(job_id) for job_id in job_ids)] if job_ids else []
+        return parse(self._programs.run("sacct", *args), delimiter, fields)
+
+
+def parse(text: str, delimiter: str, fields: Sequence[str]) -> list[SlurmJob]:
+    """Jobs of sacct's parsable output (`-p`: a delimiter after every column). Raises SlurmError."""
+    jobs = []
+    for row in text.split(f"{delimiter}\n"):
+        if not row:
+            continue
+        values = row.split(delimiter)
+        if len(values) != len(fields):
+            raise SlurmError(f"sacct: a row has {len(values)} columns where {len(fields)} were asked for")
+        job = _job(dict(zip(fields, values, strict=True)))
+        if job is not None:
+            jobs.append(job)
+    return sorted(jobs, key=lambda j: (j.submit, j.job_id_raw))
+
+
+def _job(row: dict[str, str]) -> SlurmJob | None:
+    """A row's job; None for a record that names neither a job nor a time, as slurmdbd keeps after a crash."""
+    job_id_raw, submit = _number(row["JobIDRaw"]), _number(row["Submit"])
+    if job_id_raw is None or submit is None:
+        return None
+    return SlurmJob(
+        cluster=row["Cluster"],
+        job_id_raw=job_id_raw,
+        job_id=row["JobID"],
+        name=row["JobName"],
+        user=_text(row["User"]),
+        uid=_number(row["UID"]),
+        account=_text(row["Account"]),
+        partition=_text(row["Partition"]),
+        qos=_text(row["QOS"]),
+        state=row["State"],
+        exit_code=_text(row["ExitCode"]),
+        restarts=_number(row.get("Restarts", "")),
+        sluid=_text(row.get("SLUID", "")),
+        submit=submit,
+        eligible=_time(row["Eligible"]),
+        start=_time(row["Start"]),
+        end=_time(row["End"]),
+        elapsed_s=_number(row["ElapsedRaw"]),
+        nnodes=_number(row["NNodes"]),
+        ncpus=_number(row["NCPUS"]),
+        alloc_tres=_text(row["AllocTRES"]),
+        nodelist=_text(row["NodeList"]),
+    )
+
+
+def _number(text: str) -> int | None:
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else None
+
+
+def _time(text: str) -> int | None:
+    """`Unknown`, `None` and 0 are no time."""
+    return _number(text) or None
+
+
+def _text(text: str) -> str | None:
+    return None if text in ("", "None assigned", "None", "Unknown") else text
+
+
+def _iso(epoch: int) -> str:
+    """A time as sacct reads it, in the time zone it is run in: UTC."""
+    return datetime.fromtimestamp(max(epoch, 0), UTC).strftime("%Y-%m-%dT%H:%M:%S")

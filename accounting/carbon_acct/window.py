@@ -1,0 +1,51 @@
+# SPDX-License-Identifier: MIT
+"""Cuts a slot at the border of a window of time, so that adjoining windows add up exactly. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from carbon_collector.units import SLOT_S
+
+FOREVER = 2**62
+
+
+@dataclass(frozen=True)
+class Window:
+    """Epoch seconds [start, end); None: unbounded."""
+
+    start: int | None = None
+    end: int | None = None
+
+    @property
+    def low(self) -> int:
+        """First second."""
+        return self.start if self.start is not None else 0
+
+    @property
+    def high(self) -> int:
+        """First second after it."""
+        return self.end if self.end is not None else FOREVER
+
+
+def part(amount: int, slot: int, window: Window, start: int | None, end: int | None) -> int:
+    """What of a slot's `amount` lies in the window, by the time that a job running [start, end) spent in it.
+
+    Whole numbers, cumulatively rounded: the parts of adjoining windows sum to `amount`.
+    """
+    low, high = max(slot, start or 0), min(slot + SLOT_S, end if end is not None else FOREVER)
+    if high <= low:  # the job was there for less than a second: all of it at one instant
+        low = min(max(low, slot), slot + SLOT_S - 1)
+        high = low + 1
+    return _until(amount, low, high, window.high) - _until(amount, low, high, window.low)
+
+
+def _until(amount: int, low: int, high: int, border: int) -> int:
+    return amount * min(max(border - low, 0), high - low) // (high - low)
+
+
+def inside(start: int | None, end: int | None, now: int, window: Window) -> int:
+    """Seconds of [start, end) within the window; a run that has not ended lasts until `now`."""
+    if start is None:
+        return 0
+    return max(0, min(end if end is not None else now, window.high) - max(start, window.low))
