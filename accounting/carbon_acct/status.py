@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: MIT
+"""The state of the accounting, for people: lines that end with the site's conservation of energy."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from carbon_collector.units import UJ_PER_J
+
+COLUMNS = ("metered", "jobs", "idle", "system", "difference")
+
+
+def lines(status: Mapping[str, Any], now: float | None = None) -> Iterator[str]:
+    """`status` is the answer of GET /v1/status."""
+    slurm = status["slurm"]
+    yield f"carbon-aggregator {status['version']}, cluster {slurm['cluster'] or 'not known yet'}, zone {status['zone']}"
+    yield f"database:  {status['database']}"
+    yield f"slurm:     {_slurm(slurm, time.time() if now is None else now)}"
+    yield f"jobs:      {status['jobs']}, nodes: {status['nodes']}, segments: {status['segments']}"
+    yield f"unmatched: {status['unmatched']} ledgers without a job of Slurm's"
+    yield ""
+    yield "energy in joules" + (", SIMULATED: simulated counters had a part in it" if status["simulated"] else "")
+    yield from _table(rows(status))
+
+
+def rows(status: Mapping[str, Any]) -> dict[str, list[int]]:
+    """Component -> microjoules in the order of COLUMNS; `total` is the last."""
+    found = {
+        name: [int(balance[f"{column}_uj"]) for column in COLUMNS] for name, balance in status["conservation"].items()
+    }
+    found["total"] = [sum(values[i] for values in found.values()) for i in range(len(COLUMNS))]
+    return found
+
+
+def conserved(status: Mapping[str, Any]) -> bool:
+    """Whether no component has a difference: differences of opposite sign do not make it whole."""
+    return all(values[-1] == 0 for values in rows(status).values())
+
+
+def joules(uj: int) -> str:
+    """Microjoules as joules with all six decimals: nothing is rounded away here."""
+    sign, amount = ("-" if uj < 0 else ""), abs(uj)
+    return f"{sign}{amount // UJ_PER_J}.{amount % UJ_PER_J:06d}"
+
+
+def _slurm(slurm: Mapping[str, Any], now: float) -> str:
+    polled = slurm["polled_at"]
+    when = "never answered yet" if polled is None else f"last poll {max(0, int(now - polled))} s ago"
+    source = f"{slurm['source']}, " if slurm["source"] else ""
+    return f"{source}{when}" + (f"; now: {slurm['error']}" if slurm["error"] else "")
+
+
+def _table(found: Mapping[str, list[int]]) -> Iterator[str]:
+    cells = [["", *COLUMNS], *([name, *map(_cell, values)] for name, values in found.items())]
+    widths = [max(len(row[i]) for row in cells) for i in range(len(COLUMNS) + 1)]
+    for row in cells:
+        first, *rest = row
+        yield "  ".join([first.ljust(widths[0]), *(c.rjust(w) for c, w in zip(rest, widths[1:], strict=True))]).rstrip()
+
+
+def _cell(uj: int) -> str:
+    return "0" if uj == 0 else joules(uj)
