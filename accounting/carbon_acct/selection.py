@@ -30,7 +30,7 @@ STATES = {
 }
 """sacct(1), JOB STATE CODES."""
 
-JOB_ID = re.compile(r"(\d+)(?:([_+])(?:(\d+)|\[([\d,-]+)\]))?")
+JOB_ID = re.compile(r"(\d+)(?:([_+])(?:(\d+)|\[([\d,-]+)\]))?", re.ASCII)
 MOST_TASKS = 100_000  # an array's size is bounded by MaxArraySize, 4,000,001 at most and 1,001 by default
 
 
@@ -76,7 +76,7 @@ def _state(word: str) -> str:
     lower = word.lower()
     if lower in known:
         return known[lower]
-    close = difflib.get_close_matches(lower, known, 1, 0.5)
+    close = difflib.get_close_matches(lower, [name.lower() for name in STATES.values()], 1, 0.6)
     hint = f"did you mean {known[close[0]]}?" if close else f"one of {', '.join(STATES.values())}"
     raise UsageError(f"unknown state {word!r}; {hint}")
 

@@ -25,10 +25,10 @@ def escaped(text: str) -> str:
 
 
 def without(delimiter: str, text: str) -> str:
-    """`text` with every occurrence of `delimiter` written as an escape of its first character."""
+    """`text` without `delimiter`, where it holds one: the delimiter's first character is written as an escape."""
     if not delimiter or delimiter not in text:
         return text
-    return text.replace(delimiter, _escape(delimiter[0]) + delimiter[1:])
+    return text.replace(delimiter[0], _escape(delimiter[0]))
 
 
 def defused(text: str) -> str:
