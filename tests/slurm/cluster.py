@@ -1,0 +1,433 @@
+# SPDX-License-Identifier: MIT
+"""A real Slurm cluster on this machine: `with Cluster(folder) as cluster: cluster.sbatch("alice", ...)`.
+
+munge, MariaDB, slurmdbd, slurmctld, four slurmd and the aggregator run in namespaces of their own (inside.py),
+with their own network, so that everything has its default path and port, and several clusters can run.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from types import TracebackType
+
+from simulator import hardware
+
+from . import cgroups, conf
+from .layout import AGGREGATOR_USER, CHECKOUT, NODES, PATH, USERS, Layout
+
+TESTS = CHECKOUT / "tests"
+NAMESPACES = ("--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup")
+# A process that comes in from outside joins the cluster's cgroup first; in v2 only a leaf takes processes.
+JOIN = """
+for procs in /sys/fs/cgroup/init/cgroup.procs /sys/fs/cgroup/*/cgroup.procs; do
+    [ -w "$procs" ] && echo $$ >"$procs"
+    [ "$procs" = /sys/fs/cgroup/init/cgroup.procs ] && [ -e "$procs" ] && break
+done 2>/dev/null
+exec "$@"
+"""
+DAEMON = 'echo $$ >"$0"; log=$1; shift; exec "$@" >>"$log" 2>&1 </dev/null'
+FINAL = {
+    "COMPLETED",
+    "FAILED",
+    "CANCELLED",
+    "TIMEOUT",
+    "NODE_FAIL",
+    "OUT_OF_MEMORY",
+    "PREEMPTED",
+    "BOOT_FAIL",
+    "DEADLINE",
+}
+PROGRAMS = {
+    "slurmctld": "slurm-wlm",
+    "slurmd": "slurm-wlm",
+    "slurmdbd": "slurmdbd",
+    "munged": "munge",
+    "mariadbd": "mariadb-server",
+    "mariadb-install-db": "mariadb-server",
+    "cc": "gcc",
+    "ldconfig": "libc-bin",
+    "unshare": "util-linux",
+    "nsenter": "util-linux",
+    "setpriv": "util-linux",
+}
+MARIADB = (
+    "mariadbd --no-defaults --user=root --datadir={data} --socket=/run/mysqld/mysqld.sock --skip-networking "
+    "--pid-file=/run/mysqld/mysqld.pid --innodb-buffer-pool-size=64M --innodb-log-file-size=16M "
+    "--innodb-flush-log-at-trx-commit=0 --innodb-doublewrite=0 --innodb-use-native-aio=0 --sync-binlog=0 "
+    "--performance-schema=0 --skip-name-resolve"
+)
+ACCOUNTS = """\
+Cluster - '{cluster}'
+Parent - 'root'
+User - 'root':AdminLevel='Administrator':DefaultAccount='root'
+User - '{aggregator}':AdminLevel='Operator':DefaultAccount='root'
+Account - 'physics':Description='physics':Organization='science'
+Account - 'chemistry':Description='chemistry':Organization='science'
+Parent - 'physics'
+Account - 'optics':Description='optics':Organization='science'
+User - 'alice':DefaultAccount='physics'
+User - 'carol':DefaultAccount='physics':Coordinator='physics'
+Parent - 'optics'
+User - 'alice':DefaultAccount='physics'
+Parent - 'chemistry'
+User - 'bob':DefaultAccount='chemistry'
+"""
+
+
+class ClusterError(Exception):
+    """The cluster could not be brought up, or a command in it failed; the message says where the logs are."""
+
+
+def missing() -> str:
+    """What this machine lacks for a cluster, as one line; empty if nothing."""
+    if os.geteuid() != 0:
+        return "root is needed: the cluster makes namespaces and mounts"
+    path = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
+    absent = [program for program in PROGRAMS if not shutil.which(program, path=path)]
+    packages = sorted({PROGRAMS[program] for program in absent})
+    return f"not installed: {', '.join(absent)}; apt-get install {' '.join(packages)}" if absent else ""
+
+
+class Cluster:
+    """A cluster in `folder`, which is emptied first. It ends with this process unless `keep`."""
+
+    def __init__(
+        self,
+        folder: Path,
+        name: str = "demo",
+        keep: bool = False,
+        nodes: Sequence[hardware.Node] = (),
+        say: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        self.layout = Layout(folder.resolve())
+        self.name = name
+        self.nodes = list(nodes) or hardware.default_nodes()
+        self._keep = keep
+        self._say = say
+        self._outer = 0
+        self._init = 0
+
+    def __enter__(self) -> Cluster:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    @classmethod
+    def attach(cls, folder: Path) -> Cluster:
+        """The cluster that runs in `folder`. Raises ClusterError if none does."""
+        cluster = cls(folder)
+        try:
+            cluster.nodes = hardware.load(cluster.layout.hardware)
+            cluster._outer = _running(cluster.layout)
+        except FileNotFoundError:
+            pass
+        if not cluster._outer:
+            raise ClusterError(f"no cluster runs in {folder}")
+        cluster._init = _child_of(cluster._outer)
+        return cluster
+
+    # --- life -----------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Bring everything up, up to idle nodes. Raises ClusterError with the ends of the logs."""
+        lack = missing()
+        if lack:
+            raise ClusterError(lack)
+        try:
+            self._prepare()
+            self._unshare()
+            self._start_parts()
+        except BaseException as err:
+            logs = self.logs()
+            self.stop()
+            if isinstance(err, ClusterError | OSError | subprocess.SubprocessError):
+                raise ClusterError(f"{err}\n{logs}") from err
+            raise
+
+    def stop(self) -> None:
+        """End every process of the cluster and remove its cgroups. The folder stays, with logs and databases."""
+        outer, self._outer, self._init = self._outer, 0, 0
+        if not outer:
+            return
+        init = _child_of(outer)
+        for pid in (init, outer):
+            if pid:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(outer, 0)
+        _until(lambda: not any(_alive(pid) for pid in (init, outer)), 20, "the cluster's processes did not end")
+        cgroups.remove(f"{cgroups.PREFIX}{outer}")
+        (self.layout.folder / "cluster.pid").unlink(missing_ok=True)
+
+    def _prepare(self) -> None:
+        layout, folder = self.layout, self.layout.folder
+        running = _running(layout)
+        if running:
+            raise ClusterError(f"a cluster runs in {folder} already (process {running}); stop it first")
+        cgroups.remove_abandoned()
+        shutil.rmtree(folder, ignore_errors=True)
+        for path in (layout.log, layout.state, layout.truth, layout.witness, layout.staging):
+            path.mkdir(parents=True)
+        for name in ("slurmctld", "mysql", "nvml", "pids", "etc/munge"):
+            (folder / name).mkdir(parents=True)
+        hardware.save(layout.hardware, self.nodes)
+        version = max((h.version for h in cgroups.hierarchies()), default=1)
+        v1 = any(h.version == 1 for h in cgroups.hierarchies())
+        conf.write_all(layout, self.name, self.nodes, 1 if v1 else version)
+        key = folder / "etc/munge/munge.key"
+        key.write_bytes(secrets.token_bytes(1024))
+        key.chmod(0o400)
+        key.parent.chmod(0o700)
+        library = folder / "nvml" / "libnvidia-ml.so.1"
+        source = TESTS / "simulator" / "nvml" / "nvml.c"
+        command = ["cc", "-O1", "-shared", "-fPIC", "-Wl,-soname,libnvidia-ml.so.1", "-o", library, source]
+        subprocess.run(command, check=True, capture_output=True, text=True)
+
+    def _unshare(self) -> None:
+        arguments = [sys.executable, "-m", "slurm.inside", "outer", str(self.layout.folder)]
+        with (self.layout.log / "namespaces.log").open("ab") as log:
+            self._outer = subprocess.Popen(
+                arguments + ([] if self._keep else ["die-with-parent"]),
+                env=_environment(),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            ).pid
+        (self.layout.folder / "cluster.pid").write_text(f"{self._outer} {_start_time(self._outer)}\n")
+        ready = self.layout.folder / "head.ready"
+        _until(lambda: ready.exists() or self._ended(), 20, "the namespaces were not set up")
+        self._init = _child_of(self._outer)
+        if not ready.exists() or not self._init:
+            raise ClusterError("the namespaces could not be set up")
+
+    def _ended(self) -> bool:
+        return os.waitpid(self._outer, os.WNOHANG)[0] != 0
+
+    def _start_parts(self) -> None:
+        self._say("munge, MariaDB, simulated hardware")
+        self.spawn_simulator()
+        self.spawn("munged", ["munged", "--foreground"])
+        data = self.layout.folder / "mysql"
+        install = f"mariadb-install-db --no-defaults --user=root --datadir={data} --skip-test-db"
+        self.run([*install.split(), "--auth-root-authentication-method=socket"])
+        self.spawn("mariadbd", MARIADB.format(data=data).split())
+        _until(Path("/proc", str(self._init), "root/run/simulator/ready").exists, 10, "the simulator is not ready")
+        for node in NODES:
+            self._start_node(node)
+        self._until_ok(["mariadb", "--no-defaults", "-S", "/run/mysqld/mysqld.sock", "-e", "select 1"], "MariaDB")
+        self._say("slurmdbd, accounts, slurmctld")
+        self.spawn("slurmdbd", ["slurmdbd", "-D"])
+        self._until_ok(["sacctmgr", "-n", "list", "cluster"], "slurmdbd")
+        accounts = self.layout.folder / "accounts.cfg"
+        accounts.write_text(ACCOUNTS.format(cluster=self.name, aggregator=AGGREGATOR_USER))
+        self.run(["sacctmgr", "-i", "load", f"file={accounts}"])
+        self.spawn("slurmctld", ["slurmctld", "-D"])
+        self._say("four slurmd")
+        for node in NODES:
+            self.spawn(f"munged-{node}", ["munged", "--foreground"], node=node)
+            self.spawn(f"slurmd-{node}", ["slurmd", "-D", "-N", node], node=node)
+        _until(self._all_idle, 30, "not all nodes became idle")
+
+    def _all_idle(self) -> bool:
+        states = self.run(["sinfo", "-h", "-N", "-o", "%T"], check=False).stdout.split()
+        return states == ["idle"] * len(NODES)
+
+    def _start_node(self, node: str) -> None:
+        pid_file = self.layout.folder / "pids" / f"{node}.ns"
+        pid_file.unlink(missing_ok=True)
+        script = [sys.executable, "-m", "slurm.inside", "node", str(self.layout.folder), node]
+        environment = [f"{k}={v}" for k, v in _environment().items()]
+        own = ["unshare", "--mount", "--uts", "--propagation=private", "env", *environment, *script]
+        log = self.layout.log / "namespaces.log"
+        self.run(["setsid", "-f", "sh", "-c", 'exec "$@" >>"$0" 2>&1 </dev/null', str(log), *own])
+        _until(lambda: pid_file.exists() and bool(pid_file.read_text().strip()), 10, f"node {node} was not set up")
+
+    # --- parts ----------------------------------------------------------------------------------------------
+
+    def spawn(self, part: str, argv: Sequence[str], node: str = "", user: str = "") -> None:
+        """Start a program that stays; its log is `<part>.log`."""
+        as_user = _as_user(user) if user else []
+        log = self.layout.log / f"{part}.log"
+        script = ["setsid", "-f", "sh", "-c", DAEMON, str(self._pid_file(part)), str(log), *as_user, *argv]
+        self.run(script, node=node)
+
+    def spawn_simulator(self) -> None:
+        """Start the simulated hardware."""
+        layout = self.layout
+        arguments = [str(layout.hardware), "/run/simulator", str(layout.truth)]
+        environment = [f"{k}={v}" for k, v in _environment().items()]
+        self.spawn("simulator", ["env", *environment, sys.executable, "-m", "simulator", *arguments])
+
+    def start_aggregator(self) -> None:
+        """Start the aggregator as its own user, and wait until it answers."""
+        self.spawn("aggregator", ["carbon-aggregator"], user=AGGREGATOR_USER)
+        probe = "import urllib.request as r; r.urlopen('http://127.0.0.1:6829/healthz', timeout=2)"
+        self._until_ok([sys.executable, "-c", probe], "the aggregator")
+
+    def kill(self, part: str, number: signal.Signals = signal.SIGKILL) -> None:
+        """Send a signal to a part: simulator, munged, mariadbd, slurmdbd, slurmctld, slurmd-n1, aggregator."""
+        self.run(["kill", f"-{number.value}", self._pid_file(part).read_text().strip()])
+
+    def stop_part(self, part: str) -> None:
+        """Ask a part to end and wait until it has."""
+        pid = self._pid_file(part).read_text().strip()
+        self.kill(part, signal.SIGTERM)
+        _until(lambda: self.run(["kill", "-0", pid], check=False).returncode != 0, 20, f"{part} did not end")
+
+    def collector_pid(self, node: str) -> int:
+        """Process id (inside) of the collector on a node; 0 where none runs."""
+        text = self.node(node).run(["cat", "/run/carbon-acct/collector.pid"], check=False).stdout.strip()
+        alive = text.isdigit() and self.run(["kill", "-0", text], check=False).returncode == 0
+        return int(text) if alive else 0
+
+    def _pid_file(self, part: str) -> Path:
+        return self.layout.folder / "pids" / f"{part}.pid"
+
+    # --- commands -------------------------------------------------------------------------------------------
+
+    def entry(self, node: str = "") -> list[str]:
+        """The command line that runs what follows it inside: on the head, or on a node."""
+        argv = ["nsenter", "--target", str(self._init), *NAMESPACES, "--", "sh", "-c", JOIN, "sh"]
+        if node:
+            pid = (self.layout.folder / "pids" / f"{node}.ns").read_text().strip()
+            argv += ["nsenter", "--target", pid, "--mount", "--uts", "--"]
+        return [*argv, "env", "-i", f"PATH={PATH}", "LANG=C.UTF-8", "HOME=/root"]
+
+    def run(
+        self, argv: Sequence[str], node: str = "", check: bool = True, stdin: str = "", timeout: float = 120
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a command inside as root. Raises ClusterError with its output if `check` and it fails."""
+        command = [*self.entry(node), *argv]
+        done = subprocess.run(
+            command, input=stdin, capture_output=True, text=True, errors="replace", timeout=timeout, check=False
+        )
+        if check and done.returncode != 0:
+            raise ClusterError(
+                f"{' '.join(argv)}: exit {done.returncode}: {done.stderr.strip() or done.stdout.strip()}"
+            )
+        return done
+
+    def run_as(
+        self, user: str, argv: Sequence[str], check: bool = True, stdin: str = ""
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a command on the head as a user, in the user's home."""
+        return self.run([*_as_user(user), *argv], check=check, stdin=stdin)
+
+    def node(self, name: str) -> Node:
+        """One of the nodes."""
+        return Node(self, name)
+
+    def sbatch(self, user: str, *options: str, script: str = "#!/bin/sh\ntrue\n") -> int:
+        """Submit a batch script as a user; returns the JobID."""
+        done = self.run_as(user, ["sbatch", "--parsable", *options], stdin=script)
+        return int(done.stdout.strip().partition(";")[0])
+
+    def states(self, jobs: Iterable[int]) -> dict[str, str]:
+        """JobID as sacct shows it (`12`, `12_3`, `12+1`) -> state, of the jobs given with all their parts."""
+        listed = ",".join(str(job) for job in jobs)
+        out = self.run(["sacct", "-X", "-P", "-n", "-j", listed, "-o", "JobID,State"]).stdout
+        rows = (line.split("|") for line in out.splitlines())
+        return {row[0]: row[1].split()[0] for row in rows if len(row) == 2}
+
+    def wait_for(self, jobs: Iterable[int], timeout: float = 120) -> dict[str, str]:
+        """Wait until jobs are in a final state in slurmdbd and have left their nodes; returns their states."""
+        wanted = list(jobs)
+        states: dict[str, str] = {}
+
+        def settled() -> bool:
+            nonlocal states
+            if self.run(["squeue", "-h", "-j", ",".join(map(str, wanted)), "-o", "%T"], check=False).stdout.split():
+                return False
+            states = self.states(wanted)
+            heads = {name.replace("+", "_").partition("_")[0] for name in states}
+            return {str(job) for job in wanted} <= heads and set(states.values()) <= FINAL
+
+        _until(settled, timeout, lambda: f"jobs did not end: {states}", every=0.3)
+        return states
+
+    def logs(self, lines: int = 15) -> str:
+        """The ends of all logs."""
+        parts = []
+        for log in sorted(self.layout.log.glob("*.log")):
+            tail = log.read_text(errors="replace").splitlines()[-lines:]
+            parts += [f"--- {log}", *tail] if tail else []
+        return "\n".join(parts)
+
+    def _until_ok(self, argv: Sequence[str], what: str) -> None:
+        _until(lambda: self.run(argv, check=False).returncode == 0, 30, f"{what} does not answer")
+
+
+class Node:
+    """One node of a cluster: commands run in its own namespace, as root."""
+
+    def __init__(self, cluster: Cluster, name: str) -> None:
+        self._cluster = cluster
+        self.name = name
+
+    def run(self, argv: Sequence[str], check: bool = True) -> subprocess.CompletedProcess[str]:
+        """Run a command on the node."""
+        return self._cluster.run(argv, node=self.name, check=check)
+
+
+def _as_user(user: str) -> list[str]:
+    home = f"/home/{user}" if user in USERS else "/"
+    change = ["setpriv", f"--reuid={user}", f"--regid={user}", "--init-groups", "--"]
+    return [*change, "env", f"--chdir={home}", f"HOME={home}", f"USER={user}", f"LOGNAME={user}"]
+
+
+def _environment() -> dict[str, str]:
+    return {"PATH": f"{PATH}", "LANG": "C.UTF-8", "PYTHONPATH": str(TESTS), "PYTHONDONTWRITEBYTECODE": "1"}
+
+
+def _until(condition: Callable[[], bool], timeout: float, what: str | Callable[[], str], every: float = 0.05) -> None:
+    deadline = time.monotonic() + timeout
+    while not condition():
+        if time.monotonic() > deadline:
+            raise ClusterError(f"{what if isinstance(what, str) else what()} (waited {timeout:.0f} s)")
+        time.sleep(every)
+
+
+def _alive(pid: int) -> bool:
+    return bool(pid) and _start_time(pid) != 0
+
+
+def _start_time(pid: int) -> int:
+    """Start of a process in ticks since boot; 0 if it does not run. With the id it names a process for ever."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return 0
+    return 0 if fields[0] in "ZX" else int(fields[19])
+
+
+def _child_of(parent: int) -> int:
+    """The first child of a process, 0 if it has none."""
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            if int(stat.read_text().rpartition(")")[2].split()[1]) == parent:
+                return int(stat.parent.name)
+    return 0
+
+
+def _running(layout: Layout) -> int:
+    """Process id of the cluster that runs in a folder; 0 if none does."""
+    try:
+        pid, start = map(int, (layout.folder / "cluster.pid").read_text().split())
+    except (FileNotFoundError, ValueError):
+        return 0
+    return pid if _start_time(pid) == start else 0
