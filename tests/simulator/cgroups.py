@@ -74,7 +74,7 @@ def by_socket(cpu_ns: dict[int, int]) -> list[int]:
 
 def _entries(path: Path) -> list[str]:
     try:
-        return os.listdir(path)
+        return [entry.name for entry in path.iterdir()]
     except OSError:
         return []
 

@@ -43,7 +43,7 @@ class SimulatedNode:
     def __init__(self, root: Path, cgroupfs: Path, node: Node) -> None:
         self.node = node
         self._cgroupfs = cgroupfs
-        self._powercap = Powercap(root / "powercap", node)
+        self._powercap = Powercap(root / "powercap")
         make_cpus(root / "cpu", node.cpus)
         self._stat = ProcStat(root / "stat", node)
         self._meminfo = MemInfo(root / "meminfo", node)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from .files import Number, put
-from .hardware import DRAM_RANGE_UJ, PACKAGE_RANGE_UJ, SOCKETS, Node
+from .hardware import DRAM_RANGE_UJ, PACKAGE_RANGE_UJ, SOCKETS
 
 SIMULATED = "these counters are simulated; no energy was measured"
 # Long-term limit and maximum of a 105 W socket and its memory.
@@ -21,7 +21,7 @@ DRAM_LIMITS_UW = (0, 40_000_000)
 class Powercap:
     """The counters of one node: `package-S` and `dram-S` for each socket S."""
 
-    def __init__(self, root: Path, node: Node) -> None:
+    def __init__(self, root: Path) -> None:
         self.ranges: dict[str, int] = {}
         self._files: dict[str, Number] = {}
         self._root = root

@@ -23,6 +23,7 @@ from simulator import hardware
 
 from . import cgroups, conf
 from .layout import AGGREGATOR_USER, CHECKOUT, NODES, PATH, USERS, Layout
+from .witness import Stay, stays
 
 TESTS = CHECKOUT / "tests"
 NAMESPACES = ("--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup")
@@ -194,7 +195,7 @@ class Cluster:
         key.parent.chmod(0o700)
         library = folder / "nvml" / "libnvidia-ml.so.1"
         source = TESTS / "simulator" / "nvml" / "nvml.c"
-        command = ["cc", "-O1", "-shared", "-fPIC", "-Wl,-soname,libnvidia-ml.so.1", "-o", library, source]
+        command = ["cc", "-O1", "-shared", "-fPIC", "-Wl,-soname,libnvidia-ml.so.1", "-o", str(library), str(source)]
         subprocess.run(command, check=True, capture_output=True, text=True)
 
     def _unshare(self) -> None:
@@ -360,10 +361,26 @@ class Cluster:
         _until(settled, timeout, lambda: f"jobs did not end: {states}", every=0.3)
         return states
 
+    def stays(self, job_id: int = 0) -> list[Stay]:
+        """When jobs (or one of them, by JobIDRaw) were on which nodes."""
+        return [stay for stay in stays(self.layout.witness) if job_id in (0, stay.job_id)]
+
+    def ended(self) -> set[tuple[int, str]]:
+        """(JobIDRaw, node) of every job that has left a node."""
+        return {(stay.job_id, stay.node) for stay in self.stays() if stay.end is not None}
+
+    def raw_ids(self, jobs: Iterable[int]) -> list[int]:
+        """JobIDRaw of jobs with all tasks of arrays and components of heterogeneous jobs."""
+        listed = ",".join(map(str, jobs))
+        return [
+            int(raw) for raw in self.run(["sacct", "-X", "-P", "-n", "-j", listed, "-o", "JobIDRaw"]).stdout.split()
+        ]
+
     def logs(self, lines: int = 15) -> str:
         """The ends of all logs."""
         parts = []
-        for log in sorted(self.layout.log.glob("*.log")):
+        nodes = (self.layout.node(node) / "run" / "collector.log" for node in NODES)
+        for log in [*sorted(self.layout.log.glob("*.log")), *(log for log in nodes if log.exists())]:
             tail = log.read_text(errors="replace").splitlines()[-lines:]
             parts += [f"--- {log}", *tail] if tail else []
         return "\n".join(parts)

@@ -133,7 +133,7 @@ def write_all(layout: Layout, cluster: str, nodes: list[Node], cgroup_version: i
 
 def collector(layout: Layout, node: str) -> None:
     """Install the collector on a node: the zipapp where it was built, else this checkout's package."""
-    for name in ("spool", "state", "slurmd", "bin"):
+    for name in ("run", "spool", "state", "slurmd", "bin"):
         (layout.node(node) / name).mkdir(parents=True, exist_ok=True)
     program = layout.node(node) / "bin" / "carbon-collector"
     built = CHECKOUT / "dist" / "carbon-collector"

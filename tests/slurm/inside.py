@@ -75,9 +75,10 @@ def node(layout: Layout, name: str) -> None:
     """Set up one compute node, then hold its namespace."""
     socket.sethostname(name)
     private = Private(layout.staging)
-    for path in ("/run/munge", "/run/carbon-acct", "/var/lib/munge"):
+    for path in ("/run/munge", "/var/lib/munge"):
         tmpfs(path)
     own = layout.node(name)
+    bind(own / "run", "/run/carbon-acct")
     bind(own / "slurmd", "/var/spool/slurmd")
     bind(own / "spool", "/var/spool/carbon-acct")
     bind(own / "state", "/var/lib/carbon-acct")

@@ -68,5 +68,5 @@ class Layout:
         return self.folder / "staging"
 
     def node(self, name: str) -> Path:
-        """A node's own files: spool/, state/, slurmd/, bin/."""
+        """A node's own files: run/, spool/, state/ of the collector, slurmd/, bin/."""
         return self.folder / "nodes" / name

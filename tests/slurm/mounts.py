@@ -17,7 +17,7 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 def mount(source: str | Path, target: str | Path, fstype: str = "", flags: int = 0, data: str = "") -> None:
-    """mount(2). Raises OSError naming the target."""
+    """Mount a file system or bind a folder, by the system call. Raises OSError naming the target."""
     arguments = [str(source).encode(), str(target).encode(), fstype.encode() or None]
     if _libc.mount(*arguments, ctypes.c_ulong(flags), data.encode() or None) != 0:
         number = ctypes.get_errno()

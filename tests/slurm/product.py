@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: MIT
+"""What the product says, read from its own database: for waiting until it has everything, and for comparing."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Iterable
+from contextlib import closing
+from typing import Any
+
+from .cluster import Cluster, ClusterError
+
+COMPONENTS = ("cpu", "dram", "gpu", "other")
+JOB_NODE = """
+select j.name as node, l.*, s.* from ledger l join node j on j.id = l.node_id
+join node_job_slot s on s.ledger_id = l.id where l.job_id = ?
+"""
+NODE_SLOT = "select n.name as node, s.* from node_slot s join node n on n.id = s.node_id"
+JOB_SUM = """
+select sum(s.{0}_uj) from node_job_slot s join ledger l on l.id = s.ledger_id
+where l.node_id = ? and l.stream = ? and s.slot = ?
+"""
+
+
+class Product:
+    """The aggregator's database of a running cluster."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+
+    def rows(self, query: str, *values: object) -> list[dict[str, Any]]:
+        """Rows of a query."""
+        path = self._cluster.layout.state / "carbon-acct.db"
+        with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=10)) as connection:
+            connection.row_factory = sqlite3.Row
+            return [dict(row) for row in connection.execute(query, values)]
+
+    def job(self, job_id: int, node: str = "") -> list[dict[str, Any]]:
+        """The rows of a job (JobIDRaw), on one node or on all."""
+        return [row for row in self.rows(JOB_NODE, job_id) if node in ("", row["node"])]
+
+    def energy_uj(self, job_id: int, component: str, node: str = "") -> int:
+        """Energy of a job. Raises ClusterError where a row does not know it."""
+        values = [row[f"{component}_uj"] for row in self.job(job_id, node)]
+        if not values or None in values:
+            raise ClusterError(f"the {component} energy of job {job_id} is not known: {values}")
+        return sum(values)
+
+    def differences(self) -> dict[tuple[str, str, int, str], int]:
+        """(node, stream, slot, component) -> counters - jobs - idle - system, for every row that is metered."""
+        found = {}
+        for row in self.rows(NODE_SLOT):
+            for name in COMPONENTS:
+                if row[f"{name}_uj"] is not None:
+                    jobs = self.rows(JOB_SUM.format(name), row["node_id"], row["stream"], row["slot"])[0]
+                    parts = (next(iter(jobs.values())) or 0) + row[f"{name}_idle_uj"] + row[f"{name}_system_uj"]
+                    found[row["node"], row["stream"], row["slot"], name] = row[f"{name}_uj"] - parts
+        return found
+
+    def missing(self, jobs: Iterable[int]) -> set[tuple[int, str]]:
+        """(job, node) for which an epilog ran and no sealed ledger has arrived. `jobs` are JobIDRaw."""
+        wanted = set(jobs)
+        ended = {(job, node) for job, node in self._cluster.ended() if job in wanted}
+        query = (
+            "select l.job_id, n.name as node from ledger l join node n on n.id = l.node_id where l.closed is not null"
+        )
+        return ended - {(row["job_id"], row["node"]) for row in self.rows(query)}
+
+    def wait_for(self, jobs: Iterable[int], timeout: float = 60) -> None:
+        """Wait until the ledgers of jobs that have ended are here. Raises ClusterError."""
+        wanted = list(jobs)
+        deadline = time.monotonic() + timeout
+        while left := self.missing(wanted):
+            if time.monotonic() > deadline:
+                raise ClusterError(f"no sealed ledger has arrived for {sorted(left)} (waited {timeout:.0f} s)")
+            time.sleep(0.5)
