@@ -3,12 +3,13 @@
 
 from __future__ import annotations
 
+import argparse
 import errno
 import os
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
-from carbon_collector.errors import CarbonError
+from carbon_collector.errors import CarbonError, UsageError
 
 from ..text import visible
 
@@ -17,6 +18,14 @@ if TYPE_CHECKING:
 
 EXIT_INTERRUPTED = 130  # 128 + SIGINT, as a shell reports it
 EXIT_PIPE = 141  # 128 + SIGPIPE: what a C program in the same pipe returns
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse with errors of one line that go through the funnel."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise what argparse would print with a page of usage."""
+        raise UsageError(f"{message} (--help lists the options)")
 
 
 def funnel(program: str, body: Callable[[], int], debug: bool = False) -> int:

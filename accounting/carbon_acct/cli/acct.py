@@ -10,12 +10,11 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 from carbon_collector import __version__
-from carbon_collector.errors import UsageError
 
-from . import funnel, warn
+from . import Parser, funnel, warn
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -31,14 +30,6 @@ Times: HH:MM[:SS] [AM|PM], MMDD[YY], MM/DD[/YY], MM.DD[.YY], YYYY-MM-DD[THH:MM[:
 or a blank between, now[{+|-}count[seconds|minutes|hours|days|weeks]], today, tomorrow, midnight, elevenses, noon,
 fika, teatime. carbon-acct(1) says it all.
 """
-
-
-class Parser(argparse.ArgumentParser):
-    """argparse with errors of one line that go through the funnel."""
-
-    def error(self, message: str) -> NoReturn:
-        """Raise what argparse would print with a page of usage."""
-        raise UsageError(f"{message} (--help lists the options)")
 
 
 def parser() -> Parser:

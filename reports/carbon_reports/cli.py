@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: MIT
+"""carbon-report: what admins run at month end; sreport's cousin."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from carbon_acct.cli import Parser, funnel
+from carbon_collector import __version__, settings
+from carbon_collector.errors import UsageError
+
+from .month import month_of
+from .monthly import FORMATS, write_monthly
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+PROGRAM = "carbon-report"
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    p = Parser(prog=PROGRAM, description="Write reports on the energy and carbon of the jobs.")
+    p.add_argument("-V", "--version", action="version", version=f"{PROGRAM} {__version__}")
+    p.add_argument("--debug", action="store_true", help="show where an error comes from")
+    reports = p.add_subparsers(dest="report", metavar="REPORT", required=True)
+    monthly = reports.add_parser("monthly", help="a month of the site, of each user and of each account")
+    monthly.add_argument("--month", required=True, metavar="YYYY-MM", help="the month, in [site] timezone")
+    monthly.add_argument("--output", default="", metavar="DIR", help="folder for YYYY-MM/; else [reports] output_dir")
+    monthly.add_argument("--format", default=",".join(FORMATS), metavar="LIST", help="of html, csv, json; else all")
+    return p
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run carbon-report and return its exit status: 0 done, 1 failed, 2 usage."""
+    words = sys.argv[1:] if argv is None else list(argv)
+    return funnel(PROGRAM, lambda: _run(words), debug="--debug" in words)
+
+
+def _run(words: list[str]) -> int:
+    options = parser().parse_args([word for word in words if word != "--debug"])
+    formats = [word.strip().lower() for word in options.format.split(",") if word.strip()]
+    for word in formats or [""]:
+        if word not in FORMATS:
+            raise UsageError(f"--format: unknown format {word!r}; one of {', '.join(FORMATS)}")
+    now = int(time.time())
+    config = settings.load()
+    month = month_of(options.month, config.text("site", "timezone"), now)
+    output = Path(options.output or config.text("reports", "output_dir")).absolute()
+    print(write_monthly(config, month, output, formats, now))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: MIT
+"""A month as the site lives it: its borders are midnights of the site's time zone, whatever the server's is."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from carbon_collector.errors import CarbonError, SettingsError, UsageError
+
+FORM = re.compile(r"(2\d{3})-(0[1-9]|1[0-2])", re.ASCII)
+
+
+class FutureMonthError(CarbonError):
+    """The month has not begun, so there is nothing to report."""
+
+
+@dataclass(frozen=True)
+class Month:
+    """A calendar month in a time zone."""
+
+    year: int
+    month: int
+    zone: ZoneInfo
+
+    @property
+    def name(self) -> str:
+        """`2026-07`."""
+        return f"{self.year:04}-{self.month:02}"
+
+    @property
+    def start(self) -> int:
+        """First second, epoch seconds."""
+        return self._midnight(date(self.year, self.month, 1))
+
+    @property
+    def end(self) -> int:
+        """First second of the next month, epoch seconds."""
+        return self._midnight(date(self.year + self.month // 12, self.month % 12 + 1, 1))
+
+    def borders(self) -> list[int]:
+        """The midnights of the month, the next month's first one included: a day may have 23 or 25 hours."""
+        day = date(self.year, self.month, 1)
+        midnights = [self._midnight(day)]
+        while midnights[-1] < self.end:
+            day += timedelta(days=1)
+            midnights.append(self._midnight(day))
+        return midnights
+
+    def day(self, epoch: int) -> str:
+        """The day that an instant lies in, `2026-07-14`."""
+        return datetime.fromtimestamp(epoch, self.zone).date().isoformat()
+
+    def moment(self, epoch: int | None) -> str:
+        """An instant with its offset from UTC, `2026-07-14T05:33:20+02:00`; empty where it is not known."""
+        return "" if epoch is None else datetime.fromtimestamp(epoch, self.zone).isoformat()
+
+    def _midnight(self, day: date) -> int:
+        return int(datetime(day.year, day.month, day.day, tzinfo=self.zone).timestamp())
+
+
+def month_of(text: str, timezone: str, now: int) -> Month:
+    """`2026-07` in the site's time zone. Raises UsageError, SettingsError and FutureMonthError."""
+    match = FORM.fullmatch(text)
+    if not match:
+        raise UsageError(f"{text!r} is no month; it looks like {datetime.fromtimestamp(now, UTC):%Y-%m}")
+    month = Month(int(match[1]), int(match[2]), _zone(timezone))
+    if month.start > now:
+        raise FutureMonthError(f"{text} has not begun: in {timezone} it is {month.day(now)}")
+    return month
+
+
+def _zone(name: str) -> ZoneInfo:
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError) as err:
+        raise SettingsError(
+            f"[site] timezone = {name}: no such time zone; it looks like Europe/Berlin (tzdata is needed)"
+        ) from err
