@@ -12,6 +12,7 @@ from carbon_acct import amounts, fields
 from carbon_acct.text import visible
 
 from .folder import file_stem
+from .sums import percent_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -41,11 +42,15 @@ def grouped(number: int | None) -> str:
 
 
 def percent(value: float | None) -> str:
-    """A percentage; what is not quite all is not shown as 100, and what is not quite nothing not as 0."""
+    """A percentage; what is more than nothing is not shown as 0."""
     if value is None:
         return UNKNOWN
-    tenths = int(value * 10 + 1e-9) / 10
-    return f"<0.1{NARROW_SPACE}%" if value > 0 and tenths == 0 else f"{tenths:.1f}{NARROW_SPACE}%"
+    return f"<0.1{NARROW_SPACE}%" if 0 < value < 0.05 else f"{value:.1f}{NARROW_SPACE}%"
+
+
+def covered(value: float | None) -> str:
+    """A coverage: rounded down, because 100 is all and not nearly all."""
+    return percent(None if value is None else int(value * 10 + 1e-9) / 10)
 
 
 def field(job: Mapping[str, Any], name: str) -> str:
@@ -65,6 +70,6 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    for function in (energy, carbon, grouped, percent, field, visible, file_stem):
+    for function in (energy, carbon, grouped, percent, covered, field, visible, file_stem, percent_of):
         environment.filters[function.__name__] = function
     return environment

@@ -19,7 +19,10 @@ QUALITIES = ("measured", "partial", "estimated", "none")
 
 @dataclass(frozen=True)
 class Total:
-    """What some jobs had together. Energies in microjoules, carbon in micrograms, `coverage` in percent."""
+    """What some jobs had together. Energies in microjoules, carbon in micrograms, `coverage` in percent.
+
+    `qualities`: how many jobs are of each quality; `quality_uj`: the measured and estimated energy of those.
+    """
 
     jobs: int
     energy_uj: int | None
@@ -28,6 +31,7 @@ class Total:
     carbon_ug: int | None
     coverage: float | None
     qualities: dict[str, int]
+    quality_uj: dict[str, int | None]
     simulated: bool
 
 
@@ -62,16 +66,17 @@ def total(jobs: pd.DataFrame) -> Total:
         carbon_ug=add(jobs["carbon_ug"]),
         coverage=_coverage(jobs),
         qualities={name: qualities[name] for name in QUALITIES},
+        quality_uj={name: _used_by(jobs[jobs["quality"] == name]) for name in QUALITIES},
         simulated=bool(jobs["simulated"].any()),
     )
 
 
 def shares(jobs: pd.DataFrame, column: str) -> list[Share]:
     """The totals by `column`, greatest energy first."""
-    whole = _used(total(jobs))
+    whole = _used_by(jobs)
     found = [(str(label), total(group)) for label, group in jobs.groupby(column, sort=False)]
     found.sort(key=lambda pair: (-(_used(pair[1]) or 0), pair[0]))
-    return [Share(label, part, _percent(_used(part), whole)) for label, part in found]
+    return [Share(label, part, percent_of(_used(part), whole)) for label, part in found]
 
 
 def greatest(jobs: pd.DataFrame, most: int) -> pd.DataFrame:
@@ -113,7 +118,12 @@ def _used(of: Total) -> int | None:
     return add((of.energy_uj, of.estimated_uj))
 
 
-def _percent(part: int | None, whole: int | None) -> float | None:
+def _used_by(jobs: pd.DataFrame) -> int | None:
+    return add((add(jobs["energy_uj"]), add(jobs["estimated_uj"])))
+
+
+def percent_of(part: int | None, whole: int | None) -> float | None:
+    """A share in percent; None where the part is not known, or there is nothing to have a share of."""
     return None if part is None or not whole else 100 * part / whole
 
 

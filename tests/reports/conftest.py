@@ -28,12 +28,6 @@ if TYPE_CHECKING:
 
 BERLIN = ZoneInfo("Europe/Berlin")
 SLOT_S = 900
-IDLE_UJ, SYSTEM_UJ = 7_000_001, 3_000_002
-
-
-def at(text: str) -> int:
-    """Epoch seconds of a time in Berlin."""
-    return int(datetime.fromisoformat(text).replace(tzinfo=BERLIN).timestamp())
 
 
 @dataclass
@@ -45,10 +39,17 @@ class Site:
     rows: list[dict[str, Any]] = field(default_factory=list)
     metered: dict[int, dict[str, int]] = field(default_factory=lambda: defaultdict(lambda: defaultdict(int)))
     simulated: bool = False
+    idle_uj: int = 7_000_001
+    system_uj: int = 3_000_002
+
+    @staticmethod
+    def at(text: str) -> int:
+        """Epoch seconds of a time in Berlin."""
+        return int(datetime.fromisoformat(text).replace(tzinfo=BERLIN).timestamp())
 
     def run(self, start: str, end: str, watts: int = 100, dram: bool = True, known: bool = True, **slurm: Any) -> int:
         """A job on n1 that draws `watts` in its CPU and a tenth of it in its memory; returns its number."""
-        number, begin, finish = len(self.jobs) + 1, at(start), at(end)
+        number, begin, finish = len(self.jobs) + 1, self.at(start), self.at(end)
         fixed: dict[str, Any] = {
             "cluster": "demo", "job_id_raw": number, "job_id": str(number), "name": "job", "user": "alice", "uid": 1001,
             "account": "physics", "partition": "batch", "qos": "normal", "state": "COMPLETED", "exit_code": "0:0",
@@ -81,13 +82,13 @@ class Site:
         """Deliver the node's segment and Slurm's record."""
         for slot, parts in self.metered.items():
             shares = {
-                name: {"energy_uj": uj + IDLE_UJ + SYSTEM_UJ, "idle_uj": IDLE_UJ, "system_uj": SYSTEM_UJ,
+                name: {"energy_uj": uj + self.idle_uj + self.system_uj, "idle_uj": self.idle_uj, "system_uj": self.system_uj,
                        "metered_us": SLOT_S * 10**6, "method": "counter"}
                 for name, uj in parts.items()
             }  # fmt: skip
             node = {"type": "node_slot", "revision": 1, "slot": slot, "elapsed_us": SLOT_S * 10**6}
             self.rows.append({**node, "simulated": self.simulated, "components": shares})
-        now = at("2024-12-01T00:00")
+        now = self.at("2024-12-01T00:00")
         site = open_site(settings.load(str(self.config)))
         with site.database.write() as session:
             parsed = parse_segment(_segment(self.rows, now), now)
