@@ -26,6 +26,7 @@ def parser() -> argparse.ArgumentParser:
     """The command line."""
     p = Parser(prog=PROGRAM, description="Write reports on the energy and carbon of the jobs.")
     p.add_argument("-V", "--version", action="version", version=f"{PROGRAM} {__version__}")
+    p.add_argument("--config", default="", metavar="FILE", help="configuration file")
     p.add_argument("--debug", action="store_true", help="show where an error comes from")
     reports = p.add_subparsers(dest="report", metavar="REPORT", required=True)
     monthly = reports.add_parser("monthly", help="a month of the site, of each user and of each account")
@@ -48,7 +49,7 @@ def _run(words: list[str]) -> int:
         if word not in FORMATS:
             raise UsageError(f"--format: unknown format {word!r}; one of {', '.join(FORMATS)}")
     now = int(time.time())
-    config = settings.load()
+    config = settings.load(options.config)
     month = month_of(options.month, config.text("site", "timezone"), now)
     output = Path(options.output or config.text("reports", "output_dir")).absolute()
     print(write_monthly(config, month, output, formats, now))

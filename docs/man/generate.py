@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: MIT
+"""Writes those parts of the man pages that the program knows itself: the settings and the fields.
+
+`python docs/man/generate.py` rewrites them in place; a test fails where they are not what it would write.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+
+from carbon_acct.fields import FIELDS
+from carbon_collector.settings import DEFAULT_PATH, SETTINGS, Setting
+
+HERE = Path(__file__).parent
+FIELDS_BLOCK = re.compile(r'(?<=\.\\" FIELDS BEGIN\n).*?(?=\.\\" FIELDS END\n)', re.DOTALL)
+SECTIONS = {
+    "site": "The site: its grid, its building, its calendar. Reports and prices come from here.",
+    "collector": "The compute nodes. %n in a path stands for the node's name in Slurm.",
+    "aggregator": "The accounting host.",
+    "slurm": "How Slurm and MUNGE are reached.",
+    "reports": "What carbon-report writes.",
+}
+KINDS = {
+    "urls": "URLs, with commas or blanks between",
+    "words": "words, with commas or blanks between",
+    "seconds": "a time: a number with ms, s, m, h or d",
+    "path": "a path from the root",
+}
+
+
+def pages() -> dict[Path, str]:
+    """Path of each page with generated parts -> what has to be in it."""
+    command, settings = HERE / "carbon-acct.1", HERE / "carbon-acct.conf.5"
+    return {command: FIELDS_BLOCK.sub(lambda _: fields(), command.read_text(encoding="utf-8")), settings: conf()}
+
+
+def fields() -> str:
+    """The list of the fields."""
+    return "".join(
+        f".TP\n.B {roff(field.name)}\n{roff(field.doc)}.\nJSON: \\fB{roff(field.key)}\\fR.\n" for field in FIELDS
+    )
+
+
+def conf() -> str:
+    """The whole of carbon-acct.conf(5)."""
+    parts = []
+    for section in dict.fromkeys(setting.section for setting in SETTINGS):
+        entries = "".join(_setting(s) for s in SETTINGS if s.section == section)
+        parts.append(f'.SS "[{section}]"\n{roff(SECTIONS[section])}\n{entries}')
+    return HEAD + "".join(parts) + TAIL
+
+
+def roff(text: str) -> str:
+    """Text as roff: no control lines, hyphens that can be searched and copied, `code` in bold."""
+    plain = text.replace("\\", "\\e").replace("-", "\\-").replace("%%", "%")
+    bold = re.sub(r"`([^`]+)`", r"\\fB\1\\fR", plain)
+    return f"\\&{bold}" if bold.startswith((".", "'")) else bold
+
+
+def _setting(setting: Setting) -> str:
+    kind = KINDS.get(setting.kind, "")
+    if setting.choices:
+        kind = f"one of {', '.join(setting.choices)}"
+    default = f"Default: \\fB{roff(setting.default)}\\fR" if setting.default else "Default: empty"
+    return f".TP\n.B {roff(setting.key)}\n{roff(setting.doc)}\n{default}{roff('; ' + kind if kind else '')}.\n"
+
+
+HEAD = f"""\
+.\\" SPDX-License-Identifier: MIT
+.\\" Written by docs/man/generate.py from the settings' one definition. Edit that.
+.TH CARBON\\-ACCT.CONF 5 "" "carbon\\-acct" "File Formats"
+.SH NAME
+carbon\\-acct.conf \\- configuration of the accounting of energy and carbon
+.SH SYNOPSIS
+.B {roff(DEFAULT_PATH)}
+.SH DESCRIPTION
+One INI file for all programs on all hosts: each takes from it what concerns it.
+No setting has to be made: without a file every default holds.
+Lines that begin with # or ; are comments.
+.P
+A setting that does not exist, or a value that cannot be, is an error that names the nearest one.
+On a compute node it is a warning in the collector's log, the default holds, and collecting goes on.
+.P
+.B carbon\\-mgr config
+prints every setting with its value and where that came from,
+.B carbon\\-mgr config \\-\\-example
+a commented file.
+.SH SETTINGS
+"""
+TAIL = """\
+.SH ENVIRONMENT
+.TP
+.B CARBON_ACCT_CONF
+Path of another configuration file, which must then exist.
+.SH EXAMPLE
+.nf
+[site]
+name = Example Computing Centre
+zone = DE
+pue = 1.25
+timezone = Europe/Berlin
+
+[collector]
+aggregators = http://acct1:6829, http://acct2:6829
+
+[aggregator]
+listen = 0.0.0.0:6829
+.fi
+.SH SEE ALSO
+.BR carbon\\-acct (1),
+.BR carbon\\-report (1),
+.BR carbon\\-aggregator (8),
+.BR carbon\\-collector (8),
+.BR carbon\\-mgr (8)
+"""
+
+
+if __name__ == "__main__":
+    for path, text in pages().items():
+        path.write_text(text, encoding="utf-8")
+        sys.stdout.write(f"{path}\n")
