@@ -71,10 +71,10 @@ class Truth:
 
     def energy_uj(self, start: float, end: float) -> dict[str, int]:
         """Zone or device -> microjoules that the counters counted between two wall-clock times."""
-        first, last = self._at(start), self._at(end)
+        first, last = self.at(start), self.at(end)
         return {zone: last[zone] - first[zone] for zone in last}
 
-    def _at(self, wall: float) -> dict[str, int]:
+    def at(self, wall: float) -> dict[str, int]:
         """Energies at a time, on a straight line between the two records around it."""
         after = next((i for i, r in enumerate(self.node_records) if r["wall"] >= wall), len(self.node_records) - 1)
         a, b = self.node_records[max(0, after - 1)], self.node_records[after]

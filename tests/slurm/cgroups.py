@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .mounts import mount, tmpfs
+from .processes import alive
 
 ROOT = Path("/sys/fs/cgroup")
 PREFIX = "carbon-acct-"
@@ -103,7 +104,7 @@ def remove_abandoned() -> None:
     for hierarchy in hierarchies():
         for path in hierarchy.cluster("x").parent.glob(f"{PREFIX}*"):
             pid = path.name.removeprefix(PREFIX)
-            if not Path("/proc", pid).exists():
+            if pid.isdigit() and not alive(int(pid)):
                 _remove_tree(path)
 
 

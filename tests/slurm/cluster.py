@@ -23,6 +23,7 @@ from simulator import hardware
 
 from . import cgroups, conf
 from .layout import AGGREGATOR_USER, CHECKOUT, NODES, PATH, USERS, Layout
+from .processes import alive, child_of, start_time
 from .witness import Stay, stays
 
 TESTS = CHECKOUT / "tests"
@@ -99,13 +100,17 @@ def missing() -> str:
 
 
 class Cluster:
-    """A cluster in `folder`, which is emptied first. It ends with this process unless `keep`."""
+    """A cluster in `folder`, which is emptied first. It ends with this process unless `keep`.
+
+    With `real_counters` n1 uses the machine's RAPL counters where there are any; else all nodes are simulated.
+    """
 
     def __init__(
         self,
         folder: Path,
         name: str = "demo",
         keep: bool = False,
+        real_counters: bool = False,
         nodes: Sequence[hardware.Node] = (),
         say: Callable[[str], None] = lambda _: None,
     ) -> None:
@@ -113,9 +118,12 @@ class Cluster:
         self.name = name
         self.nodes = list(nodes) or hardware.default_nodes()
         self._keep = keep
+        self._real_counters = real_counters
         self._say = say
         self._outer = 0
         self._init = 0
+        self._unshared: subprocess.Popen[bytes] | None = None
+        self._parts: dict[str, tuple[Sequence[str], str, str]] = {}
 
     def __enter__(self) -> Cluster:
         self.start()
@@ -137,7 +145,7 @@ class Cluster:
             pass
         if not cluster._outer:
             raise ClusterError(f"no cluster runs in {folder}")
-        cluster._init = _child_of(cluster._outer)
+        cluster._init = child_of(cluster._outer)
         return cluster
 
     # --- life -----------------------------------------------------------------------------------------------
@@ -163,14 +171,14 @@ class Cluster:
         outer, self._outer, self._init = self._outer, 0, 0
         if not outer:
             return
-        init = _child_of(outer)
+        init = child_of(outer)
         for pid in (init, outer):
             if pid:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
-        with contextlib.suppress(ChildProcessError):
-            os.waitpid(outer, 0)
-        _until(lambda: not any(_alive(pid) for pid in (init, outer)), 20, "the cluster's processes did not end")
+        if self._unshared:
+            self._unshared.wait()
+        _until(lambda: not any(alive(pid) for pid in (init, outer)), 20, "the cluster's processes did not end")
         cgroups.remove(f"{cgroups.PREFIX}{outer}")
         (self.layout.folder / "cluster.pid").unlink(missing_ok=True)
 
@@ -186,6 +194,8 @@ class Cluster:
         for name in ("slurmctld", "mysql", "nvml", "pids", "etc/munge"):
             (folder / name).mkdir(parents=True)
         hardware.save(layout.hardware, self.nodes)
+        if self._real_counters:
+            layout.real_counters.touch()
         version = max((h.version for h in cgroups.hierarchies()), default=1)
         v1 = any(h.version == 1 for h in cgroups.hierarchies())
         conf.write_all(layout, self.name, self.nodes, 1 if v1 else version)
@@ -201,23 +211,24 @@ class Cluster:
     def _unshare(self) -> None:
         arguments = [sys.executable, "-m", "slurm.inside", "outer", str(self.layout.folder)]
         with (self.layout.log / "namespaces.log").open("ab") as log:
-            self._outer = subprocess.Popen(
+            self._unshared = subprocess.Popen(
                 arguments + ([] if self._keep else ["die-with-parent"]),
                 env=_environment(),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
-            ).pid
-        (self.layout.folder / "cluster.pid").write_text(f"{self._outer} {_start_time(self._outer)}\n")
+            )
+        self._outer = self._unshared.pid
+        (self.layout.folder / "cluster.pid").write_text(f"{self._outer} {start_time(self._outer)}\n")
         ready = self.layout.folder / "head.ready"
         _until(lambda: ready.exists() or self._ended(), 20, "the namespaces were not set up")
-        self._init = _child_of(self._outer)
+        self._init = child_of(self._outer)
         if not ready.exists() or not self._init:
             raise ClusterError("the namespaces could not be set up")
 
     def _ended(self) -> bool:
-        return os.waitpid(self._outer, os.WNOHANG)[0] != 0
+        return self._unshared is None or self._unshared.poll() is not None
 
     def _start_parts(self) -> None:
         self._say("munge, MariaDB, simulated hardware")
@@ -242,7 +253,11 @@ class Cluster:
         for node in NODES:
             self.spawn(f"munged-{node}", ["munged", "--foreground"], node=node)
             self.spawn(f"slurmd-{node}", ["slurmd", "-D", "-N", node], node=node)
-        _until(self._all_idle, 30, "not all nodes became idle")
+        self.until_idle()
+
+    def until_idle(self) -> None:
+        """Wait until every node is idle. Raises ClusterError."""
+        _until(self._all_idle, 60, "not all nodes became idle")
 
     def _all_idle(self) -> bool:
         states = self.run(["sinfo", "-h", "-N", "-o", "%T"], check=False).stdout.split()
@@ -265,7 +280,13 @@ class Cluster:
         as_user = _as_user(user) if user else []
         log = self.layout.log / f"{part}.log"
         script = ["setsid", "-f", "sh", "-c", DAEMON, str(self._pid_file(part)), str(log), *as_user, *argv]
+        self._parts[part] = (argv, node, user)
         self.run(script, node=node)
+
+    def restart(self, part: str) -> None:
+        """Start a part again after it was stopped or killed."""
+        argv, node, user = self._parts[part]
+        self.spawn(part, argv, node=node, user=user)
 
     def spawn_simulator(self) -> None:
         """Start the simulated hardware."""
@@ -289,6 +310,13 @@ class Cluster:
         pid = self._pid_file(part).read_text().strip()
         self.kill(part, signal.SIGTERM)
         _until(lambda: self.run(["kill", "-0", pid], check=False).returncode != 0, 20, f"{part} did not end")
+
+    def stop_collector(self, node: str, number: signal.Signals = signal.SIGTERM) -> None:
+        """End the collector of a node, if one runs there, and wait until it has ended."""
+        pid = str(self.collector_pid(node))
+        if pid != "0":
+            self.run(["kill", f"-{number.value}", pid], check=False)
+            _until(lambda: self.run(["kill", "-0", pid], check=False).returncode != 0, 20, f"{node}'s collector stays")
 
     def collector_pid(self, node: str) -> int:
         """Process id (inside) of the collector on a node; 0 where none runs."""
@@ -419,32 +447,10 @@ def _until(condition: Callable[[], bool], timeout: float, what: str | Callable[[
         time.sleep(every)
 
 
-def _alive(pid: int) -> bool:
-    return bool(pid) and _start_time(pid) != 0
-
-
-def _start_time(pid: int) -> int:
-    """Start of a process in ticks since boot; 0 if it does not run. With the id it names a process for ever."""
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except (FileNotFoundError, ProcessLookupError):
-        return 0
-    return 0 if fields[0] in "ZX" else int(fields[19])
-
-
-def _child_of(parent: int) -> int:
-    """The first child of a process, 0 if it has none."""
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        with contextlib.suppress(OSError):
-            if int(stat.read_text().rpartition(")")[2].split()[1]) == parent:
-                return int(stat.parent.name)
-    return 0
-
-
 def _running(layout: Layout) -> int:
     """Process id of the cluster that runs in a folder; 0 if none does."""
     try:
         pid, start = map(int, (layout.folder / "cluster.pid").read_text().split())
     except (FileNotFoundError, ValueError):
         return 0
-    return pid if _start_time(pid) == start else 0
+    return pid if start_time(pid) == start else 0

@@ -132,17 +132,22 @@ def write_all(layout: Layout, cluster: str, nodes: list[Node], cgroup_version: i
 
 
 def collector(layout: Layout, node: str) -> None:
-    """Install the collector on a node: the zipapp where it was built, else this checkout's package."""
+    """Install the collector on a node: the zipapp, or this checkout's package where the zipapp is older or not built."""
     for name in ("run", "spool", "state", "slurmd", "bin"):
         (layout.node(node) / name).mkdir(parents=True, exist_ok=True)
     program = layout.node(node) / "bin" / "carbon-collector"
     built = CHECKOUT / "dist" / "carbon-collector"
-    if built.exists():
+    if _is_fresh(built):
         shutil.copy(built, program)
         program.chmod(0o755)
     else:
         text = RUN_MODULE.format(prefix=PREFIX, name="carbon-collector", module="carbon_collector.cli")
         _write(program, text, 0o755)
+
+
+def _is_fresh(built: Path) -> bool:
+    sources = (CHECKOUT / "collector").rglob("*.py")
+    return built.exists() and built.stat().st_mtime >= max(source.stat().st_mtime for source in sources)
 
 
 def _slurm(cluster: str, nodes: list[Node]) -> str:

@@ -20,6 +20,7 @@ if not __package__:  # run as a file
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from slurm.cluster import Cluster, ClusterError
+from slurm.inside import REAL_COUNTER
 from slurm.jobs import burn, gpus, on_each_node
 from slurm.layout import AGGREGATOR_USER, CHECKOUT, USERS
 from slurm.product import Product
@@ -51,8 +52,13 @@ def run(keep: bool) -> None:
     if (FOLDER / "stop").exists():
         stop()
     shutil.rmtree(REPORT, ignore_errors=True)
-    cluster = Cluster(FOLDER / "cluster", keep=keep, say=lambda what: say(f"starting {what}"))
+    cluster = Cluster(FOLDER / "cluster", keep=keep, real_counters=True, say=lambda what: say(f"starting {what}"))
     cluster.start()
+    say(
+        "counters: "
+        + ("n1 has this machine's own, n2 to n4" if REAL_COUNTER.exists() else "n1 to n4")
+        + " simulated ones"
+    )
     try:
         say("starting the aggregator")
         cluster.start_aggregator()
@@ -66,7 +72,7 @@ def run(keep: bool) -> None:
     finally:
         if not keep:
             cluster.stop()
-    say(f"report: {REPORT}")
+    say(f"report: {next(REPORT.rglob('index.html'))}")
 
 
 def submit(cluster: Cluster) -> list[int]:

@@ -83,7 +83,7 @@ def node(layout: Layout, name: str) -> None:
     bind(own / "spool", "/var/spool/carbon-acct")
     bind(own / "state", "/var/lib/carbon-acct")
     private.file(Path(PREFIX, "bin", "carbon-collector"), own / "bin" / "carbon-collector")
-    real = name == "n1" and REAL_COUNTER.exists()
+    real = name == "n1" and layout.real_counters.exists() and REAL_COUNTER.exists()
     if not real:
         _simulated_cpus(private, SIMULATOR / name)
     if name in GPU_NODES:

@@ -63,6 +63,11 @@ class Layout:
         return self.folder / "hardware.json"
 
     @property
+    def real_counters(self) -> Path:
+        """A file that exists where n1 may use the machine's own counters."""
+        return self.folder / "real-counters"
+
+    @property
     def staging(self) -> Path:
         """An empty folder to build mounts in."""
         return self.folder / "staging"

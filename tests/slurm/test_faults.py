@@ -1,0 +1,173 @@
+# SPDX-License-Identifier: MIT
+"""What can fail, fails here: no job is harmed, no node drained, and nothing is counted twice or lost."""
+
+from __future__ import annotations
+
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from slurm.cluster import Cluster
+from slurm.conftest import TruthOf
+from slurm.jobs import burn
+from slurm.product import Product
+
+pytestmark = pytest.mark.slurm
+
+SPOOL, STATE, RUN = "/var/spool/carbon-acct", "/var/lib/carbon-acct", "/run/carbon-acct"
+
+
+def complete(cluster: Cluster, *jobs: int) -> None:
+    """All jobs end well."""
+    assert set(cluster.wait_for(jobs).values()) == {"COMPLETED"}
+
+
+def fill(cluster: Cluster, node: str, folder: str) -> None:
+    """Put a full disk over a folder of a node."""
+    cluster.node(node).run(["mount", "-t", "tmpfs", "-o", "size=16k", "tmpfs", folder])
+    cluster.node(node).run(["dd", "if=/dev/zero", f"of={folder}/full", "bs=1k"], check=False)
+
+
+def test_a_collector_killed_in_the_middle_of_a_job_loses_nothing(
+    cluster: Cluster, product: Product, truth: TruthOf
+) -> None:
+    """Counters go on counting: after kill -9 the job still gets what it truly consumed."""
+    job = cluster.sbatch("alice", "-w", "n3", "-n", "2", script=burn(14))
+    time.sleep(6)
+    cluster.stop_collector("n3", signal.SIGKILL)
+
+    complete(cluster, job)
+    product.wait_for([job])
+    assert product.energy_uj(job, "cpu") == pytest.approx(truth(job, "n3", 2).cpu_uj, rel=0.01)
+    assert set(product.differences().values()) == {0}
+
+
+def test_an_aggregator_that_is_away_gets_everything_later(cluster: Cluster, product: Product, truth: TruthOf) -> None:
+    """While the aggregator is down segments wait on the node; when it is back they come, once."""
+    cluster.stop_part("aggregator")
+    job = cluster.sbatch("bob", "-w", "n2", "-n", "2", script=burn(10))
+    complete(cluster, job)
+    time.sleep(2)
+    assert list((cluster.layout.node("n2") / "spool").glob("*.jsonl"))
+    cluster.start_aggregator()
+
+    product.wait_for([job], timeout=120)
+    assert product.energy_uj(job, "cpu") == pytest.approx(truth(job, "n2", 2).cpu_uj, rel=0.01)
+    assert set(product.differences().values()) == {0}
+
+
+def test_jobs_end_well_while_slurmdbd_is_away(cluster: Cluster, product: Product) -> None:
+    """Records arrive before slurmdbd knows the job; they find each other later."""
+    cluster.stop_part("slurmdbd")
+    job = cluster.sbatch("alice", "-w", "n1", script=burn(2))
+    time.sleep(6)
+    cluster.restart("slurmdbd")
+
+    complete(cluster, job)
+    product.wait_for([job])
+    deadline = time.monotonic() + 60
+    while not all(row["matched_id"] for row in product.job(job)) and time.monotonic() < deadline:
+        time.sleep(1)
+    assert all(row["matched_id"] for row in product.job(job))
+
+
+def test_slurmd_restarted_in_the_middle_of_a_job(cluster: Cluster, product: Product, truth: TruthOf) -> None:
+    """A job that outlives its slurmd is accounted as any other."""
+    job = cluster.sbatch("alice", "-w", "n4", "-n", "2", script=burn(12))
+    time.sleep(4)
+    cluster.stop_part("slurmd-n4")
+    cluster.restart("slurmd-n4")
+
+    complete(cluster, job)
+    product.wait_for([job])
+    assert product.energy_uj(job, "cpu") == pytest.approx(truth(job, "n4", 2).cpu_uj, rel=0.01)
+
+
+@pytest.mark.parametrize("runs", [True, False], ids=["collector runs", "collector starts"])
+def test_a_full_disk_harms_no_job_and_loses_none(cluster: Cluster, product: Product, runs: bool) -> None:
+    """With spool and state on a full disk jobs run as ever, and their records come when there is room."""
+    if not runs:
+        cluster.stop_collector("n2")
+    for folder in (SPOOL, STATE):
+        fill(cluster, "n2", folder)
+    try:
+        jobs = [cluster.sbatch("bob", "-w", "n2", script=burn(3)) for _ in range(2)]
+        complete(cluster, *jobs)
+    finally:
+        for folder in (SPOOL, STATE):
+            cluster.node("n2").run(["umount", folder])
+
+    product.wait_for(jobs, timeout=90)
+    assert set(product.differences().values()) == {0}
+
+
+def test_a_full_run_directory_harms_no_job(cluster: Cluster, product: Product) -> None:
+    """No ticket can be written: jobs run as ever, and are found by their cgroups where a collector runs."""
+    fill(cluster, "n1", RUN)
+    try:
+        complete(cluster, cluster.sbatch("bob", "-w", "n1", script=burn(3)))
+    finally:
+        cluster.node("n1").run(["umount", RUN])
+    after = cluster.sbatch("bob", "-w", "n1", script=burn(3))
+    complete(cluster, after)
+
+    product.wait_for([after])
+    assert set(product.differences().values()) == {0}
+
+
+def test_a_missing_interpreter_harms_no_job(cluster: Cluster, product: Product) -> None:
+    """Without Python nobody collects; the tickets wait, and the next collector takes them in."""
+    program = cluster.layout.node("n2") / "bin" / "carbon-collector"
+    content = program.read_bytes()
+    cluster.stop_collector("n2")
+    program.write_bytes(b"#!/no/such/python\n")
+    try:
+        unmetered = cluster.sbatch("bob", "-w", "n2", script=burn(2))
+        complete(cluster, unmetered)
+    finally:
+        program.write_bytes(content)
+    after = cluster.sbatch("bob", "-w", "n2", script=burn(2))
+    complete(cluster, after)
+
+    product.wait_for([unmetered, after])
+    assert set(product.differences().values()) == {0}
+
+
+def without(script: Path) -> Path:
+    """Take a script out of its folder; returns where it is now."""
+    away = script.with_name("away")
+    script.rename(away)
+    return away
+
+
+def test_an_epilog_without_a_prolog_is_tolerated(cluster: Cluster, product: Product) -> None:
+    """A job whose prolog did not run is found by its cgroup, and closed by its epilog."""
+    script = cluster.layout.etc / "slurm" / "prolog.d" / "carbon-acct.sh"
+    away = without(script)
+    try:
+        job = cluster.sbatch("bob", "-w", "n1", script=burn(4))
+        complete(cluster, job)
+    finally:
+        away.rename(script)
+
+    product.wait_for([job])
+    assert {row["source"] for row in product.job(job)} <= {"epilog", "cgroup"}
+    assert set(product.differences().values()) == {0}
+
+
+def test_a_prolog_without_an_epilog_ends_with_its_job(cluster: Cluster, product: Product) -> None:
+    """A ledger whose epilog never came does not stay open and take energy from others for ever."""
+    script = cluster.layout.etc / "slurm" / "epilog.d" / "carbon-acct.sh"
+    away = without(script)
+    try:
+        job = cluster.sbatch("bob", "-w", "n3", script=burn(3))
+        complete(cluster, job)
+    finally:
+        away.rename(script)
+    after = cluster.sbatch("bob", "-w", "n3", script=burn(3))
+    complete(cluster, after)
+
+    product.wait_for([after])
+    assert set(product.differences().values()) == {0}

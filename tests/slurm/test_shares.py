@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: MIT
+"""Who pays for what on shared nodes, held against what the simulator knows to be true."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import pytest
+
+from slurm.cluster import Cluster
+from slurm.conftest import TruthOf
+from slurm.jobs import burn, gpus
+from slurm.product import Product
+
+pytestmark = pytest.mark.slurm
+
+SHARED_S = 16
+SLEEPER = "#!/bin/sh\nsleep 12\n"
+
+
+class Shared(NamedTuple):
+    """Two jobs that share a socket, and one that reserves the rest of the node and sleeps."""
+
+    first: int
+    second: int
+    sleeper: int
+
+
+@pytest.fixture(scope="module")
+def shared(cluster: Cluster) -> Shared:
+    """The three jobs, at the end of their lives; both busy ones stay on CPU 0, so on socket 0."""
+    jobs = Shared(
+        cluster.sbatch("alice", "-w", "n1", "-n", "2", script=burn(SHARED_S, cpu=0)),
+        cluster.sbatch("bob", "-w", "n1", "-n", "2", script=burn(SHARED_S, cpu=0)),
+        cluster.sbatch("bob", "-w", "n1", "-n", str(cluster.nodes[0].cpus - 4), script=SLEEPER),
+    )
+    assert set(cluster.wait_for(jobs).values()) == {"COMPLETED"}
+    Product(cluster).wait_for(jobs)
+    return jobs
+
+
+def test_two_jobs_on_one_socket_are_each_within_one_percent_of_the_truth(
+    shared: Shared, product: Product, truth: TruthOf
+) -> None:
+    """A job that shares a socket with another gets what it truly consumed, to 1 %."""
+    for job in (shared.first, shared.second):
+        true = truth(job, "n1", 2)
+
+        assert true.cpu_seconds[0] > SHARED_S / 3
+        assert product.energy_uj(job, "cpu") == pytest.approx(true.cpu_uj, rel=0.01)
+
+
+def test_the_same_cpu_time_costs_the_same(shared: Shared, product: Product) -> None:
+    """Dynamic energy per CPU second is the same for both jobs, to 1 %."""
+    rates = []
+    for job in (shared.first, shared.second):
+        (row,) = product.job(job)
+        rates.append((row["cpu_uj"] - row["cpu_static_uj"]) / row["cpu_us"])
+
+    assert rates[0] == pytest.approx(rates[1], rel=0.01)
+
+
+def test_a_sleeper_pays_for_what_it_reserves(shared: Shared, product: Product, truth: TruthOf) -> None:
+    """A job that reserves the rest of a node and sleeps pays the idle power of what it holds."""
+    true = truth(shared.sleeper, "n1", 4)
+
+    assert product.energy_uj(shared.sleeper, "cpu") == pytest.approx(true.cpu_uj, rel=0.01)
+    assert product.energy_uj(shared.sleeper, "dram") == pytest.approx(true.dram_uj, rel=0.03)
+
+
+def test_a_job_on_two_nodes_is_right_on_each_although_a_counter_wraps(
+    cluster: Cluster, product: Product, truth: TruthOf
+) -> None:
+    """Both parts of a job on two nodes are within 1 % of the truth; n2's counters wrap in the meantime."""
+    job = cluster.sbatch("alice", "-A", "optics", "-N", "2", "-w", "n2,n3", script=burn(12, "srun"))
+    assert set(cluster.wait_for([job]).values()) == {"COMPLETED"}
+    product.wait_for([job])
+
+    for node in ("n2", "n3"):
+        true = truth(job, node, 1)
+        assert true.cpu_seconds[0] + true.cpu_seconds[1] > 4
+        assert product.energy_uj(job, "cpu", node) == pytest.approx(true.cpu_uj, rel=0.01)
+
+
+def test_gpus_go_to_their_holder_by_minor_number(cluster: Cluster, product: Product) -> None:
+    """A job pays for the devices it holds, busy or not; on n4 minor numbers are not NVML's positions."""
+    busy = cluster.sbatch("bob", "-w", "n4", "--gres=gpu:2", script=gpus(10))
+    unused = cluster.sbatch("alice", "-w", "n4", "--gres=gpu:1", script="#!/bin/sh\nsleep 10\n")
+    assert set(cluster.wait_for([busy, unused]).values()) == {"COMPLETED"}
+    product.wait_for([busy, unused])
+
+    device = cluster.nodes[3].gpus[0]
+    rows = {job: product.job(job)[0] for job in (busy, unused)}
+    uuids = {
+        job: set(row["gpus"].strip('[]"').replace('"', "").replace(" ", "").split(",")) for job, row in rows.items()
+    }
+    minors = {gpu.uuid: gpu.minor for gpu in cluster.nodes[3].gpus}
+    assert {minors[uuid] for uuid in uuids[busy]} == {0, 1}
+    assert {minors[uuid] for uuid in uuids[unused]} == {2}
+    seconds = {job: cluster.stays(job)[0].seconds for job in (busy, unused)}
+    assert rows[unused]["gpu_uj"] == pytest.approx(device.idle_mw * 1000 * seconds[unused], rel=0.02)
+    idle_s = seconds[busy] - 10
+    expected = 2 * 1000 * (device.busy_mw * 10 + device.idle_mw * idle_s)
+    assert rows[busy]["gpu_uj"] == pytest.approx(expected, rel=0.02)
