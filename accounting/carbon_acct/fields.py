@@ -154,7 +154,7 @@ FIELDS: tuple[Field, ...] = (
         "JobID", "job_id", "Number of the job; of an array's task `<array>_<task>`, of a het job's part `<job>+<part>`"
     ),
     _count("JobIDRaw", "job_id_raw", "Number of the job, for array tasks and parts of het jobs as well"),
-    _text("JobName", "name", "Name of the job; what does not print is shown as an escape", 32),
+    _text("JobName", "name", "Name of the job; what does not print is shown as an escape", 24),
     _text("User", "user", "Name of the job's owner"),
     _text("Account", "account", "Account that the job ran under"),
     _text("Partition", "partition", "Partition that the job ran in"),
