@@ -15,11 +15,12 @@ from .counter import Counter, delta
 from .host import Topology
 from .idle import IdlePower
 from .interval import Presence
-from .ledger import CGROUP, Ledger
+from .ledger import Ledger
 from .meters.base import Domain
 from .rows import Row
 from .snapshot import Snapshot
 from .split import Claim, Parts, split, static_part
+from .units import SLOT_S, US_PER_S
 
 MILLI = 1000
 """CPUs held are counted in thousandths, so that a share of a socket is an integer."""
@@ -51,10 +52,25 @@ class Account:
     # -- moving forward ---------------------------------------------------------------------------------------
 
     def open(self, ledger: Ledger) -> None:
-        """Take in a new ledger. What ended before the last reading is put at that reading, not lost."""
-        if self.last is not None:
-            ledger.open_mono_us = max(ledger.open_mono_us, self.last.mono_us)
+        """Take in a new ledger; what began before the last reading is put at that reading.
+
+        A node has one run of a JobID at a time: an older one whose epilog was never heard of has ended.
+        """
+        late = self._late(ledger.open_mono_us)
+        ledger.opened_us += late
+        ledger.open_mono_us += late
+        for other in self.ledgers.values():
+            if other.job.job_id == ledger.job.job_id:
+                self.close(other, ledger.opened_us, ledger.open_mono_us)
         self.ledgers[ledger.key] = ledger
+
+    def close(self, ledger: Ledger, wall_us: int, mono_us: int) -> None:
+        """Seal a ledger, not before the last reading: the rows have the job until then. The first end counts."""
+        late = self._late(mono_us)
+        ledger.close(wall_us + late, mono_us + late)
+
+    def _late(self, mono_us: int) -> int:
+        return max(0, self.last.mono_us - mono_us) if self.last is not None else 0
 
     def new_boot(self, boot_id: str) -> None:
         """After a reboot the counters are other counters; what was open ended when the node was last seen.
@@ -83,13 +99,11 @@ class Account:
         Raises ClockWentBack, having changed nothing, where the time is in a slot that is sealed.
         """
         last = self.last
-        start = self._start(last, now)
-        if slots.slot_of(start) <= self.last_sealed:
-            raise ClockWentBack
+        pieces = self._pieces(self._start(last, now), now.wall_us)
         if last is None:
             self._first(now)
         else:
-            self._between(last, now, slots.cut(start, now.wall_us))
+            self._between(last, now, pieces)
         for ledger in self.ledgers.values():
             ledger.settled |= ledger.closed_us is not None
         self.last = now
@@ -97,30 +111,41 @@ class Account:
     def _start(self, last: Snapshot | None, now: Snapshot) -> int:
         """Wall-clock time at which the interval began.
 
-        Reckoned back from now, so that a stepped clock loses and doubles nothing; but a clock that is only being
-        slewed must not seem to go back over the border of a slot.
+        Reckoned back from now by the monotonic clock, so that a stepped clock loses and doubles nothing.
         """
         to_wall = now.wall_us - now.mono_us
         if last is None:
             opened = [ledger.open_mono_us + to_wall for ledger in self.ledgers.values() if not ledger.settled]
             return min([*opened, now.wall_us])
-        start = last.mono_us + to_wall
-        return last.wall_us if abs(start - last.wall_us) < SLEW_US else start
+        return last.mono_us + to_wall
+
+    def _pieces(self, start_us: int, end_us: int) -> list[tuple[int, int, int]]:
+        """The interval cut at the borders of slots. A clock that is only being slewed must not seem to go back
+        into a slot that is sealed: what would fall there goes to the next one. Raises ClockWentBack.
+        """
+        floor = self.last_sealed + SLOT_S if self.last_sealed else 0
+        if start_us < floor * US_PER_S - SLEW_US:
+            raise ClockWentBack
+        return [(max(slot, floor), start, end) for slot, start, end in slots.cut(start_us, end_us)]
 
     def _first(self, now: Snapshot) -> None:
-        """Nothing to compare with: jobs that are already here were here unmetered."""
+        """Nothing to compare with: jobs that are already here were here unmetered, and so was their CPU time;
+        in the first interval it would outweigh that of their neighbours.
+        """
+        to_wall = now.wall_us - now.mono_us
         for ledger in self.ledgers.values():
             if not ledger.settled:
                 end = now.mono_us if ledger.close_mono_us is None else ledger.close_mono_us
-                to_wall = now.wall_us - now.mono_us
+                ledger.last = self._usage(ledger, now)
                 self._unmetered(ledger, ledger.open_mono_us + to_wall, end + to_wall)
-            # The cgroup of a job that a prolog opened was made since; all that it shows is still to be told.
-            ledger.last = self._usage(ledger, now) if ledger.source == CGROUP else None
 
     def _unmetered(self, ledger: Ledger, start_us: int, end_us: int) -> None:
-        for slot, start, end in slots.cut(start_us, max(start_us, end_us)):
+        pieces = self._pieces(start_us, max(start_us, end_us))
+        used = None if ledger.last is None else slots.share_out(ledger.last.cpu_us, pieces)
+        for p, (slot, start, end) in enumerate(pieces):
             row = self._job_row(ledger, slot)
             row.alloc_us += end - start
+            row.cpu_us = row.cpu_us if used is None else (row.cpu_us or 0) + used[p]
             for name in self._components_of(ledger):
                 row.component(name).blame(self.missing.get(name) or "before the collector's first reading")
 
@@ -291,6 +316,8 @@ class _Work:
         self.jobs = jobs
         self.times = times
         self.system = system
+        # Without CPU accounting by cgroup (v1 with another JobAcctGatherType) CPU time is unknown, not 0.
+        self.cpu_known = [job.usage is not None or now.parent is not None for job in jobs]
         self.memory = [(job.usage or job.before or Usage(0, {}, 0)).memory for job in jobs]
         outside = max(0, now.memory - sum(self.memory)) if now.memory is not None else 0
         self.system_memory = max(0, outside - (account.memory_base or 0))
@@ -341,7 +368,8 @@ class _Work:
         for i in there:
             row = account._job_row(self.ledgers[i], slot)
             row.alloc_us += alive[i]
-            row.cpu_us = (row.cpu_us or 0) + sum(cpu[i].values())
+            if self.cpu_known[i]:
+                row.cpu_us = (row.cpu_us or 0) + sum(cpu[i].values())
         known: dict[str, bool] = {}
         for name, (_, reason) in energies.items():
             domain = account.domains[name]
@@ -373,10 +401,12 @@ class _Work:
             parts = split(
                 energy, static, self._cpus(domain) * MILLI * length, claims, self._outside(domain, length, system)
             )
-        self._book(domain, slot, there, parts, energy)
+        self._book(domain, slot, there, alive, parts, energy)
 
-    def _book(self, domain: Domain, slot: int, there: list[int], parts: Parts, energy: int) -> None:
+    def _book(self, domain: Domain, slot: int, there: list[int], alive: list[int], parts: Parts, energy: int) -> None:
         for i, static, dynamic in zip(there, parts.static, parts.dynamic):
+            if not (alive[i] or static or dynamic):
+                continue  # it was here for no time (an epilog without a prolog): unknown, not 0
             ledger = self.ledgers[i]
             row = self.account._job_row(ledger, slot)
             row.component(domain.component).add(static + dynamic, static, dynamic, domain.method)

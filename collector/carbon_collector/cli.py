@@ -67,13 +67,14 @@ def _run(node: str, config: str) -> int:
     os.umask(0o077)
     _name_process()
     chosen = settings.load(config, node, strict=False)
-    run_dir = chosen.text("collector", "run_dir")
+    run_dir, state_dir = chosen.text("collector", "run_dir"), chosen.text("collector", "state_dir")
     log = Log(f"{run_dir}/collector.log")
     for warning in chosen.warnings:
         log.line(warning)
     try:
-        os.makedirs(run_dir, mode=0o711, exist_ok=True)
-        lock = Lock(run_dir)
+        daemon.make_folders(run_dir)
+        os.makedirs(state_dir, mode=0o700, exist_ok=True)
+        lock = Lock(state_dir, run_dir)
         if not lock.take():
             return 0  # another one runs, and it has been woken
         daemon.run(daemon.Collector(chosen, node, log), lock, chosen.number("collector", "linger"))

@@ -8,7 +8,7 @@ import signal
 import time
 from typing import NamedTuple
 
-from . import host, meters, state, ticket
+from . import host, meters, sealing, state, ticket
 from .account import Account, ClockWentBack
 from .cgroups import Cgroups
 from .errors import StateError
@@ -16,7 +16,6 @@ from .ledger import CGROUP, EPILOG, PROLOG, Ledger
 from .live import Live
 from .lock import Lock
 from .log import Log
-from .rows import Row
 from .settings import Settings
 from .ship import Shipper
 from .slots import slot_of
@@ -33,6 +32,8 @@ SETTLE_S = 1.0
 """Jobs that end within a second of each other go into one segment."""
 SHOW_S = 30.0
 """How old what the aggregator knows of a running job may be."""
+LEAVE_S = 5.0
+"""How long a collector that has nothing else to do waits for its last segment to be acknowledged."""
 TICKET_PATIENCE_US = 60_000_000
 """A ticket that is not whole by then never will be."""
 RECENT_S = 3600
@@ -62,17 +63,13 @@ class Collector:
         self.procfs = settings.text("collector", "procfs")
         self.run_dir = settings.text("collector", "run_dir")
         self.state_dir = settings.text("collector", "state_dir")
-        self.interval_s = settings.number("collector", "interval")
-        for folder in (f"{self.run_dir}/tickets", self.state_dir):
-            os.makedirs(folder, mode=0o700, exist_ok=True)
-        # Users pass through the run directory to their own live energy; the tickets stay root's.
-        os.chmod(self.run_dir, 0o711)  # noqa: S103 - entering is not listing
         self.meters = meters.choose(
             settings.words("collector", "meters"),
             self.sysfs,
             self.procfs,
             settings.text("collector", "nvml_library"),
         )
+        self.interval_s = self._bounded(settings.number("collector", "interval"))
         self.topology = host.topology(self.sysfs)
         self.boot_id = host.boot_id(self.procfs)
         self.cgroups = Cgroups(settings.text("collector", "cgroupfs"), node, self.topology)
@@ -86,6 +83,15 @@ class Collector:
         self._flushed_s = 0.0
         self._flush_due_s = float("inf")
         self._saw_strangers: set[str] = set()
+        self._done: set[str] = set()
+
+    def _bounded(self, interval_s: float) -> float:
+        """Time between two readings: no counter may turn more than a quarter of its range in it."""
+        turns = [d.range_uj / d.max_watts / US_PER_S for d in self.meters.domains.values() if d.range_uj]
+        longest = min(turns, default=float("inf")) / 4
+        if interval_s > longest:
+            self.log.line(f"[collector] interval is too long for a counter that wraps; {longest:.1f} s is used")
+        return min(interval_s, longest)
 
     def _account(self) -> Account:
         account = Account(new_stream(), self.topology, self.meters.domains, self.meters.missing)
@@ -93,7 +99,7 @@ class Collector:
             saved = state.load(self.state_dir)
             if saved is not None:
                 account.load(saved)
-        except (StateError, KeyError, TypeError, ValueError) as err:
+        except (StateError, LookupError, TypeError, ValueError, AttributeError) as err:
             self.log.line(f"the state is lost and starts anew: {err}")
             state.set_aside(self.state_dir)
             account = Account(new_stream(), self.topology, self.meters.domains, self.meters.missing)
@@ -110,13 +116,15 @@ class Collector:
         except ValueError:
             self.log.line("[collector] idle_watts: not numbers; idle power is learned")
             return {}
-        sockets = sorted(d.socket for d in self.meters.domains.values() if d.component == "cpu")
+        domains = {d.name: d.socket for d in self.meters.domains.values() if d.component == "cpu"}
+        sockets = sorted(set(domains.values()))
         if not watts or len(watts) not in (1, len(sockets)):
             if watts:
                 self.log.line(f"[collector] idle_watts: {len(watts)} figures for {len(sockets)} sockets; it is learned")
             return {}
-        each = watts * len(sockets) if len(watts) == 1 else watts
-        return {f"package-{socket}": w for socket, w in zip(sockets, each)}
+        each = dict(zip(sockets, watts * len(sockets) if len(watts) == 1 else watts))
+        dies = list(domains.values())
+        return {name: each[socket] / dies.count(socket) for name, socket in domains.items()}
 
     # -- one step -----------------------------------------------------------------------------------------------
 
@@ -138,21 +146,43 @@ class Collector:
         if not self._save():
             return
         for one in tickets:
-            os.unlink(one.path)
-        self.live.show(list(self.account.ledgers.values()), clock.wall_us)
+            self._drop(one.path)
+        self._show(clock)
 
     def _tickets(self) -> list[Ticket]:
         found = []
         for path in ticket.scan(f"{self.run_dir}/tickets"):
+            if path in self._done:
+                continue
             try:
                 one = ticket.read(path, self.node, time.time_ns() // 1000 - TICKET_PATIENCE_US)
             except (OSError, ValueError) as err:
                 self.log.line(f"ticket {path} cannot be used: {err}")
-                os.unlink(path)
+                self._drop(path)
                 continue
             if one is not None:
                 found.append(one)
         return found
+
+    def _drop(self, path: str) -> None:
+        """Remove a ticket; one that cannot be removed is not looked at again."""
+        try:
+            os.unlink(path)
+            self._done.discard(path)
+        except FileNotFoundError:
+            pass  # the run directory was wiped
+        except OSError as err:
+            self._done.add(path)
+            self.log.line(f"ticket {path} cannot be removed: {err}")
+
+    def _show(self, clock: Clock) -> None:
+        """Live energy is a courtesy: a run directory that is full or gone stops nothing else."""
+        try:
+            self.live.show(list(self.account.ledgers.values()), clock.wall_us)
+        except (OSError, OverflowError) as err:
+            self.log.once("live", f"cannot show live energy in {self.live.folder}: {err}")
+        else:
+            self.log.over("live", "live energy is shown again")
 
     def _snapshot(self, clock: Clock) -> Snapshot:
         found = self.cgroups.jobs()
@@ -177,26 +207,29 @@ class Collector:
         mono_us = clock.mono_us - (age if 0 <= age < 3600 * US_PER_S else 0)
         wall_us = clock.wall_us - (clock.mono_us - mono_us)
         gpus = tuple(self.meters.resolve_gpu(gpu) for gpu in job.gpus)
-        ledger = self._ledger_of(job)
+        ledger = self._ledger_of(job, one.kind)
         if ledger is None and f"{job.job_id} {job.run}" in self.account.recent:
             return
         if ledger is None:
-            source = PROLOG if one.kind == "prolog" else EPILOG
-            ledger = Ledger(job, source, wall_us, mono_us, gpus)
+            ledger = Ledger(job, PROLOG if one.kind == PROLOG else EPILOG, wall_us, mono_us, gpus)
             self.account.open(ledger)
         elif ledger.source == CGROUP:
             ledger.learn(job, gpus)
-        if one.kind == "epilog":
-            ledger.close(wall_us, mono_us)
+        if one.kind == EPILOG:
+            self.account.close(ledger, wall_us, mono_us)
             self._flush_soon()
 
-    def _ledger_of(self, job: Job) -> Ledger | None:
-        """The run's ledger; else the one that was opened for this JobID because its cgroup was there."""
+    def _ledger_of(self, job: Job, kind: str) -> Ledger | None:
+        """The run's ledger; else the one that was opened for this JobID because its cgroup was there (which may
+        have gone a moment before the epilog came); else, for an epilog, whichever run of the JobID is open.
+        """
         exact = self.account.ledgers.get((job.job_id, job.run))
         if exact is not None:
             return exact
-        found = [x for x in self.account.ledgers.values() if x.source == CGROUP and x.job.job_id == job.job_id]
-        return next((x for x in found if x.closed_us is None), None)
+        found = [x for x in self.account.ledgers.values() if x.job.job_id == job.job_id]
+        if kind == EPILOG:
+            return next((x for x in found if x.closed_us is None or x.source == CGROUP), None)
+        return next((x for x in found if x.closed_us is None and x.source == CGROUP), None)
 
     def _find_strangers(self, now: Snapshot, clock: Clock) -> None:
         """Jobs that run here without a ticket: no prolog is configured, or it could not write one.
@@ -211,7 +244,7 @@ class Collector:
         self._saw_strangers = strangers
         for ledger in self.account.ledgers.values():
             if ledger.source == CGROUP and not any(name in now.jobs for name in ledger.cgroup_names):
-                ledger.close(clock.wall_us, clock.mono_us)
+                self.account.close(ledger, clock.wall_us, clock.mono_us)
                 self._flush_soon()
 
     def _open_stranger(self, name: str, now: Snapshot, clock: Clock) -> None:
@@ -249,9 +282,9 @@ class Collector:
         horizon = clock.wall_us // US_PER_S - RECENT_S
         self.account.recent = {key: at for key, at in self.account.recent.items() if at > horizon}
 
-    def _save(self) -> bool:
+    def _save(self, sync: bool = False) -> bool:
         try:
-            state.save(self.state_dir, self.account.save())
+            state.save(self.state_dir, self.account.save(), sync)
         except OSError as err:
             self.log.once("state", f"cannot save the state in {self.state_dir}: {err}; accounting goes on in memory")
             return False
@@ -266,66 +299,53 @@ class Collector:
     def flush_if_due(self) -> None:
         """Seal a segment when a slot or a job has ended, or when what the aggregator knows has grown old."""
         now_s = time.monotonic()
-        slot = slot_of(read_clock().wall_us)
+        slot = self._open_slot()
         ended = any(row.slot < slot for row in self.account.rows.values())
         shown = now_s - self._flushed_s > SHOW_S and not self.shipper.failing() and bool(self.account.ledgers)
-        if ended or shown or now_s >= self._flush_due_s:
-            self.flush(slot)
+        if (ended or shown or now_s >= self._flush_due_s) and not self.flush():
+            self._flush_due_s = now_s + max(self.interval_s, SETTLE_S)
 
-    def flush(self, slot: int) -> bool:
+    def _open_slot(self) -> int:
+        """The slot that the next interval begins in. The clock itself may be over its border already."""
+        return slot_of(self.account.last.wall_us) if self.account.last else 0
+
+    def flush(self, slot: int | None = None) -> bool:
         """Seal what has changed; rows of slots before `slot` and of ended jobs are then forgotten here."""
-        account = self.account
-        if not account.cluster:
+        if not self.account.cluster:
             return False  # nobody has said yet which cluster this is: the first ticket will
-        ledgers = [ledger for ledger in account.ledgers.values() if ledger.dirty]
-        rows = [row for row in account.rows.values() if row.dirty]
-        if not (ledgers or rows):
-            return True
+        for batch in sealing.batches(self.account):
+            if not self._seal(batch):
+                return False
+        sealing.forget(self.account, self._open_slot() if slot is None else slot)
+        self._flushed_s = time.monotonic()
+        self._flush_due_s = float("inf")
+        self._save()
+        self.shipper.wake()
+        return True
+
+    def _seal(self, batch: sealing.Batch) -> bool:
+        account = self.account
         account.revision += 1
-        records = [ledger.record(account.revision, self.topology.cpus) for ledger in ledgers]
-        records += [row.record(account.revision) for row in rows]
-        header = Header(account.cluster, self.node, self.boot_id, account.stream)
         account.sequence += 1
-        # The state first: a segment whose revision the state does not know could be written twice, differently.
-        if not self._save():
+        # The state first, and durably: a revision that the state does not know could be written twice, differently.
+        if not self._save(sync=True):
             return False
+        header = Header(account.cluster, self.node, self.boot_id, account.stream)
+        records = batch.records(account.revision, self.topology.cpus)
         try:
             self.spool.seal(header, account.sequence, read_clock().wall_us // US_PER_S, records)
         except OSError as err:
             self.log.once("spool", f"cannot write to {self.spool.folder}: {err}; rows wait in memory")
             return False
         self.log.over("spool", "the spool takes segments again")
-        self._sealed(ledgers, rows, slot)
-        self.shipper.wake()
+        batch.sealed()
         return True
-
-    def _sealed(self, ledgers: list[Ledger], rows: list[Row], slot: int) -> None:
-        account = self.account
-        for ledger in ledgers:
-            ledger.dirty = False
-        for row in rows:
-            row.dirty = False
-        ended = {ledger.key for ledger in account.ledgers.values() if ledger.settled}
-        for job_id, run in ended:
-            closed_us = account.ledgers.pop((job_id, run)).closed_us or 0
-            account.recent[f"{job_id} {run}"] = closed_us // US_PER_S
-        done = [
-            k for k, row in account.rows.items() if row.slot < slot or (row.job_id and (row.job_id, row.run) in ended)
-        ]
-        for key in done:
-            del account.rows[key]
-            if key[2] < slot:
-                account.last_sealed = max(account.last_sealed, key[2])
-        self._flushed_s = time.monotonic()
-        self._flush_due_s = float("inf")
-        self._save()
 
     def _restart_stream(self) -> bool:
         """The clock went back into sealed slots: what is open is sealed, and a new stream begins."""
         self.log.line("the clock was set back; a new stream of records begins")
         if not self.flush(slot_of(1 << 62)):
             return False
-        self.account.rows.clear()
         self.account.new_stream(new_stream())
         return True
 
@@ -333,6 +353,13 @@ class Collector:
 def new_stream() -> str:
     """Eight hexadecimal digits by chance."""
     return os.urandom(4).hex()
+
+
+def make_folders(run_dir: str) -> None:
+    """Make the run directory and the tickets' in it. Raises OSError."""
+    os.makedirs(f"{run_dir}/tickets", mode=0o700, exist_ok=True)
+    # Users pass through the run directory to their own live energy; the tickets stay root's.
+    os.chmod(run_dir, 0o711)  # noqa: S103 - entering is not listing
 
 
 def run(collector: Collector, lock: Lock, linger_s: float) -> None:
@@ -347,25 +374,45 @@ def run(collector: Collector, lock: Lock, linger_s: float) -> None:
         now_s = time.monotonic()
         if collector.account.ledgers or not collector.spool.is_empty():
             busy_s = now_s
-        if now_s - busy_s >= linger_s and _leave(collector, lock):
-            return
+        if now_s - busy_s >= linger_s:
+            if _leave(collector, lock):
+                return
+            busy_s = now_s
         received = signal.sigtimedwait({WAKE, *STOP}, _pause(collector, now_s - start_s, busy_s + linger_s - now_s))
         if received is not None and received.si_signo in STOP:
             collector.step()
-            collector.flush(slot_of(read_clock().wall_us))
+            collector.flush()
             return
-        if not lock.is_whole():
-            collector.log.line("the run directory was wiped; this collector makes room for the next")
-            return
+        if not lock.is_published():
+            _publish_again(collector, lock)
+
+
+def _publish_again(collector: Collector, lock: Lock) -> None:
+    """Someone wiped the run directory: make it anew, or no prolog finds this collector."""
+    try:
+        make_folders(collector.run_dir)
+        os.makedirs(collector.live.folder, mode=0o711, exist_ok=True)
+        lock.publish()
+    except OSError as err:
+        collector.log.once("run_dir", f"{collector.run_dir} is gone and cannot be made: {err}")
+    else:
+        collector.log.over("run_dir", f"{collector.run_dir} is there again")
 
 
 def _leave(collector: Collector, lock: Lock) -> bool:
-    """Go, unless a ticket came just now."""
+    """Ship the rest and go, unless that takes long or a ticket came just now."""
+    collector.flush()
+    deadline = time.monotonic() + LEAVE_S
+    while not collector.spool.is_empty() and time.monotonic() < deadline:
+        if ticket.scan(f"{collector.run_dir}/tickets"):
+            return False
+        time.sleep(0.02)
+    if not collector.spool.is_empty():
+        return False
     lock.hide()
     if ticket.scan(f"{collector.run_dir}/tickets"):
         lock.publish()
         return False
-    collector.flush(slot_of(read_clock().wall_us))
     return True
 
 

@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""One collector a node: a locked file that says by its process id whom prolog and epilog wake."""
+"""One collector a node: a locked file beside the state, and its process id where prolog and epilog look for it.
+
+The lock lies with what it guards. The run directory is wiped now and then, and two collectors on one state
+would write over each other's segments.
+"""
 
 from __future__ import annotations
 
@@ -9,18 +13,20 @@ import time
 
 PATIENCE_S = 5.0
 """A collector that is just leaving is waited for: the ticket that it missed is this one's."""
+FLAGS = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class Lock:
-    """The file `collector.pid`. The lock is the truth; its content is the address."""
+    """`collector.lock` in the state's folder is the truth; `collector.pid` in the run directory is the address."""
 
-    def __init__(self, run_dir: str) -> None:
-        self.path = f"{run_dir}/collector.pid"
+    def __init__(self, state_dir: str, run_dir: str) -> None:
+        self.path = f"{state_dir}/collector.lock"
+        self.address = f"{run_dir}/collector.pid"
         self._fd = -1
 
     def take(self) -> bool:
-        """Take the lock and publish the process id; False where another collector has it."""
-        self._fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
+        """Take the lock and publish the process id; False where another collector has it. Raises OSError."""
+        self._fd = os.open(self.path, FLAGS, 0o600)
         deadline = time.monotonic() + PATIENCE_S
         while not self._try():
             if time.monotonic() > deadline:
@@ -30,20 +36,28 @@ class Lock:
         return True
 
     def publish(self) -> None:
-        """Let prolog and epilog find this process."""
-        os.ftruncate(self._fd, 0)
-        os.pwrite(self._fd, f"{os.getpid()}\n".encode(), 0)
+        """Let prolog and epilog find this process. Raises OSError."""
+        self._write(f"{os.getpid()}\n".encode())
 
     def hide(self) -> None:
         """From now on a prolog finds nobody, and starts another collector, which waits for the lock."""
-        os.ftruncate(self._fd, 0)
+        self._write(b"")
 
-    def is_whole(self) -> bool:
-        """Whether the file is still this one: someone may have wiped the run directory."""
+    def is_published(self) -> bool:
+        """Whether prolog and epilog still find this process: someone may have wiped the run directory."""
         try:
-            return os.stat(self.path).st_ino == os.fstat(self._fd).st_ino
+            with open(self.address, "rb") as file:
+                return file.read(32) == f"{os.getpid()}\n".encode()
         except OSError:
             return False
+
+    def _write(self, content: bytes) -> None:
+        fd = os.open(self.address, FLAGS, 0o644)
+        try:
+            os.pwrite(fd, content, 0)  # before the file is cut: nobody finds it empty
+            os.ftruncate(fd, len(content))
+        finally:
+            os.close(fd)
 
     def _try(self) -> bool:
         try:

@@ -18,10 +18,14 @@ VERSION = 1
 NAME = "state.json"
 
 
-def save(folder: str, state: dict[str, Any]) -> None:
-    """Write the state. Raises OSError. Not synced: after a power failure the counters are new ones anyway."""
+def save(folder: str, state: dict[str, Any], sync: bool = False) -> None:
+    """Write the state. Raises OSError.
+
+    Not synced at every reading: after a power failure the counters are new ones anyway.
+    """
     body = json.dumps({"version": VERSION, **state}, separators=(",", ":"))
-    write_durably(f"{folder}/{NAME}", f"{digest(body.encode())}\n{body}".encode(), sync=False)
+    os.makedirs(folder, mode=0o700, exist_ok=True)
+    write_durably(f"{folder}/{NAME}", f"{digest(body.encode())}\n{body}".encode(), sync=sync)
 
 
 def load(folder: str) -> dict[str, Any] | None:
@@ -36,10 +40,11 @@ def load(folder: str) -> dict[str, Any] | None:
         raise StateError(f"{path}: cannot be read: {err}") from err
     if digest(body.encode()) != checksum:
         raise StateError(f"{path}: is torn or was changed by hand")
-    state: dict[str, Any] = json.loads(body)
-    if state.get("version") != VERSION:
-        raise StateError(f"{path}: version {state.get('version')} is not {VERSION}")
-    return state
+    state: Any = json.loads(body)
+    version = state.get("version") if isinstance(state, dict) else None
+    if version != VERSION:
+        raise StateError(f"{path}: version {version} is not {VERSION}")
+    return dict(state)
 
 
 def set_aside(folder: str) -> None:

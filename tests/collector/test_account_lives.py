@@ -1,0 +1,196 @@
+# SPDX-License-Identifier: MIT
+"""The heart: whatever happens to a node and its collector, the rows add up to what the meters counted."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import Any
+
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from carbon_collector.slots import slot_of
+
+from .world import DOMAINS, MAX_WATTS, Keeper, World, make_job
+
+COMPONENTS = {name: d.component for name, d in DOMAINS.items()}
+SECOND = 1_000_000
+DURATIONS = st.one_of(st.integers(1, 2 * SECOND), st.integers(1, 40).map(lambda s: s * SECOND), st.just(200 * SECOND))
+POWERS = st.fixed_dictionaries({n: st.integers(0, MAX_WATTS[d.component]) for n, d in DOMAINS.items()})
+BUSY = st.integers(0, 400)
+
+
+class Lives(RuleBasedStateMachine):
+    """Jobs start and end, clocks step, counters wrap, reset and vanish, the collector is killed, the node reboots."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.world = World()
+        self.keeper = Keeper(self.world)
+        self.running: list[Any] = []
+        self.ids = 0
+
+    @initialize(before_border=st.integers(0, 900), starts=st.dictionaries(st.sampled_from(sorted(DOMAINS)), BUSY))
+    def place(self, before_border: int, starts: dict[str, int]) -> None:
+        """Somewhere in a slot, with counters near their end."""
+        self.world.offset_us -= before_border * SECOND
+        for name, joules in starts.items():
+            self.world.counters[name].register = max(0, DOMAINS[name].range_uj - joules * SECOND - 1)
+        self.keeper.step()
+
+    @rule(elapsed=DURATIONS, watts=POWERS, busy=st.lists(BUSY, min_size=1, max_size=4), tick=st.booleans())
+    def pass_time(self, elapsed: int, watts: dict[str, int], busy: list[int], tick: bool) -> None:
+        """Time passes; jobs and system use CPU, in thousandths of a CPU per socket."""
+        users = ["system", *self.world.cgroups]
+        cpu = {
+            user: {s: busy[(i + s) % len(busy)] * elapsed // 1000 // len(users) for s in (0, 1)}
+            for i, user in enumerate(users)
+        }
+        self.world.run(elapsed, watts, cpu)
+        if tick:
+            self.keeper.step()
+
+    @precondition(lambda self: len(self.running) < 5)
+    @rule(
+        cpus=st.one_of(st.none(), st.integers(0, 8)),
+        gpu=st.sampled_from(((), ("GPU-a",), ("GPU-a", "GPU-b"))),
+        cgroup=st.booleans(),
+        tick=st.booleans(),
+    )
+    def start(self, cpus: int | None, gpu: tuple[str, ...], cgroup: bool, tick: bool) -> None:
+        """A prolog runs; the cgroup may come or not (a job without steps)."""
+        self.ids += 1
+        job = make_job(self.ids, cpus=cpus, gpus=gpu)
+        self.running.append(job)
+        self.keeper.open(job)
+        if tick:
+            self.keeper.step()
+        if cgroup:
+            self.world.start_job(str(job.job_id))
+
+    @precondition(lambda self: self.running)
+    @rule(data=st.data(), requeue=st.booleans(), tick=st.booleans())
+    def end(self, data: st.DataObject, requeue: bool, tick: bool) -> None:
+        """An epilog runs, the cgroup being gone; the job may be requeued in the same instant."""
+        job = self.running.pop(data.draw(st.integers(0, len(self.running) - 1)))
+        self.world.end_job(str(job.job_id))
+        self.keeper.close(job)
+        if requeue:
+            again = job._replace(run=f"restart:{int(job.run[8:]) + 1}")
+            self.running.append(again)
+            self.keeper.open(again)
+            self.world.start_job(str(job.job_id))
+        if tick:
+            self.keeper.step()
+
+    @rule()
+    def seal(self) -> None:
+        """A segment goes to the aggregator."""
+        self.keeper.seal()
+
+    @rule(at=st.sampled_from(("now", "step", "state", "sealed")))
+    def kill(self, at: str) -> None:
+        """The collector is killed: between steps, before it saved, before or after a segment was written."""
+        if at == "now":
+            self.keeper.restart()
+        elif at == "step":
+            self.keeper.step(die=True)
+        else:
+            self.keeper.seal(die=at)
+
+    @rule(name=st.sampled_from(sorted(DOMAINS)), register=st.integers(0, 10**10))
+    def reset(self, name: str, register: int) -> None:
+        """A driver is loaded again, or a counter jumps."""
+        self.world.counters[name].set(register)
+
+    @rule(name=st.sampled_from(sorted(DOMAINS)), readable=st.booleans())
+    def vanish(self, name: str, readable: bool) -> None:
+        """A zone vanishes or is back."""
+        self.world.counters[name].readable = readable
+
+    @rule(seconds=st.one_of(st.integers(-3000, 3000), st.integers(-2500, 2500).map(lambda ms: ms / 1000)))
+    def step_clock(self, seconds: float) -> None:
+        """The wall clock is set forward or back, a lot or a little."""
+        self.world.offset_us += int(seconds * SECOND)
+
+    @rule()
+    def reboot(self) -> None:
+        """The node crashes: no epilog runs. What lay in the run directory is gone as well."""
+        self.keeper.tickets = []
+        self.running = []
+        self.world.reboot()
+        self.keeper.restart()
+        self.keeper.step()
+
+    @invariant()
+    def rows_add_up(self) -> None:
+        """Jobs + idle + system = the node's energy, for every stream, slot and component; and the rows are sane."""
+        check_conservation(self.keeper.records())
+
+    @invariant()
+    def nothing_is_lost_or_doubled(self) -> None:
+        """All node rows together are what the counters truly counted in the metered intervals."""
+        truth: dict[str, int] = defaultdict(int)
+        for name, energy in self.keeper.metered.items():
+            truth[COMPONENTS[name]] += energy
+        got: dict[str, int] = defaultdict(int)
+        for _, record in self.keeper.records():
+            if record["type"] == "node_slot":
+                for component, share in record["components"].items():
+                    got[component] += share["energy_uj"] or 0
+
+        assert {c: got[c] for c in ("cpu", "dram", "gpu")} == {c: truth[c] for c in ("cpu", "dram", "gpu")}
+
+    def teardown(self) -> None:
+        """Every job's allocated time is its life, whatever happened in between."""
+        self.world.run(SECOND, {}, {})
+        self.keeper.step()
+        self.keeper.seal()
+        self.rows_add_up()
+        self.nothing_is_lost_or_doubled()
+        alloc: dict[tuple[int, str], int] = defaultdict(int)
+        for _, record in self.keeper.records():
+            if record["type"] == "job_slot":
+                alloc[record["job_id"], record["run"]] += record["alloc_us"]
+        now = self.world.mono_us
+        lives = {k: (now if x.end_us is None else x.end_us) - x.start_us for k, x in self.keeper.lives.items()}
+
+        assert {k: us for k, us in alloc.items() if us} == {k: us for k, us in lives.items() if us}
+
+
+def check_conservation(records: list[tuple[str, dict[str, Any]]]) -> None:
+    """The invariants of docs/record-format.md on a set of rows."""
+    sums: dict[tuple[str, int, str], list[int]] = defaultdict(lambda: [0, 0])
+    for stream, record in records:
+        if record["type"] == "ledger":
+            continue
+        assert record["slot"] % 900 == 0
+        for component, share in record["components"].items():
+            total = sums[stream, record["slot"], component]
+            node = record["type"] == "node_slot"
+            parts = ("idle_uj", "system_uj") if node else ("static_uj",)
+            length = record["elapsed_us" if node else "alloc_us"]
+            assert (share["energy_uj"] is None) == (share["method"] == "missing")
+            assert all((share[part] is None) == (share["energy_uj"] is None) for part in parts)
+            assert all((share[part] or 0) >= 0 for part in parts)
+            assert sum(share[part] or 0 for part in parts) <= (share["energy_uj"] or 0)
+            assert 0 <= share["metered_us"] <= length
+            if share["metered_us"]:
+                assert share["energy_uj"] is not None
+            elif length and not node:
+                assert share["reason"]
+            total[0 if node else 1] += share["energy_uj"] or 0
+            total[1] += (share["idle_uj"] or 0) + (share["system_uj"] or 0) if node else 0
+    assert all(node == parts for node, parts in sums.values())
+
+
+TestLives = Lives.TestCase
+TestLives.settings = settings(
+    max_examples=60, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck)
+)
+
+
+def test_slots_borders_are_those_of_utc() -> None:
+    """A slot's start is a multiple of 900 seconds."""
+    assert slot_of(1_790_000_100_000_000) == 1_790_000_100

@@ -1,0 +1,292 @@
+# SPDX-License-Identifier: MIT
+"""A node made of numbers: what its counters truly counted, beside the registers that a collector may read.
+
+The property tests move it and compare the collector's rows with its truth. `Keeper` does with an Account what the
+daemon does, without files: the state on disk is a string, the aggregator a dictionary.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+from carbon_collector import sealing
+from carbon_collector.account import Account, ClockWentBack
+from carbon_collector.cgroups import Usage
+from carbon_collector.host import Topology
+from carbon_collector.ledger import PROLOG, Ledger
+from carbon_collector.meters.base import COUNTER, Domain, Reading
+from carbon_collector.slots import slot_of
+from carbon_collector.snapshot import Snapshot
+from carbon_collector.ticket import Job
+
+CPUS_PER_SOCKET = 4
+TOPOLOGY = Topology({cpu: cpu % 2 for cpu in range(2 * CPUS_PER_SOCKET)})
+MAX_WATTS = {"cpu": 400, "dram": 60, "gpu": 700}
+START_US = 1_790_000_100_000_000
+SLACK_UJ = 50_000_000
+TICK_US = 10_000
+
+
+def domain(name: str, component: str, socket: int, range_uj: int) -> Domain:
+    """A domain with the plain limits of its kind."""
+    return Domain(name, component, socket, range_uj, MAX_WATTS[component], COUNTER, simulated=True)
+
+
+DOMAINS = {
+    d.name: d
+    for d in (
+        domain("package-0", "cpu", 0, 262_143_328_850),
+        domain("package-1", "cpu", 1, 65_532_610_987),
+        domain("dram-0", "dram", 0, 65_712_999_613),
+        domain("dram-1", "dram", 1, 65_712_999_613),
+        domain("GPU-a", "gpu", -1, 0),
+        domain("GPU-b", "gpu", -1, 0),
+    )
+}
+
+
+def make_job(job_id: int, run: str = "restart:0", cpus: int | None = 1, gpus: tuple[str, ...] = ()) -> Job:
+    """A job of user 1000."""
+    return Job(job_id, run, 1000, "alice", "physics", "batch", 0, None, cpus, gpus, "", "tiny")
+
+
+@dataclass
+class Counter:
+    """A register, what it counted in all, and how often it was reset or jumped."""
+
+    register: int
+    readable: bool = True
+    total: int = 0
+    breaks: int = 0
+
+    def set(self, register: int) -> None:
+        """A driver reload, a flipped bit: what the register shows has nothing to do with what it showed."""
+        self.register = register
+        self.breaks += 1
+
+
+@dataclass
+class World:
+    """Two sockets, their memory, two GPUs, jobs with cgroups. Time passes only in `run`."""
+
+    mono_us: int = 1_000_000_000
+    offset_us: int = START_US - 1_000_000_000
+    boot: int = 1
+    counters: dict[str, Counter] = field(default_factory=lambda: {n: Counter(7_000_000) for n in DOMAINS})
+    busy: dict[int, int] = field(default_factory=lambda: {0: 0, 1: 0})
+    cgroups: dict[str, dict[int, int]] = field(default_factory=dict)
+    parent: dict[int, int] = field(default_factory=lambda: {0: 0, 1: 0})
+    memory: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def wall_us(self) -> int:
+        """The wall clock, which may be stepped."""
+        return self.mono_us + self.offset_us
+
+    def run(self, elapsed_us: int, watts: dict[str, int], cpu_us: dict[str, dict[int, int]] | None = None) -> None:
+        """Let time pass: every counter counts `watts`; `cpu_us` by job (or "system") and socket."""
+        self.mono_us += elapsed_us
+        for name, counter in self.counters.items():
+            energy = watts.get(name, 0) * elapsed_us
+            counter.total += energy
+            range_uj = DOMAINS[name].range_uj
+            counter.register = (counter.register + energy) % range_uj if range_uj else counter.register + energy
+        for job, used in (cpu_us or {}).items():
+            for socket, us in used.items():
+                self.busy[socket] += us
+                if job in self.cgroups:
+                    self.cgroups[job][socket] += us
+                    self.parent[socket] += us
+
+    def start_job(self, name: str) -> None:
+        """The job's cgroup appears."""
+        self.cgroups[name] = {0: 0, 1: 0}
+
+    def end_job(self, name: str) -> None:
+        """It goes; the parent keeps its CPU time."""
+        self.cgroups.pop(name, None)
+
+    def reboot(self) -> None:
+        """Everything starts from nothing."""
+        self.boot += 1
+        self.mono_us = 5_000_000
+        self.offset_us = max(self.offset_us, START_US) + 2_000_000_000
+        for counter in self.counters.values():
+            counter.register = 0
+        self.busy = {0: 0, 1: 0}
+        self.parent = {0: 0, 1: 0}
+        self.cgroups.clear()
+
+    def snapshot(self) -> Snapshot:
+        """What the collector sees now. /proc/stat steps by 10 ms; no two readings share an instant."""
+        self.mono_us += 1
+        readings = {
+            name: Reading(c.register if c.readable else None, "" if c.readable else "energy_uj: input/output error")
+            for name, c in self.counters.items()
+        }
+        jobs = {
+            name: Usage(sum(cpu.values()), dict(cpu), self.memory.get(name, 0)) for name, cpu in self.cgroups.items()
+        }
+        return Snapshot(
+            wall_us=self.wall_us,
+            mono_us=self.mono_us,
+            boot_id=f"boot-{self.boot}",
+            readings=readings,
+            busy={s: us // TICK_US * TICK_US for s, us in self.busy.items()},
+            memory=2_000_000_000 + sum(self.memory.values()),
+            parent=Usage(sum(self.parent.values()), dict(self.parent), 0),
+            jobs=jobs,
+        )
+
+
+@dataclass
+class Life:
+    """What a job's ledger ought to come to: its time on the node by the monotonic clock."""
+
+    start_us: int
+    end_us: int | None = None
+
+
+class Keeper:
+    """The daemon's part without files: tickets, the state on disk, the segments at the aggregator."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.streams = 0
+        self.account = self._new_account()
+        self.lives: dict[tuple[int, str], Life] = {}
+        self._save()
+        self.tickets: list[tuple[str, Job, int]] = []
+        self.store: dict[tuple[Any, ...], tuple[int, dict[str, Any]]] = {}
+        self.metered: dict[str, int] = {}
+        self.seen: dict[tuple[str, int], dict[str, tuple[int, int]]] = {}
+
+    def _new_account(self) -> Account:
+        account = Account(self._stream(), TOPOLOGY, DOMAINS, {})
+        account.cluster = "tiny"
+        return account
+
+    def _stream(self) -> str:
+        self.streams += 1
+        return f"{self.streams:08x}"
+
+    # -- what the daemon does -----------------------------------------------------------------------------------
+
+    def open(self, job: Job) -> None:
+        """The prolog's ticket."""
+        self.tickets.append(("open", job, self.world.mono_us))
+
+    def close(self, job: Job) -> None:
+        """The epilog's ticket."""
+        self.tickets.append(("close", job, self.world.mono_us))
+
+    def step(self, die: bool = False) -> None:
+        """Take in tickets, read, account, save; only then the tickets are gone. `die`: killed before it saves."""
+        for kind, job, mono_us in self.tickets:
+            self._apply(kind, job, mono_us)
+        now = self.world.snapshot()
+        expected = self._expect(self.account.last, now)
+        try:
+            self.account.advance(now)
+        except ClockWentBack:
+            self.seal(slot_of(1 << 62))
+            self.account.new_stream(self._stream())
+            self.account.advance(now)
+        if die:
+            return self.restart()
+        for name, energy in expected.items():
+            self.metered[name] = self.metered.get(name, 0) + energy
+        self._save()
+        self.tickets = []
+        return None
+
+    def _apply(self, kind: str, job: Job, mono_us: int) -> None:
+        key = (job.job_id, job.run)
+        wall_us = mono_us + self.world.offset_us
+        at = max(mono_us, self.account.last.mono_us) if self.account.last else mono_us
+        if key not in self.account.ledgers:
+            self.account.open(Ledger(job, PROLOG, wall_us, mono_us, job.gpus))
+            self.lives[key] = Life(at)
+        if kind == "close":
+            self.account.close(self.account.ledgers[key], wall_us, mono_us)
+            self.lives[key].end_us = at
+
+    def seal(self, slot: int | None = None, die: str = "") -> None:
+        """Seal what has changed; `die` at "state" (saved, not sealed) or "sealed" (sealed, not forgotten)."""
+        account = self.account
+        last = account.last
+        for batch in sealing.batches(account):
+            account.revision += 1
+            self._save()
+            if die == "state":
+                return self.restart()
+            for record in batch.records(account.revision, TOPOLOGY.cpus):
+                self.receive(account.stream, record)
+            if die == "sealed":
+                return self.restart()
+            batch.sealed()
+        sealing.forget(account, (slot_of(last.wall_us) if last else 0) if slot is None else slot)
+        self._save()
+        return None
+
+    def _save(self) -> None:
+        self.disk = json.dumps(self.account.save())
+        self.disk_lives = {key: Life(life.start_us, life.end_us) for key, life in self.lives.items()}
+
+    def restart(self) -> None:
+        """The collector was killed; what is on disk is all there is."""
+        account = Account("ffffffff", TOPOLOGY, DOMAINS, {})
+        account.load(json.loads(self.disk))
+        self.lives = {key: Life(life.start_us, life.end_us) for key, life in self.disk_lives.items()}
+        boot = f"boot-{self.world.boot}"
+        if account.last is not None and account.last.boot_id != boot:
+            for key, ledger in account.ledgers.items():
+                if ledger.closed_us is None:
+                    self.lives[key].end_us = account.last.mono_us
+        account.new_boot(boot)
+        self.account = account
+
+    # -- what comes out -----------------------------------------------------------------------------------------
+
+    def receive(self, stream: str, record: dict[str, Any]) -> None:
+        """As an aggregator does: the highest revision of a key holds. Through JSON, as on the wire."""
+        record = json.loads(json.dumps(record))
+        key = (stream, record["type"], record.get("job_id"), record.get("run"), record.get("slot"))
+        if key not in self.store or record["revision"] > self.store[key][0]:
+            self.store[key] = (record["revision"], record)
+
+    def records(self) -> list[tuple[str, dict[str, Any]]]:
+        """Every row with its stream: those at the aggregator, replaced by what the account holds now."""
+        view = Keeper.__new__(Keeper)
+        view.store = dict(self.store)
+        for batch in sealing.batches(self.account):
+            for record in batch.records(self.account.revision + 1, TOPOLOGY.cpus):
+                view.receive(self.account.stream, record)
+        return [(key[0], record) for key, (_, record) in view.store.items()]
+
+    # -- the truth ----------------------------------------------------------------------------------------------
+
+    def _expect(self, last: Snapshot | None, now: Snapshot) -> dict[str, int]:
+        """What the meters are known to have counted since the account's last reading, by domain."""
+        self.seen[now.boot_id, now.mono_us] = {n: (c.total, c.breaks) for n, c in self.world.counters.items()}
+        if last is None or last.boot_id != now.boot_id:
+            return {}
+        then = self.seen[last.boot_id, last.mono_us]
+        elapsed = now.mono_us - last.mono_us
+        return {name: self._knowable(DOMAINS[name], last, then[name], elapsed) for name in DOMAINS}
+
+    def _knowable(self, d: Domain, last: Snapshot, then: tuple[int, int], elapsed: int) -> int:
+        """The truth, but 0 where the registers cannot show it."""
+        counter, before = self.world.counters[d.name], last.readings[d.name].energy_uj
+        ceiling = d.max_watts * elapsed
+        if before is None or not counter.readable or (d.range_uj and ceiling >= d.range_uj):
+            return 0
+        if counter.register == before and elapsed >= 1_000_000:
+            return 0
+        if counter.breaks == then[1]:
+            return counter.total - then[0]
+        # After a reset the rule decides: energy that the hardware could have drawn is taken for drawn.
+        seen = (counter.register - before) % d.range_uj if d.range_uj else counter.register - before
+        return seen if 0 <= seen <= ceiling + SLACK_UJ else 0
