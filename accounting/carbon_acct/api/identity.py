@@ -18,6 +18,7 @@ from carbon_collector import munge
 from carbon_collector.errors import MungeError
 
 MAX_BODY_BYTES = 16 * 1024 * 1024
+MAX_UNKEPT_BYTES = 4 * MAX_BODY_BYTES
 BODY_TIMEOUT_S = 60.0
 MAX_CREDENTIAL_BYTES = 64 * 1024
 
@@ -32,22 +33,40 @@ class Caller:
 
 
 async def read_body(request: Request) -> bytes:
-    """The body. Raises RefusedError: 413 if it is too large, 408 if it does not come, 401 without a credential."""
-    _credential(request)  # who names nobody need not send 16 MiB first
-    if int(request.headers.get("content-length", "0") or 0) > MAX_BODY_BYTES:
-        raise RefusedError(413, f"the body is larger than {MAX_BODY_BYTES} bytes")
-    body = bytearray()
+    """The body. Raises RefusedError: 413 if it is too large, 408 if it does not come, 401 without a credential.
+
+    What is refused is read to its end all the same, unkept and within bounds: a client that is still sending
+    when the connection closes sees a reset, not the reason.
+    """
+    problem = _problem(request)
+    body, length = bytearray(), 0
     try:
         async with asyncio.timeout(BODY_TIMEOUT_S):
             async for chunk in request.stream():
-                body += chunk
-                if len(body) > MAX_BODY_BYTES:
-                    raise RefusedError(413, f"the body is larger than {MAX_BODY_BYTES} bytes")
+                length += len(chunk)
+                if length > MAX_BODY_BYTES:
+                    problem = problem or RefusedError(413, f"the body is larger than {MAX_BODY_BYTES} bytes")
+                    body.clear()
+                if length > MAX_UNKEPT_BYTES:
+                    break
+                if problem is None:
+                    body += chunk
     except TimeoutError:
         raise RefusedError(408, f"the body did not come within {BODY_TIMEOUT_S:g} s") from None
     except ClientDisconnect:
         raise RefusedError(400, "the body broke off") from None
+    if problem is not None:
+        raise problem
     return bytes(body)
+
+
+def _problem(request: Request) -> RefusedError | None:
+    """Who names nobody need not have 16 MiB kept first."""
+    try:
+        _credential(request)
+    except RefusedError as err:
+        return err
+    return None
 
 
 def identify(request: Request, body: Annotated[bytes, Depends(read_body)]) -> Caller:

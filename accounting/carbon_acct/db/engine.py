@@ -9,6 +9,7 @@ writer fails at once where it should wait.
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -96,13 +97,19 @@ def _engine(url: str) -> Engine:
         parsed = make_url(url)
         if parsed.get_backend_name() == "sqlite":
             if parsed.database and parsed.database != ":memory:":
-                Path(parsed.database).parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+                _make_private(Path(parsed.database))
             return _sqlite(url)
         return create_engine(parsed, pool_pre_ping=True)
     except (ArgumentError, ImportError, SQLAlchemyError) as err:
         raise DatabaseError(f"[aggregator] database: not a database URL that can be used: {_line(err)}") from err
     except OSError as err:
         raise DatabaseError(f"[aggregator] database: {err}") from err
+
+
+def _make_private(path: Path) -> None:
+    """SQLite gives its files the mode of the database's: everybody's jobs are in it, whatever the umask."""
+    path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
 
 
 def _sqlite(url: str) -> Engine:

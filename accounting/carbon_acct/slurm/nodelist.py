@@ -11,6 +11,7 @@ MAX_NODES = 200_000
 """More than any cluster has; a list that claims more is nonsense."""
 
 _TOP_COMMA = re.compile(r",(?![^\[]*\])")
+_WORD = re.compile(r"([^\[\],]|\[[^\[\]]+\])+")
 _PART = re.compile(r"([^\[\]]*)(?:\[([^\[\]]*)\])?")
 
 
@@ -26,7 +27,7 @@ def expand(nodelist: str) -> list[str]:
 
 
 def _expand_word(word: str) -> Iterator[str]:
-    if word.count("[") != word.count("]"):
+    if not _WORD.fullmatch(word):
         raise ValueError(f"not a node list: {word!r}")
     choices: list[list[str]] = []
     for prefix, ranges in _PART.findall(word):

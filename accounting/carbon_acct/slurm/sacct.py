@@ -2,7 +2,7 @@
 """Slurm's record of the jobs by `sacct`: one bounded query, in a form that no job name can break.
 
 A job's name may hold pipes, newlines and bytes that are no text. So the columns are divided by a word drawn
-anew for each query, which no user can have foreseen, and a row ends where that word and a newline meet.
+anew for each query, which no user can have foreseen, and rows are told apart by counting columns, not by newlines.
 """
 
 from __future__ import annotations
@@ -49,14 +49,14 @@ class SacctClient:
 
 def parse(text: str, delimiter: str, fields: Sequence[str]) -> list[SlurmJob]:
     """Jobs of sacct's parsable output (`-p`: a delimiter after every column). Raises SlurmError."""
+    *values, rest = text.split(delimiter)
+    if rest.strip("\n") or len(values) % len(fields):
+        raise SlurmError(f"sacct: {len(values)} values do not make rows of {len(fields)}; is it a wrapper of sacct's?")
     jobs = []
-    for row in text.split(f"{delimiter}\n"):
-        if not row:
-            continue
-        values = row.split(delimiter)
-        if len(values) != len(fields):
-            raise SlurmError(f"sacct: a row has {len(values)} columns where {len(fields)} were asked for")
-        job = _job(dict(zip(fields, values, strict=True)))
+    for at in range(0, len(values), len(fields)):
+        row = dict(zip(fields, values[at : at + len(fields)], strict=True))
+        row[fields[0]] = row[fields[0]].removeprefix("\n")  # the end of the row before
+        job = _job(row)
         if job is not None:
             jobs.append(job)
     return sorted(jobs, key=lambda j: (j.submit, j.job_id_raw))

@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: MIT
+"""Fixtures of the accounting host: a site, stand-ins for Slurm, a private munged, a server on loopback."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from accounting.samples import new_site
+from accounting.served import Served, serve, wait_for
+from accounting.slurm_programs import StandIn
+from carbon_acct.poll import Poller
+from carbon_acct.site import Site
+
+
+@pytest.fixture(scope="session")
+def fresh_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A database as the migrations leave it: making one takes longer than most tests."""
+    folder = tmp_path_factory.mktemp("fresh")
+    new_site(folder).database.close()
+    return folder / "carbon-acct.db"
+
+
+@pytest.fixture
+def site(tmp_path: Path, fresh_database: Path) -> Iterator[Site]:
+    """A site in zone DE with a fresh database."""
+    folder = tmp_path / "site"
+    folder.mkdir()
+    shutil.copy(fresh_database, folder)
+    found = new_site(folder)
+    yield found
+    found.database.close()
+
+
+@pytest.fixture
+def slurm(tmp_path: Path) -> StandIn:
+    """Stand-ins for Slurm's programs."""
+    return StandIn(tmp_path / "bin")
+
+
+@pytest.fixture
+def poller(site: Site, slurm: StandIn) -> Poller:
+    """A poller that nobody has started."""
+    return Poller(site, slurm.programs, "sacct", 60)
+
+
+@pytest.fixture(scope="session")
+def munge_socket() -> Iterator[str]:
+    """The socket of a private munged."""
+    program = shutil.which("munged", path="/usr/sbin:/usr/bin")
+    if program is None:
+        pytest.skip("munged is not installed (Debian's package munge)")
+    if os.geteuid() != 0:
+        pytest.skip("not root: only root's credentials may deliver segments")
+    with tempfile.TemporaryDirectory(prefix="carbon-munge-", dir="/tmp") as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        key = folder / "key"
+        key.write_bytes(os.urandom(128))
+        key.chmod(0o400)
+        files = [f"--{kind}-file={folder / kind}" for kind in ("key", "pid", "log", "seed")]
+        process = subprocess.Popen([program, "--foreground", "--force", f"--socket={folder}/socket", *files])
+        try:
+            wait_for((folder / "socket").exists)
+            yield str(folder / "socket")
+        finally:
+            process.terminate()
+            process.wait(10)
+
+
+@pytest.fixture
+def served(site: Site, poller: Poller, munge_socket: str) -> Iterator[Served]:
+    """The API over real HTTP, with a real munged, after one poll of Slurm's stand-ins."""
+    poller.poll()
+    yield from serve(site, poller, munge_socket)

@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: MIT
+"""Stand-ins for Slurm's programs: they print what a file beside them says, in the form they were asked for."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from carbon_acct.slurm.programs import Programs
+
+SACCT = """\
+import json, os, pathlib, sys
+here = pathlib.Path(__file__).parent
+said = json.loads((here / "sacct.json").read_text())
+with open(here / "calls", "a") as calls:
+    calls.write(json.dumps(sys.argv[1:]) + "\\n")
+if "--version" in sys.argv:
+    print("slurm-wlm", said["version"])
+    sys.exit()
+if said.get("error"):
+    sys.exit("sacct: error: " + said["error"])
+delimiter = next(a for a in sys.argv if a.startswith("--delimiter=")).partition("=")[2]
+fields = sys.argv[sys.argv.index("-o") + 1].split(",")
+for job in said["jobs"]:
+    unknown = [f for f in fields if f not in job]
+    if unknown:
+        sys.exit("sacct: fatal: Invalid field requested: " + unknown[0])
+    row = "".join(job[f] + delimiter for f in fields) + "\\n"
+    sys.stdout.buffer.write(row.encode("utf-8", "surrogateescape"))
+"""
+PRINT = """\
+import pathlib, sys
+here = pathlib.Path(__file__).parent
+name = pathlib.Path(__file__).name
+words = [w for w in sys.argv[1:] if w[:1] != "-" and "=" not in w]
+for key in (" ".join([name, *words]), " ".join([name, *words[:2]]), name):
+    if (here / (key + ".txt")).exists():
+        sys.stdout.write((here / (key + ".txt")).read_text())
+        sys.exit()
+sys.exit(name + ": error: Unable to contact slurm controller")
+"""
+ROW = {
+    "Cluster": "demo",
+    "JobIDRaw": "7",
+    "JobID": "7",
+    "JobName": "job",
+    "User": "alice",
+    "UID": "1000",
+    "Account": "physics",
+    "Partition": "p",
+    "QOS": "normal",
+    "State": "COMPLETED",
+    "ExitCode": "0:0",
+    "Submit": "1350000000",
+    "Eligible": "1350000000",
+    "Start": "1350000010",
+    "End": "1350000070",
+    "ElapsedRaw": "60",
+    "NNodes": "1",
+    "NCPUS": "2",
+    "AllocTRES": "cpu=2",
+    "NodeList": "n1",
+}
+CONFIG = "SlurmDBD configuration:\nPrivateData            = {private}\nSlurmUserId            = slurm({uid})\n"
+
+
+class StandIn:
+    """A folder with stand-ins; tests change what they say."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        folder.mkdir()
+        for name, text in (("sacct", SACCT), ("sinfo", PRINT), ("scontrol", PRINT), ("sacctmgr", PRINT)):
+            path = folder / name
+            path.write_text(f"#!{sys.executable} -S\n{text}")
+            path.chmod(0o755)
+        self.jobs([])
+        self.says("sinfo", "n1    localhost   127.0.0.1\n")
+        self.says("scontrol show config", "ClusterName             = demo\n")
+        self.rights()
+
+    @property
+    def programs(self) -> Programs:
+        """Slurm's programs, found in this folder."""
+        return Programs(search=(str(self.folder),), timeout_s=20)
+
+    def says(self, call: str, text: str) -> None:
+        """Have a program print `text` from now on."""
+        (self.folder / f"{call}.txt").write_text(text)
+
+    def jobs(self, rows: list[dict[str, str]], version: str = "22.05.8", error: str = "") -> None:
+        """Have sacct print these rows, each changed from ROW; or fail with `error`."""
+        said = {"version": version, "jobs": [ROW | row for row in rows], "error": error}
+        (self.folder / "sacct.json").write_text(json.dumps(said))
+
+    def rights(self, private: str = "none", users: str = "", tree: str = "", uid: int = 64030) -> None:
+        """Have sacctmgr print these rights."""
+        self.says("sacctmgr show configuration", CONFIG.format(private=private, uid=uid))
+        self.says("sacctmgr show user", users)
+        self.says("sacctmgr show associations", tree)
+
+    def calls(self) -> list[list[str]]:
+        """Arguments of every query that sacct got."""
+        path = self.folder / "calls"
+        found: list[Any] = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+        return [call for call in found if "--version" not in call]

@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: MIT
+"""The program carbon-aggregator: it starts without Slurm, says when it is ready, and stops when told."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from accounting.samples import configure
+from carbon_collector.http import request
+
+
+@contextmanager
+def running(config: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """The program and its URL, once it is ready."""
+    command = [sys.executable, "-m", "carbon_acct.aggregator", "--config", str(config)]
+    env = os.environ | {"SLURM_CONF": "/nonexistent/slurm.conf"}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env) as process:
+        try:
+            assert process.stdout is not None
+            line = process.stdout.readline().strip()
+            yield process, line.removeprefix("carbon-aggregator: listening on ")
+        finally:
+            process.kill()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_life(tmp_path: Path, number: signal.Signals) -> None:
+    """It starts although Slurm is down, answers, tells of Slurm once, and ends with status 0 when told."""
+    with running(configure(tmp_path, aggregator_listen="127.0.0.1:0")) as (process, url):
+        assert request("GET", url, "/healthz", b"", {}).status == 200
+        process.send_signal(number)
+        _, err = process.communicate(timeout=20)
+    assert process.returncode == 0
+    assert err.count("\n") <= 1
+    assert "Traceback" not in err
+    assert (tmp_path / "carbon-acct.db").stat().st_mode & 0o077 == 0
+
+
+def test_again_on_its_database(tmp_path: Path) -> None:
+    """A second start finds the database of the first."""
+    for _ in range(2):
+        with running(configure(tmp_path, aggregator_listen="127.0.0.1:0")) as (process, url):
+            assert request("GET", url, "/healthz", b"", {}).status == 200
+            process.terminate()
+            process.wait(20)
+
+
+def run(config: Path) -> tuple[int, str]:
+    command = [sys.executable, "-m", "carbon_acct.aggregator", "--config", str(config)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    return done.returncode, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("values", "reason"),
+    [
+        ({"site_zone": "GERMANY"}, "no such zone; did you mean DE (Germany)"),
+        ({"aggregator_listen": "tea"}, "not an address"),
+        ({"aggregator_listen": "192.0.2.1:6829"}, "cannot listen on 192.0.2.1:6829"),
+        ({"aggregator_database": "tea"}, "not a database URL"),
+        ({"aggregator_database": "sqlite:////proc/nothing/x.db"}, "database"),
+        ({"site_pue": "0.9"}, "PUE is at least 1"),
+        ({"site_zon": "DE"}, "did you mean 'zone'"),
+    ],
+)
+def test_bad_settings(tmp_path: Path, values: dict[str, str], reason: str) -> None:
+    """What it cannot start with is one line that says what and where, and status 1."""
+    status, err = run(configure(tmp_path, **({"aggregator_listen": "127.0.0.1:0"} | values)))
+    assert status == 1
+    assert reason in err
+    assert err.count("\n") == 1
+
+
+def test_port_in_use(tmp_path: Path) -> None:
+    """A port that is taken is one line."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        status, err = run(configure(tmp_path, aggregator_listen=f"127.0.0.1:{taken.getsockname()[1]}"))
+    assert status == 1
+    assert "already in use" in err
+
+
+def test_newer_schema(tmp_path: Path) -> None:
+    """A database of a newer release is refused, not touched."""
+    import sqlite3
+
+    from accounting.samples import new_site
+
+    new_site(tmp_path).database.close()
+    connection = sqlite3.connect(tmp_path / "carbon-acct.db")
+    connection.execute("UPDATE alembic_version SET version_num = '9999'")
+    connection.commit()
+    connection.close()
+    status, err = run(configure(tmp_path, aggregator_listen="127.0.0.1:0"))
+    assert status == 1
+    assert "newer than this program" in err
+    assert err.count("\n") == 1

@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: MIT
+"""Pricing is exact: every figure equals one computed with fractions by another road."""
+
+from __future__ import annotations
+
+from decimal import ROUND_HALF_EVEN, Decimal, localcontext
+from fractions import Fraction
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from carbon_acct.errors import ZoneError
+from carbon_acct.grid.factors import factor, factors, search
+from carbon_acct.pricing import Price, carbon_ug, facility_uj, weighted
+
+DECIMALS = st.decimals(min_value=0, max_value=3000, allow_nan=False, places=6).map(str)
+PUES = st.decimals(min_value=1, max_value=3, places=4).map(str)
+ENERGY = st.integers(0, 2**63 - 1)
+
+
+def by_decimals(energy_uj: int, pue: str, g_per_kwh: str) -> int:
+    """The same figure without fractions: 100 digits are more than these factors can have."""
+    with localcontext() as context:
+        context.prec = 100
+        kwh_times_3600 = Decimal(energy_uj) * Decimal(pue) * Decimal(g_per_kwh) * 10**6
+        whole, rest = divmod(kwh_times_3600, Decimal(3_600_000_000_000))
+        half = Decimal(1_800_000_000_000)
+        up = rest > half or (rest == half and int(whole) % 2 == 1)
+        return int(whole.to_integral_value(ROUND_HALF_EVEN)) + up
+
+
+@given(ENERGY, PUES, DECIMALS)
+def test_carbon_is_exact(energy: int, pue: str, g_per_kwh: str) -> None:
+    """Micrograms equal the brute-force reference, for any energy, PUE and factor."""
+    assert carbon_ug(energy, Price(pue, g_per_kwh)) == by_decimals(energy, pue, g_per_kwh)
+
+
+def test_half_to_even() -> None:
+    """Exactly half a microgram goes to the even neighbour, not up."""
+    price = Price("1", "1800000")  # half a microgram for each microjoule
+    assert [carbon_ug(energy, price) for energy in (1, 2, 3, 5)] == [0, 1, 2, 2]
+
+
+def test_one_kwh() -> None:
+    """A kilowatt-hour at 344.14 g/kWh and PUE 1.3 is 447.382 g."""
+    assert carbon_ug(3_600_000_000_000, Price("1.3", "344.14")) == 447_382_000
+
+
+@given(st.lists(st.tuples(ENERGY, PUES), max_size=5))
+def test_facility_is_exact(parts: list[tuple[int, str]]) -> None:
+    """Facility energy is the rounded exact sum, not a sum of rounded parts."""
+    exact = sum((energy * Fraction(pue) for energy, pue in parts), Fraction(0))
+    assert abs(facility_uj(parts) - exact) <= Fraction(1, 2)
+
+
+def test_weighted() -> None:
+    """Intensity is weighted by energy; where there is none, by nothing; where nothing is known, unknown."""
+    assert weighted([(1, "100"), (3, "200")]) == 175
+    assert weighted([(0, "100"), (0, "200")]) == 150
+    assert weighted([]) is None
+
+
+def test_every_factor_can_price() -> None:
+    """Every shipped factor is a positive decimal with its year, scope, source and licence."""
+    assert len(factors()) > 250
+    for f in factors().values():
+        assert 0 < Decimal(f.g_per_kwh) < 3000
+        assert f.year.isdigit()
+        assert f.scope in ("lifecycle", "direct")
+        assert f.source
+        assert f.licence
+
+
+def test_source_text() -> None:
+    """The source of a price is named as people cite it."""
+    assert factor("PT").text == "Ember 2024 via Our World in Data, yearly average, lifecycle"
+    assert factor("us-ca").text == "US EPA eGRID2023 (2023), yearly average, direct"
+
+
+def test_namibia() -> None:
+    """Zone NA is Namibia, never a missing value."""
+    assert factor("NA").name == "Namibia"
+    assert [f.zone for f in search("namib")] == ["NA"]
+
+
+@pytest.mark.parametrize(("zone", "near"), [("GERMANY", "DE"), ("US-CAL", "US-CA"), ("Portugl", "PT")])
+def test_unknown_zone(zone: str, near: str) -> None:
+    """An unknown zone is an error that names the nearest."""
+    with pytest.raises(ZoneError, match=rf"no such zone; did you mean .*{near} \("):
+        factor(zone)
+
+
+def test_zone_like_nothing() -> None:
+    """Where nothing is near, the error says where the zones are listed."""
+    with pytest.raises(ZoneError, match="carbon-mgr zones"):
+        factor("###")
