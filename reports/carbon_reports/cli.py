@@ -14,12 +14,12 @@ from carbon_collector import __version__, settings
 from carbon_collector.errors import UsageError
 
 from .month import month_of
-from .monthly import FORMATS, write_monthly
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 PROGRAM = "carbon-report"
+FORMATS = ("html", "csv", "json")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -52,6 +52,8 @@ def _run(words: list[str]) -> int:
     config = settings.load(options.config)
     month = month_of(options.month, config.text("site", "timezone"), now)
     output = Path(options.output or config.text("reports", "output_dir")).absolute()
+    from .monthly import write_monthly  # noqa: PLC0415  pandas takes a second, which --help does not have
+
     print(write_monthly(config, month, output, formats, now))
     return 0
 

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from .gather import MonthFacts
     from .month import Month
 
-FORMATS = ("html", "csv", "json")
 TOP_JOBS = 20
 MOST_JOBS = 200  # a page stays readable; the CSV has all of them
 

@@ -53,6 +53,7 @@ class Day:
     energy_uj: int | None
     facility_uj: int | None
     carbon_ug: int | None
+    simulated: bool
 
 
 def total(jobs: pd.DataFrame) -> Total:
@@ -104,13 +105,14 @@ def distinct(jobs: pd.DataFrame, column: str) -> list[str]:
 
 def _day(start: int, group: pd.DataFrame | None) -> Day:
     if group is None:
-        return Day(start, 0, None, None, None)
+        return Day(start, 0, None, None, None, False)
     return Day(
         date_start=start,
         jobs=sum(group["jobs"]),
         energy_uj=add(group["energy_uj"]),
         facility_uj=add(group["facility_uj"]),
         carbon_ug=add(group["carbon_ug"]),
+        simulated=bool(group["simulated"].any()),
     )
 
 

@@ -43,13 +43,8 @@ def shares_csv(name: str, shares: Sequence[Share]) -> str:
 
 def days_csv(days: Sequence[Day], month: Month) -> str:
     """The days of the month."""
-    return _csv(
-        ["Day", "Jobs", "EnergyRaw", "FacilityEnergyRaw", "CarbonRaw"],
-        (
-            [month.day(d.date_start), str(d.jobs), _joules(d.energy_uj), _joules(d.facility_uj), _grams(d.carbon_ug)]
-            for d in days
-        ),
-    )
+    head = ["Day", "Jobs", "EnergyRaw", "FacilityEnergyRaw", "CarbonRaw", "Simulated"]
+    return _csv(head, ([month.day(day.date_start), *_day_cells(day)] for day in days))
 
 
 def as_json(content: dict[str, Any]) -> str:
@@ -67,12 +62,21 @@ def _share_cells(share: Share) -> list[str]:
     energies = [_joules(uj) for uj in (of.energy_uj, of.estimated_uj, of.facility_uj)]
     percents = ["" if p is None else f"{p:.2f}" for p in (share.percent, of.coverage)]
     qualities = [str(count) for count in of.qualities.values()]
-    return [str(of.jobs), *energies, _grams(of.carbon_ug), *percents, *qualities, "yes" if of.simulated else "no"]
+    return [str(of.jobs), *energies, _grams(of.carbon_ug), *percents, *qualities, _yes(of.simulated)]
+
+
+def _day_cells(day: Day) -> list[str]:
+    energies = [_joules(day.energy_uj), _joules(day.facility_uj)]
+    return [str(day.jobs), *energies, _grams(day.carbon_ug), _yes(day.simulated)]
 
 
 def _csv(head: list[str], rows: Iterable[list[str]]) -> str:
     frame = pd.DataFrame([[defused(cell) for cell in row] for row in rows], columns=head, dtype=object)
     return frame.to_csv(index=False)
+
+
+def _yes(fact: bool) -> str:
+    return "yes" if fact else "no"
 
 
 def _joules(uj: int | None) -> str:

@@ -160,6 +160,7 @@ def test_simulated_is_marked_everywhere(site: Site, carbon_report: Callable[...,
         assert "imulated" in (folder / name).read_text(encoding="utf-8").replace(",Simulated\n", "")
     assert "imulated" not in (folder / "users/real.html").read_text(encoding="utf-8")
     assert [row["Simulated"] for row in rows(folder / "users.csv")] == ["no", "yes"]
+    assert [row["Day"] for row in rows(folder / "days.csv") if row["Simulated"] == "yes"] == ["2024-03-06"]
     assert load(folder)["simulated"] is True
 
 
