@@ -7,7 +7,9 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from carbon_acct.amounts import UG_PER_G
 from carbon_acct.slotsum import add
+from carbon_collector.units import UJ_PER_KWH
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -80,6 +82,13 @@ def shares(jobs: pd.DataFrame, column: str) -> list[Share]:
     return [Share(label, part, percent_of(_used(part), whole)) for label, part in found]
 
 
+def intensity_g_per_kwh(of: Total) -> float | None:
+    """Carbon over facility energy: the grid's intensity as the jobs met it."""
+    if of.carbon_ug is None or not of.facility_uj:
+        return None
+    return of.carbon_ug / UG_PER_G / (of.facility_uj / UJ_PER_KWH)
+
+
 def greatest(jobs: pd.DataFrame, most: int) -> pd.DataFrame:
     """The jobs with the most energy, measured and estimated."""
     used = [-((e or 0) + (x or 0)) for e, x in zip(jobs["energy_uj"], jobs["estimated_uj"], strict=True)]
@@ -87,10 +96,10 @@ def greatest(jobs: pd.DataFrame, most: int) -> pd.DataFrame:
     return jobs.iloc[order[:most]]
 
 
-def by_day(days: pd.DataFrame, borders: list[int]) -> list[Day]:
-    """One entry for each day, those without a job too. A job counts on every day that it ran."""
+def by_day(days: pd.DataFrame, borders: list[int], now: int) -> list[Day]:
+    """One entry for each day that has begun, those without a job too. A job counts on every day that it ran."""
     groups = dict(list(days.groupby("start", sort=False)))
-    return [_day(start, groups.get(start)) for start in borders[:-1]]
+    return [_day(start, groups.get(start)) for start in borders[:-1] if start <= now]
 
 
 def unmatched_uj(conservation: Conservation, jobs: Total) -> int:

@@ -286,3 +286,18 @@ def test_wrong_time_zone(site: Site, carbon_report: Callable[..., Outcome]) -> N
 
     assert (done.status, done.err.count("\n")) == (1, 1)
     assert done.err.startswith("carbon-report: [site] timezone = Europe/Atlantis: no such time zone;")
+
+
+def test_provenance_is_stated(site: Site, carbon_report: Callable[..., Outcome], tmp_path: Path) -> None:
+    """Every page says period, time zone, PUE, zone, and the intensity with its source, as the jobs were priced."""
+    site.run("2024-03-05T10:00", "2024-03-05T12:00")
+    site.save()
+    carbon_report("monthly", "--month", "2024-03")
+
+    folder = tmp_path / "reports/2024-03"
+    (job,) = load(folder)["jobs"]
+    for page in folder.rglob("*.html"):
+        text = page.read_text(encoding="utf-8")
+        for fact in ("Europe/Berlin", "PUE 1.3", "<dd>DE</dd>", job["intensity_source"]):
+            assert fact in text
+        assert f"{job['intensity_g_per_kwh']:.1f} g/kWh" in text
