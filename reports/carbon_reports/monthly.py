@@ -52,12 +52,12 @@ def write_monthly(settings: Settings, month: Month, output: Path, formats: Colle
     about = _about(settings, month, facts, now)
     folder = output / month.name
     with replaced(folder) as fresh:
-        _write_site(fresh, facts, month, about, formats)
+        _write_site(fresh, facts, month, about, formats, now)
         for kind in (USERS, ACCOUNTS):
             (fresh / kind.folder).mkdir()
             for label, jobs in facts.jobs.groupby(kind.column, sort=False):
                 days = facts.days[facts.days[kind.column] == label]
-                _write_part(fresh / kind.folder, kind, str(label), jobs, days, month, about, formats)
+                _write_part(fresh / kind.folder, kind, str(label), jobs, days, month, about, formats, now)
     return folder / "index.html" if "html" in formats else folder
 
 
@@ -80,10 +80,12 @@ def _about(settings: Settings, month: Month, facts: MonthFacts, now: int) -> dic
     }
 
 
-def _write_site(folder: Path, facts: MonthFacts, month: Month, about: dict[str, Any], formats: Collection[str]) -> None:
+def _write_site(
+    folder: Path, facts: MonthFacts, month: Month, about: dict[str, Any], formats: Collection[str], now: int
+) -> None:
     total = sums.total(facts.jobs)
     users, accounts = (sums.shares(facts.jobs, kind.column) for kind in (USERS, ACCOUNTS))
-    days = sums.by_day(facts.days, month.borders())
+    days = sums.by_day(facts.days, month.borders(), now)
     simulated = total.simulated or facts.conservation.simulated
     if "html" in formats:
         page = {
@@ -119,10 +121,11 @@ def _write_part(
     month: Month,
     about: dict[str, Any],
     formats: Collection[str],
+    now: int,
 ) -> None:
     total = sums.total(jobs)
     others = sums.shares(jobs, kind.other_column)
-    days = sums.by_day(day_rows, month.borders())
+    days = sums.by_day(day_rows, month.borders(), now)
     stem = file_stem(label)
     if "html" in formats:
         page = {

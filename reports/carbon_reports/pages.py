@@ -12,7 +12,7 @@ from carbon_acct import amounts, fields
 from carbon_acct.text import visible
 
 from .folder import file_stem
-from .sums import percent_of
+from .sums import intensity_g_per_kwh, percent_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -70,6 +70,17 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    for function in (energy, carbon, grouped, percent, covered, field, visible, file_stem, percent_of):
+    for function in (
+        energy,
+        carbon,
+        grouped,
+        percent,
+        covered,
+        field,
+        visible,
+        file_stem,
+        percent_of,
+        intensity_g_per_kwh,
+    ):
         environment.filters[function.__name__] = function
     return environment
