@@ -106,7 +106,8 @@ class Account:
             self._between(last, now, pieces)
         for ledger in self.ledgers.values():
             ledger.settled |= ledger.closed_us is not None
-        self.last = now
+        # A parent that could not be read once has not been made anew: its growth counts from where it was seen.
+        self.last = now if now.parent or not last else now._replace(parent=last.parent)
 
     def _start(self, last: Snapshot | None, now: Snapshot) -> int:
         """Wall-clock time at which the interval began.

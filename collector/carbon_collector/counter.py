@@ -27,6 +27,9 @@ class Delta(NamedTuple):
 SLACK_UJ = 50_000_000
 """What a counter may run ahead of the ceiling in a short interval: its own steps, clocks read a little apart."""
 
+STILL_US = 1_000_000
+"""Nothing that is on draws nothing for a second; RAPL steps every millisecond, NVML every tenth of a second."""
+
 
 def delta(counter: Counter, before_uj: int, now_uj: int, elapsed_us: int) -> Delta:
     """Energy that a counter counted in `elapsed_us` of the same boot."""
@@ -34,6 +37,8 @@ def delta(counter: Counter, before_uj: int, now_uj: int, elapsed_us: int) -> Del
     if counter.range_uj and ceiling - SLACK_UJ >= counter.range_uj:
         # A whole turn could hide in this interval, and no reading can tell.
         return Delta(None, f"gap of {elapsed_us // 1_000_000} s, in which the counter may have wrapped unseen")
+    if now_uj == before_uj and elapsed_us >= STILL_US:
+        return Delta(None, "counter stands still")
     if now_uj >= before_uj:
         energy = now_uj - before_uj
         if energy <= ceiling:

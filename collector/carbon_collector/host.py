@@ -65,6 +65,17 @@ def boot_id(procfs: str) -> str:
     return read_text(f"{procfs}/sys/kernel/random/boot_id") or "unknown"
 
 
+def cpu_vendor(procfs: str) -> str:
+    """`GenuineIntel`, `AuthenticAMD`, `HygonGenuine`; empty where the kernel does not say."""
+    try:
+        with open(f"{procfs}/cpuinfo", "rb") as file:
+            lines = file.read(4096).decode("ascii", "replace").splitlines()  # the first CPU; there may be hundreds
+    except OSError:
+        return ""
+    pairs = (line.partition(":") for line in lines)
+    return next((value.strip() for key, _, value in pairs if key.strip() == "vendor_id"), "")
+
+
 def parse_cpu_list(text: str) -> list[int]:
     """`0-3,8` -> [0, 1, 2, 3, 8]."""
     cpus: list[int] = []

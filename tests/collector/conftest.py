@@ -36,7 +36,7 @@ def munge_socket(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     with subprocess.Popen([program, "--foreground", "--force", *args], stderr=subprocess.DEVNULL) as daemon:
         try:
             socket = str(folder / "socket")
-            eventually(lambda: os.path.exists(socket) and _answers(socket), "munged answers")
+            eventually(lambda: (folder / "socket").exists() and _answers(socket), "munged answers")
             yield socket
         finally:
             daemon.terminate()

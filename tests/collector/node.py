@@ -20,7 +20,9 @@ USER_HZ = 100
 class FileNode:
     """One node under `root`: two sockets of `cpus_per_socket` CPUs, interleaved, a package and a dram zone each."""
 
-    def __init__(self, root: Path, cgroup: str = "v1", cpus_per_socket: int = 4, name: str = "n1") -> None:
+    def __init__(
+        self, root: Path, cgroup: str = "v1", cpus_per_socket: int = 4, name: str = "n1", zones: bool = True
+    ) -> None:
         self.root = root
         self.name = name
         self.cgroup = cgroup
@@ -34,7 +36,7 @@ class FileNode:
         self.parent_cpu = [0.0] * self.cpus
         self.set_boot_id("11111111-1111-1111-1111-111111111111")
         self._make_cpus()
-        for package in (0, 1):
+        for package in (0, 1) if zones else ():
             zone = self.add_zone(f"intel-rapl:{package}", f"package-{package}", PACKAGE_RANGE)
             self.add_zone(f"intel-rapl:{package}:0", "dram", DRAM_RANGE, parent=zone)
         self.set_memory(1 << 30)
@@ -44,7 +46,7 @@ class FileNode:
 
     def add_zone(self, zone: str, name: str, range_uj: int, parent: Path | None = None, start: int = 1000) -> Path:
         """A zone as the kernel makes it: a directory among the virtual devices, a flat link in the class."""
-        control = zone.split(":")[0]
+        control = zone.split(":", maxsplit=1)[0]
         folder = (parent or self.sys / "devices/virtual/powercap" / control) / zone
         folder.mkdir(parents=True)
         (folder / "name").write_text(f"{name}\n")
@@ -72,6 +74,28 @@ class FileNode:
         range_uj = int((self.zone(zone) / "max_energy_range_uj").read_text())
         self.set_energy(zone, (self.energy[zone] + energy_uj) % range_uj)
 
+    def count(self, energy_uj: int) -> None:
+        """Let every counter count the same; zones that mirror each other then still do."""
+        for zone in self.energy:
+            self.add_energy(zone, energy_uj)
+
+    def block(self, zone: str) -> None:
+        """energy_uj can no longer be read, not even by root."""
+        path = self.zone(zone) / "energy_uj"
+        path.write_bytes(b"")  # who has it open sees that it is gone
+        path.unlink()
+        path.mkdir()
+
+    def vanish(self, zone: str) -> None:
+        """The zone goes, as it does with the last CPU of its package."""
+        path = self.zone(zone) / "energy_uj"
+        path.write_bytes(b"")
+        path.unlink()
+
+    def set_vendor(self, vendor: str) -> None:
+        """Who made the CPUs."""
+        (self.proc / "cpuinfo").write_text(f"processor\t: 0\nvendor_id\t: {vendor}\nmodel name\t: x\n\n" * self.cpus)
+
     # -- CPUs -------------------------------------------------------------------------------------------------
 
     def _make_cpus(self) -> None:
@@ -88,7 +112,7 @@ class FileNode:
         lines = [f"cpu  {sum(ticks)} 0 0 0 0 0 0 0 0 0"]
         lines += [f"cpu{i} {t} 0 0 0 0 0 0 0 0 0" for i, t in enumerate(ticks)]
         self.proc.mkdir(exist_ok=True)
-        (self.proc / "stat").write_text("\n".join([*lines, "intr 0", ""]))
+        _put(self.proc / "stat", "\n".join([*lines, "intr 0", ""]))
 
     def set_boot_id(self, boot_id: str) -> None:
         """A new boot id is a reboot."""
@@ -99,7 +123,9 @@ class FileNode:
     def set_memory(self, used: int) -> None:
         """Memory in use, in bytes."""
         total = 64 << 20
-        (self.proc / "meminfo").write_text(f"MemTotal: {total} kB\nMemFree: 1 kB\nMemAvailable: {total - used // 1024} kB\n")
+        (self.proc / "meminfo").write_text(
+            f"MemTotal: {total} kB\nMemFree: 1 kB\nMemAvailable: {total - used // 1024} kB\n"
+        )
 
     def burn_system(self, cpu: int, seconds: float) -> None:
         """CPU time of something outside the jobs."""
@@ -157,7 +183,14 @@ class FileNode:
             self._write_v2(folder.parent, self.parent_cpu)
 
     def _write_v1(self, folder: Path, cpu: list[float]) -> None:
-        (folder / "cpuacct.usage_percpu").write_text(" ".join(str(round(s * 1e9)) for s in cpu) + "\n")
+        _put(folder / "cpuacct.usage_percpu", " ".join(str(round(s * 1e9)) for s in cpu) + "\n")
 
     def _write_v2(self, folder: Path, cpu: list[float]) -> None:
-        (folder / "cpu.stat").write_text(f"usage_usec {round(sum(cpu) * US_PER_S)}\nuser_usec 0\nsystem_usec 0\n")
+        _put(folder / "cpu.stat", f"usage_usec {round(sum(cpu) * US_PER_S)}\nuser_usec 0\nsystem_usec 0\n")
+
+
+def _put(path: Path, text: str) -> None:
+    """Whole or not at all, as the kernel shows its files."""
+    new = path.with_suffix(".new")
+    new.write_text(text)
+    new.replace(path)

@@ -52,7 +52,7 @@ def choose(names: list[str], sysfs: str, procfs: str, nvml_library: str) -> Mete
 
 def _find(name: str, sysfs: str, procfs: str, nvml_library: str) -> Found:
     if name == "powercap":
-        return powercap.find(sysfs)
+        return powercap.find(sysfs, procfs)
     if name == "nvml":
         return nvml.find(nvml_library, procfs)
     return Found(None, {})

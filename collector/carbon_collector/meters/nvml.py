@@ -27,13 +27,20 @@ class Nvml:
         self._handles: dict[str, Any] = {}
         self.by_index: dict[str, str] = {}
         self.domains: list[Domain] = []
+        self.lost = ""
         for position in range(pynvml.nvmlDeviceGetCount()):
-            handle = pynvml.nvmlDeviceGetHandleByIndex(position)
-            uuid = _text(pynvml.nvmlDeviceGetUUID(handle))
-            self._handles[uuid] = handle
-            # gres.conf's File=/dev/nvidia<minor>; AutoDetect=nvml uses the same files.
-            self.by_index[str(pynvml.nvmlDeviceGetMinorNumber(handle))] = uuid
-            self.domains.append(Domain(uuid, "gpu", -1, 0, MAX_WATTS, COUNTER, simulated))
+            try:
+                self._find_one(position, simulated)
+            except pynvml.NVMLError as err:  # noqa: PERF203 - off the bus; the others are not
+                self.lost = f"nvml: {str(err).lower()}"
+
+    def _find_one(self, position: int, simulated: bool) -> None:
+        handle = self._nvml.nvmlDeviceGetHandleByIndex(position)
+        uuid = _text(self._nvml.nvmlDeviceGetUUID(handle))
+        # gres.conf's File=/dev/nvidia<minor>; AutoDetect=nvml uses the same files.
+        self.by_index[str(self._nvml.nvmlDeviceGetMinorNumber(handle))] = uuid
+        self._handles[uuid] = handle
+        self.domains.append(Domain(uuid, "gpu", -1, 0, MAX_WATTS, COUNTER, simulated))
 
     def read(self) -> dict[str, Reading]:
         """Read every device; one that fell off the bus does not stop the others."""
@@ -64,7 +71,8 @@ def find(library: str, procfs: str) -> Found:
             ctypes.CDLL(library, mode=ctypes.RTLD_GLOBAL)
         pynvml.nvmlInit()
         simulated = "simulated" in _text(pynvml.nvmlSystemGetDriverVersion()).lower()
-        return Found(Nvml(pynvml, simulated), {})
+        found = Nvml(pynvml, simulated)
+        return Found(found, {"gpu": found.lost or "no device"} if not found.domains else {})
     except ImportError:
         return Found(None, {"gpu": "nvidia-ml-py is not installed"})
     except (OSError, pynvml.NVMLError) as err:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 
-from ..host import read_text
+from ..host import cpu_vendor, read_text
 from .base import COUNTER, Domain, Found, Reading
 
 CLASS = "class/powercap"
@@ -43,8 +43,9 @@ class Powercap:
             return Reading(None, f"energy_uj: {reason_of(err)}")
 
 
-def find(sysfs: str) -> Found:
+def find(sysfs: str, procfs: str) -> Found:
     """Find the packages and their memory. Zones that cannot be read are named with the reason."""
+    mirrored = cpu_vendor(procfs) not in ("", "GenuineIntel")
     zones = _zones(sysfs)
     if not zones:
         why = f"no RAPL zone in {sysfs}/{CLASS}"
@@ -52,10 +53,13 @@ def find(sysfs: str) -> Found:
     simulated = os.path.exists(f"{sysfs}/{CLASS}/simulated")
     domains: dict[str, tuple[Domain, str]] = {}
     missing: dict[str, str] = {}
-    for zone, component, package in zones:
-        name = f"{component}-{package}" if component == "dram" else f"package-{package}"
+    for zone, component, package, die in zones:
+        # An Intel package of several dies has a counter for each (CLX-AP). AMD kernels 6.9 to 6.11 showed one
+        # zone a CCD, each mirroring the package (26096aed255f).
+        kind = "dram" if component == "dram" else "package"
+        name = f"{kind}-{package}" if mirrored or not die else f"{kind}-{package}-{die}"
         if name in domains:
-            continue  # AMD kernels 6.9 to 6.11 showed one zone a CCD, each mirroring the package (26096aed255f)
+            continue
         domain = Domain(
             name=name,
             component=component,
@@ -71,32 +75,32 @@ def find(sysfs: str) -> Found:
     return Found(Powercap(domains), missing)
 
 
-def _zones(sysfs: str) -> list[tuple[str, str, int]]:
-    """(real path, component, package) of each zone that counts, packages before their children."""
+def _zones(sysfs: str) -> list[tuple[str, str, int, str]]:
+    """(real path, component, package, die) of each zone that counts, packages before their children."""
     base = f"{sysfs}/{CLASS}"
     try:
         names = sorted(name for name in os.listdir(base) if ":" in name and not name.startswith("intel-rapl-mmio"))
     except OSError:
         return []
-    zones: dict[str, tuple[str, int]] = {}
+    zones: dict[str, tuple[str, int, str]] = {}
     for name in names:
         path = os.path.realpath(f"{base}/{name}")
         package = _package(read_text(f"{path}/name"))
         if package is not None:
-            zones[path] = ("cpu", package)
+            zones[path] = ("cpu", *package)
     for name in names:
         path = os.path.realpath(f"{base}/{name}")
         parent = zones.get(os.path.dirname(path))
         if read_text(f"{path}/name") == "dram" and parent is not None:
-            zones[path] = ("dram", parent[1])
-    return [(path, component, package) for path, (component, package) in zones.items()]
+            zones[path] = ("dram", *parent[1:])
+    return [(path, *zone) for path, zone in zones.items()]
 
 
-def _package(name: str) -> int | None:
-    """`package-1` or `package-1-die-0` -> 1."""
+def _package(name: str) -> tuple[int, str] | None:
+    """`package-1` -> (1, ""), `package-1-die-0` -> (1, "die-0")."""
     kind, _, rest = name.partition("-")
-    number = rest.partition("-")[0]
-    return int(number) if kind == "package" and number.isdigit() else None
+    number, _, die = rest.partition("-")
+    return (int(number), die) if kind == "package" and number.isdigit() else None
 
 
 def _max_watts(zone: str, component: str) -> int:
