@@ -11,9 +11,9 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
-from sqlalchemy import func, select
+from sqlalchemy import case, func, select
 from sqlalchemy.orm import Session
 
 from carbon_acct.db.models import COMPONENTS, Intensity, Job, JobSlot, Ledger, NodeJobSlot
@@ -27,6 +27,9 @@ CHUNK = 500
 
 SEAL_SLACK_S = 2
 """Opened and closed are whole seconds: a sealed ledger may span so much less than they say."""
+
+LATE_SOURCES = ("epilog", "cgroup")
+"""Ledgers of jobs that no prolog announced: they were opened when the job was found, or only at its end."""
 
 T = TypeVar("T")
 JobSlotKey = tuple[int, int]
@@ -151,32 +154,51 @@ def recount(session: Session, job_keys: Collection[int]) -> None:
     prolog to epilog must come out whole. A node of the job's list without rows counts by Slurm's elapsed time.
     """
     for part in chunks(job_keys):
-        spans: dict[int, list[tuple[int, int, int, int | None]]] = defaultdict(list)
-        rows = (
-            select(Ledger.matched_id, Ledger.node_id, func.min(Ledger.opened), func.max(Ledger.closed))
-            .add_columns(func.sum(NodeJobSlot.alloc_us), func.count(Ledger.closed), func.count())
-            .join(NodeJobSlot, NodeJobSlot.ledger_id == Ledger.id)
-            .where(Ledger.matched_id.in_(part))
-            .group_by(Ledger.matched_id, Ledger.node_id)
-        )
-        for job_id, node_id, opened, closed, alloc_us, sealed, all_rows in session.execute(rows):
-            spans[job_id].append((node_id, opened, int(alloc_us), closed if sealed == all_rows else None))
+        spans = _spans(session, part)
         for job in session.scalars(select(Job).where(Job.id.in_(part))):
             nodes = spans[job.id]
             without = max(0, (job.nnodes or 0) - len(nodes)) if job.start is not None else 0
-            lost = sum(_lost_us(job, opened, alloc_us, closed) for _, opened, alloc_us, closed in nodes)
             job.unmetered_nodes = without
-            job.unmetered_us = without * (job.elapsed_s or 0) * US_PER_S + lost
+            job.unmetered_us = without * (job.elapsed_s or 0) * US_PER_S + sum(_lost_us(job, span) for span in nodes)
     session.flush()
 
 
-def _lost_us(job: Job, opened: int, alloc_us: int, closed: int | None) -> int:
-    """Time of a node that has rows, but not all: a ledger never sealed, or rows in between that never came."""
-    until = closed if closed is not None else job.end
+class _Span(NamedTuple):
+    """What the ledgers of one node say of a run. `closed` None: not all of them are sealed."""
+
+    opened: int
+    closed: int | None
+    alloc_us: int
+    from_start: bool
+
+
+def _spans(session: Session, job_keys: Collection[int]) -> dict[int, list[_Span]]:
+    """The node spans of runs, only of nodes that have rows."""
+    late = case((Ledger.source.in_(LATE_SOURCES), 1), else_=0)
+    rows = (
+        select(Ledger.matched_id, func.min(Ledger.opened), func.max(Ledger.closed), func.sum(NodeJobSlot.alloc_us))
+        .add_columns(func.count(Ledger.closed), func.count(), func.min(late))
+        .join(NodeJobSlot, NodeJobSlot.ledger_id == Ledger.id)
+        .where(Ledger.matched_id.in_(job_keys))
+        .group_by(Ledger.matched_id, Ledger.node_id)
+    )
+    spans: dict[int, list[_Span]] = defaultdict(list)
+    for job_id, opened, closed, alloc_us, sealed, all_rows, all_late in session.execute(rows):
+        spans[job_id].append(_Span(opened, closed if sealed == all_rows else None, int(alloc_us), not all_late))
+    return spans
+
+
+def _lost_us(job: Job, span: _Span) -> int:
+    """Time of a node that has rows, but not all of them.
+
+    The ledger was opened late (no prolog ran), was never sealed, or rows in between never came.
+    """
+    before_s = 0 if span.from_start or job.start is None else max(0, span.opened - job.start)
+    until = span.closed if span.closed is not None else job.end
     if until is None or job.state.startswith("SUSPENDED"):
-        return 0
-    missing_us = (until - opened - SEAL_SLACK_S) * US_PER_S - alloc_us
-    return max(0, missing_us)
+        return before_s * US_PER_S
+    missing_us = (until - span.opened - SEAL_SLACK_S) * US_PER_S - span.alloc_us
+    return before_s * US_PER_S + max(0, missing_us)
 
 
 def matched_pairs(session: Session, keys: Iterable[tuple[int, int]]) -> set[JobSlotKey]:

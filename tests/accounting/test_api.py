@@ -74,6 +74,17 @@ def test_new_node_is_looked_up(served: Served, slurm: StandIn) -> None:
     assert deliver(served, segment([ledger()], node="n2"))[0] == 200
 
 
+def test_refusals_are_logged(served: Served, caplog: pytest.LogCaptureFixture) -> None:
+    """What a node's root sent in vain is in the log with the reason; what users send does not fill it."""
+    deliver(served, segment([ledger()], node="n9"))
+    deliver(served, segment([ledger(), b"tea"]))
+    served.ask("POST", "/v1/segments", BODY, uid=ALICE)
+    said = [record.getMessage() for record in caplog.records if record.name.startswith("carbon_acct.api")]
+    assert len(said) == 2
+    assert "node n9 is not known to Slurm" in said[0]
+    assert "1 refused, line 3" in said[1]
+
+
 def test_user_may_not_deliver(served: Served) -> None:
     """Only root speaks for a node."""
     answer = served.ask("POST", "/v1/segments", BODY, uid=ALICE)

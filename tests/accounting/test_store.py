@@ -455,3 +455,13 @@ def test_metered_no_longer_than_allocated(site: Site) -> None:
     deliver(site, segment([ledger(), job_slot(long)]))
     deliver(site, segment([ledger(), job_slot(none)], node="n2"))
     assert only(site).coverage == 50.0
+
+
+def test_epilog_without_prolog(site: Site) -> None:
+    """A job that was only met at its end has the energy of that end, and is covered hardly at all."""
+    tell(site, JOB)
+    late = {"opened": SLOT + 70}
+    tail = {"cpu": share(metered_us=0), "dram": share(None, reason="before the collector's first reading")}
+    deliver(site, segment([ledger(**late, source="epilog"), job_slot(tail, alloc_us=0, **late)]))
+    record = only(site)
+    assert (record.energy_uj, record.coverage, record.quality) == (1000, 0.0, "partial")

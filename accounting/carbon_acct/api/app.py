@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from typing import Annotated, Any
 
@@ -32,6 +33,8 @@ from carbon_acct.site import Site
 from carbon_acct.window import Window
 from carbon_collector import __version__
 
+log = logging.getLogger(__name__)
+
 Time = Annotated[int | None, Query(ge=0, le=2**40, description="epoch seconds")]
 Names = Annotated[str, Query(description="comma separated", max_length=65536)]
 Flag = Annotated[bool, Query()]
@@ -53,15 +56,29 @@ def _add_delivery(app: FastAPI, site: Site, poller: Poller) -> None:
     def deliver(caller: Authenticated) -> Receipt:
         """Take a segment from a node (docs/record-format.md, Delivery)."""
         if caller.identity.uid != 0:
-            raise RefusedError(403, f"only root delivers segments, this is uid {caller.identity.uid}")
-        now = int(time.time())
-        segment = parse_segment(caller.body, now)
-        header = segment.header
-        if header.node not in (poller.state.nodes or {}):
-            poller.refresh_nodes()
-        access.check_delivery(caller.identity, caller.peer, header.cluster, header.node, poller.state)
-        with site.database.write() as session:
-            return receive.store(session, segment, site.price, now)
+            raise RefusedError(
+                403, f"only root delivers segments, this is uid {caller.identity.uid}"
+            )  # any user's: not logged
+        try:
+            return _take(site, poller, caller)
+        except RefusedError as err:
+            log.warning("a segment from %s is refused: %s", caller.identity.host, err)
+            raise
+
+
+def _take(site: Site, poller: Poller, caller: Authenticated) -> Receipt:
+    now = int(time.time())
+    segment = parse_segment(caller.body, now)
+    header = segment.header
+    if header.node not in (poller.state.nodes or {}):
+        poller.refresh_nodes()
+    access.check_delivery(caller.identity, caller.peer, header.cluster, header.node, poller.state)
+    with site.database.write() as session:
+        receipt = receive.store(session, segment, site.price, now)
+    if receipt.refused:
+        first = receipt.refused[0]
+        log.warning("%s: %d refused, line %d: %s", header.name, len(receipt.refused), first.line, first.reason)
+    return receipt
 
 
 def _add_queries(app: FastAPI, site: Site, poller: Poller) -> None:
