@@ -15,6 +15,7 @@ if [ -f "$conf" ] && [ -r "$conf" ]; then
     while IFS='=:	 ' read -r key value || [ -n "$key" ]; do
         [ "$key" = run_dir ] && run_dir=${value%%[ 	][#;]*}
     done <"$conf"
+    case $run_dir in /*) ;; *) run_dir=/run/carbon-acct ;; esac # as the collector does with what is no path
     # %n is the node's name, as in slurm.conf.
     case $run_dir in *%n*) run_dir=${run_dir%%%n*}${SLURMD_NODENAME-}${run_dir#*%n} ;; esac
 fi
