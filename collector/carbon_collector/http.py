@@ -49,7 +49,7 @@ def request(
         with _connect(scheme, host, port, timeout_s) as connection:
             connection.sendall(message)
             return _read_answer(connection, deadline)
-    except (OSError, ValueError) as err:
+    except (OSError, ValueError, IndexError) as err:
         raise RequestError(f"no answer from {url}: {err or type(err).__name__}") from err
 
 
@@ -119,6 +119,8 @@ def _unchunk(data: bytes) -> bytes:
     while True:
         size_line, _, rest = data.partition(b"\r\n")
         size = int(size_line.split(b";")[0], 16)
+        if size < 0:
+            raise ValueError("a chunk of negative size")
         if size == 0:
             return bytes(out)
         if len(rest) < size + 2:

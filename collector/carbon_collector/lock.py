@@ -24,10 +24,10 @@ class Lock:
         self.address = f"{run_dir}/collector.pid"
         self._fd = -1
 
-    def take(self) -> bool:
+    def take(self, patience_s: float = PATIENCE_S) -> bool:
         """Take the lock and publish the process id; False where another collector has it. Raises OSError."""
         self._fd = os.open(self.path, FLAGS, 0o600)
-        deadline = time.monotonic() + PATIENCE_S
+        deadline = time.monotonic() + patience_s
         while not self._try():
             if time.monotonic() > deadline:
                 return False

@@ -28,9 +28,7 @@ class Log:
     def line(self, message: str) -> None:
         """Say it now; a message with control characters is made harmless first."""
         text = "".join(c if c.isprintable() else "?" for c in message)
-        if self._to_stderr:
-            print(f"carbon-collector: {text}", file=sys.stderr, flush=True)
-        elif not _syslog(text):
+        if not (self._to_stderr and _print(text)) and not _syslog(text):
             self._write(text)
 
     def once(self, key: str, message: str) -> None:
@@ -61,6 +59,14 @@ class Log:
             return
         finally:
             os.close(fd)
+
+
+def _print(text: str) -> bool:
+    try:
+        print(f"carbon-collector: {text}", file=sys.stderr, flush=True)
+    except OSError:
+        return False  # whoever listened is gone, or the disk is full
+    return True
 
 
 def _is_null(fd: int) -> bool:

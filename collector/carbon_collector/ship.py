@@ -67,7 +67,7 @@ class Shipper:
         """Send every segment, oldest first; False where it did not get to the end."""
         try:
             for name in self.spool.segments():
-                self._ship(name)
+                self._ship_one(name)
         except (CarbonError, OSError, ValueError) as err:
             self._failures += 1
             self.log.once("ship", f"cannot ship: {err}")
@@ -77,23 +77,26 @@ class Shipper:
             self.log.over("ship", "shipping again")
         return True
 
-    def _ship(self, name: str) -> None:
-        answer = self._post(self.spool.read(name))
+    def _ship_one(self, name: str) -> None:
+        try:
+            body = self.spool.read(name)
+        except OSError as err:
+            # A bad block, or no file at all: the segments behind it do not wait for it.
+            self.log.once(name, f"{name} cannot be read and stays in {self.spool.folder}: {err}")
+            return
+        answer = self._post(body)
         if answer.status in REFUSED_FOR_GOOD:
             self.log.line(f"{name} was refused and lies in {self.spool.folder}/refused: {_detail(answer.body)}")
             self.spool.set_aside(name)
-        elif answer.status == 200:
-            self._acknowledged(name, answer.body)
         else:
-            raise RequestError(f"status {answer.status}: {_detail(answer.body)}", answer.status)
+            self._acknowledged(name, _refused_in(answer.body))
 
-    def _acknowledged(self, name: str, body: bytes) -> None:
-        refused = json.loads(body).get("refused", [])
+    def _acknowledged(self, name: str, refused: list[str]) -> None:
         if not refused:
             self.spool.forget(name)
             return
-        first = f"line {refused[0].get('line')}: {refused[0].get('reason')}"
-        self.log.line(f"{len(refused)} records of {name} were refused and lie in {self.spool.folder}/refused: {first}")
+        kept = f"{self.spool.folder}/refused"
+        self.log.line(f"{len(refused)} records of {name} were refused and lie in {kept}: {refused[0]}")
         self.spool.set_aside(name)
 
     def _post(self, body: bytes) -> http.Answer:
@@ -108,9 +111,20 @@ class Shipper:
 
     def _post_to(self, url: str, body: bytes) -> http.Answer:
         answer = http.signed_request("POST", url, TARGET, body, munge_socket=self.munge_socket)
-        if answer.status >= 500:
+        if answer.status != 200 and answer.status not in REFUSED_FOR_GOOD:
             raise RequestError(f"{url}: status {answer.status}: {_detail(answer.body)}", answer.status)
         return answer
+
+
+def _refused_in(body: bytes) -> list[str]:
+    """Records that an aggregator refused, a line each. Raises RequestError or ValueError for an answer that is not one's:
+    a proxy's or another service's 200 acknowledges nothing.
+    """
+    answer = json.loads(body)
+    refused = answer.get("refused") if isinstance(answer, dict) and "segment" in answer else None
+    if not isinstance(refused, list):
+        raise RequestError(f"status 200, but not an aggregator's answer: {body[:100]!r}", 200)
+    return [f"line {r.get('line')}: {r.get('reason')}" if isinstance(r, dict) else str(r) for r in refused]
 
 
 def _detail(body: bytes) -> str:

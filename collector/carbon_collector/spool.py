@@ -6,6 +6,7 @@ A segment is written beside its place, made durable, and only then given its nam
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from typing import Any, NamedTuple
@@ -14,8 +15,6 @@ from . import __version__, munge
 
 SUFFIX = ".jsonl"
 REFUSED = "refused"
-MAX_ROWS = 8000
-"""About 5 MiB; an aggregator takes 8 MiB at least."""
 
 
 class Header(NamedTuple):
@@ -33,7 +32,13 @@ class Spool:
     def __init__(self, folder: str, limit_bytes: int) -> None:
         self.folder = folder
         self.limit_bytes = limit_bytes
-        for path in (folder, f"{folder}/{REFUSED}"):
+        self._make()
+        for name in os.listdir(folder):
+            if name.endswith(f"{SUFFIX}.new"):
+                os.unlink(f"{folder}/{name}")  # a collector was killed while it wrote; its state has the rows
+
+    def _make(self) -> None:
+        for path in (self.folder, f"{self.folder}/{REFUSED}"):
             os.makedirs(path, mode=0o700, exist_ok=True)
 
     def segments(self) -> list[str]:
@@ -43,11 +48,15 @@ class Spool:
 
     def is_empty(self) -> bool:
         """Whether everything has been acknowledged."""
-        with os.scandir(self.folder) as entries:
-            return not any(entry.name.endswith(SUFFIX) for entry in entries)
+        try:
+            with os.scandir(self.folder) as entries:
+                return not any(entry.name.endswith(SUFFIX) for entry in entries)
+        except FileNotFoundError:
+            return True
 
     def seal(self, header: Header, sequence: int, created: int, records: list[dict[str, Any]]) -> str:
         """Write one segment and return its name. Raises OSError where the disk does not take it."""
+        self._make()
         if self.size() > self.limit_bytes:
             raise OSError(f"the spool holds more than {self.limit_bytes >> 20} MiB")
         head = {"type": "segment", "version": 1, **header._asdict(), "sequence": sequence, "created": created}
@@ -70,7 +79,8 @@ class Spool:
 
     def forget(self, name: str) -> None:
         """The segment is acknowledged."""
-        os.unlink(f"{self.folder}/{name}")
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(f"{self.folder}/{name}")
 
     def set_aside(self, name: str) -> None:
         """The segment, or a row of it, was refused for good: keep it for a person to look at."""
@@ -88,7 +98,8 @@ def write_durably(path: str, data: bytes, mode: int = 0o600, sync: bool = True) 
         if sync:
             os.fsync(fd)
     except OSError:
-        os.unlink(temporary)
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
         raise
     finally:
         os.close(fd)
