@@ -21,29 +21,11 @@ from carbon_acct.access import Viewer
 from carbon_acct.db.models import COMPONENTS, Cluster, Intensity, Job, JobSlot
 from carbon_acct.pricing import facility_uj, weighted
 from carbon_acct.quality import ComponentState, judge
+from carbon_acct.selection import STATES
 from carbon_acct.slotsum import add
 from carbon_acct.slurm.nodelist import expand
 from carbon_acct.window import Window, inside, part
 from carbon_collector.units import SLOT_S
-
-STATES = {
-    "BF": "BOOT_FAIL",
-    "CA": "CANCELLED",
-    "CD": "COMPLETED",
-    "DL": "DEADLINE",
-    "F": "FAILED",
-    "NF": "NODE_FAIL",
-    "OOM": "OUT_OF_MEMORY",
-    "PD": "PENDING",
-    "PR": "PREEMPTED",
-    "R": "RUNNING",
-    "RQ": "REQUEUED",
-    "RS": "RESIZING",
-    "RV": "REVOKED",
-    "S": "SUSPENDED",
-    "TO": "TIMEOUT",
-}
-"""sacct's short names of states."""
 
 
 @dataclass(frozen=True)

@@ -7,13 +7,13 @@ import argparse
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 from carbon_collector import __version__, settings
 from carbon_collector.errors import RequestError, UsageError
 
 from ..text import visible
-from . import funnel
+from . import Parser, funnel
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,14 +22,6 @@ if TYPE_CHECKING:
 
 PROGRAM = "carbon-mgr"
 SYNC_TIMEOUT_S = 600.0
-
-
-class Parser(argparse.ArgumentParser):
-    """argparse with errors of one line that go through the funnel."""
-
-    def error(self, message: str) -> NoReturn:
-        """Raise what argparse would print with a page of usage."""
-        raise UsageError(f"{message} (--help lists what there is)")
 
 
 def parser() -> Parser:
