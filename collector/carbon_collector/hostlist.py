@@ -67,4 +67,7 @@ def _expand_one(part: str) -> list[str]:
         if last - int(low) > MAX_NODES:
             raise ValueError("the node list is too long")
         names += [f"{head}{i:0{len(low)}d}" for i in range(int(low), last + 1)]
-    return [name + end for name in names for end in _expand_one(tail)] if tail else names
+    ends = _expand_one(tail) if tail else [""]
+    if len(names) * len(ends) > MAX_NODES:
+        raise ValueError("the node list is too long")
+    return [name + end for name in names for end in ends]

@@ -12,8 +12,9 @@ if TYPE_CHECKING:
     from .ledger import Ledger
     from .rows import Row
 
-MAX_RECORDS = 8000
-"""About 5 MiB; an aggregator takes a segment of 8 MiB."""
+MAX_LEDGERS = 1000
+MAX_ROWS = 4000
+"""A segment has at most 8 MiB: a ledger has at most 6 KiB (names of 255 characters, escaped), a row 1.4 KiB."""
 
 
 class Batch(NamedTuple):
@@ -39,9 +40,9 @@ def batches(account: Account) -> list[Batch]:
     """What has changed since it was last sealed, in batches that fit a segment; the jobs come before their rows."""
     ledgers = [ledger for ledger in account.ledgers.values() if ledger.dirty]
     rows = [row for row in account.rows.values() if row.dirty]
-    heads = [Batch(ledgers[i : i + MAX_RECORDS], []) for i in range(0, len(ledgers), MAX_RECORDS)]
-    tails = [Batch([], rows[i : i + MAX_RECORDS]) for i in range(0, len(rows), MAX_RECORDS)]
-    if len(heads) == len(tails) == 1 and len(ledgers) + len(rows) <= MAX_RECORDS:
+    heads = [Batch(ledgers[i : i + MAX_LEDGERS], []) for i in range(0, len(ledgers), MAX_LEDGERS)]
+    tails = [Batch([], rows[i : i + MAX_ROWS]) for i in range(0, len(rows), MAX_ROWS)]
+    if len(heads) == len(tails) == 1 and len(ledgers) + len(rows) <= MAX_LEDGERS:
         return [Batch(ledgers, rows)]
     return heads + tails
 

@@ -247,9 +247,12 @@ def _check(setting: Setting, value: str) -> str:
         if (setting.section, setting.key) == ("site", "pue") and number < 1:
             return "PUE is at least 1 (facility energy over IT energy)"
     if setting.kind == "choice" and value not in setting.choices:
-        return f"one of {', '.join(setting.choices)}"
-    if setting.kind == "path" and value and not value.startswith("/"):
-        return "a path from the root, starting with /"
+        return f"not one of {', '.join(setting.choices)}"
+    if setting.kind == "path" and not value.startswith("/") and (value or setting.default):
+        return "not a path from the root, starting with /"
+    if setting.kind == "urls":
+        wrong = [word for word in value.replace(",", " ").split() if not word.startswith(("http://", "https://"))]
+        return f"{wrong[0]!r} is not a URL; it looks like http://host:6829" if wrong else ""
     return ""
 
 

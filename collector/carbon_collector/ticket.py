@@ -13,6 +13,7 @@ from typing import NamedTuple
 from . import hostlist
 
 MAX_BYTES = 1 << 20
+MAX_WORD = 255
 SLUID_CHARS = frozenset("0123456789ABCDEFGHJKMNPQRSTVWXYZ")
 
 
@@ -87,9 +88,9 @@ def job_of(env: dict[str, str], node: str) -> Job:
         job_id=job_id,
         run=run_of(env),
         uid=_number(env.get("SLURM_JOB_UID")),
-        user=env.get("SLURM_JOB_USER") or None,
-        account=env.get("SLURM_JOB_ACCOUNT") or None,
-        partition=env.get("SLURM_JOB_PARTITION") or None,
+        user=_word(env.get("SLURM_JOB_USER")),
+        account=_word(env.get("SLURM_JOB_ACCOUNT")),
+        partition=_word(env.get("SLURM_JOB_PARTITION")),
         restart_count=_number(env.get("SLURM_JOB_RESTART_COUNT")),
         het_job_id=_number(env.get("SLURM_HET_JOB_ID")),
         cpus=hostlist.cpus_here(env.get("SLURM_JOB_CPUS_PER_NODE", ""), env.get("SLURM_NODELIST", ""), node),
@@ -124,6 +125,11 @@ def gpus_of(env: dict[str, str]) -> tuple[str, ...]:
 def is_sluid(text: str) -> bool:
     """`s` and 13 characters of Crockford's base 32 (Slurm's src/common/sluid.c)."""
     return len(text) == 14 and text[0] == "s" and SLUID_CHARS.issuperset(text[1:])
+
+
+def _word(text: str | None) -> str | None:
+    """A name as Slurm makes them; what has control characters or goes on and on is none."""
+    return text if text and len(text) <= MAX_WORD and not any(c < " " or c == "\x7f" for c in text) else None
 
 
 def _number(text: str | None) -> int | None:

@@ -188,7 +188,9 @@ class Host:
             self.process = subprocess.Popen(
                 args, stderr=err, stdin=subprocess.DEVNULL, env={"PATH": "/usr/bin:/bin", **(env or {})}
             )
-        eventually(lambda: self.state_bytes() != before or self.process.poll() is not None, "a first reading")
+        eventually(
+            lambda: self.state_bytes() not in (b"", before) or self.process.poll() is not None, "a first reading"
+        )
 
     def state_bytes(self) -> bytes:
         """The state on disk."""

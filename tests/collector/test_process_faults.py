@@ -11,6 +11,7 @@ import shutil
 import signal
 import subprocess
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -19,7 +20,6 @@ from .process import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     from .process import Host
 
@@ -27,7 +27,7 @@ JOULE = 1_000_000
 
 
 def test_killed_at_any_moment_nothing_is_lost(host: Host) -> None:
-    """kill -9 again and again, tickets and energy in between: every joule arrives once, and every job is whole."""
+    """Kill -9 again and again, tickets and energy in between: every joule arrives once, and every job is whole."""
     chance = random.Random(7)
     host.start()
     for round_ in range(8):
@@ -226,7 +226,7 @@ def test_it_leaves_when_there_is_nothing_to_do(host: Host) -> None:
 def cpu_ticks(host: Host) -> int:
     """Hundredths of a second of CPU time that the collector has used."""
     assert host.process is not None
-    with open(f"/proc/{host.process.pid}/stat", encoding="ascii") as file:
+    with Path(f"/proc/{host.process.pid}/stat").open(encoding="ascii") as file:
         fields = file.read().rpartition(")")[2].split()
     return int(fields[11]) + int(fields[12])
 
@@ -237,9 +237,9 @@ def test_a_torn_ticket_does_not_make_it_spin(host: Host) -> None:
     (host.run_dir / "tickets/prolog.1.1").write_bytes(b"KIND=prolog\0")
     time.sleep(0.3)
     before = cpu_ticks(host)
-    time.sleep(0.7)
+    time.sleep(0.4)
 
-    assert cpu_ticks(host) - before < 15
+    assert cpu_ticks(host) - before < 10
 
 
 def test_a_second_collector_waits_for_the_first(host: Host) -> None:
@@ -319,6 +319,7 @@ def test_a_full_disk_delays_and_loses_nothing(host: Host, small_disk: Callable[[
     host.ticket("prolog", 1)
     host.node.count(JOULE)
     host.tick()
+    eventually(lambda: not host.spooled(), "nothing under way that would make room when it is acknowledged")
     ballast = fill(folder)
     if which == "run":
         time.sleep(3 * 0.1)

@@ -84,7 +84,7 @@ class Slurmd:
             for how in (signal.SIGTERM, signal.SIGKILL):
                 with contextlib.suppress(ProcessLookupError):
                     os.killpg(process.pid, how)
-                time.sleep(0.01)
+                    time.sleep(0.01)  # as slurmd does, where there is anybody left
         return Outcome(process.returncode, out.decode("utf-8", "replace"), took)
 
 

@@ -1,0 +1,289 @@
+# SPDX-License-Identifier: MIT
+"""What a job pays for, seen in whole intervals: fairness, unknowns, gaps, clocks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from carbon_collector.account import Account
+from carbon_collector.ledger import EPILOG, Ledger
+from carbon_collector.meters.base import Reading
+
+from .world import DOMAINS, START_US, TOPOLOGY, Keeper, World, make_job
+
+SECOND = 1_000_000
+IDLE = {"package-0": 50, "package-1": 50, "dram-0": 5, "dram-1": 5, "GPU-a": 30, "GPU-b": 30}
+LOADED = {"package-0": 150, "package-1": 150, "dram-0": 15, "dram-1": 15, "GPU-a": 300, "GPU-b": 30}
+
+
+@pytest.fixture
+def world() -> World:
+    """A node that has been idle for a while."""
+    return World()
+
+
+@pytest.fixture
+def keeper(world: World) -> Keeper:
+    """Its collector, which has learned the idle power."""
+    keeper = Keeper(world)
+    keeper.step()
+    for _ in range(3):
+        world.run(10 * SECOND, IDLE)
+        keeper.step()
+    return keeper
+
+
+def paid(keeper: Keeper, job_id: int, component: str, part: str = "energy_uj") -> int | None:
+    """What a job came to."""
+    rows = [r for _, r in keeper.records() if r["type"] == "job_slot" and r["job_id"] == job_id]
+    known = [r["components"][component][part] for r in rows if component in r["components"]]
+    known = [uj for uj in known if uj is not None]
+    return sum(known) if known else None
+
+
+def row_of(keeper: Keeper, job_id: int) -> dict[str, Any]:
+    """The one row of a job."""
+    [row] = [r for _, r in keeper.records() if r["type"] == "job_slot" and r["job_id"] == job_id]
+    return row
+
+
+def test_equal_jobs_pay_equally(world: World, keeper: Keeper) -> None:
+    """The same CPUs, the same use, the same time: the same energy, up to a microjoule a split."""
+    for job_id in (1, 2):
+        keeper.open(make_job(job_id, cpus=2))
+        world.start_job(str(job_id))
+    keeper.step()
+    for _ in range(10):
+        world.run(10 * SECOND, LOADED, {str(j): {0: 10 * SECOND, 1: 5 * SECOND} for j in (1, 2)})
+        keeper.step()
+    one, two = paid(keeper, 1, "cpu"), paid(keeper, 2, "cpu")
+
+    assert one is not None
+    assert two is not None
+    assert abs(one - two) <= 4 * 10
+    assert one > 100 * 150 * SECOND // 2
+
+
+def test_a_sleeper_that_reserves_the_rest_pays_static_power(world: World, keeper: Keeper) -> None:
+    """Reserved is not free: 6 of 8 CPUs asleep pay 6/8 of the idle power, and none of the work."""
+    keeper.open(make_job(1, cpus=2))
+    keeper.open(make_job(2, cpus=6))
+    for job_id in (1, 2):
+        world.start_job(str(job_id))
+    keeper.step()
+    world.run(100 * SECOND, LOADED, {"1": {0: 100 * SECOND, 1: 100 * SECOND}})
+    keeper.step()
+
+    assert paid(keeper, 2, "cpu") == pytest.approx(100 * 100 * SECOND * 6 / 8, rel=0.001)
+    assert paid(keeper, 2, "cpu") == paid(keeper, 2, "cpu", "static_uj")
+    assert paid(keeper, 1, "cpu") == pytest.approx(100 * 100 * SECOND * 2 / 8 + 100 * 200 * SECOND, rel=0.001)
+
+
+def test_a_job_of_no_use_and_no_reservation_pays_nothing(world: World, keeper: Keeper) -> None:
+    """The null player, metered all the time: 0, and that is known."""
+    keeper.open(make_job(1, cpus=0))
+    keeper.open(make_job(2, cpus=8))
+    world.start_job("2")
+    keeper.step()
+    world.run(100 * SECOND, LOADED, {"2": {0: 100 * SECOND, 1: 100 * SECOND}})
+    keeper.step()
+
+    assert paid(keeper, 1, "cpu") == 0
+    assert row_of(keeper, 1)["components"]["cpu"]["metered_us"] == row_of(keeper, 1)["alloc_us"]
+
+
+def test_a_gpu_is_its_holders_and_else_idle(world: World, keeper: Keeper) -> None:
+    """A device goes whole to the job that holds it, used or not; two holders share it; the other one is idle."""
+    keeper.open(make_job(1, gpus=("GPU-a",)))
+    keeper.step()
+    world.run(10 * SECOND, LOADED)
+    keeper.step()
+    keeper.open(make_job(2, gpus=("GPU-a",)))
+    keeper.step()
+    world.run(10 * SECOND, LOADED)
+    keeper.step()
+
+    assert paid(keeper, 1, "gpu") == pytest.approx(10 * 300 * SECOND * 1.5, rel=1e-5)
+    assert paid(keeper, 2, "gpu") == pytest.approx(10 * 300 * SECOND * 0.5, rel=1e-5)
+
+
+def test_a_gpu_that_is_not_there_is_unknown(world: World, keeper: Keeper) -> None:
+    """A device that NVML does not show: null and the reason, beside one that is metered."""
+    keeper.open(make_job(1, gpus=("GPU-x",)))
+    keeper.step()
+    world.run(10 * SECOND, LOADED)
+    keeper.step()
+    share = row_of(keeper, 1)["components"]["gpu"]
+
+    assert share == {
+        "energy_uj": None,
+        "static_uj": None,
+        "metered_us": 0,
+        "method": "missing",
+        "reason": "GPU-x: no such device",
+    }
+
+
+def test_an_unknown_meter_is_null(world: World, keeper: Keeper) -> None:
+    """A component that never gave a reading: null in the job's row and in the node's, with the reason."""
+    for name in ("dram-0", "dram-1"):
+        world.counters[name].readable = False
+    keeper.step()
+    keeper.seal(slot=1 << 40)
+    keeper.account.last_sealed = 0
+    keeper.account.stream = "eeeeeeee"
+    keeper.open(make_job(1, cpus=4))
+    keeper.step()
+    world.run(10 * SECOND, LOADED)
+    keeper.step()
+    rows = [r for stream, r in keeper.records() if stream == "eeeeeeee" and r["type"] != "ledger"]
+
+    assert {r["type"] for r in rows} == {"job_slot", "node_slot"}
+    assert all(r["components"]["dram"]["energy_uj"] is None for r in rows)
+    assert all("input/output error" in r["components"]["dram"]["reason"] for r in rows)
+    assert all(r["components"]["cpu"]["energy_uj"] is not None for r in rows)
+
+
+def test_two_wraps_between_readings_are_not_guessed(world: World, keeper: Keeper) -> None:
+    """package-1 turns in 164 s at 400 W: after 200 s nobody knows; package-0 is known all the same."""
+    keeper.open(make_job(1, cpus=4))
+    keeper.step()
+    world.run(200 * SECOND, {**LOADED, "package-1": 400})
+    keeper.step()
+    share = row_of(keeper, 1)["components"]["cpu"]
+
+    assert share["energy_uj"] > 0
+    assert share["metered_us"] < SECOND
+    assert share["reason"] == "package-1: gap of 200 s, in which the counter may have wrapped unseen"
+
+
+def test_cpu_time_without_accounting_is_unknown(world: World) -> None:
+    """Cgroup v1 without jobacct_gather/cgroup: null, not 0; the energy goes to whoever holds CPUs and the system."""
+    account = Account("00000001", TOPOLOGY, DOMAINS, {})
+    account.open(Ledger(make_job(1, cpus=4), "prolog", world.wall_us, world.mono_us, ()))
+    for _ in range(3):
+        world.run(10 * SECOND, LOADED, {"system": {0: SECOND, 1: SECOND}})
+        account.advance(world.snapshot()._replace(parent=None, jobs={}))
+    [row] = [row for row in account.rows.values() if row.job_id]
+
+    assert row.record(1)["cpu_us"] is None
+    assert row.record(1)["components"]["cpu"]["static_uj"] > 0
+
+
+def test_work_before_the_first_reading_does_not_count_against_neighbours(world: World) -> None:
+    """A collector that comes late: what a job used before is in its CPU time, not in the first split."""
+    keeper = Keeper(world)
+    for job_id in (1, 2):
+        keeper.open(make_job(job_id, cpus=4))
+        world.start_job(str(job_id))
+    world.run(1000 * SECOND, LOADED, {"1": {0: 1000 * SECOND, 1: 1000 * SECOND}})
+    keeper.step()
+    world.run(10 * SECOND, LOADED, {j: {0: 10 * SECOND, 1: 10 * SECOND} for j in ("1", "2")})
+    keeper.step()
+    one, two = paid(keeper, 1, "cpu"), paid(keeper, 2, "cpu")
+
+    assert one is not None
+    assert two is not None
+    assert abs(one - two) <= 4
+    cpu = {
+        j: sum(r["cpu_us"] or 0 for _, r in keeper.records() if r.get("job_id") == j and "slot" in r) for j in (1, 2)
+    }
+    assert cpu == {1: 2020 * SECOND, 2: 20 * SECOND}
+
+
+def test_an_epilog_alone_has_no_energy(world: World, keeper: Keeper) -> None:
+    """It was never metered: null, not 0."""
+    ledger = Ledger(make_job(1, cpus=8), EPILOG, world.wall_us, world.mono_us, ())
+    keeper.account.open(ledger)
+    keeper.account.close(ledger, world.wall_us, world.mono_us)
+    world.run(SECOND, LOADED)
+    keeper.step()
+
+    assert paid(keeper, 1, "cpu") is None
+
+
+@pytest.mark.parametrize("step_ms", [-1900, -900, -1, 1, 900, 1900])
+def test_a_small_clock_step_changes_no_duration(world: World, keeper: Keeper, step_ms: int) -> None:
+    """A job's time and its share are those of the monotonic clock, whatever NTP does in between."""
+    keeper.open(make_job(1, cpus=8))
+    keeper.step()
+    world.run(SECOND // 2, LOADED)
+    world.offset_us += step_ms * 1000
+    keeper.step()
+
+    assert row_of(keeper, 1)["alloc_us"] == row_of(keeper, 1)["components"]["cpu"]["metered_us"]
+    assert row_of(keeper, 1)["alloc_us"] == SECOND // 2 + 2  # the readings themselves take a microsecond each
+    assert (paid(keeper, 1, "cpu", "static_uj") or 0) > 40 * SECOND
+
+
+def test_a_border_between_reading_and_sealing_begins_no_stream(world: World, keeper: Keeper) -> None:
+    """A slot is sealed only when a reading lies beyond its border; a slewed clock does not go back into it."""
+    to_border = 900 * SECOND - world.wall_us % (900 * SECOND)
+    world.run(to_border - 1000, IDLE)
+    keeper.step()
+    keeper.seal()
+    world.run(2000, IDLE)
+    keeper.step()
+    keeper.seal()
+    world.offset_us -= 1500
+    world.run(500, IDLE)
+    keeper.step()
+
+    assert keeper.account.stream == f"{1:08x}"
+
+
+def test_a_clock_set_back_begins_a_new_stream(world: World, keeper: Keeper) -> None:
+    """Rows of sealed slots are not replaced by smaller ones; old and new add up."""
+    keeper.open(make_job(1, cpus=8))
+    world.run(1000 * SECOND, {**IDLE, "package-1": 20, "dram-0": 5})
+    keeper.step()
+    keeper.seal()
+    world.offset_us -= 3600 * SECOND
+    world.run(10 * SECOND, LOADED)
+    keeper.step()
+
+    assert {stream for stream, _ in keeper.records()} == {f"{1:08x}", f"{2:08x}"}
+    alloc = sum(r["alloc_us"] for _, r in keeper.records() if r["type"] == "job_slot")
+    assert alloc == world.mono_us - keeper.lives[1, "restart:0"].start_us
+
+
+def test_a_parent_read_once_as_nothing_is_not_made_anew(world: World, keeper: Keeper) -> None:
+    """Its CPU time is not told twice."""
+    keeper.open(make_job(1, cpus=8))
+    keeper.step()
+    world.start_job("1")
+    world.run(10 * SECOND, LOADED, {"1": {0: SECOND, 1: 0}})
+    keeper.step()
+    world.run(10 * SECOND, LOADED)
+    keeper.account.advance(world.snapshot()._replace(parent=None))
+    keeper.seen["boot-1", world.mono_us] = {n: (c.total, c.breaks) for n, c in world.counters.items()}
+    world.end_job("1")
+    keeper.close(make_job(1))
+    keeper.step()
+
+    assert row_of(keeper, 1)["cpu_us"] == SECOND
+
+
+def test_gone_domains_and_unread_ones_have_reasons(world: World) -> None:
+    """A state that knows less than the node has now: the new domain counts from now on."""
+    account = Account("00000001", TOPOLOGY, DOMAINS, {})
+    first = world.snapshot()
+    account.advance(first._replace(readings={"package-0": Reading(5, "")}))
+    world.run(SECOND, LOADED)
+    account.advance(world.snapshot()._replace(readings={"package-0": Reading(50_000_005, "")}))
+    [row] = account.rows.values()
+    components = row.record(1)["components"]
+
+    assert components["cpu"]["energy_uj"] == 50_000_000
+    assert components["cpu"]["metered_us"] == 0
+    assert components["dram"] == {
+        "energy_uj": None,
+        "idle_uj": None,
+        "system_uj": None,
+        "metered_us": 0,
+        "method": "missing",
+        "reason": "dram-0: not read",
+    }
+    assert START_US > 0

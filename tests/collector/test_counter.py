@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: MIT
+"""Wrap, reset or gap; and what is learned of idle power."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from carbon_collector.counter import SLACK_UJ, Counter, delta
+from carbon_collector.idle import UNKNOWN_UW, IdlePower
+
+RAPL = Counter(262_143_328_850, 400)
+AMD = Counter(65_532_610_987, 500)
+NVML = Counter(0, 2_000)
+SECOND = 1_000_000
+JOULE = 1_000_000
+
+
+@given(st.sampled_from((RAPL, AMD)), st.integers(0, 10**11), st.integers(1, 120 * SECOND), st.integers(1, 400))
+def test_what_can_be_known_is_exact(counter: Counter, before: int, elapsed: int, watts: int) -> None:
+    """Up to one wrap between readings: the energy to the microjoule."""
+    before %= counter.range_uj
+    energy = watts * elapsed
+
+    assert delta(counter, before, (before + energy) % counter.range_uj, elapsed).energy_uj == energy
+
+
+@given(st.sampled_from((RAPL, AMD, NVML)), st.integers(0, 10**12), st.integers(0, 10**12), st.integers(0, 10**10))
+def test_no_energy_is_invented(counter: Counter, before: int, now: int, elapsed: int) -> None:
+    """Whatever the registers show: nothing negative, nothing the hardware cannot draw, and a reason for every gap."""
+    found = delta(counter, before, now, elapsed)
+
+    if found.energy_uj is None:
+        assert found.reason
+    else:
+        assert found.reason == ""
+        assert 0 <= found.energy_uj <= counter.max_watts * elapsed + SLACK_UJ
+
+
+@pytest.mark.parametrize(
+    ("counter", "before", "now", "elapsed", "reason"),
+    [
+        (AMD, 0, 100 * JOULE, 132 * SECOND, "may have wrapped unseen"),
+        (RAPL, 200_000 * JOULE, 0, 10 * SECOND, "reset"),
+        (NVML, 5_000 * JOULE, 4_000 * JOULE, 10 * SECOND, "reset"),
+        (NVML, 0, 30_000 * JOULE, 10 * SECOND, "jumped forward"),
+        (RAPL, 7, 7, 10 * SECOND, "stands still"),
+        (RAPL, 300_000 * JOULE, 1, 10 * SECOND, "reset"),
+    ],
+)
+def test_a_gap_says_why(counter: Counter, before: int, now: int, elapsed: int, reason: str) -> None:
+    """Two wraps, a driver reset, nonsense, a frozen counter, a register beyond its range: unknown, with the reason."""
+    found = delta(counter, before, now, elapsed)
+
+    assert found.energy_uj is None
+    assert reason in found.reason
+
+
+def test_a_moment_without_a_step_is_no_frozen_counter() -> None:
+    """Two readings within a counter's own step: 0, and that is known."""
+    assert delta(RAPL, 7, 7, 900_000).energy_uj == 0
+
+
+@given(st.integers(1, 300), st.integers(0, 60), st.lists(st.integers(1, 16), min_size=3, max_size=20, unique=True))
+def test_the_fit_is_exact_on_a_line(p0: int, per_cpu: int, busy: list[int]) -> None:
+    """Power = P0 + k x busy CPUs, never quiet: the intercept is P0."""
+    idle = IdlePower()
+    for cpus in busy:
+        idle.learn((p0 + per_cpu * cpus) * 10 * JOULE, 10 * SECOND, cpus * 10 * SECOND, 16)
+    found = idle.idle()
+
+    assert found.rule == "fit"
+    assert found.power_uw == pytest.approx(p0 * 1e6, rel=1e-6, abs=1000)
+
+
+@given(st.lists(st.tuples(st.integers(0, 10**11), st.integers(0, 10**8), st.integers(0, 10**9)), max_size=30))
+def test_idle_power_is_bounded(seen: list[tuple[int, int, int]]) -> None:
+    """Never negative, never above the lowest power seen; saved and loaded it is the same."""
+    idle = IdlePower()
+    lowest = UNKNOWN_UW
+    for energy, elapsed, busy in seen:
+        idle.learn(energy, elapsed, busy, 16)
+        if elapsed >= 400_000:
+            lowest = min(lowest, energy * SECOND // elapsed)
+    found = idle.idle()
+
+    assert found.power_uw >= 0
+    assert found.rule == "quiet" or found.power_uw <= lowest
+    assert IdlePower(saved=idle.save()).idle() == found
+
+
+def test_idle_power_in_order_of_trust() -> None:
+    """A setting, a quiet interval, the lowest seen, nothing."""
+    idle = IdlePower()
+    assert idle.idle().rule == "unknown"
+    idle.learn(900 * JOULE, 10 * SECOND, 80 * SECOND, 16)
+    assert idle.idle() == (90_000_000, "lowest")
+    idle.learn(500 * JOULE, 10 * SECOND, 0, 16)
+    assert idle.idle() == (50_000_000, "quiet")
+    idle.learn(1, 1, 0, 16)
+    assert idle.idle() == (50_000_000, "quiet")
+    idle.setting_uw = 7
+    assert idle.idle() == (7, "setting")

@@ -1,0 +1,189 @@
+# SPDX-License-Identifier: MIT
+"""What lies on disk: rows, ledgers and snapshots come back as they were; state and spool are whole or not there."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from carbon_acct.records import MAX_SEGMENT_BYTES, parse_segment
+from carbon_collector import sealing, state
+from carbon_collector.account import Account
+from carbon_collector.cgroups import Usage
+from carbon_collector.errors import StateError
+from carbon_collector.ledger import Ledger
+from carbon_collector.lock import Lock
+from carbon_collector.log import Log
+from carbon_collector.meters.base import COUNTER, MODELLED, Reading
+from carbon_collector.rows import Row, Share
+from carbon_collector.snapshot import Snapshot
+from carbon_collector.spool import Header, Spool, write_durably
+
+from .world import DOMAINS, TOPOLOGY, make_job
+
+COUNT = st.integers(0, 2**53)
+USAGES = st.builds(Usage, COUNT, st.dictionaries(st.integers(0, 7), COUNT, max_size=3), COUNT)
+HEADER = Header("tiny", "n1", "11111111-1111-1111-1111-111111111111", "0123abcd")
+
+
+@given(
+    st.builds(Reading, st.one_of(st.none(), COUNT), st.just("not read")), USAGES, st.one_of(st.none(), USAGES), COUNT
+)
+def test_a_snapshot_comes_back(reading: Reading, usage: Usage, parent: Usage | None, at: int) -> None:
+    """Through JSON, as the state keeps it; the jobs' usage lies in their ledgers."""
+    reading = reading if reading.energy_uj is None else reading._replace(reason="")
+    snapshot = Snapshot(at, at + 1, "boot", {"package-0": reading}, {0: 1, 1: 2}, None, parent, {"1": usage})
+
+    assert Snapshot.load(json.loads(json.dumps(snapshot.save()))) == snapshot._replace(jobs={})
+
+
+@given(st.one_of(st.none(), USAGES), st.text(), st.booleans(), COUNT)
+def test_a_ledger_comes_back(usage: Usage | None, text: str, closed: bool, at: int) -> None:
+    """Whatever is in it."""
+    job = make_job(7, gpus=("GPU-a",))._replace(user=text, account=None)
+    ledger = Ledger(job, "prolog", at, at + 5, ("GPU-a",))
+    ledger.last = usage
+    ledger.totals = {"cpu": at}
+    if closed:
+        ledger.close(at + 9, at + 14)
+    back = Ledger.load(json.loads(json.dumps(ledger.save())))
+
+    assert all(getattr(back, name) == getattr(ledger, name) for name in Ledger.__slots__)
+    assert back.record(3, 8) == ledger.record(3, 8)
+
+
+@given(COUNT, st.one_of(st.none(), COUNT), st.text(max_size=300), st.booleans())
+def test_a_row_comes_back(energy: int, cpu: int | None, reason: str, known: bool) -> None:
+    """Whatever is in it; its record keeps unknown null."""
+    row = Row(7, "restart:0", 5, 900)
+    row.cpu_us = cpu
+    share = row.component("cpu")
+    if known:
+        share.add(energy, energy // 2, energy - energy // 2, COUNTER)
+    share.blame(reason)
+    back = Row.load(json.loads(json.dumps(row.save())))
+
+    assert back.record(1) == row.record(1)
+    assert (back.record(1)["components"]["cpu"]["energy_uj"] is None) == (not known)
+    assert len(back.record(1)["components"]["cpu"].get("reason", "")) <= 200
+
+
+def test_a_rows_method_is_the_weakest() -> None:
+    """One modelled interval makes the row modelled, whichever comes first."""
+    for methods in ((COUNTER, MODELLED), (MODELLED, COUNTER)):
+        share = Share()
+        for method in methods:
+            share.add(1, 1, 0, method)
+        assert share.method == MODELLED
+
+
+def test_the_state_is_whole_or_not_there(tmp_path: Path) -> None:
+    """Cut anywhere, or with any bit turned, it is no state; nothing else raises."""
+    assert state.load(str(tmp_path)) is None
+    state.save(str(tmp_path), {"stream": "x", "rows": [1, 2, 3]})
+    good = (tmp_path / "state.json").read_bytes()
+
+    assert state.load(str(tmp_path)) == {"version": 1, "stream": "x", "rows": [1, 2, 3]}
+    for i in range(len(good)):
+        for bad in (good[:i], good[:i] + bytes([good[i] ^ 1]) + good[i + 1 :]):
+            (tmp_path / "state.json").write_bytes(bad)
+            with pytest.raises(StateError):
+                state.load(str(tmp_path))
+
+
+def test_a_segment_is_what_an_aggregator_takes(tmp_path: Path) -> None:
+    """Name, header, checksum and trailer as docs/record-format.md has them; the real parser is content."""
+    spool = Spool(str(tmp_path / "spool"), 1 << 20)
+    row = Row(7, "restart:0", 5, 900)
+    row.component("cpu").add(5, 2, 3, COUNTER)
+    name = spool.seal(HEADER, 3, 1000, [Ledger(make_job(7), "prolog", 0, 0, ()).record(3, 8), row.record(3)])
+    parsed = parse_segment(spool.read(name), 1000)
+
+    assert name == "n1.11111111-1111-1111-1111-111111111111.0123abcd.00000003.jsonl" == parsed.header.name
+    assert len(parsed.records) == 2
+    assert parsed.refused == ()
+    assert (tmp_path / "spool" / name).stat().st_mode & 0o777 == 0o600
+    spool.forget(name)
+    spool.forget(name)
+    assert spool.is_empty()
+
+
+def test_a_spool_has_a_limit_and_an_order(tmp_path: Path) -> None:
+    """Oldest first; beyond the limit it takes nothing and drops nothing; what a killed writer left is swept away."""
+    (tmp_path / "a.jsonl.new").write_text("half")
+    spool = Spool(str(tmp_path), 200)
+    first = spool.seal(HEADER, 2, 1, [{"type": "x"}])
+    os.utime(tmp_path / first, (5, 5))
+    (tmp_path / "b.jsonl").write_text("")
+    (tmp_path / "notes.txt").write_text("")
+
+    with pytest.raises(OSError, match="holds more than"):
+        spool.seal(HEADER, 3, 1, [])
+    assert spool.segments() == [first, "b.jsonl"]
+    spool.set_aside(first)
+    assert (tmp_path / "refused" / first).exists()
+    assert not (tmp_path / "a.jsonl.new").exists()
+
+
+def test_what_is_written_durably_follows_no_link(tmp_path: Path) -> None:
+    """A link planted at the temporary name: refused; the target is untouched."""
+    victim = tmp_path / "victim"
+    victim.write_text("precious")
+    (tmp_path / "file.new").symlink_to(victim)
+
+    with pytest.raises(OSError):  # noqa: PT011 - ELOOP has no class of its own
+        write_durably(str(tmp_path / "file"), b"x")
+    assert victim.read_text() == "precious"
+
+
+def test_hundreds_of_jobs_fit_into_segments(tmp_path: Path) -> None:
+    """A long outage of the spool: no segment is larger than an aggregator takes, and nothing is left out."""
+    account = Account("0123abcd", TOPOLOGY, DOMAINS, {})
+    for job_id in range(1, 301):
+        account.open(Ledger(make_job(job_id), "prolog", 0, 0, ()))
+        for slot in range(900, 900 * 21, 900):
+            row = account.rows[job_id, "restart:0", slot] = Row(job_id, "restart:0", 0, slot)
+            for component in ("cpu", "dram", "gpu"):
+                row.component(component).add(10**15, 10**14, 9 * 10**14, COUNTER)
+                row.component(component).blame("x" * 200)
+    spool = Spool(str(tmp_path), 1 << 30)
+    batches = sealing.batches(account)
+    names = [spool.seal(HEADER, n, 1, b.records(n, 8)) for n, b in enumerate(batches, 1)]
+    for batch in batches:
+        batch.sealed()
+
+    assert max((tmp_path / name).stat().st_size for name in names) <= MAX_SEGMENT_BYTES
+    assert sum(len(b.ledgers) for b in batches) == 300
+    assert sum(len(b.rows) for b in batches) == 6000
+    assert sealing.batches(account) == []
+
+
+def test_the_lock_has_one_holder(tmp_path: Path) -> None:
+    """The second one gives up; the address says who holds it, and whether it is still there."""
+    one, two = Lock(str(tmp_path), str(tmp_path)), Lock(str(tmp_path), str(tmp_path))
+
+    assert one.take(0.0)
+    assert (tmp_path / "collector.pid").read_text() == f"{os.getpid()}\n"
+    assert not two.take(0.1)
+    one.hide()
+    assert not one.is_published()
+    one.publish()
+    assert one.is_published()
+
+
+def test_a_log_line_is_one_line(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """Control characters and broken UTF-8 are made harmless; what is said once is said once, until it is over."""
+    log = Log(str(tmp_path / "log"))
+    log.line("a\nb\x1b[2J\udcff")
+    for _ in range(3):
+        log.once("key", "down")
+    log.over("key", "up")
+    log.over("key", "up")
+    said = capfd.readouterr().err.splitlines()
+
+    assert said == ["carbon-collector: a?b?[2J?", "carbon-collector: down", "carbon-collector: up"]

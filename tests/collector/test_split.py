@@ -1,0 +1,179 @@
+# SPDX-License-Identifier: MIT
+"""The split of one meter and its helpers: exact, symmetric, fair to who does nothing, additive over time."""
+
+from __future__ import annotations
+
+import itertools
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from carbon_collector import slots
+from carbon_collector.cgroups import Usage
+from carbon_collector.host import Topology
+from carbon_collector.interval import Presence, cpu_times, growth, overlap, spread
+from carbon_collector.split import Claim, apportion, split, static_part
+
+AMOUNT = st.integers(0, 10**13)
+WEIGHT = st.integers(0, 10**12)
+CLAIMS = st.lists(st.builds(Claim, WEIGHT, WEIGHT), max_size=8)
+SECOND = 1_000_000
+TOPOLOGY = Topology({0: 0, 1: 1, 2: 0, 3: 1})
+
+
+@given(AMOUNT, st.lists(WEIGHT, min_size=1, max_size=20).filter(any))
+def test_apportioned_parts_are_exact_and_fair(total: int, weights: list[int]) -> None:
+    """They sum to the total, none is off its true share by a whole unit, and no weight means no part."""
+    parts = apportion(total, weights)
+
+    assert sum(parts) == total
+    assert all(abs(part * sum(weights) - total * w) < sum(weights) for part, w in zip(parts, weights, strict=True))
+    assert all(part == 0 for part, w in zip(parts, weights, strict=True) if w == 0)
+
+
+@given(AMOUNT, AMOUNT, WEIGHT, CLAIMS, WEIGHT)
+def test_the_split_is_efficient(energy: int, idle: int, capacity: int, claims: list[Claim], system: int) -> None:
+    """Jobs + idle + system = meter, exactly, whatever the inputs; nothing is negative; static is what was static."""
+    static = min(energy, idle)
+    parts = split(energy, static, capacity, claims, system)
+
+    assert sum(parts.static) + sum(parts.dynamic) + parts.idle + parts.system == energy
+    assert sum(parts.static) + parts.idle == static
+    assert min([*parts.static, *parts.dynamic, parts.idle, parts.system]) >= 0
+
+
+@given(AMOUNT, AMOUNT, WEIGHT, CLAIMS, WEIGHT, st.builds(Claim, WEIGHT, WEIGHT))
+def test_the_split_is_symmetric(
+    energy: int, idle: int, capacity: int, claims: list[Claim], system: int, twin: Claim
+) -> None:
+    """Two equal claims get the same, up to the one microjoule of rounding in each step."""
+    parts = split(energy, min(energy, idle), capacity, [twin, *claims, twin], system)
+
+    assert abs(parts.static[0] - parts.static[-1]) <= 1
+    assert abs(parts.dynamic[0] - parts.dynamic[-1]) <= 1
+
+
+@given(AMOUNT, AMOUNT, WEIGHT, CLAIMS, WEIGHT)
+def test_who_holds_and_uses_nothing_pays_nothing(
+    energy: int, idle: int, capacity: int, claims: list[Claim], system: int
+) -> None:
+    """A null player gets 0, also where nobody else is there, and changes nothing for the others."""
+    static = min(energy, idle)
+    parts = split(energy, static, capacity, [*claims, Claim(0, 0)], system)
+    without = split(energy, static, capacity, claims, system)
+
+    assert parts.static[-1] == parts.dynamic[-1] == 0
+    assert (parts.static[:-1], parts.dynamic[:-1], parts.idle, parts.system) == without
+
+
+@given(st.lists(AMOUNT, min_size=2, max_size=6), WEIGHT.filter(bool), CLAIMS, WEIGHT)
+def test_the_split_is_additive_over_intervals(
+    energies: list[int], capacity: int, claims: list[Claim], system: int
+) -> None:
+    """Interval by interval or in one, a job comes to the same, up to a microjoule a step and interval."""
+    one = split(sum(energies), sum(e // 3 for e in energies), capacity, claims, system)
+    many = [split(e, e // 3, capacity, claims, system) for e in energies]
+
+    for i in range(len(claims)):
+        assert abs(one.static[i] - sum(p.static[i] for p in many)) <= len(energies) + 1
+        assert abs(one.dynamic[i] - sum(p.dynamic[i] for p in many)) <= len(energies) + 1
+
+
+@given(AMOUNT, st.integers(0, 1 << 60), st.integers(0, 10**10))
+def test_the_static_part_is_bounded(energy: int, idle_uw: int, elapsed: int) -> None:
+    """S = min(E, P0 dt): never more than was counted, never negative."""
+    assert 0 <= static_part(energy, idle_uw, elapsed) <= energy
+    assert static_part(energy, 0, elapsed) == 0
+
+
+@given(st.integers(0, 2 * 10**15), st.integers(0, 3 * 3600 * SECOND), AMOUNT)
+def test_an_interval_is_cut_at_the_borders_of_slots(start: int, length: int, amount: int) -> None:
+    """The pieces follow each other, cover the interval, lie each in its slot, and share an amount exactly."""
+    pieces = slots.cut(start, start + length)
+
+    assert pieces[0][1] == start
+    assert pieces[-1][2] == start + length
+    assert all(a[2] == b[1] for a, b in itertools.pairwise(pieces))
+    assert all(slot % 900 == 0 and slot * SECOND <= s <= e <= (slot + 900) * SECOND for slot, s, e in pieces)
+    assert sum(slots.share_out(amount, pieces)) == amount
+    assert len(pieces) <= length // slots.SLOT_US + 2
+
+
+def test_an_empty_interval_is_one_empty_piece() -> None:
+    """What was counted in it has to go somewhere: to the only piece."""
+    pieces = slots.cut(900 * SECOND, 900 * SECOND)
+
+    assert pieces == [(900, 900 * SECOND, 900 * SECOND)]
+    assert slots.share_out(5, pieces) == [5]
+    assert slots.share_out(5, [(0, 1, 1), (900, 1, 1)]) == [0, 5]
+
+
+@st.composite
+def intervals(draw: st.DrawFn) -> tuple[list[Presence], Usage, Usage, int]:
+    """Jobs that stay, that went, that came; the parent; how much CPU time there truly was."""
+    jobs, total, seen = [], {0: 0, 1: 0}, {0: 0, 1: 0}
+    for _ in range(draw(st.integers(0, 5))):
+        before = {s: draw(st.integers(0, 10**9)) for s in (0, 1)}
+        used = {s: draw(st.integers(0, 10**8)) for s in (0, 1)}
+        after = {s: before[s] + used[s] for s in (0, 1)}
+        gone = draw(st.booleans())
+        for s in (0, 1):
+            seen[s] += before[s]
+            total[s] += used[s]
+        start = draw(st.integers(0, 10**7))
+        end = draw(st.integers(start, 10**7))
+        usage = Usage(sum(after.values()), after, 0)
+        was = Usage(sum(before.values()), before, 0)
+        jobs.append(Presence(start, end, draw(st.integers(0, 64)), None if gone else usage, was, gone))
+    parent_before = Usage(sum(seen.values()), seen, 0)
+    now = {s: seen[s] + total[s] for s in (0, 1)}
+    return jobs, Usage(sum(now.values()), now, 0), parent_before, sum(total.values())
+
+
+@given(intervals(), st.fixed_dictionaries({0: st.integers(0, 10**9), 1: st.integers(0, 10**9)}))
+def test_cpu_time_is_conserved(case: tuple[list[Presence], Usage, Usage, int], busy: dict[int, int]) -> None:
+    """What the parent grew by is what the jobs used; a job that stays has its own, who went share the rest."""
+    jobs, parent, before, total = case
+    times = cpu_times(jobs, parent, before, busy, TOPOLOGY)
+
+    assert sum(sum(t.values()) for t in times) == total
+    for job, used in zip(jobs, times, strict=True):
+        if job.usage is not None and job.before is not None:
+            assert sum(used.values()) == job.usage.cpu_us - job.before.cpu_us
+
+
+@given(st.lists(st.integers(0, 10**8), min_size=2, max_size=2), st.integers(0, 10**8))
+def test_tails_go_by_cpus_and_time(lives: list[int], missing: int) -> None:
+    """Two jobs that went share what nobody else used by CPUs held x time alive; nobody else gets any."""
+    gone = [Presence(0, life, cpus, None, Usage(0, {}, 0), True) for life, cpus in zip(lives, (1, 3), strict=True)]
+    stays = Presence(0, 10**8, 8, Usage(7, {}, 0), Usage(7, {}, 0), False)
+    times = cpu_times([*gone, stays], Usage(missing + 7, {}, 0), Usage(7, {}, 0), {0: 1, 1: 0}, TOPOLOGY)
+
+    weights = [max(1, lives[0]), 3 * max(1, lives[1])]
+    assert [sum(t.values()) for t in times] == [*apportion(missing, weights), 0]
+
+
+def test_a_parent_that_was_not_read_gives_nobody_anything() -> None:
+    """Without the parent only what a job's own cgroup shows is known."""
+    jobs = [Presence(0, 9, 1, None, Usage(5, {}, 0), True), Presence(0, 9, 1, Usage(8, {}, 0), Usage(5, {}, 0), False)]
+
+    assert [sum(t.values()) for t in cpu_times(jobs, None, None, {0: 1, 1: 1}, TOPOLOGY)] == [0, 3]
+
+
+@given(st.integers(0, 10**12), st.fixed_dictionaries({0: WEIGHT, 1: WEIGHT}))
+def test_cpu_time_is_spread_over_sockets_exactly(used: int, busy: dict[int, int]) -> None:
+    """v2 gives one number: it goes where the node was busy, else by CPUs; none is lost."""
+    assert sum(spread(used, {}, busy, TOPOLOGY).values()) == used
+    assert spread(used, {0: 3}, busy, TOPOLOGY) == {0: 3}
+
+
+def test_a_cgroup_made_anew_counts_from_nothing() -> None:
+    """Its count went down: everything it shows is new."""
+    assert growth(Usage(5, {0: 5}, 1), Usage(9, {0: 9}, 1)) == (Usage(5, {0: 5}, 1), True)
+    assert growth(Usage(9, {0: 9}, 1), Usage(5, {0: 5}, 1)) == (Usage(4, {0: 4}, 1), False)
+    assert growth(Usage(9, {0: 9}, 1), None) == (Usage(9, {0: 9}, 1), False)
+
+
+def test_overlap() -> None:
+    """Length of what two intervals have in common."""
+    assert [overlap(0, 10, 5, 20), overlap(0, 5, 5, 9), overlap(3, 4, 0, 9), overlap(7, 3, 0, 9)] == [5, 0, 1, 0]
