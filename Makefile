@@ -8,7 +8,7 @@ STAMP := $(VENV)/.installed
 DEBIAN := python3 python3-venv gcc libc6-dev shellcheck munge slurm-wlm slurmdbd mariadb-server util-linux man-db
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-stop test check lint zipapp debian format clean
+.PHONY: help demo demo-stop test check lint zipapp debian format clean bench-accuracy
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -62,6 +62,9 @@ $(STAMP): pyproject.toml
 debian:
 	@missing=; for p in $(DEBIAN); do dpkg -s $$p >/dev/null 2>&1 || missing="$$missing $$p"; done; \
 	[ -z "$$missing" ] || tests/install-debian.sh $$missing
+
+bench-accuracy: $(STAMP) ## each job's energy against the truth, beside the rules of others (virtual time)
+	@$(BIN)/python benchmarks/accuracy.py
 
 clean: ## remove what was built
 	rm -rf build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: MIT
+"""A day in the life of shared nodes, made up from a seed: who runs where, how long, and doing what.
+
+Lengths are spread evenly over the decades from 1 to 300 s; sizes from one CPU to half a node; jobs compute,
+sleep, fill memory, or keep GPUs busy. Some come as arrays, whose tasks end within the same moment.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from dataclasses import replace
+
+from .physics import Hardware, Job, Node, Phase
+
+KINDS = ("cpu", "cpu", "waves", "idle", "memory", "gpu")
+SIZES = (1, 1, 2, 4, 4, 8, 16)
+LONGEST_S = 300.0
+FIRST_S = 60.0
+"""When the first job comes: the collector, where it is a service, has seen the node idle."""
+
+
+def make(seed: int, nodes: int, jobs_per_node: int, span_s: float) -> list[Node]:
+    """Nodes with their jobs, all drawing alike. Every other node has four GPUs."""
+    rng = random.Random(seed)  # noqa: S311 - the same schedule each time is the point
+    return [_node(rng, i, jobs_per_node, span_s) for i in range(nodes)]
+
+
+def unlike(nodes: list[Node], seed: int) -> list[Node]:
+    """The same jobs, each drawing 0.8 to 1.25 of the common watts, evenly on a logarithmic scale."""
+    rng = random.Random(seed)  # noqa: S311 - as above
+    low, high = math.log(0.8), math.log(1.25)
+    return [
+        replace(node, jobs=[replace(job, factor=math.exp(rng.uniform(low, high))) for job in node.jobs])
+        for node in nodes
+    ]
+
+
+def _node(rng: random.Random, index: int, count: int, span_s: float) -> Node:
+    gpus = tuple(f"GPU-{index}-{i}" for i in range(4)) if index % 2 else ()
+    hardware = Hardware()
+    jobs: list[Job] = []
+    at = FIRST_S
+    while len(jobs) < count:
+        tasks = rng.choice((1, 1, 1, 1, 3))
+        job = _job(rng, len(jobs), at, bool(gpus))
+        for _ in range(min(tasks, count - len(jobs))):
+            placed = _place(job, jobs, hardware, gpus)
+            jobs.append(replace(placed, job_id=1000 * (index + 1) + len(jobs)))
+        at += rng.expovariate(count / span_s)
+    return Node(f"n{index}", jobs, hardware, gpus)
+
+
+def _job(rng: random.Random, number: int, at: float, has_gpus: bool) -> Job:
+    kind = KINDS[number % len(KINDS)]
+    kind = "cpu" if kind == "gpu" and not has_gpus else kind
+    seconds = math.exp(rng.uniform(0.0, math.log(LONGEST_S)))
+    cpus = rng.choice(SIZES)
+    phases = _phases(rng, kind, seconds, cpus)
+    start = at + rng.uniform(0.05, 0.15)  # slurmstepd starts the first step
+    stop = start + seconds
+    close = stop + rng.uniform(0.01, 0.06)
+    gib = 2.0 * max(phase.gib for phase in phases) + 1.0
+    gpus = ("?",) * rng.choice((1, 1, 2)) if kind == "gpu" else ()
+    return Job(0, kind, tuple(range(cpus)), gpus, gib, at, start, stop, close, phases)
+
+
+def _phases(rng: random.Random, kind: str, seconds: float, cpus: int) -> tuple[Phase, ...]:
+    own = rng.uniform(0.2, 1.0) * cpus
+    if kind == "idle":
+        return (Phase(seconds, 0.001, 0.1),)
+    if kind == "memory":
+        return (Phase(seconds * 0.2, 1.0, 2 * cpus), Phase(seconds * 0.8, 0.4, 5 * cpus))
+    if kind == "gpu":
+        return (Phase(seconds * 0.1, 1.0, own, 0.0), Phase(seconds * 0.9, 0.3, own, rng.uniform(0.3, 1.0)))
+    if kind == "waves":
+        part = max(0.5, seconds / 12)
+        pairs = int(seconds / part)
+        rates = [(1.0, 0.15)[i % 2] for i in range(max(1, pairs))]
+        return tuple(Phase(seconds / len(rates), rate, own) for rate in rates)
+    return (Phase(seconds, rng.uniform(0.85, 1.0), own),)
+
+
+def _place(job: Job, others: list[Job], hardware: Hardware, gpus: tuple[str, ...]) -> Job:
+    """Put the job where its CPUs and GPUs are free, as early as they are."""
+    at = job.open_s
+    while True:
+        there = [o for o in others if o.held_s(at, at + job.seconds)]
+        free = [c for c in range(hardware.cpus) if not any(c in o.cpus for o in there)]
+        free_gpus = [g for g in gpus if not any(g in o.gpus for o in there)]
+        if len(free) >= len(job.cpus) and len(free_gpus) >= len(job.gpus):
+            break
+        at = min(o.close_s for o in there if o.close_s > at) + 0.05
+    late = at - job.open_s
+    times = {name: getattr(job, name) + late for name in ("open_s", "start_s", "stop_s", "close_s")}
+    return replace(job, cpus=tuple(free[: len(job.cpus)]), gpus=tuple(free_gpus[: len(job.gpus)]), **times)
