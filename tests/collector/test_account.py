@@ -287,3 +287,22 @@ def test_gone_domains_and_unread_ones_have_reasons(world: World) -> None:
         "reason": "dram-0: not read",
     }
     assert START_US > 0
+
+
+def test_a_ledger_lives_as_long_as_its_rows(world: World, keeper: Keeper) -> None:
+    """Tickets that a reading missed: the ledger begins and ends where the rows do, not a moment before."""
+    for act in (keeper.open, keeper.close):
+        world.run(10 * SECOND, IDLE)
+        act(make_job(1, cpus=8))
+        tickets, keeper.tickets = keeper.tickets, []
+        world.run(SECOND, IDLE)
+        keeper.step()
+        keeper.tickets = tickets
+        world.run(SECOND, IDLE)
+        keeper.step()
+    ledger = keeper.account.ledgers[1, "restart:0"]
+
+    assert ledger.closed_us is not None
+    assert ledger.close_mono_us is not None
+    assert row_of(keeper, 1)["alloc_us"] == ledger.close_mono_us - ledger.open_mono_us
+    assert row_of(keeper, 1)["alloc_us"] == ledger.closed_us - ledger.opened_us

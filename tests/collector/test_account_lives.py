@@ -109,6 +109,27 @@ class Lives(RuleBasedStateMachine):
         """A zone vanishes or is back."""
         self.world.counters[name].readable = readable
 
+    @rule(after=st.integers(0, 50_000), back=st.integers(0, 1_990_000), elapsed=st.integers(0, 100_000))
+    def slew_over_a_border(self, after: int, back: int, elapsed: int) -> None:
+        """A slot ends and is sealed; then NTP takes the clock back over its border, by less than two seconds."""
+        self.world.run(900 * SECOND - self.world.wall_us % (900 * SECOND) + after, {"GPU-a": 100, "dram-0": 5})
+        self.keeper.step()
+        self.keeper.seal()
+        streams = self.keeper.streams
+        self.world.offset_us -= back
+        self.world.run(elapsed, {"GPU-a": 100, "dram-0": 5, "package-0": 100})
+        self.keeper.step()
+        assert self.keeper.streams == streams, "a new stream for a slewed clock"
+
+    @precondition(lambda self: self.keeper.tickets)
+    @rule(elapsed=st.integers(1, SECOND))
+    def be_late(self, elapsed: int) -> None:
+        """A ticket that is not yet whole at a reading is taken in at the next."""
+        tickets, self.keeper.tickets = self.keeper.tickets, []
+        self.world.run(elapsed, {"package-0": 100})
+        self.keeper.step()
+        self.keeper.tickets = tickets
+
     @rule(seconds=st.one_of(st.integers(-3000, 3000), st.integers(-2500, 2500).map(lambda ms: ms / 1000)))
     def step_clock(self, seconds: float) -> None:
         """The wall clock is set forward or back, a lot or a little."""

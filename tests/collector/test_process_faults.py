@@ -156,6 +156,7 @@ def test_the_second_aggregator_takes_over(host: Host) -> None:
         (200, b"<html>welcome</html>", "spool"),
         (200, b"[]", "spool"),
         (200, b'{"ok": true}', "spool"),
+        (200, b'{"refused": []}', "spool"),
         (200, b'{"segment": "x", "accepted": 1, "refused": 7}', "spool"),
         (200, b'{"segment": "x", "accepted": 1, "refused": [{"line": 2, "reason": "forged"}]}', "refused"),
     ],
@@ -240,6 +241,19 @@ def test_a_torn_ticket_does_not_make_it_spin(host: Host) -> None:
     time.sleep(0.4)
 
     assert cpu_ticks(host) - before < 10
+    assert host.aggregator.posts < 10
+
+
+def test_it_stays_as_long_as_a_job_does(host: Host) -> None:
+    """`linger` begins when there is nothing left to do."""
+    host.start(linger="0.2")
+    host.ticket("prolog", 1)
+    time.sleep(0.6)
+    assert host.process is not None
+    assert host.process.poll() is None
+    host.ticket("epilog", 1)
+    assert host.process.wait(10) == 0
+    assert host.aggregator.is_closed(1)
 
 
 def test_a_second_collector_waits_for_the_first(host: Host) -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from carbon_collector import slots
 from carbon_collector.cgroups import Usage
 from carbon_collector.host import Topology
-from carbon_collector.interval import Presence, cpu_times, growth, overlap, spread
+from carbon_collector.interval import Presence, cpu_times, growth, held, overlap, spread
 from carbon_collector.split import Claim, apportion, split, static_part
 
 AMOUNT = st.integers(0, 10**13)
@@ -124,7 +124,8 @@ def intervals(draw: st.DrawFn) -> tuple[list[Presence], Usage, Usage, int]:
         end = draw(st.integers(start, 10**7))
         usage = Usage(sum(after.values()), after, 0)
         was = Usage(sum(before.values()), before, 0)
-        jobs.append(Presence(start, end, draw(st.integers(0, 64)), None if gone else usage, was, gone))
+        holds = held(draw(st.integers(0, 64)), (), TOPOLOGY)
+        jobs.append(Presence(start, end, holds, (), None if gone else usage, was, gone))
     parent_before = Usage(sum(seen.values()), seen, 0)
     now = {s: seen[s] + total[s] for s in (0, 1)}
     return jobs, Usage(sum(now.values()), now, 0), parent_before, sum(total.values())
@@ -145,8 +146,9 @@ def test_cpu_time_is_conserved(case: tuple[list[Presence], Usage, Usage, int], b
 @given(st.lists(st.integers(0, 10**8), min_size=2, max_size=2), st.integers(0, 10**8))
 def test_tails_go_by_cpus_and_time(lives: list[int], missing: int) -> None:
     """Two jobs that went share what nobody else used by CPUs held x time alive; nobody else gets any."""
-    gone = [Presence(0, life, cpus, None, Usage(0, {}, 0), True) for life, cpus in zip(lives, (1, 3), strict=True)]
-    stays = Presence(0, 10**8, 8, Usage(7, {}, 0), Usage(7, {}, 0), False)
+    holds = [held(cpus, (), TOPOLOGY) for cpus in (1, 3, 8)]
+    gone = [Presence(0, life, has, (), None, Usage(0, {}, 0), True) for life, has in zip(lives, holds, strict=False)]
+    stays = Presence(0, 10**8, holds[2], (), Usage(7, {}, 0), Usage(7, {}, 0), False)
     times = cpu_times([*gone, stays], Usage(missing + 7, {}, 0), Usage(7, {}, 0), {0: 1, 1: 0}, TOPOLOGY)
 
     weights = [max(1, lives[0]), 3 * max(1, lives[1])]
@@ -155,7 +157,8 @@ def test_tails_go_by_cpus_and_time(lives: list[int], missing: int) -> None:
 
 def test_a_parent_that_was_not_read_gives_nobody_anything() -> None:
     """Without the parent only what a job's own cgroup shows is known."""
-    jobs = [Presence(0, 9, 1, None, Usage(5, {}, 0), True), Presence(0, 9, 1, Usage(8, {}, 0), Usage(5, {}, 0), False)]
+    was = Usage(5, {}, 0)
+    jobs = [Presence(0, 9, {}, (), None, was, True), Presence(0, 9, {}, (), Usage(8, {}, 0), was, False)]
 
     assert [sum(t.values()) for t in cpu_times(jobs, None, None, {0: 1, 1: 1}, TOPOLOGY)] == [0, 3]
 
@@ -163,8 +166,28 @@ def test_a_parent_that_was_not_read_gives_nobody_anything() -> None:
 @given(st.integers(0, 10**12), st.fixed_dictionaries({0: WEIGHT, 1: WEIGHT}))
 def test_cpu_time_is_spread_over_sockets_exactly(used: int, busy: dict[int, int]) -> None:
     """v2 gives one number: it goes where the node was busy, else by CPUs; none is lost."""
-    assert sum(spread(used, {}, busy, TOPOLOGY).values()) == used
-    assert spread(used, {0: 3}, busy, TOPOLOGY) == {0: 3}
+    assert sum(spread(Usage(used, {}, 0), (), busy, TOPOLOGY).values()) == used
+    assert spread(Usage(used, {0: 3}, 0), (), busy, TOPOLOGY) == {0: 3}
+
+
+def test_cpu_time_stays_on_the_sockets_of_the_cpuset() -> None:
+    """A job that is confined to one socket used nothing on the other, however busy that was."""
+    first = next(cpu for cpu, socket in TOPOLOGY.socket_of.items() if socket == 1)
+
+    assert spread(Usage(7, {}, 0), (first,), {0: 100, 1: 1}, TOPOLOGY) == {1: 7}
+
+
+def test_what_is_held_follows_the_cpuset_where_it_confines() -> None:
+    """By cpuset where that is the job's own, else spread like the node's CPUs; nothing where nothing is known."""
+    on_one = tuple(cpu for cpu, socket in TOPOLOGY.socket_of.items() if socket == 1)
+    everywhere = tuple(TOPOLOGY.socket_of)
+    half = {s: 1000 * len(on_one) * TOPOLOGY.cpus_on(s) // TOPOLOGY.cpus for s in (0, 1)}
+
+    assert held(len(on_one), on_one, TOPOLOGY) == {0: 0, 1: 1000 * len(on_one)}
+    assert held(len(on_one), everywhere, TOPOLOGY) == half
+    assert held(len(on_one), on_one[:-1], TOPOLOGY) == half
+    assert held(None, (), TOPOLOGY) == {0: 0, 1: 0}
+    assert held(None, on_one, TOPOLOGY) == {0: 0, 1: 1000 * len(on_one)}
 
 
 def test_a_cgroup_made_anew_counts_from_nothing() -> None:
