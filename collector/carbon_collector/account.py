@@ -17,14 +17,11 @@ from .idle import IdlePower
 from .interval import Presence
 from .ledger import Ledger
 from .meters.base import Domain
+from .posting import COMPONENTS, EVERY_NODES, Energy, Work, post
 from .rows import Row
 from .snapshot import Snapshot
-from .split import Claim, Parts, split, static_part
 from .units import SLOT_S, US_PER_S
 
-MILLI = 1000
-"""CPUs held are counted in thousandths, so that a share of a socket is an integer."""
-BASE_COMPONENTS = ("cpu", "dram")
 MAX_DEFICIT_US = 1_000_000
 SLEW_US = 2_000_000
 
@@ -144,7 +141,7 @@ class Account:
         pieces = self._pieces(start_us, max(start_us, end_us))
         used = None if ledger.last is None else slots.share_out(ledger.last.cpu_us, pieces)
         for p, (slot, start, end) in enumerate(pieces):
-            row = self._job_row(ledger, slot)
+            row = self.job_row(ledger, slot)
             row.alloc_us += end - start
             row.cpu_us = row.cpu_us if used is None else (row.cpu_us or 0) + used[p]
             for name in self._components_of(ledger):
@@ -159,8 +156,20 @@ class Account:
         system = self._system(busy, times)
         energies = self._energies(last, now, elapsed)
         self._learn(energies, elapsed, busy, now, jobs)
-        work = _Work(self, ledgers, jobs, times, system, now)
-        work.post(energies, pieces, now.mono_us - now.wall_us)
+        memory = [(job.usage or job.before or Usage(0, {}, 0)).memory for job in jobs]
+        outside = max(0, now.memory - sum(memory)) if now.memory is not None else 0
+        work = Work(
+            ledgers=ledgers,
+            jobs=jobs,
+            cpu=times,
+            # Without CPU accounting by cgroup (v1 with another JobAcctGatherType) CPU time is unknown, not 0.
+            cpu_known=[job.usage is not None or now.parent is not None for job in jobs],
+            memory=memory,
+            system=system,
+            system_memory=max(0, outside - (self.memory_base or 0)),
+            energies=energies,
+        )
+        post(self, work, pieces, now.mono_us - now.wall_us)
         for ledger, job in zip(ledgers, jobs):
             ledger.last = job.usage
 
@@ -170,7 +179,8 @@ class Account:
         return Presence(
             start_us=max(ledger.open_mono_us, last.mono_us),
             end_us=max(end, ledger.open_mono_us, last.mono_us),
-            cpus=ledger.job.cpus or 0,
+            held=interval.held(ledger.job.cpus, ledger.cpuset, self.topology),
+            cpuset=ledger.cpuset,
             usage=usage,
             before=ledger.last,
             gone=ledger.closed_us is not None or (usage is None and ledger.last is not None),
@@ -199,23 +209,23 @@ class Account:
             self.deficit[socket] = max(-MAX_DEFICIT_US, min(0, rest))
         return system
 
-    def _energies(self, last: Snapshot, now: Snapshot, elapsed: int) -> dict[str, tuple[int | None, str]]:
-        """Energy of each domain in the interval, or `None` and the reason."""
-        energies: dict[str, tuple[int | None, str]] = {}
+    def _energies(self, last: Snapshot, now: Snapshot, elapsed: int) -> dict[str, Energy]:
+        """Energy of each domain in the interval."""
+        energies: dict[str, Energy] = {}
         for name, domain in self.domains.items():
             before, after = last.readings.get(name), now.readings.get(name)
             if after is None or after.energy_uj is None:
-                energies[name] = (None, f"{name}: {after.reason if after else 'not read'}")
+                energies[name] = Energy(None, f"{name}: {after.reason if after else 'not read'}")
             elif before is None or before.energy_uj is None:
-                energies[name] = (None, f"{name}: readable only since now")
+                energies[name] = Energy(None, f"{name}: readable only since now")
             else:
                 found = delta(Counter(domain.range_uj, domain.max_watts), before.energy_uj, after.energy_uj, elapsed)
-                energies[name] = (found.energy_uj, f"{name}: {found.reason}" if found.reason else "")
+                energies[name] = Energy(found.energy_uj, f"{name}: {found.reason}" if found.reason else "")
         return energies
 
     def _learn(
         self,
-        energies: dict[str, tuple[int | None, str]],
+        energies: dict[str, Energy],
         elapsed: int,
         busy: dict[int, int],
         now: Snapshot,
@@ -240,7 +250,8 @@ class Account:
 
     # -- rows -------------------------------------------------------------------------------------------------
 
-    def _job_row(self, ledger: Ledger, slot: int) -> Row:
+    def job_row(self, ledger: Ledger, slot: int) -> Row:
+        """The row of a job in a slot, made when it is first spoken of."""
         key = (*ledger.key, slot)
         if key not in self.rows:
             row = self.rows[key] = Row(ledger.job.job_id, ledger.job.run, ledger.opened_us // 1_000_000, slot)
@@ -250,13 +261,14 @@ class Account:
         row.dirty = True
         return row
 
-    def _node_row(self, slot: int) -> Row:
+    def node_row(self, slot: int) -> Row:
+        """The node's own row in a slot, made when it is first spoken of."""
         row = self.rows.setdefault((0, "", slot), Row(0, "", 0, slot))
         row.dirty = True
         return row
 
     def _components_of(self, ledger: Ledger) -> tuple[str, ...]:
-        return (*BASE_COMPONENTS, "gpu") if ledger.gpus else BASE_COMPONENTS
+        return COMPONENTS if ledger.gpus else EVERY_NODES
 
     # -- the state on disk ------------------------------------------------------------------------------------
 
@@ -297,186 +309,3 @@ class Account:
 
 class ClockWentBack(Exception):  # noqa: N818 - an event, not a fault: the caller starts a new stream
     """The wall clock is back in a slot whose rows are sealed."""
-
-
-class _Work:
-    """Posting one interval: the jobs, what they used, and the rows it goes to."""
-
-    def __init__(
-        self,
-        account: Account,
-        ledgers: list[Ledger],
-        jobs: list[Presence],
-        times: list[dict[int, int]],
-        system: dict[int, int],
-        now: Snapshot,
-    ) -> None:
-        self.account = account
-        self.topology = account.topology
-        self.ledgers = ledgers
-        self.jobs = jobs
-        self.times = times
-        self.system = system
-        # Without CPU accounting by cgroup (v1 with another JobAcctGatherType) CPU time is unknown, not 0.
-        self.cpu_known = [job.usage is not None or now.parent is not None for job in jobs]
-        self.memory = [(job.usage or job.before or Usage(0, {}, 0)).memory for job in jobs]
-        outside = max(0, now.memory - sum(self.memory)) if now.memory is not None else 0
-        self.system_memory = max(0, outside - (account.memory_base or 0))
-
-    def post(
-        self,
-        energies: dict[str, tuple[int | None, str]],
-        pieces: list[tuple[int, int, int]],
-        to_mono: int,
-    ) -> None:
-        """Split every domain's energy in every piece; `to_mono` takes a wall-clock time to the monotonic one."""
-        parts_of = {name: slots.share_out(uj, pieces) for name, (uj, _) in energies.items() if uj is not None}
-        cpu_pieces = [self._cpu_by_piece(i, pieces, to_mono) for i in range(len(self.jobs))]
-        system_pieces = {s: slots.share_out(us, pieces) for s, us in self.system.items()}
-        for p, (slot, start, end) in enumerate(pieces):
-            alive = [interval.overlap(j.start_us, j.end_us, start + to_mono, end + to_mono) for j in self.jobs]
-            there = [i for i in range(len(self.jobs)) if alive[i] or self._ended_here(i, end + to_mono, p, pieces)]
-            cpu = {i: {s: us[p] for s, us in cpu_pieces[i].items()} for i in there}
-            system = {s: us[p] for s, us in system_pieces.items()}
-            self._post_piece(
-                slot, end - start, there, alive, cpu, system, energies, {n: v[p] for n, v in parts_of.items()}
-            )
-
-    def _ended_here(self, i: int, end_mono: int, p: int, pieces: list[tuple[int, int, int]]) -> bool:
-        """A job whose prolog and epilog share an instant still used CPU; it is in the last piece."""
-        return self.jobs[i].start_us == self.jobs[i].end_us and p == len(pieces) - 1 and end_mono > 0
-
-    def _cpu_by_piece(self, i: int, pieces: list[tuple[int, int, int]], to_mono: int) -> dict[int, list[int]]:
-        """The job's CPU time by socket and piece, by how long it was there in each."""
-        job = self.jobs[i]
-        lengths = [(s, 0, interval.overlap(job.start_us, job.end_us, b + to_mono, e + to_mono)) for s, b, e in pieces]
-        return {socket: slots.share_out(us, lengths) for socket, us in self.times[i].items()}
-
-    def _post_piece(
-        self,
-        slot: int,
-        length: int,
-        there: list[int],
-        alive: list[int],
-        cpu: dict[int, dict[int, int]],
-        system: dict[int, int],
-        energies: dict[str, tuple[int | None, str]],
-        parts_of: dict[str, int],
-    ) -> None:
-        account = self.account
-        node = account._node_row(slot)
-        node.alloc_us += length
-        for i in there:
-            row = account._job_row(self.ledgers[i], slot)
-            row.alloc_us += alive[i]
-            if self.cpu_known[i]:
-                row.cpu_us = (row.cpu_us or 0) + sum(cpu[i].values())
-        known: dict[str, bool] = {}
-        for name, (_, reason) in energies.items():
-            domain = account.domains[name]
-            known[name] = name in parts_of
-            if name in parts_of:
-                self._post_domain(domain, slot, length, there, alive, cpu, system, parts_of[name])
-            else:
-                node.component(domain.component).blame(reason)
-        self._metered(slot, length, there, alive, known, energies)
-
-    def _post_domain(
-        self,
-        domain: Domain,
-        slot: int,
-        length: int,
-        there: list[int],
-        alive: list[int],
-        cpu: dict[int, dict[int, int]],
-        system: dict[int, int],
-        energy: int,
-    ) -> None:
-        account = self.account
-        if domain.component == "gpu":
-            there = [i for i in there if domain.name in self.ledgers[i].gpus]
-            parts = split(energy, energy, length, [Claim(alive[i], 0) for i in there], 0)
-        else:
-            static = static_part(energy, account.idle_of(domain.name).idle().power_uw, length)
-            claims = [Claim(self._held(domain, i, alive[i]), self._used(domain, i, alive[i], cpu[i])) for i in there]
-            parts = split(
-                energy, static, self._cpus(domain) * MILLI * length, claims, self._outside(domain, length, system)
-            )
-        self._book(domain, slot, there, alive, parts, energy)
-
-    def _book(self, domain: Domain, slot: int, there: list[int], alive: list[int], parts: Parts, energy: int) -> None:
-        for i, static, dynamic in zip(there, parts.static, parts.dynamic):
-            if not (alive[i] or static or dynamic):
-                continue  # it was here for no time (an epilog without a prolog): unknown, not 0
-            ledger = self.ledgers[i]
-            row = self.account._job_row(ledger, slot)
-            row.component(domain.component).add(static + dynamic, static, dynamic, domain.method)
-            row.simulated |= domain.simulated
-            ledger.totals[domain.component] = ledger.totals.get(domain.component, 0) + static + dynamic
-        node = self.account._node_row(slot)
-        node.component(domain.component).add(energy, parts.idle, parts.system, domain.method)
-        node.simulated |= domain.simulated
-
-    def _metered(
-        self,
-        slot: int,
-        length: int,
-        there: list[int],
-        alive: list[int],
-        known: dict[str, bool],
-        energies: dict[str, tuple[int | None, str]],
-    ) -> None:
-        """A component was metered while all of its domains were; a job's GPUs are its own only."""
-        account = self.account
-        node = account._node_row(slot)
-        for component in ("cpu", "dram", "gpu"):
-            names = [n for n in known if account.domains[n].component == component]
-            if names and all(known[n] for n in names):
-                node.component(component).metered_us += length
-            elif not names and component in BASE_COMPONENTS:
-                node.component(component).blame(account.missing.get(component, ""))
-        for i in there:
-            row = account._job_row(self.ledgers[i], slot)
-            for component, share in row.components.items():
-                self._meter_one(component, share, self.ledgers[i], alive[i], known, energies)
-
-    def _meter_one(
-        self,
-        component: str,
-        share: Any,
-        ledger: Ledger,
-        alive_us: int,
-        known: dict[str, bool],
-        energies: dict[str, tuple[int | None, str]],
-    ) -> None:
-        domains = self.account.domains
-        names = list(ledger.gpus) if component == "gpu" else [n for n in known if domains[n].component == component]
-        bad = [name for name in names if not known.get(name)]
-        if names and not bad:
-            share.metered_us += alive_us
-        elif component in self.account.missing:
-            share.blame(self.account.missing[component])
-        else:
-            share.blame(
-                energies[bad[0]][1] if bad and bad[0] in energies else f"{bad[0] if bad else component}: no such device"
-            )
-
-    # -- what a claim is made of ------------------------------------------------------------------------------
-
-    def _cpus(self, domain: Domain) -> int:
-        return self.topology.cpus_on(domain.socket) or self.topology.cpus
-
-    def _held(self, domain: Domain, i: int, alive_us: int) -> int:
-        """Thousandths of the socket's CPUs that the job holds, x time: its CPUs over the node's."""
-        cpus = self.jobs[i].cpus * self._cpus(domain) * MILLI // max(1, self.topology.cpus)
-        return cpus * alive_us
-
-    def _used(self, domain: Domain, i: int, alive_us: int, cpu: dict[int, int]) -> int:
-        if domain.component == "dram":
-            return self.memory[i] * alive_us
-        return cpu.get(domain.socket, 0) if self.topology.cpus_on(domain.socket) else sum(cpu.values())
-
-    def _outside(self, domain: Domain, length: int, system: dict[int, int]) -> int:
-        if domain.component == "dram":
-            return self.system_memory * length
-        return system.get(domain.socket, 0) if self.topology.cpus_on(domain.socket) else sum(system.values())

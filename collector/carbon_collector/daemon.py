@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from . import host, meters, sealing, state, ticket
 from .account import Account, ClockWentBack
-from .cgroups import Cgroups
+from .cgroups import Cgroups, Found
 from .errors import StateError
 from .ledger import CGROUP, EPILOG, PROLOG, Ledger
 from .live import Live
@@ -186,6 +186,7 @@ class Collector:
 
     def _snapshot(self, clock: Clock) -> Snapshot:
         found = self.cgroups.jobs()
+        self._learn_cpusets(found)
         parent = self.cgroups.parent_usage()
         usages = {name: self.cgroups.usage(job.path) for name, job in found.items()}
         return Snapshot(
@@ -198,6 +199,13 @@ class Collector:
             parent=parent,
             jobs={name: usage for name, usage in usages.items() if usage is not None},
         )
+
+    def _learn_cpusets(self, found: dict[str, Found]) -> None:
+        """Read the cpuset of each job once, when its cgroup is there: Slurm gives it with the allocation."""
+        for ledger in self.account.ledgers.values():
+            for name in ledger.cgroup_names:
+                if name in found and not ledger.cpuset:
+                    ledger.cpuset = tuple(self.cgroups.cpuset(found[name]))
 
     def _apply(self, one: Ticket, clock: Clock) -> None:
         """Open or close the ledger that a ticket speaks of. Twice is the same as once."""
@@ -257,12 +265,11 @@ class Collector:
             return
         run = f"sluid:{sluid}" if sluid else f"seen:{clock.wall_us // US_PER_S}"
         unknown = dict.fromkeys(("user", "account", "partition", "restart_count", "het_job_id"))
-        cpus = len(self.cgroups.cpuset(found))
         job = Job(
             job_id=job_id,
             run=run,
             uid=found.uid,
-            cpus=cpus if 0 < cpus < self.topology.cpus else None,
+            cpus=None,
             gpus=(),
             sluid=sluid,
             cluster="",

@@ -13,31 +13,53 @@ from .cgroups import Usage
 from .host import Topology
 from .split import apportion
 
+NOTHING = Usage(0, {}, 0)
+
+MILLI = 1000
+"""CPUs held are counted in thousandths, so that a share of a socket is an integer."""
+
 
 class Presence(NamedTuple):
     """A job during one interval, as far as its ledger and its cgroup tell.
 
-    `start_us`, `end_us`: when it was there, on the monotonic clock, inside the interval; `usage` and `before`:
-    its cgroup now and at the last reading (`None`: not there); `gone`: it ended or its cgroup vanished.
+    `start_us`, `end_us`: when it was there, on the monotonic clock, inside the interval; `held`: thousandths of CPUs
+    that it holds on each socket; `cpuset`: CPUs that its cgroup confines it to, where that is known; `usage` and
+    `before`: its cgroup now and at the last reading (`None`: not there); `gone`: it ended or its cgroup vanished.
     """
 
     start_us: int
     end_us: int
-    cpus: int
+    held: dict[int, int]
+    cpuset: tuple[int, ...]
     usage: Usage | None
     before: Usage | None
     gone: bool
 
 
-def spread(usage_us: int, by_socket: dict[int, int], busy: dict[int, int], topology: Topology) -> dict[int, int]:
-    """CPU time by socket: as the kernel gives it, else by how busy each socket was, else by its CPUs."""
-    if by_socket or not busy:
-        return dict(by_socket)
-    sockets = sorted(busy)
+def held(cpus: int | None, cpuset: tuple[int, ...], topology: Topology) -> dict[int, int]:
+    """Thousandths of CPUs held on each socket: by the cpuset, else the job's CPUs spread like the node's.
+
+    A cpuset tells only if it confines the job to what Slurm gave it: where ConstrainCores is off it is all of the
+    node, and where nodes are emulated it may be less than the job's CPUs.
+    """
+    own = [cpu for cpu in cpuset if cpu in topology.socket_of]
+    confined = (cpus or 1) <= len(own) < topology.cpus
+    sockets = set(topology.socket_of.values())
+    if confined:
+        return {s: MILLI * sum(1 for cpu in own if topology.socket_of[cpu] == s) for s in sockets}
+    return {s: MILLI * (cpus or 0) * topology.cpus_on(s) // max(1, topology.cpus) for s in sockets}
+
+
+def spread(used: Usage, cpuset: tuple[int, ...], busy: dict[int, int], topology: Topology) -> dict[int, int]:
+    """CPU time by socket: as the kernel gives it, else over the sockets of the cpuset by how busy each was."""
+    if used.by_socket or not busy:
+        return dict(used.by_socket)
+    allowed = {topology.socket_of[cpu] for cpu in cpuset if cpu in topology.socket_of}
+    sockets = sorted(socket for socket in busy if socket in allowed) or sorted(busy)
     weights = [busy[s] for s in sockets]
     if not any(weights):
         weights = [topology.cpus_on(s) for s in sockets]
-    return dict(zip(sockets, apportion(usage_us, weights))) if any(weights) else {}
+    return dict(zip(sockets, apportion(used.cpu_us, weights))) if any(weights) else {}
 
 
 def growth(now: Usage, before: Usage | None) -> tuple[Usage, bool]:
@@ -56,26 +78,29 @@ def cpu_times(
     topology: Topology,
 ) -> list[dict[int, int]]:
     """CPU microseconds of each job on each socket in the interval, in the order of `jobs`."""
-    times: list[dict[int, int]] = []
-    remade: list[bool] = []
-    for job in jobs:
-        used, anew = growth(job.usage, job.before) if job.usage else (Usage(0, {}, 0), False)
-        times.append(spread(used.cpu_us, used.by_socket, busy, topology))
-        remade.append(anew)
-    if parent is None:
+    grown = [growth(job.usage, job.before) if job.usage else (NOTHING, False) for job in jobs]
+    times = [spread(used, job.cpuset, busy, topology) for job, (used, _) in zip(jobs, grown)]
+    heirs = _heirs(jobs, [anew for _, anew in grown])
+    if parent is None or not heirs:
         return times
-    whole = growth(parent, parent_before)[0]
-    missing = spread(whole.cpu_us, whole.by_socket, busy, topology)
-    for used_on in times:
-        for socket, us in used_on.items():
-            missing[socket] = missing.get(socket, 0) - us
-    heirs = _heirs(jobs, remade)
-    weights = [max(1, jobs[i].cpus) * max(1, jobs[i].end_us - jobs[i].start_us) for i in heirs]
-    for socket, us in missing.items():
-        if us > 0 and heirs:
-            for i, part in zip(heirs, apportion(us, weights)):
-                times[i][socket] = times[i].get(socket, 0) + part
+    rest = _rest(growth(parent, parent_before)[0], [used for used, _ in grown])
+    weights = [max(1, sum(jobs[i].held.values())) * max(1, jobs[i].end_us - jobs[i].start_us) for i in heirs]
+    for i, tail in zip(heirs, _divide(rest, weights)):
+        for socket, us in spread(tail, jobs[i].cpuset, busy, topology).items():
+            times[i][socket] = times[i].get(socket, 0) + us
     return times
+
+
+def _rest(whole: Usage, parts: list[Usage]) -> Usage:
+    """What the parent cgroup grew by beyond the jobs that are there; by socket where the kernel says so."""
+    by_socket = {s: max(0, us - sum(p.by_socket.get(s, 0) for p in parts)) for s, us in whole.by_socket.items()}
+    return Usage(max(0, whole.cpu_us - sum(p.cpu_us for p in parts)), by_socket, 0)
+
+
+def _divide(rest: Usage, weights: list[int]) -> list[Usage]:
+    totals = apportion(rest.cpu_us, weights)
+    by_socket = {socket: apportion(us, weights) for socket, us in rest.by_socket.items()}
+    return [Usage(total, {s: us[i] for s, us in by_socket.items()}, 0) for i, total in enumerate(totals)]
 
 
 def _heirs(jobs: list[Presence], remade: list[bool]) -> list[int]:

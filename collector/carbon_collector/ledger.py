@@ -19,13 +19,14 @@ class Ledger:
 
     `opened_us`, `closed_us` are wall-clock microseconds; `open_mono_us`, `close_mono_us` the same instants on the
     monotonic clock, by which everything is reckoned. `last` is what its cgroup showed at the last reading, `None`
-    if it was not there. `settled`: it has ended, and its last interval is in the rows. `totals` is microjoules so
-    far by component.
+    if it was not there; `cpuset` the CPUs that its cgroup confines it to, as far as known. `settled`: it has ended,
+    and its last interval is in the rows. `totals` is microjoules so far by component.
     """
 
     __slots__ = (
         "close_mono_us",
         "closed_us",
+        "cpuset",
         "dirty",
         "gpus",
         "job",
@@ -46,6 +47,7 @@ class Ledger:
         self.closed_us: int | None = None
         self.close_mono_us: int | None = None
         self.last: Usage | None = None
+        self.cpuset: tuple[int, ...] = ()
         self.settled = False
         self.totals: dict[str, int] = {}
         self.dirty = True
@@ -99,16 +101,18 @@ class Ledger:
         """For the state on disk."""
         times = [self.opened_us, self.open_mono_us, self.closed_us, self.close_mono_us]
         flags = [self.dirty, self.settled]
-        return [list(self.job), self.source, times, list(self.gpus), _save_usage(self.last), self.totals, flags]
+        where = [list(self.gpus), list(self.cpuset)]
+        return [list(self.job), self.source, times, where, _save_usage(self.last), self.totals, flags]
 
     @classmethod
     def load(cls, saved: list[Any]) -> Ledger:
         """From the state on disk."""
-        job, source, times, gpus, last, totals, flags = saved
+        job, source, times, (gpus, cpuset), last, totals, flags = saved
         job[Job._fields.index("gpus")] = tuple(job[Job._fields.index("gpus")])
         ledger = cls(Job(*job), source, times[0], times[1], tuple(gpus))
         ledger.closed_us, ledger.close_mono_us = times[2:]
         ledger.last = load_usage(last)
+        ledger.cpuset = tuple(cpuset)
         ledger.totals = totals
         ledger.dirty, ledger.settled = flags
         return ledger
