@@ -20,9 +20,12 @@ from typing import IO, Any
 from .hardware import load
 from .node import SimulatedNode
 
-STEP_S = 0.02
-LOG_EVERY = 10
-"""Steps between two complete records of a node; the end of a job is logged at once."""
+TURN_S = 0.002
+"""Time between two values of a package's counter. RAPL's own is 1 ms."""
+STEP_EVERY = 10
+"""Turns between two looks at jobs, memory and GPUs."""
+LOG_EVERY = 100
+"""Turns between two complete records of a node; the end of a job is logged at once."""
 
 
 def main() -> int:
@@ -32,31 +35,39 @@ def main() -> int:
     parser.add_argument("out", type=Path, help="folder for the files of the nodes")
     parser.add_argument("truth", type=Path, help="folder for the logs of the truth")
     parser.add_argument("--cgroupfs", type=Path, default=Path("/sys/fs/cgroup"))
+    parser.add_argument("--turn", type=float, default=TURN_S, help="seconds between two turns (default: %(default)s)")
     args = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    with contextlib.suppress(PermissionError):
-        os.nice(-15)  # jobs fill every CPU; a late step is a late counter
+    _hurry()
     nodes = [SimulatedNode(args.out / node.name, args.cgroupfs, node) for node in load(args.hardware)]
     args.truth.mkdir(parents=True, exist_ok=True)
     with contextlib.ExitStack() as stack:
         logs = [stack.enter_context((args.truth / f"{n.node.name}.jsonl").open("a", buffering=1)) for n in nodes]
-        animate(nodes, logs, args.out / "ready")
+        animate(nodes, logs, args.out / "ready", args.turn)
     return 0
 
 
-def animate(nodes: list[SimulatedNode], logs: list[IO[str]], ready: Path) -> None:
+def _hurry() -> None:
+    """Go before the jobs, which fill every CPU: a late turn is a counter that stood still."""
+    with contextlib.suppress(PermissionError):
+        os.nice(-20)
+
+
+def animate(nodes: list[SimulatedNode], logs: list[IO[str]], ready: Path, turn_s: float) -> None:
     """Step all nodes for ever."""
-    count = 0
+    turn = 0
     due = time.monotonic()
     while True:
         for node, log in zip(nodes, logs, strict=True):
-            gone = node.step()
-            for record in [*gone, *(node.records() if count % LOG_EVERY == 0 else [])]:
+            if turn % STEP_EVERY:
+                node.count()
+                continue
+            for record in [*node.step(), *(node.records() if turn % LOG_EVERY == 0 else [])]:
                 log.write(_line(record))
-        if count == 0:
+        if turn == 0:
             ready.touch()
-        count += 1
-        due = max(due + STEP_S, time.monotonic())
+        turn += 1
+        due = max(due + turn_s, time.monotonic())
         time.sleep(max(0.0, due - time.monotonic()))
 
 

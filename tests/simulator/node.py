@@ -48,25 +48,35 @@ class SimulatedNode:
         self._stat = ProcStat(root / "stat", node)
         self._meminfo = MemInfo(root / "meminfo", node)
         self._gpus = Gpus(root, node.gpus) if node.gpus else None
-        self._started_ns = self._now_ns = time.monotonic_ns()
+        self._started_ns = self._stepped_ns = self._now_ns = time.monotonic_ns()
         self._parent: Cgroup | None = None
         self._parent_dir: tuple[Path, int] | None = None
         self._before: dict[int, int] = {}
         self.used_ns: dict[int, int] = {}
         self.memory_pj = 0
         self.jobs: dict[str, Job] = {}
+        self._growth = [0] * SOCKETS
         self.unseen_ns = [0] * SOCKETS
         self.energy_uj: dict[str, int] = {}
 
+    def count(self) -> None:
+        """Let the counters of the packages go on up to now: the quick part of a step."""
+        self._now_ns = time.monotonic_ns()
+        if self._parent:  # looking for one takes longer than all the rest
+            self._read_parent()
+        self._powercap.write(self._packages())
+
     def step(self) -> list[dict[str, Any]]:
         """Let time pass up to now; returns the last records of the jobs that ended."""
-        now_ns = time.monotonic_ns()
-        step_ns, self._now_ns = now_ns - self._now_ns, now_ns
-        growth = self._read_parent()
+        self._now_ns = time.monotonic_ns()
+        step_ns, self._stepped_ns = self._now_ns - self._stepped_ns, self._now_ns
+        self._read_parent()
+        growth, self._growth = self._growth, [0] * SOCKETS
         memory, gone = self._read_jobs(step_ns, growth)
         self.memory_pj += memory * self.node.dram_mw_per_gib * step_ns // GIB
-        self.energy_uj = self._energies(self._gpus.step(step_ns) if self._gpus else {})
-        self._powercap.write(self.energy_uj)
+        zones = self._packages() | self._memories()
+        self._powercap.write(zones)
+        self.energy_uj = zones | (self._gpus.step(step_ns) if self._gpus else {})
         self._stat.write(self.elapsed_ns, self.used_ns, self._system_ns())
         self._meminfo.write(memory)
         return gone
@@ -80,18 +90,23 @@ class SimulatedNode:
         """CPU time of the operating system on each socket."""
         return self.elapsed_ns * self.node.system_ppm // 1_000_000
 
-    def _energies(self, gpu_uj: dict[str, int]) -> dict[str, int]:
-        """Zone or device -> microjoules since ever, before any wrap."""
-        node, energies = self.node, dict(gpu_uj)
-        for socket, used_ns in enumerate(by_socket(self.used_ns)):
-            package = node.idle_mw * self.elapsed_ns + node.busy_mw * (used_ns + self._system_ns())
-            dram = node.dram_idle_mw * self.elapsed_ns + self.memory_pj // SOCKETS
-            energies[f"package-{socket}"] = node.package_start_uj + package // PJ_PER_UJ
-            energies[f"dram-{socket}"] = node.dram_start_uj + dram // PJ_PER_UJ
-        return energies
+    def _packages(self) -> dict[str, int]:
+        """Zone -> microjoules of each package since ever, before any wrap."""
+        node, system_ns = self.node, self._system_ns()
+        idle = node.idle_mw * self.elapsed_ns
+        used = enumerate(by_socket(self.used_ns))
+        return {
+            f"package-{socket}": node.package_start_uj + (idle + node.busy_mw * (ns + system_ns)) // PJ_PER_UJ
+            for socket, ns in used
+        }
 
-    def _read_parent(self) -> list[int]:
-        """Add the growth of the node's own cgroup to `used_ns`; returns it by socket."""
+    def _memories(self) -> dict[str, int]:
+        """Zone -> microjoules of each socket's memory since ever, before any wrap."""
+        picojoules = self.node.dram_idle_mw * self.elapsed_ns + self.memory_pj // SOCKETS
+        return {f"dram-{socket}": self.node.dram_start_uj + picojoules // PJ_PER_UJ for socket in range(SOCKETS)}
+
+    def _read_parent(self) -> None:
+        """Add the growth of the node's own cgroup to `used_ns`, and by socket to the growth of this step."""
         now = self._parent.cpu_ns() if self._parent else None
         if now is None:  # not there yet, or made anew
             if self._parent:
@@ -104,7 +119,7 @@ class SimulatedNode:
         for cpu, ns in growth.items():
             self.used_ns[cpu % self.node.cpus] = self.used_ns.get(cpu % self.node.cpus, 0) + ns
         self._before = now
-        return by_socket(growth)
+        self._growth = [before + ns for before, ns in zip(self._growth, by_socket(growth), strict=True)]
 
     def _read_jobs(self, step_ns: int, growth: list[int]) -> tuple[int, list[dict[str, Any]]]:
         """Sample every job; what the parent grew beyond them belongs to those that vanished since."""
@@ -155,5 +170,5 @@ class SimulatedNode:
 
 
 def job_id_of(path: str) -> str:
-    """`uid_70001/job_12` -> `12`."""
+    """`uid_70001/job_12` -> `12`; a SLUID stays what it is."""
     return path.rpartition("job_")[2]

@@ -34,10 +34,10 @@ class Powercap:
             self._zone(f"{package}/intel-rapl:{socket}:0", f"dram-{socket}", DRAM_RANGE_UJ, DRAM_LIMITS_UW)
 
     def write(self, energy_uj: dict[str, int]) -> None:
-        """Show these energies, counted since ever, as counters that wrap."""
-        for zone, file in self._files.items():
+        """Show the energies of some zones, counted since ever, as counters that wrap."""
+        for zone, energy in energy_uj.items():
             # The kernel's readers add (range - before) + now at a wrap, so the counter is modulo the range.
-            file.write(energy_uj[zone] % self.ranges[zone])
+            self._files[zone].write(energy % self.ranges[zone])
 
     def _zone(self, path: str, zone: str, range_uj: int, limits_uw: tuple[int, int]) -> None:
         folder = self._root / "devices" / path

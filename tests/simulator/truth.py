@@ -55,8 +55,8 @@ class Truth:
         self.node_records: list[dict[str, Any]] = [r for r in records if "job" not in r]
         self.job_records: list[dict[str, Any]] = [r for r in records if "job" in r]
 
-    def job(self, job_id: int, allocation: Allocation) -> JobTruth:
-        """Truth of all runs of a job on this node. `allocation` must cover the same runs."""
+    def job(self, job_id: int | str, allocation: Allocation) -> JobTruth:
+        """Truth of all runs of a job on this node, or of the run with a SLUID. `allocation` must cover the same."""
         runs = {r["first_ns"]: r for r in self.job_records if r["job"] == str(job_id)}  # the last record holds
         cpu_ns = [sum(run["cpu_ns"][socket] for run in runs.values()) for socket in range(SOCKETS)]
         share = allocation.cpus / self.node.cpus

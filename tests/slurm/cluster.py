@@ -22,7 +22,7 @@ from types import TracebackType
 from simulator import hardware
 
 from . import cgroups, conf
-from .layout import AGGREGATOR_USER, CHECKOUT, NODES, PATH, USERS, Layout
+from .layout import AGGREGATOR_UID, AGGREGATOR_USER, CHECKOUT, NODES, PATH, USERS, Layout
 from .processes import alive, child_of, start_time
 from .witness import Stay, stays
 
@@ -37,6 +37,14 @@ done 2>/dev/null
 exec "$@"
 """
 DAEMON = 'echo $$ >"$0"; log=$1; shift; exec "$@" >>"$log" 2>&1 </dev/null'
+# Processes of the node's own mount namespace; a command line that names the collector, whatever interprets it.
+COLLECTORS = """
+own=$(readlink /proc/$$/ns/mnt)
+for p in /proc/[0-9]*; do
+    [ "$p" != /proc/$$ ] && [ "$(readlink $p/ns/mnt)" = "$own" ] && grep -q carbon-collector.*run $p/cmdline && echo ${p#/proc/}
+done 2>/dev/null
+exit 0
+"""
 FINAL = {
     "COMPLETED",
     "FAILED",
@@ -67,6 +75,13 @@ MARIADB = (
     "--innodb-flush-log-at-trx-commit=0 --innodb-doublewrite=0 --innodb-use-native-aio=0 --sync-binlog=0 "
     "--performance-schema=0 --skip-name-resolve"
 )
+HEALTH = "import urllib.request as r; r.urlopen('http://127.0.0.1:6829/healthz', timeout=2)"
+PROBES = {
+    "mariadbd": ["mariadb", "--no-defaults", "--socket=/run/mysqld/mysqld.sock", "-e", "select 1"],
+    "slurmdbd": ["sacctmgr", "-n", "list", "cluster"],
+    "slurmctld": ["sinfo", "-h"],
+    "aggregator": [sys.executable, "-c", HEALTH],
+}
 ACCOUNTS = """\
 Cluster - '{cluster}'
 Parent - 'root'
@@ -124,6 +139,7 @@ class Cluster:
         self._init = 0
         self._unshared: subprocess.Popen[bytes] | None = None
         self._parts: dict[str, tuple[Sequence[str], str, str]] = {}
+        self._rows: dict[int, int] = {}
 
     def __enter__(self) -> Cluster:
         self.start()
@@ -241,10 +257,10 @@ class Cluster:
         _until(Path("/proc", str(self._init), "root/run/simulator/ready").exists, 10, "the simulator is not ready")
         for node in NODES:
             self._start_node(node)
-        self._until_ok(["mariadb", "--no-defaults", "-S", "/run/mysqld/mysqld.sock", "-e", "select 1"], "MariaDB")
+        self._until_answers("mariadbd")
         self._say("slurmdbd, accounts, slurmctld")
         self.spawn("slurmdbd", ["slurmdbd", "-D"])
-        self._until_ok(["sacctmgr", "-n", "list", "cluster"], "slurmdbd")
+        self._until_answers("slurmdbd")
         accounts = self.layout.folder / "accounts.cfg"
         accounts.write_text(ACCOUNTS.format(cluster=self.name, aggregator=AGGREGATOR_USER))
         self.run(["sacctmgr", "-i", "load", f"file={accounts}"])
@@ -284,9 +300,10 @@ class Cluster:
         self.run(script, node=node)
 
     def restart(self, part: str) -> None:
-        """Start a part again after it was stopped or killed."""
+        """Start a part again after it was stopped or killed, and wait until it answers."""
         argv, node, user = self._parts[part]
         self.spawn(part, argv, node=node, user=user)
+        self._until_answers(part)
 
     def spawn_simulator(self) -> None:
         """Start the simulated hardware."""
@@ -298,8 +315,7 @@ class Cluster:
     def start_aggregator(self) -> None:
         """Start the aggregator as its own user, and wait until it answers."""
         self.spawn("aggregator", ["carbon-aggregator"], user=AGGREGATOR_USER)
-        probe = "import urllib.request as r; r.urlopen('http://127.0.0.1:6829/healthz', timeout=2)"
-        self._until_ok([sys.executable, "-c", probe], "the aggregator")
+        self._until_answers("aggregator")
 
     def kill(self, part: str, number: signal.Signals = signal.SIGKILL) -> None:
         """Send a signal to a part: simulator, munged, mariadbd, slurmdbd, slurmctld, slurmd-n1, aggregator."""
@@ -312,17 +328,19 @@ class Cluster:
         _until(lambda: self.run(["kill", "-0", pid], check=False).returncode != 0, 20, f"{part} did not end")
 
     def stop_collector(self, node: str, number: signal.Signals = signal.SIGTERM) -> None:
-        """End the collector of a node, if one runs there, and wait until it has ended."""
-        pid = str(self.collector_pid(node))
-        if pid != "0":
-            self.run(["kill", f"-{number.value}", pid], check=False)
-            _until(lambda: self.run(["kill", "-0", pid], check=False).returncode != 0, 20, f"{node}'s collector stays")
+        """End every collector of a node, those that wait for their turn included, and wait until they have ended."""
 
-    def collector_pid(self, node: str) -> int:
-        """Process id (inside) of the collector on a node; 0 where none runs."""
-        text = self.node(node).run(["cat", "/run/carbon-acct/collector.pid"], check=False).stdout.strip()
-        alive = text.isdigit() and self.run(["kill", "-0", text], check=False).returncode == 0
-        return int(text) if alive else 0
+        def gone() -> bool:
+            pids = self.collectors(node)
+            if pids:
+                self.run(["kill", f"-{number.value}", *pids], check=False)
+            return not pids
+
+        _until(gone, 20, f"the collector of {node} does not end")
+
+    def collectors(self, node: str) -> list[str]:
+        """Process ids (inside) of the collectors on a node: one, or none; more for a moment when several start."""
+        return self.node(node).run(["sh", "-c", COLLECTORS]).stdout.split()
 
     def _pid_file(self, part: str) -> Path:
         return self.layout.folder / "pids" / f"{part}.pid"
@@ -364,7 +382,9 @@ class Cluster:
     def sbatch(self, user: str, *options: str, script: str = "#!/bin/sh\ntrue\n") -> int:
         """Submit a batch script as a user; returns the JobID."""
         done = self.run_as(user, ["sbatch", "--parsable", *options], stdin=script)
-        return int(done.stdout.strip().partition(";")[0])
+        job = int(done.stdout.strip().partition(";")[0])
+        self._rows[job] = _rows_of(options)
+        return job
 
     def states(self, jobs: Iterable[int]) -> dict[str, str]:
         """JobID as sacct shows it (`12`, `12_3`, `12+1`) -> state, of the jobs given with all their parts."""
@@ -380,22 +400,23 @@ class Cluster:
 
         def settled() -> bool:
             nonlocal states
-            if self.run(["squeue", "-h", "-j", ",".join(map(str, wanted)), "-o", "%T"], check=False).stdout.split():
+            if self._in_queue(wanted):
                 return False
             states = self.states(wanted)
-            heads = {name.replace("+", "_").partition("_")[0] for name in states}
-            return {str(job) for job in wanted} <= heads and set(states.values()) <= FINAL
+            heads = [int(name.replace("+", "_").partition("_")[0]) for name in states]
+            # slurmdbd learns of the tasks of an array one after the other.
+            return all(heads.count(job) == self._rows.get(job, 1) for job in wanted) and set(states.values()) <= FINAL
 
         _until(settled, timeout, lambda: f"jobs did not end: {states}", every=0.3)
         return states
 
+    def _in_queue(self, jobs: Iterable[int]) -> bool:
+        done = self.run(["squeue", "-h", "-j", ",".join(map(str, jobs)), "-o", "%T"], check=False)
+        return bool(done.stdout.split()) or (done.returncode != 0 and "Invalid job id" not in done.stderr)
+
     def stays(self, job_id: int = 0) -> list[Stay]:
         """When jobs (or one of them, by JobIDRaw) were on which nodes."""
         return [stay for stay in stays(self.layout.witness) if job_id in (0, stay.job_id)]
-
-    def ended(self) -> set[tuple[int, str]]:
-        """(JobIDRaw, node) of every job that has left a node."""
-        return {(stay.job_id, stay.node) for stay in self.stays() if stay.end is not None}
 
     def raw_ids(self, jobs: Iterable[int]) -> list[int]:
         """JobIDRaw of jobs with all tasks of arrays and components of heterogeneous jobs."""
@@ -413,8 +434,10 @@ class Cluster:
             parts += [f"--- {log}", *tail] if tail else []
         return "\n".join(parts)
 
-    def _until_ok(self, argv: Sequence[str], what: str) -> None:
-        _until(lambda: self.run(argv, check=False).returncode == 0, 30, f"{what} does not answer")
+    def _until_answers(self, part: str) -> None:
+        probe = PROBES.get(part)
+        if probe:
+            _until(lambda: self.run(probe, check=False).returncode == 0, 30, f"{part} does not answer")
 
 
 class Node:
@@ -429,9 +452,19 @@ class Node:
         return self._cluster.run(argv, node=self.name, check=check)
 
 
+def _rows_of(options: Sequence[str]) -> int:
+    """How many rows sacct will have for a job: tasks of an array (`--array=1-4`), components of a het job (`:`)."""
+    for option in options:
+        if option.startswith("--array="):
+            first, _, last = option.removeprefix("--array=").partition("-")
+            return int(last) - int(first) + 1
+    return 1 + options.count(":")
+
+
 def _as_user(user: str) -> list[str]:
     home = f"/home/{user}" if user in USERS else "/"
-    change = ["setpriv", f"--reuid={user}", f"--regid={user}", "--init-groups", "--"]
+    uid = {**USERS, AGGREGATOR_USER: AGGREGATOR_UID, "root": 0}[user]
+    change = ["setpriv", f"--reuid={uid}", f"--regid={uid}", "--clear-groups", "--"]
     return [*change, "env", f"--chdir={home}", f"HOME={home}", f"USER={user}", f"LOGNAME={user}"]
 
 

@@ -86,11 +86,12 @@ pue = 1.3
 [slurm]
 poll = 5 s
 """
-# The time of a script is the file's, to the kernel's tick; no program is started for it.
+# The time of a script is the file's, to the kernel's tick; no program is started for it. The process id makes
+# the name unique: slurmctld has counted a requeue already when it sends the epilog of the run before it.
 WITNESS = """\
 #!/bin/sh
 # Notes when this job's {kind} ran on this node.
-: >"{folder}/$SLURM_JOB_ID.$SLURM_JOB_RESTART_COUNT.$SLURMD_NODENAME.{kind}" 2>/dev/null
+: >"{folder}/$SLURM_JOB_ID.$SLURMD_NODENAME.{kind}.$$" 2>/dev/null
 exit 0
 """
 PROGRAMS = {

@@ -14,7 +14,7 @@ import pytest
 from simulator.truth import Allocation, JobTruth, Truth
 from slurm.cluster import Cluster, missing
 from slurm.jobs import on_each_node
-from slurm.layout import CHECKOUT, NODES
+from slurm.layout import CHECKOUT
 from slurm.processes import alive
 from slurm.product import Product
 
@@ -76,7 +76,6 @@ def _nothing_is_harmed(request: pytest.FixtureRequest) -> Iterator[None]:
     yield
     if "cluster" in request.fixturenames:
         cluster: Cluster = request.getfixturevalue("cluster")
-        assert not cluster.run(["sinfo", "-R", "-h"]).stdout
-        assert cluster.run(["squeue", "-h", "-t", "PD", "-o", "%r"]).stdout.strip() in ("", "None")
-        cluster.until_idle()
-        assert len(NODES) == len(cluster.run(["sinfo", "-h", "-N", "-o", "%T"]).stdout.split())
+        states = set(cluster.run(["sinfo", "-h", "-N", "-o", "%T"]).stdout.split())
+        assert states <= {"idle", "mixed", "allocated", "completing"}
+        assert "JobHeld" not in cluster.run(["squeue", "-h", "-t", "PD", "-o", "%r"]).stdout

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import sqlite3
 import time
+from collections import Counter
 from collections.abc import Iterable
 from contextlib import closing
 from typing import Any
@@ -59,13 +60,14 @@ class Product:
         return found
 
     def missing(self, jobs: Iterable[int]) -> set[tuple[int, str]]:
-        """(job, node) for which an epilog ran and no sealed ledger has arrived. `jobs` are JobIDRaw."""
+        """(job, node) with more runs that have ended than sealed ledgers have arrived. `jobs` are JobIDRaw."""
         wanted = set(jobs)
-        ended = {(job, node) for job, node in self._cluster.ended() if job in wanted}
+        ended = Counter((stay.job_id, stay.node) for stay in self._cluster.stays() if stay.end is not None)
         query = (
             "select l.job_id, n.name as node from ledger l join node n on n.id = l.node_id where l.closed is not null"
         )
-        return ended - {(row["job_id"], row["node"]) for row in self.rows(query)}
+        sealed = Counter((row["job_id"], row["node"]) for row in self.rows(query))
+        return {key for key, runs in ended.items() if key[0] in wanted and sealed[key] < runs}
 
     def wait_for(self, jobs: Iterable[int], timeout: float = 60) -> None:
         """Wait until the ledgers of jobs that have ended are here. Raises ClusterError."""

@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -18,16 +20,42 @@ pytestmark = pytest.mark.slurm
 
 SPOOL, STATE, RUN = "/var/spool/carbon-acct", "/var/lib/carbon-acct", "/run/carbon-acct"
 
+# /mnt exists everywhere, and is this node's own.
+FILL = """
+mount -t tmpfs -o size=256k,mode=700 tmpfs /mnt && cp -a "$1/." /mnt && mount --move /mnt "$1"
+dd if=/dev/zero of="$1/full" bs=1k 2>/dev/null
+[ "$(df --output=avail "$1" | tail -1)" -eq 0 ]
+"""
+BRING_BACK = """
+mount -t tmpfs tmpfs /mnt && cp -a "$1/." /mnt && umount "$1" && rm -rf "$1"/* && cp -a /mnt/. "$1" && umount /mnt
+"""
+
 
 def complete(cluster: Cluster, *jobs: int) -> None:
     """All jobs end well."""
     assert set(cluster.wait_for(jobs).values()) == {"COMPLETED"}
 
 
-def fill(cluster: Cluster, node: str, folder: str) -> None:
-    """Put a full disk over a folder of a node."""
-    cluster.node(node).run(["mount", "-t", "tmpfs", "-o", "size=16k", "tmpfs", folder])
-    cluster.node(node).run(["dd", "if=/dev/zero", f"of={folder}/full", "bs=1k"], check=False)
+@contextlib.contextmanager
+def full_disk(cluster: Cluster, node: str, *folders: str) -> Iterator[Callable[[], None]]:
+    """Put a full disk with the same content at folders of a node; yields what makes room on it.
+
+    In the end what lies there is brought back to the node's own disk.
+    """
+    own = cluster.node(node)
+
+    def make_room() -> None:
+        own.run(["rm", "-f", *(f"{folder}/full" for folder in folders)])
+
+    for folder in folders:
+        own.run(["sh", "-c", FILL, "sh", folder])
+    try:
+        yield make_room
+    finally:
+        make_room()
+        cluster.stop_collector(node)
+        for folder in folders:
+            own.run(["sh", "-c", BRING_BACK, "sh", folder])
 
 
 def test_a_collector_killed_in_the_middle_of_a_job_loses_nothing(
@@ -90,26 +118,19 @@ def test_a_full_disk_harms_no_job_and_loses_none(cluster: Cluster, product: Prod
     """With spool and state on a full disk jobs run as ever, and their records come when there is room."""
     if not runs:
         cluster.stop_collector("n2")
-    for folder in (SPOOL, STATE):
-        fill(cluster, "n2", folder)
-    try:
+    with full_disk(cluster, "n2", SPOOL, STATE) as make_room:
         jobs = [cluster.sbatch("bob", "-w", "n2", script=burn(3)) for _ in range(2)]
         complete(cluster, *jobs)
-    finally:
-        for folder in (SPOOL, STATE):
-            cluster.node("n2").run(["umount", folder])
+        make_room()
+        product.wait_for(jobs, timeout=90)
 
-    product.wait_for(jobs, timeout=90)
     assert set(product.differences().values()) == {0}
 
 
 def test_a_full_run_directory_harms_no_job(cluster: Cluster, product: Product) -> None:
     """No ticket can be written: jobs run as ever, and are found by their cgroups where a collector runs."""
-    fill(cluster, "n1", RUN)
-    try:
+    with full_disk(cluster, "n1", RUN):
         complete(cluster, cluster.sbatch("bob", "-w", "n1", script=burn(3)))
-    finally:
-        cluster.node("n1").run(["umount", RUN])
     after = cluster.sbatch("bob", "-w", "n1", script=burn(3))
     complete(cluster, after)
 

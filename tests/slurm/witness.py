@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 
 
@@ -12,7 +14,6 @@ class Stay:
     """One run of a job on one node: wall-clock times of its prolog and epilog; None if it did not run (yet)."""
 
     job_id: int
-    run: int
     node: str
     start: float | None
     end: float | None
@@ -26,10 +27,13 @@ class Stay:
 
 
 def stays(folder: Path) -> list[Stay]:
-    """All stays that the scripts noted in `<job>.<restarts>.<node>.<prolog|epilog>`."""
-    times = {tuple(path.name.rsplit(".", 1)): path.stat().st_mtime for path in folder.iterdir()}
-    found = []
-    for name in sorted({name for name, _ in times}):
-        job, run, node = name.split(".")
-        found.append(Stay(int(job), int(run), node, times.get((name, "prolog")), times.get((name, "epilog"))))
-    return found
+    """All stays that the scripts noted in `<job>.<node>.<prolog|epilog>.<process>`, runs of a job in their order."""
+    times: dict[tuple[int, str], dict[str, list[float]]] = defaultdict(lambda: {"prolog": [], "epilog": []})
+    for path in folder.iterdir():
+        job, node, kind, _ = path.name.split(".")
+        times[int(job), node][kind].append(path.stat().st_mtime)
+    return [
+        Stay(job, node, start, end)
+        for (job, node), kinds in sorted(times.items())
+        for start, end in zip_longest(sorted(kinds["prolog"]), sorted(kinds["epilog"]))
+    ]
