@@ -8,7 +8,7 @@ STAMP := $(VENV)/.installed
 DEBIAN := python3 python3-venv gcc libc6-dev shellcheck munge slurm-wlm slurmdbd mariadb-server util-linux man-db
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-stop test check lint zipapp debian format clean bench-accuracy
+.PHONY: help demo demo-stop test test-vm check lint zipapp debian format clean bench-accuracy
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -24,6 +24,10 @@ test: $(STAMP) debian lint zipapp ## install what is needed and pass all tests: 
 
 check: $(STAMP) lint ## the quick one: rings 1 and 2, without root, network or Slurm
 	$(BIN)/pytest -q -m "not slurm and not gpu" -x
+
+test-vm: $(STAMP) zipapp ## ring 5: the newest Slurm under systemd in an emulated machine that crashes (root, minutes)
+	@$(MAKE) --no-print-directory debian DEBIAN="qemu-system-x86 qemu-utils debootstrap e2fsprogs"
+	$(BIN)/pytest -q -m vm tests/vm
 
 lint: $(STAMP) ## ruff, mypy, import-linter, shellcheck
 	$(BIN)/ruff check

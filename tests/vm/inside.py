@@ -1,0 +1,314 @@
+# SPDX-License-Identifier: MIT
+"""What the emulated machine does with itself: install, run the jobs, crash in mid-job, come back, tell what it saw.
+
+Runs inside, as root, with the machine's own Python and nothing else. Each boot finds in `stage` what is to be
+done. Nothing is judged here: `result.json` and the files beside it are what the tests outside look at.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sqlite3
+import subprocess
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+HERE = Path("/exchange")
+RESULTS = HERE / "results"
+RESULT = RESULTS / "result.json"
+STAGE = Path("/var/lib/witness/stage")
+DATABASE = Path("/var/lib/carbon-aggregator/carbon-acct.db")
+WITNESS = Path("/var/lib/witness")
+CGROUPS = Path("/sys/fs/cgroup/system.slice")
+NODES = ("n1", "n2")
+STARTED = time.monotonic()
+
+BURN = """#!/bin/bash
+end=$((SECONDS + {seconds})); while [ $SECONDS -lt $end ]; do :; done
+"""
+STEPS = """#!/bin/bash
+for step in 1 2; do
+    srun -n 1 bash -c 'end=$((SECONDS + {seconds})); while [ $SECONDS -lt $end ]; do :; done'
+done
+"""
+# Long in its first run, which the crash of the machine ends; short when Slurm runs it again.
+CRASHED = """#!/bin/bash
+seconds=300; [ "${SLURM_RESTART_COUNT:-0}" = 0 ] || seconds=10
+end=$((SECONDS + seconds)); while [ $SECONDS -lt $end ]; do :; done
+"""
+FINAL = {"COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL", "OUT_OF_MEMORY", "BOOT_FAIL"}
+
+
+def main() -> int:
+    """Do what is next, and switch the machine off unless it crashes as it should."""
+    RESULTS.mkdir(exist_ok=True)
+    (RESULTS / "hardware.json").write_text((HERE / "hardware.json").read_text())
+    try:
+        if STAGE.exists():
+            second_boot()
+        else:
+            first_boot()
+    except BaseException:  # noqa: BLE001 whatever it is, it has to be told outside
+        (RESULTS / "error.txt").write_text(traceback.format_exc())
+        say(traceback.format_exc())
+    logs()
+    os.sync()
+    run("systemctl", "poweroff")
+    return 0
+
+
+def first_boot() -> None:
+    """Install everything, run the jobs, and crash while two of them run."""
+    say("installing")
+    run("sh", str(HERE / "install.sh"), timeout=300)
+    until(nodes_idle, 120, "the nodes did not become idle")
+    note("boots", [about()])
+    jobs: dict[str, list[int]] = {}
+    say("batch: a job on each node, alone; the first of each node, so it starts the collector")
+    jobs["batch"] = [submit("alice", node, "#!/bin/sh\nsleep 10\n", "--exclusive") for node in NODES]
+    wait_for(jobs["batch"])
+    say("two jobs on one node at the same time; a job with steps on the other")
+    jobs["shared"] = [submit(user, "n1", BURN.format(seconds=18), "-n2") for user in ("alice", "bob")]
+    jobs["steps"] = [submit("bob", "n2", STEPS.format(seconds=7), "-n2")]
+    until(lambda: len(list(job_cgroups("n1"))) == 2, 60, "two jobs did not run on n1")
+    note("cgroups", [str(path.relative_to("/sys/fs/cgroup")) for node in NODES for path in job_cgroups(node)])
+    note("collectors", {node: collectors(node) for node in NODES})
+    wait_for(jobs["shared"] + jobs["steps"])
+    say("an array; a job on each node whose collector is killed")
+    jobs["killed"] = [submit("alice", node, BURN.format(seconds=16), "-n2") for node in NODES]
+    jobs["array"] = [submit("bob", "", BURN.format(seconds=3), "--array=1-3")]
+    until(lambda: all(list(job_cgroups(node)) for node in NODES), 60, "the jobs did not start")
+    time.sleep(5)
+    note("killed", {node: kill_collector(node) for node in NODES})
+    wait_for(jobs["killed"] + jobs["array"])
+    until_delivered()
+    say("the machine crashes in mid-job")
+    jobs["crashed"] = [submit("alice", node, CRASHED, "-n2") for node in NODES]
+    note("jobs", jobs)
+    until(lambda: all(list(job_cgroups(node)) for node in NODES), 60, "the jobs did not start")
+    time.sleep(20)
+    note("crash", time.time())
+    STAGE.write_text("crashed\n")
+    fd = os.open(STAGE, os.O_RDONLY)
+    os.fsync(fd)
+    logs()
+    run("sync", "-f", str(HERE))  # the exchange alone is saved; the machine is not
+    Path("/proc/sysrq-trigger").write_text("b")
+    time.sleep(60)
+
+
+def second_boot() -> None:
+    """Let Slurm run the crashed jobs again, and hand over what everybody knows."""
+    note("boots", [*noted()["boots"], about()])
+    crashed = noted()["jobs"]["crashed"]
+    say("back; Slurm runs the jobs again")
+    until(lambda: run("sacctmgr", "-n", "show", "cluster", check=False)[0] == 0, 120, "slurmdbd does not answer")
+    until(nodes_idle_or_busy, 180, "the nodes did not come back")
+    note("sinfo_after_crash", run("sinfo", "-N", "-l")[1])
+    wait_for(crashed)
+    until_delivered()
+    say("handing over")
+    run("/opt/carbon-acct/bin/carbon-mgr", "sync", check=False)
+    note("stays", stays())
+    note("environment", environments())
+    note(
+        "sacct", run("sacct", "-a", "-X", "-D", "-P", "-S", "now-1day", "-o", "JobID,JobIDRaw,State,SLUID,Start,End")[1]
+    )
+    note("sinfo", run("sinfo", "-h", "-N", "-o", "%N %T")[1])
+    note("status", run("/opt/carbon-acct/bin/carbon-mgr", "status", check=False)[:2])
+    note("status_json", json.loads(run("/opt/carbon-acct/bin/carbon-mgr", "status", "--json", check=False)[1]))
+    note("unmatched", run("/opt/carbon-acct/bin/carbon-mgr", "unmatched", check=False)[1])
+    acct = run("/opt/carbon-acct/bin/carbon-acct", "-a", "-D", "-S", "now-1day", "--json", check=False)
+    note("carbon_acct", json.loads(acct[1]) if acct[0] == 0 else acct)
+    note("carbon_acct_table", run("/opt/carbon-acct/bin/carbon-acct", "-a", "-D", "-S", "now-1day", check=False)[1])
+    (RESULTS / "state").mkdir()
+    copy = RESULTS / "state" / "carbon-acct.db"
+    with contextlib.closing(sqlite3.connect(DATABASE)) as source, contextlib.closing(sqlite3.connect(copy)) as target:
+        source.backup(target)
+    note("seconds_second_boot", round(time.monotonic() - STARTED))
+
+
+# --- Slurm ------------------------------------------------------------------------------------------------------
+
+
+def submit(user: str, node: str, script: str, *options: str) -> int:
+    """Submit a batch script as a user; returns the JobID."""
+    where = ["-w", node] if node else []
+    out = run(
+        "runuser",
+        "-u",
+        user,
+        "--",
+        "sbatch",
+        "--parsable",
+        "-o",
+        "/dev/null",
+        "-D",
+        "/tmp",
+        *where,
+        *options,
+        stdin=script,
+    )[1]
+    return int(out.strip().partition(";")[0])
+
+
+def wait_for(jobs: list[int], timeout: float = 180) -> None:
+    """Wait until jobs are in a final state in slurmdbd and no epilog runs."""
+    listed = ",".join(map(str, jobs))
+
+    def ended() -> bool:
+        if run("squeue", "-h", "-j", listed, check=False)[1].strip():
+            return False
+        states = run("sacct", "-X", "-P", "-n", "-j", listed, "-o", "JobID,State")[1].splitlines()
+        return bool(states) and all(line.split("|")[1].split()[0] in FINAL for line in states)
+
+    until(ended, timeout, f"jobs {listed} did not end")
+
+
+def nodes_idle() -> bool:
+    """Whether both nodes are idle."""
+    return run("sinfo", "-h", "-N", "-o", "%T", check=False)[1].split() == ["idle"] * 2
+
+
+def nodes_idle_or_busy() -> bool:
+    """Whether both nodes take part."""
+    states = run("sinfo", "-h", "-N", "-o", "%T", check=False)[1].split()
+    return len(states) == 2 and set(states) <= {"idle", "mixed", "allocated", "completing"}
+
+
+def job_cgroups(node: str) -> list[Path]:
+    """The directories of a node's jobs: everything in the node's scope but slurmstepd's own."""
+    scope = CGROUPS / f"{node}_slurmstepd.scope"
+    return [path for path in scope.iterdir() if path.is_dir() and path.name != "system"] if scope.is_dir() else []
+
+
+# --- the product --------------------------------------------------------------------------------------------------
+
+
+def collectors(node: str) -> dict[int, str]:
+    """Process id -> cgroup of each collector of a node; n2's are those below its slurmd."""
+    found = {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            comm, cgroup = (folder / "comm").read_text().strip(), (folder / "cgroup").read_text().strip()
+        except OSError:
+            continue
+        if comm == "carbon-collecto" and ("slurmd-n2" in cgroup) == (node == "n2"):
+            found[int(folder.name)] = cgroup
+    return found
+
+
+def kill_collector(node: str) -> list[int]:
+    """Kill -9; returns who died."""
+    pids = list(collectors(node))
+    for pid in pids:
+        os.kill(pid, 9)
+    return pids
+
+
+def until_delivered() -> None:
+    """Wait until the ledger of every job that has left a node has arrived and is sealed."""
+
+    def missing() -> set[tuple[int, str]]:
+        gone = {(stay["job_id"], stay["node"], stay["run"]) for stay in stays() if stay["end"] is not None}
+        with contextlib.closing(sqlite3.connect(f"file:{DATABASE}?mode=ro", uri=True, timeout=10)) as connection:
+            rows = connection.execute(
+                "select l.job_id, n.name, l.restart_count from ledger l join node n on n.id = l.node_id where l.closed is not null"
+            ).fetchall()
+        return gone - {(job, node, restarts or 0) for job, node, restarts in rows}
+
+    until(lambda: not missing(), 90, "no sealed ledger arrived for some job", fatal=False)
+    note("missing", sorted(missing()))
+
+
+def stays() -> list[dict[str, Any]]:
+    """When jobs were on nodes (tests/slurm/witness.py)."""
+    from slurm.witness import stays as noted_stays
+
+    return [stay.__dict__ for stay in noted_stays(WITNESS / "times")]
+
+
+def environments() -> dict[str, dict[str, str]]:
+    """`<job>.<restarts>.<node>.<prolog|epilog>` -> the environment that slurmd gave it."""
+    found = {}
+    for path in (WITNESS / "environment").iterdir():
+        pairs = (entry.partition("=") for entry in path.read_text(errors="replace").split("\0") if entry)
+        found[path.name] = {name: value for name, _, value in pairs}
+    return found
+
+
+# --- the machine --------------------------------------------------------------------------------------------------
+
+
+def about() -> dict[str, Any]:
+    """What this machine is, this boot."""
+    return {
+        "boot_id": Path("/proc/sys/kernel/random/boot_id").read_text().strip(),
+        "kernel": os.uname().release,
+        "systemd": run("systemctl", "--version")[1].splitlines()[0],
+        "slurm": run("sinfo", "--version")[1].strip(),
+        "python": sys.version.split()[0],
+        "cgroup": run("stat", "-fc", "%T", "/sys/fs/cgroup")[1].strip(),
+        "seconds_to_ready": round(time.monotonic() - STARTED),
+        "uptime": float(Path("/proc/uptime").read_text().split()[0]),
+    }
+
+
+def logs() -> None:
+    """Keep the logs of this boot."""
+    boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()[:8]
+    text = run("journalctl", "-b", "--no-pager", "-o", "short-monotonic", check=False)[1]
+    (RESULTS / f"journal-{boot}.txt").write_text(text)
+    sources = [*Path("/var/log/slurm").glob("*.log"), Path("/run/carbon-acct/collector.log")]
+    for path in [*sources, Path("/run/carbon-n2/collector.log")]:
+        if path.exists():
+            (RESULTS / f"{boot}-{path.parent.name}-{path.name}").write_bytes(path.read_bytes())
+    units = ["carbon-collector", "carbon-aggregator", "slurmd", "slurmd-n2", "simulator"]
+    (RESULTS / f"units-{boot}.txt").write_text(run("systemctl", "status", "--no-pager", *units, check=False)[1])
+
+
+def run(*argv: str, stdin: str = "", check: bool = True, timeout: float = 120) -> tuple[int, str, str]:
+    """Exit status, output and errors of a command. Raises RuntimeError if `check` and it fails."""
+    done = subprocess.run(
+        argv, input=stdin, capture_output=True, text=True, errors="replace", timeout=timeout, check=False
+    )
+    if check and done.returncode != 0:
+        raise RuntimeError(f"{' '.join(argv)}: exit {done.returncode}: {done.stderr.strip() or done.stdout.strip()}")
+    return done.returncode, done.stdout, done.stderr
+
+
+def until(condition: Callable[[], bool], timeout: float, what: str, fatal: bool = True) -> None:
+    """Wait for a condition. Raises TimeoutError if it is fatal that it does not come."""
+    deadline = time.monotonic() + timeout
+    while not condition():
+        if time.monotonic() > deadline:
+            if fatal:
+                raise TimeoutError(f"{what} (waited {timeout:.0f} s)")
+            say(what)
+            return
+        time.sleep(0.5)
+
+
+def noted() -> dict[str, Any]:
+    """What has been noted so far, in this boot and before it."""
+    return json.loads(RESULT.read_text()) if RESULT.exists() else {}
+
+
+def note(name: str, value: object) -> None:
+    """Add to the result."""
+    RESULT.write_text(json.dumps({**noted(), name: value}, indent=1))
+
+
+def say(text: str) -> None:
+    """Tell the console."""
+    print(f"inside: {time.monotonic():5.0f} s {text}", flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
