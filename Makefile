@@ -8,7 +8,7 @@ STAMP := $(VENV)/.installed
 DEBIAN := python3 python3-venv gcc libc6-dev shellcheck munge slurm-wlm slurmdbd mariadb-server util-linux man-db
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-stop test test-vm check lint zipapp debian format clean bench-accuracy
+.PHONY: help demo demo-stop test test-vm check lint zipapp debian format clean bench-accuracy bench-overhead bench-latency
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -20,10 +20,11 @@ demo-stop: ## stop what `make demo KEEP=1` left up
 	@$(BIN)/python tests/slurm/demo.py --stop
 
 test: $(STAMP) debian lint zipapp ## install what is needed and pass all tests: rings 1 to 3 (root)
-	$(BIN)/pytest -q
+	$(BIN)/pytest -q -n auto -m "not slurm and not gpu"
+	$(BIN)/pytest -q -m slurm
 
-check: $(STAMP) lint ## the quick one: rings 1 and 2, without root, network or Slurm
-	$(BIN)/pytest -q -m "not slurm and not gpu" -x
+check: $(STAMP) lint zipapp ## the quick one: rings 1 and 2, without root, network or Slurm
+	HYPOTHESIS_PROFILE=quick $(BIN)/pytest -q -n auto -m "not slurm and not gpu"
 
 test-vm: $(STAMP) zipapp ## ring 5: the newest Slurm under systemd in an emulated machine that crashes (root, minutes)
 	@$(MAKE) --no-print-directory debian DEBIAN="qemu-system-x86 qemu-utils debootstrap e2fsprogs"
@@ -69,6 +70,12 @@ debian:
 
 bench-accuracy: $(STAMP) ## each job's energy against the truth, beside the rules of others (virtual time)
 	@$(BIN)/python benchmarks/accuracy.py
+
+bench-overhead: $(STAMP) zipapp ## memory and CPU time of the collector, beside other tools (2 minutes; root)
+	@$(BIN)/python benchmarks/overhead.py
+
+bench-latency: $(STAMP) zipapp ## prolog and epilog beside an empty script (1 minute; root)
+	@$(BIN)/python benchmarks/latency.py
 
 clean: ## remove what was built
 	rm -rf build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,7 +1,15 @@
 # SPDX-License-Identifier: MIT
-"""Makes the packages of this folder (`slurm`, `simulator`) importable by the tests."""
+"""Makes the packages of this folder (`slurm`, `simulator`) importable, and says how hard properties are tried."""
 
+import os
 import sys
 from pathlib import Path
 
+from hypothesis import settings
+
 sys.path.insert(0, str(Path(__file__).parent))
+
+# `make check` takes the quick one; a property that fails there is shrunk and kept as in the full one.
+settings.register_profile("quick", max_examples=20, deadline=None)
+settings.register_profile("full", max_examples=100, deadline=None)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "full"))
