@@ -6,13 +6,12 @@ It starts although Slurm is down, and stops cleanly on SIGTERM: what was acknowl
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import logging
 import signal
 import socket
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from types import FrameType
 
 import uvicorn
@@ -22,36 +21,17 @@ from carbon_acct.errors import ListenError
 from carbon_acct.poll import Poller
 from carbon_acct.site import Site, open_site
 from carbon_acct.slurm.programs import Programs
-from carbon_collector import __version__, settings
-from carbon_collector.errors import CarbonError
 from carbon_collector.settings import Settings
 
 BACKLOG = 1024
 STOP_S = 30
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run until SIGTERM or SIGINT; the exit status."""
-    parser = argparse.ArgumentParser(prog="carbon-aggregator", description="Accounts energy and carbon of Slurm jobs.")
-    parser.add_argument("--config", metavar="FILE", default="", help="configuration file")
-    parser.add_argument("--debug", action="store_true", help="log more; show tracebacks")
-    parser.add_argument("-V", "--version", action="version", version=f"carbon-aggregator {__version__}")
-    args = parser.parse_args(argv)
-    level = logging.DEBUG if args.debug else logging.INFO
+def serve(config: Settings, debug: bool = False) -> None:
+    """Open everything, serve until SIGTERM or SIGINT, close everything. Raises CarbonError."""
+    level = logging.DEBUG if debug else logging.INFO
     logging.basicConfig(level=level, format="carbon-aggregator: %(message)s", stream=sys.stderr)
     logging.getLogger("alembic").setLevel(logging.WARNING)
-    try:
-        serve(settings.load(args.config))
-    except CarbonError as err:
-        if args.debug:
-            raise
-        print(f"carbon-aggregator: {err}", file=sys.stderr)
-        return err.exit_code
-    return 0
-
-
-def serve(config: Settings) -> None:
-    """Open everything, serve, close everything. Raises CarbonError."""
     site = open_site(config)
     try:
         listener = _listen(config.text("aggregator", "listen"))
@@ -120,7 +100,3 @@ def _listen(address: str) -> socket.socket:
 def _url(listener: socket.socket) -> str:
     host, port = listener.getsockname()[:2]
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-
-
-if __name__ == "__main__":
-    sys.exit(main())

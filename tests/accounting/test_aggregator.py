@@ -21,7 +21,7 @@ from carbon_collector.http import request
 @contextmanager
 def running(config: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """The program and its URL, once it is ready."""
-    command = [sys.executable, "-m", "carbon_acct.aggregator", "--config", str(config)]
+    command = [sys.executable, "-m", "carbon_acct.cli.aggregator", "--config", str(config)]
     env = os.environ | {"SLURM_CONF": "/nonexistent/slurm.conf"}
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env) as process:
         try:
@@ -55,7 +55,7 @@ def test_again_on_its_database(tmp_path: Path) -> None:
 
 
 def run(config: Path) -> tuple[int, str]:
-    command = [sys.executable, "-m", "carbon_acct.aggregator", "--config", str(config)]
+    command = [sys.executable, "-m", "carbon_acct.cli.aggregator", "--config", str(config)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
     return done.returncode, done.stderr
 

@@ -90,12 +90,14 @@ poll = 5 s
 # the name unique: slurmctld has counted a requeue already when it sends the epilog of the run before it.
 WITNESS = """\
 #!/bin/sh
-# Notes when this job's {kind} ran on this node.
-: >"{folder}/$SLURM_JOB_ID.$SLURMD_NODENAME.{kind}.$$" 2>/dev/null
+# Notes when this job's {kind} ran on this node: {when} that of the product.
+: >"{folder}/$SLURM_JOB_ID.$SLURMD_NODENAME.{kind}-{when}.$$" 2>/dev/null
 exit 0
 """
+# slurmd runs the scripts in reverse order of their names.
+WITNESSES = {"witness.sh": "before", "0-witness.sh": "after"}
 PROGRAMS = {
-    "carbon-aggregator": "carbon_acct.aggregator",
+    "carbon-aggregator": "carbon_acct.cli.aggregator",
     "carbon-acct": "carbon_acct.cli.acct",
     "carbon-mgr": "carbon_acct.cli.mgr",
     "carbon-report": "carbon_reports.cli",
@@ -179,7 +181,8 @@ def _scripts(layout: Layout, kind: str) -> None:
     folder.mkdir()
     shutil.copy(CHECKOUT / kind / "carbon-acct.sh", folder)
     (folder / "carbon-acct.sh").chmod(0o755)
-    _write(folder / "witness.sh", WITNESS.format(kind=kind, folder=layout.witness), 0o755)
+    for name, when in WITNESSES.items():
+        _write(folder / name, WITNESS.format(kind=kind, when=when, folder=layout.witness), 0o755)
 
 
 def _accounts(layout: Layout) -> None:

@@ -49,6 +49,10 @@ def funnel(program: str, body: Callable[[], int], debug: bool = False) -> int:
         if err.errno == errno.ENOSPC and err.filename is None:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return _complain(program, str(err).removeprefix(f"[Errno {err.errno}] "), 1)
+    except ModuleNotFoundError as err:
+        if debug:
+            raise
+        return _complain(program, f"needs {err.name}: pip install 'carbon-acct[server,reports]'", 1)
     except Exception as err:  # a person gets one line, whatever went wrong
         if debug:
             raise
