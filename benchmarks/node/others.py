@@ -30,8 +30,8 @@ DEBIAN = "prometheus-node-exporter"
 SCRAPE_S = 10.0
 CODECARBON = (
     "from codecarbon import OfflineEmissionsTracker as T; import time; "
-    "t = T(country_iso_code='DEU', save_to_file=False, log_level='critical'); t.start(); print('on', flush=True); "
-    "time.sleep(1e6)"
+    "t = T(country_iso_code='DEU', output_dir=__import__('os').environ['HOME'], log_level='critical'); t.start(); "
+    "assert any(type(h).__name__ == 'CPU' for h in t._hardware), 'no RAPL'; print('on', flush=True); time.sleep(1e6)"
 )
 CARBONTRACKER = (
     "from carbontracker.tracker import CarbonTracker as T; import time; "
@@ -66,7 +66,7 @@ def _from_pypi(package: str, version: str, code: str) -> Callable[[int], list[st
         if not marker.exists():
             try:
                 subprocess.run([sys.executable, "-m", "venv", "--clear", BUILD / package], check=True)
-                quiet = ["-q", "--disable-pip-version-check"]
+                quiet = ["-qq", "--disable-pip-version-check"]
                 subprocess.run([python, "-m", "pip", "install", *quiet, f"{package}=={version}"], check=True)
             except (OSError, subprocess.CalledProcessError) as err:
                 raise Missing(f"pip install {package}=={version}: {err}") from err
@@ -114,6 +114,7 @@ class Running:
         self.port = _free_port() if tool.scraped else 0
         command = tool.command(self.port)
         self._powercap = Powercap(root / "powercap")
+        _link_subsystem(root / "powercap/devices")
         self._energy_uj = dict.fromkeys(self._powercap.ranges, 1000000000)
         self.animate(1.0)
         self._scraped_s = 0.0
@@ -158,6 +159,15 @@ class Running:
         if self.process.poll() is None:
             self.process.kill()
             self.process.wait()
+
+
+def _link_subsystem(devices: Path) -> None:
+    """The kernel's link from each device to its class, by which CodeCarbon looks for RAPL."""
+    for energy in [*devices.glob("*/enabled"), *devices.rglob("energy_uj")]:
+        up = "../" * (len(energy.relative_to(devices).parts) + 2)
+        link = energy.parent / "subsystem"
+        if not link.is_symlink():
+            link.symlink_to(f"{up}class/powercap")
 
 
 def _free_port() -> int:

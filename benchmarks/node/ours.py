@@ -112,6 +112,7 @@ class Daemon:
         for when, kind, job in due:
             self._apply(kind, job, int(when // JIFFY_S * JIFFY_S * 1e6))
             self.flush_due_s = min(self.flush_due_s, at + SETTLE_S) if kind == "epilog" else self.flush_due_s
+        self._learn_cpusets(at)
         self.account.advance(snapshot)
         self.readings += 1
         return took_s
@@ -122,6 +123,12 @@ class Daemon:
             self.account.open(Ledger(_slurm_job(job), PROLOG, BOOT_WALL_US + mono_us, mono_us, job.gpus))
         else:
             self.account.close(self.account.ledgers[key], BOOT_WALL_US + mono_us, mono_us)
+
+    def _learn_cpusets(self, at: float) -> None:
+        """Slurm confines each job to the CPUs that it gave it."""
+        there = {job.job_id: job.cpus for job in self.node.jobs if job.start_s <= at < job.stop_s}
+        for ledger in self.account.ledgers.values():
+            ledger.cpuset = there.get(ledger.job.job_id, ledger.cpuset)
 
     def _snapshot(self, at: float) -> tuple[Snapshot, float]:
         r, mono_us = self.registers, int(at * 1e6)
