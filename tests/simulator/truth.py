@@ -45,7 +45,7 @@ class JobTruth:
         return self.dram_static_uj + self.dram_dynamic_uj
 
 
-class Truth:
+class Log:
     """The log of one node."""
 
     def __init__(self, folder: Path, node: Node) -> None:

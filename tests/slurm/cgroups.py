@@ -70,6 +70,10 @@ def join(name: str) -> None:
         for file in ("cpuset.mems", "cpuset.cpus"):  # v1: empty in a new cpuset, which then takes no process
             if hierarchy.version == 1 and (path / file).exists():
                 (path / file).write_text((path.parent / file).read_text())
+        if hierarchy.version == 1 and (path / "cpu.rt_runtime_us").exists():
+            # Without a share of it (RT_GROUP_SCHED) no process below may be a real-time one, as the simulator is.
+            with contextlib.suppress(OSError):
+                (path / "cpu.rt_runtime_us").write_text("200000")
         (path / "cgroup.procs").write_text(str(os.getpid()))
 
 

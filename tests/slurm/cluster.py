@@ -41,7 +41,7 @@ DAEMON = 'echo $$ >"$0"; log=$1; shift; exec "$@" >>"$log" 2>&1 </dev/null'
 COLLECTORS = """
 own=$(readlink /proc/$$/ns/mnt)
 for p in /proc/[0-9]*; do
-    [ "$p" != /proc/$$ ] && [ "$(readlink $p/ns/mnt)" = "$own" ] && grep -q carbon-collector.*run $p/cmdline && echo ${p#/proc/}
+    [ "$p" != /proc/$$ ] && [ "$(readlink $p/ns/mnt)" = "$own" ] && grep -qa carbon-collector $p/cmdline && echo ${p#/proc/}
 done 2>/dev/null
 exit 0
 """

@@ -7,11 +7,11 @@ import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import pytest
 
-from simulator.truth import Allocation, JobTruth, Truth
+from simulator.truth import Allocation, JobTruth, Log
 from slurm.cluster import Cluster, missing
 from slurm.jobs import on_each_node
 from slurm.layout import CHECKOUT
@@ -35,11 +35,9 @@ def folder() -> Path:
 
 @pytest.fixture(scope="session")
 def cluster(folder: Path, request: pytest.FixtureRequest) -> Iterator[Cluster]:
-    """A cluster whose collectors have seen their nodes at rest."""
+    """The cluster, with an aggregator."""
     with Cluster(folder / "cluster", name="test") as cluster:
         cluster.start_aggregator()
-        warm_up = on_each_node(cluster, "alice", "warm-up", seconds=4)
-        cluster.wait_for([warm_up])
         yield cluster
     if not request.session.testsfailed:
         shutil.rmtree(folder)
@@ -51,10 +49,23 @@ def product(cluster: Cluster) -> Product:
     return Product(cluster)
 
 
+class Truth(NamedTuple):
+    """What a job truly consumed: least and most, since its times are known to some hundredths of a second."""
+
+    least: JobTruth
+    most: JobTruth
+
+    def agrees(self, product_uj: int, component: str, tolerance: float) -> bool:
+        """Whether a figure of the product lies between them, give or take a share; if not, pytest shows both."""
+        least, most = (getattr(truth, f"{component}_uj") for truth in self)
+        assert least * (1 - tolerance) <= product_uj <= most * (1 + tolerance), (component, least, product_uj, most)
+        return True
+
+
 class TruthOf(Protocol):
     """What a job with so many CPUs truly consumed on a node, over all its runs there."""
 
-    def __call__(self, job: int, node: str, cpus: int) -> JobTruth:
+    def __call__(self, job: int, node: str, cpus: int) -> Truth:
         """Compute it from the simulator's log and the times of prolog and epilog."""
 
 
@@ -62,12 +73,19 @@ class TruthOf(Protocol):
 def truth(cluster: Cluster) -> TruthOf:
     """The simulator's own knowledge."""
 
-    def of(job: int, node: str, cpus: int) -> JobTruth:
-        seconds = sum(stay.seconds for stay in cluster.stays(job) if stay.node == node)
-        hardware = next(n for n in cluster.nodes if n.name == node)
-        return Truth(cluster.layout.truth, hardware).job(job, Allocation(cpus, seconds))
+    def of(job: int, node: str, cpus: int) -> Truth:
+        seconds = [stay.seconds for stay in cluster.stays(job) if stay.node == node]
+        log = Log(cluster.layout.truth, next(n for n in cluster.nodes if n.name == node))
+        bounds = (sum(least for least, _ in seconds), sum(most for _, most in seconds))
+        return Truth(*(log.job(job, Allocation(cpus, bound)) for bound in bounds))
 
     return of
+
+
+@pytest.fixture(scope="module")
+def awake(cluster: Cluster) -> None:
+    """A collector runs on every node, and has seen it at rest."""
+    cluster.wait_for([on_each_node(cluster, "alice", "warm-up", seconds=3)])
 
 
 @pytest.fixture(autouse=True)

@@ -62,7 +62,7 @@ class Product:
     def missing(self, jobs: Iterable[int]) -> set[tuple[int, str]]:
         """(job, node) with more runs that have ended than sealed ledgers have arrived. `jobs` are JobIDRaw."""
         wanted = set(jobs)
-        ended = Counter((stay.job_id, stay.node) for stay in self._cluster.stays() if stay.end is not None)
+        ended = Counter((stay.job_id, stay.node) for stay in self._cluster.stays() if stay.ended)
         query = (
             "select l.job_id, n.name as node from ledger l join node n on n.id = l.node_id where l.closed is not null"
         )

@@ -9,13 +9,13 @@ from typing import NamedTuple
 import pytest
 
 from simulator.hardware import DRAM_RANGE_UJ, PACKAGE_RANGE_UJ
-from simulator.truth import Truth
+from simulator.truth import Log
 from slurm.cluster import Cluster
 from slurm.jobs import burn
 from slurm.layout import NODES
 from slurm.product import Product
 
-pytestmark = pytest.mark.slurm
+pytestmark = [pytest.mark.slurm, pytest.mark.usefixtures("awake")]
 
 RANGES = {"package": PACKAGE_RANGE_UJ, "dram": DRAM_RANGE_UJ}
 COMPONENTS = {"package": "cpu", "dram": "dram"}
@@ -83,7 +83,7 @@ def test_the_readings_are_the_simulators_own(cluster: Cluster) -> None:
     """A reading lies between what the simulator had counted shortly before and shortly after it."""
     for node in cluster.nodes:
         wall, readings = last_readings(cluster, node.name)
-        truth = Truth(cluster.layout.truth, node)
+        truth = Log(cluster.layout.truth, node)
         early, late = (truth.at(wall + offset) for offset in (-0.5, 0.5))
         for zone, uj in readings.items():
             scale = RANGES.get(zone.partition("-")[0])

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""When jobs were on nodes, to the kernel's tick: a second prolog and epilog script notes it for the tests."""
+"""When jobs were on nodes: prolog and epilog scripts on either side of the product's note it for the tests.
+
+On a busy machine a tenth of a second can pass between two scripts, so a stay is as long as two bounds say.
+"""
 
 from __future__ import annotations
 
@@ -8,32 +11,39 @@ from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
 
+EVENTS = ("prolog-before", "prolog-after", "epilog-before", "epilog-after")
+
 
 @dataclass(frozen=True)
 class Stay:
-    """One run of a job on one node: wall-clock times of its prolog and epilog; None if it did not run (yet)."""
+    """One run of a job on one node: wall-clock times of the scripts; None for those that did not run (yet)."""
 
     job_id: int
     node: str
-    start: float | None
-    end: float | None
+    times: tuple[float | None, ...]
 
     @property
-    def seconds(self) -> float:
-        """Length of the stay. Raises ValueError if it has no start or no end."""
-        if self.start is None or self.end is None:
-            raise ValueError(f"{self} has no start or no end")
-        return self.end - self.start
+    def ended(self) -> bool:
+        """Whether the job has left the node."""
+        return self.times[3] is not None
+
+    @property
+    def seconds(self) -> tuple[float, float]:
+        """Shortest and longest that the stay can have been. Raises ValueError while it is not over."""
+        if None in self.times:
+            raise ValueError(f"{self} is not over, or had no prolog")
+        earliest, late, early, latest = (time or 0.0 for time in self.times)
+        return early - late, latest - earliest
 
 
 def stays(folder: Path) -> list[Stay]:
-    """All stays that the scripts noted in `<job>.<node>.<prolog|epilog>.<process>`, runs of a job in their order."""
-    times: dict[tuple[int, str], dict[str, list[float]]] = defaultdict(lambda: {"prolog": [], "epilog": []})
+    """All stays that the scripts noted in `<job>.<node>.<event>.<process>`, runs of a job in their order."""
+    times: dict[tuple[int, str], dict[str, list[float]]] = defaultdict(lambda: {event: [] for event in EVENTS})
     for path in folder.iterdir():
-        job, node, kind, _ = path.name.split(".")
-        times[int(job), node][kind].append(path.stat().st_mtime)
+        job, node, event, _ = path.name.split(".")
+        times[int(job), node][event].append(path.stat().st_mtime)
     return [
-        Stay(job, node, start, end)
-        for (job, node), kinds in sorted(times.items())
-        for start, end in zip_longest(sorted(kinds["prolog"]), sorted(kinds["epilog"]))
+        Stay(job, node, run)
+        for (job, node), events in sorted(times.items())
+        for run in zip_longest(*(sorted(events[event]) for event in EVENTS))
     ]
