@@ -84,8 +84,8 @@ def truth(cluster: Cluster) -> TruthOf:
 
 @pytest.fixture(scope="module")
 def awake(cluster: Cluster) -> None:
-    """A collector runs on every node, and has seen it at rest."""
-    cluster.wait_for([on_each_node(cluster, "alice", "warm-up", seconds=3)])
+    """A collector runs on every node, and has seen it at rest for long enough to know its idle power."""
+    cluster.wait_for([on_each_node(cluster, "alice", "warm-up", seconds=8)])
 
 
 @pytest.fixture(autouse=True)

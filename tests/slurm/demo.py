@@ -78,7 +78,7 @@ def run(keep: bool) -> None:
 def submit(cluster: Cluster) -> list[int]:
     """Submit the jobs of two users and wait for them; returns their JobIDs."""
     say("alice: an array of four tasks, one on each node, that sleep")
-    array = on_each_node(cluster, "alice", "warm-up", seconds=4)
+    array = on_each_node(cluster, "alice", "warm-up", seconds=8)
     cluster.wait_for([array])
     say("alice and bob: jobs of all kinds")
     sbatch = cluster.sbatch
