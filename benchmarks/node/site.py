@@ -136,8 +136,18 @@ class Host:
         """Prolog and first step of every job; waits until the collector has taken them in."""
         for number in range(1, self.jobs + 1):
             self.node.start_job(str(number), UID)
+            self._confine(number)
             self.ticket("prolog", number)
         self.until_taken_in()
+
+    def _confine(self, number: int) -> None:
+        """Slurm gives the cpuset with the allocation (ConstrainCores)."""
+        jobs = self.node.cgroupfs.rglob(f"job_{number}")
+        name = "cpuset.cpus" if self.node.cgroup == "v1" else "cpuset.cpus.effective"
+        for folder in [path for path in jobs if "memory" not in path.parts]:
+            target = Path(str(folder).replace("/cpuacct/", "/cpuset/"))
+            target.mkdir(parents=True, exist_ok=True)
+            (target / name).write_text(f"{number % self.node.cpus}\n")
 
     def until_taken_in(self) -> None:
         """Wait until the collector has dealt with every ticket."""
