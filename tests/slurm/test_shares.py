@@ -47,7 +47,7 @@ def test_two_jobs_on_one_socket_are_each_within_one_percent_of_the_truth(
     for job in (shared.first, shared.second):
         true = truth(job, "n1", 2)
 
-        assert true.least.cpu_seconds[0] > SHARED_S / 3
+        assert true.least.cpu_seconds[0] > 2
         assert true.agrees(product.energy_uj(job, "cpu"), "cpu", 0.01)
 
 
