@@ -74,6 +74,8 @@ chroot "$tree" passwd -d root >/dev/null
 rm -rf "$tree/usr/sbin/policy-rc.d" "$tree/opt/wheels" "$tree/var/lib/apt/lists" "$tree/var/log/journal"
 : >"$tree/etc/resolv.conf"
 umount "$tree/proc"
+# Or the first boot takes it for an updated system, and rebuilds every cache (ConditionNeedsUpdate=).
+touch "$tree/etc/.updated" "$tree/var/.updated"
 
 cp "$tree"/boot/vmlinuz-* "$folder/vmlinuz"
 cp "$tree"/boot/initrd.img-* "$folder/initrd.img"

@@ -32,11 +32,11 @@ install -d /var/lib/witness/times /var/lib/witness/environment /var/lib/carbon-a
 echo 'd /run/carbon-acct 0711' >/etc/tmpfiles.d/carbon-acct.conf
 systemctl daemon-reload
 
-systemctl enable -q --now emulated-address simulator munge mariadb
+systemctl enable -q --now emulated-address simulator munge carbon-aggregator mariadb
 mariadb -e "create user slurm@localhost identified via unix_socket;
     create database slurm_acct_db; grant all on slurm_acct_db.* to slurm@localhost"
 systemctl restart munge
 systemctl enable -q --now slurmdbd
 until sacctmgr -n show cluster >/dev/null 2>&1; do sleep 0.5; done
 sacctmgr -i load file=/etc/slurm/accounts.cfg >/dev/null
-systemctl enable -q --now carbon-aggregator slurmctld slurmd slurmd-n2
+systemctl enable -q --now slurmctld slurmd slurmd-n2

@@ -33,12 +33,13 @@ PROGRAMS = {
 NICE = ["nice", "-n", "19"]
 # Emulated on purpose, although /dev/kvm may exist: where it does not work it hangs, and a test should not.
 QEMU = (
-    "qemu-system-x86_64 -machine q35 -accel tcg,thread=multi -cpu qemu64 -smp 2 -m 3072 -nographic -no-reboot -nic none "
+    "qemu-system-x86_64 -machine q35,sata=off,smbus=off,vmport=off -accel tcg,thread=multi -cpu qemu64,-svm,+rdrand -smp 2 -m 3072 "
+    "-nodefaults -display none -serial stdio -no-reboot "
     "-kernel {base}/vmlinuz -initrd {base}/initrd.img "
     "-drive file={overlay},if=virtio,format=qcow2,cache=unsafe -drive file={exchange},if=virtio,format=raw,cache=unsafe"
 )
 KERNEL = "root=/dev/vda rw console=ttyS0 quiet mitigations=off systemd.show_status=1 systemd.firstboot=no systemd.mask=serial-getty@ttyS0.service systemd.mask=getty@tty1.service"
-BOOT_S = 900
+BOOT_S = 1200
 SAYS = "inside: "
 """What inside.py puts before a line for people; the console has the kernel's and systemd's as well."""
 
@@ -105,14 +106,11 @@ def make_exchange(image: Path) -> None:
     tree = FOLDER / "exchange"
     shutil.rmtree(tree, ignore_errors=True)
     tree.mkdir(parents=True)
-    for name in ("root", "inside.py", "install.sh", "start"):
+    for name in ("root", "inside.py", "install.sh", "start", "witness.py"):
         copy(HERE / name, tree / name)
-    for package in ("simulator", "slurm"):
-        (tree / package).mkdir()
+    (tree / "simulator").mkdir()
     for source in sorted((HERE.parent / "simulator").glob("*.py")):
         shutil.copy(source, tree / "simulator")
-    for name in ("__init__.py", "witness.py"):
-        shutil.copy(HERE.parent / "slurm" / name, tree / "slurm")
     shutil.copy(CHECKOUT / "dist" / "carbon-collector", tree)
     shutil.copy(CHECKOUT / "collector" / "carbon-collector.service", tree)
     shutil.copy(CHECKOUT / "prolog" / "carbon-acct.sh", tree)

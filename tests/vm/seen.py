@@ -4,38 +4,53 @@
 from __future__ import annotations
 
 import json
+import sqlite3
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 from simulator import hardware
-from simulator.truth import Allocation, JobTruth, Truth
-from slurm.layout import Layout
-from slurm.product import Product
-from slurm.witness import Stay
+
+from .witness import Stay
 
 CPUS = {"batch": 8, "shared": 2, "steps": 2, "killed": 2, "array": 1, "crashed": 2}
 """What a job of each kind holds on its node."""
+COMPONENTS = ("cpu", "dram")
+LEDGERS = """
+select l.*, n.name as node from ledger l join node n on n.id = l.node_id
+where l.job_id = ? and l.run = ? and n.name = ?
+"""
+NODE_SLOTS = "select n.name as node, s.* from node_slot s join node n on n.id = s.node_id"
+JOBS_SUM = """
+select coalesce(sum(s.{0}_uj), 0) as uj from node_job_slot s join ledger l on l.id = s.ledger_id
+where l.node_id = ? and l.stream = ? and s.slot = ?
+"""
 
 
 @dataclass(frozen=True)
 class Run:
-    """One run of a job on one node, by everybody who saw it."""
+    """One run of a job on one node, by everybody who saw it. `shown` is the run as carbon-acct shows it."""
 
     kind: str
     stay: Stay
     sluid: str
     ledgers: list[dict[str, Any]]
-    slots: list[dict[str, Any]]
-    job: dict[str, Any]
-    """The run as carbon-acct shows it."""
+    cpu_uj: int | None
+    shown: dict[str, Any]
 
     @property
-    def cpu_uj(self) -> int | None:
-        """Energy of the packages as the product has it."""
-        known = [slot["cpu_uj"] for slot in self.slots if slot["cpu_uj"] is not None]
-        return sum(known) if known else None
+    def seconds(self) -> float | None:
+        """How long it was there; None where the machine's crash ended it."""
+        return None if self.stay.start is None or self.stay.end is None else self.stay.end - self.stay.start
+
+
+@dataclass(frozen=True)
+class Truth:
+    """What a run truly used: CPU seconds, and microjoules of the packages."""
+
+    cpu_seconds: float
+    cpu_uj: int
 
 
 class Seen:
@@ -44,72 +59,82 @@ class Seen:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.result: dict[str, Any] = json.loads((folder / "result.json").read_text())
-        self.product = Product(SimpleNamespace(layout=Layout(folder)))  # type: ignore[arg-type]
         self.boots: list[dict[str, Any]] = self.result["boots"]
-        self.stays = [Stay(**stay) for stay in self.result["stays"]]
         self.environment: dict[str, dict[str, str]] = self.result["environment"]
         self.sacct = [line.split("|") for line in self.result["sacct"].splitlines()[1:]]
         self._nodes = {node.name: node for node in hardware.load(folder / "hardware.json")}
-        self.runs = [self._run(stay) for stay in self.stays]
+        self.runs = [self._run(Stay(*stay)) for stay in self.result["stays"]]
+
+    def rows(self, query: str, *values: object) -> list[dict[str, Any]]:
+        """Rows of a query on the product's database."""
+        with closing(sqlite3.connect(self.folder / "state" / "carbon-acct.db")) as connection:
+            connection.row_factory = sqlite3.Row
+            return [dict(row) for row in connection.execute(query, values)]
 
     def of(self, kind: str) -> list[Run]:
         """The runs of the jobs of a kind."""
         return [run for run in self.runs if run.kind == kind]
 
-    def truth(self, run: Run) -> JobTruth:
-        """What a run truly consumed. Raises ValueError for one that the machine's crash cut off."""
-        boot = self.boots[0] if run.stay.run == 0 else self.boots[1]
-        log = Truth(self.folder / "truth" / boot["boot_id"], self._nodes[run.stay.node])
-        return log.job(run.sluid, Allocation(CPUS[run.kind], run.stay.seconds))
+    def differences(self) -> dict[tuple[str, str, int, str], int]:
+        """(node, stream, slot, component) -> counters - jobs - idle - system, for every row that is metered."""
+        found = {}
+        for row in self.rows(NODE_SLOTS):
+            for name in COMPONENTS:
+                if row[f"{name}_uj"] is not None:
+                    jobs = self.rows(JOBS_SUM.format(name), row["node_id"], row["stream"], row["slot"])[0]["uj"]
+                    parts = jobs + row[f"{name}_idle_uj"] + row[f"{name}_system_uj"]
+                    found[row["node"], row["stream"], row["slot"], name] = row[f"{name}_uj"] - parts
+        return found
 
-    def error(self, run: Run) -> float | None:
-        """By how much the product is off, as a part of the truth; None where either is not known."""
-        if run.stay.end is None or run.cpu_uj is None:
+    def truth(self, run: Run) -> Truth | None:
+        """Idle power for the CPUs that a run held while it was there, and the energy of its CPU time."""
+        if run.seconds is None:
             return None
-        true = self.truth(run).cpu_uj
-        return run.cpu_uj / true - 1
+        boot = self.boots[min(run.stay.run, 1)]["boot_id"]
+        lines = (self.folder / "truth" / boot / f"{run.stay.node}.jsonl").read_text().splitlines()
+        records = [json.loads(line) for line in lines if f'"{run.sluid}"' in line]
+        node = self._nodes[run.stay.node]
+        cpu_ns = sum(records[-1]["cpu_ns"]) if records else 0
+        idle_uj = hardware.SOCKETS * node.idle_mw * run.seconds * 1000 * CPUS[run.kind] / node.cpus
+        return Truth(cpu_ns / 1e9, round(idle_uj + cpu_ns * node.busy_mw / hardware.PJ_PER_UJ))
 
     def table(self) -> list[str]:
-        """One line a run, and what the site's status says."""
-        lines = [
-            f"{'job':14} {'node':4} {'seconds':>7} {'CPU s':>6} {'truth J':>9} {'ours J':>9} {'error':>8} {'coverage':>8}  quality"
-        ]
-        lines += [self._line(run) for run in sorted(self.runs, key=lambda run: (run.stay.job_id, run.stay.run))]
-        return ["", *lines, "", *self.result["status"][1].splitlines()]
+        """One line a run, then what the site's status says."""
+        head = ("job", "node", "seconds", "CPU s", "truth J", "ours J", "error", "coverage", "quality")
+        rows = [head, *map(self._row, sorted(self.runs, key=lambda run: run.stay))]
+        widths = [max(len(row[i]) for row in rows) for i in range(len(head))]
+        lines = ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
+        first = self.boots[0]
+        machine = f"{first['slurm']}, {first['systemd']}, kernel {first['kernel']}, Python {first['python']}"
+        return ["", machine, *lines, "", *self.result["status"][1].splitlines()]
 
-    def _line(self, run: Run) -> str:
-        ended = run.stay.end is not None
-        name = f"{run.stay.job_id}.{run.stay.run} {run.kind}"
-        true = self.truth(run) if ended else None
-        seconds = f"{run.stay.seconds:.1f}" if ended else "crash"
-        cpu = f"{sum(true.cpu_seconds):.1f}" if true else ""
-        joules = [f"{uj / 1e6:.2f}" if uj is not None else "" for uj in (true.cpu_uj if true else None, run.cpu_uj)]
-        error = self.error(run)
-        off = "" if error is None else f"{error:+.2%}"
-        coverage = run.job.get("coverage")
-        shown = "" if coverage is None else f"{coverage:.1f}"
-        quality = run.job.get("quality", "")
-        return f"{name:14} {run.stay.node:4} {seconds:>7} {cpu:>6} {joules[0]:>9} {joules[1]:>9} {off:>8} {shown:>8}  {quality}"
+    def _row(self, run: Run) -> tuple[str, ...]:
+        true = self.truth(run)
+        known = true is not None and run.cpu_uj is not None
+        coverage = run.shown.get("coverage")
+        return (
+            f"{run.kind} {run.stay.job_id}.{run.stay.run}",
+            run.stay.node,
+            "crash" if run.seconds is None else f"{run.seconds:.1f}",
+            "" if true is None else f"{true.cpu_seconds:.1f}",
+            "" if true is None else f"{true.cpu_uj / 1e6:.2f}",
+            "" if run.cpu_uj is None else f"{run.cpu_uj / 1e6:.2f}",
+            f"{run.cpu_uj / true.cpu_uj - 1:+.2%}" if known else "",
+            "" if coverage is None else f"{coverage:.1f}",
+            str(run.shown.get("quality", "")),
+        )
 
     def _run(self, stay: Stay) -> Run:
-        prolog = self.environment[f"{stay.job_id}.{stay.run}.{stay.node}.prolog"]
-        sluid = prolog["SLURM_JOB_SLUID"]
-        where = "l.job_id = ? and l.run = ? and n.name = ?"
-        ledgers = self.product.rows(
-            f"select l.* from ledger l join node n on n.id = l.node_id where {where}",
-            *(stay.job_id, f"sluid:{sluid}", stay.node),
-        )
+        sluid = self.environment[f"{stay.job_id}.{stay.run}.{stay.node}.prolog"]["SLURM_JOB_SLUID"]
+        ledgers = self.rows(LEDGERS, stay.job_id, f"sluid:{sluid}", stay.node)
         slots = [
-            row
-            for one in ledgers
-            for row in self.product.rows("select * from node_job_slot where ledger_id = ?", one["id"])
+            row for one in ledgers for row in self.rows("select * from node_job_slot where ledger_id = ?", one["id"])
         ]
-        shown = [
-            job
-            for job in self.result["carbon_acct"]["jobs"]
-            if (job["job_id_raw"], job["restarts"] or 0) == (stay.job_id, stay.run)
-        ]
-        return Run(self._kind(stay.job_id), stay, sluid, ledgers, slots, shown[0] if len(shown) == 1 else {})
+        known = [slot["cpu_uj"] for slot in slots if slot["cpu_uj"] is not None]
+        jobs = self.result["carbon_acct"]["jobs"]
+        shown = [j for j in jobs if (j["job_id_raw"], j["restarts"] or 0) == (stay.job_id, stay.run)]
+        energy = sum(known) if known else None
+        return Run(self._kind(stay.job_id), stay, sluid, ledgers, energy, shown[0] if len(shown) == 1 else {})
 
     def _kind(self, raw_id: int) -> str:
         heads = {int(row[1]): int(row[0].partition("_")[0]) for row in self.sacct}
