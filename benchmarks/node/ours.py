@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from carbon_collector import sealing
 from carbon_collector.account import Account
 from carbon_collector.cgroups import Usage
-from carbon_collector.daemon import SETTLE_S, SHOW_S, WARM_UP_S
+from carbon_collector.daemon import LOOKS_S, SETTLE_S, SHOW_S, WARM_UP_S
 from carbon_collector.host import Topology
 from carbon_collector.ledger import PROLOG, Ledger
 from carbon_collector.meters.base import COUNTER, Domain, Reading
@@ -101,6 +101,8 @@ class Daemon:
         """When it wakes again: a tick, a warm-up reading, a segment that is due, the next ticket."""
         times = [now_s + INTERVAL_S, self.flush_due_s]
         times += [self.start_s + warm for warm in WARM_UP_S if self.start_s + warm > now_s]
+        young = [x.open_mono_us / 1e6 for x in self.account.ledgers.values() if x.closed_us is None]
+        times += [opened + look for opened in young for look in LOOKS_S if opened + look > now_s]
         times += [max(now_s, self.tickets[0][0] + self.rng.uniform(*WAKE_S))] if self.tickets else []
         return min(times)
 

@@ -28,6 +28,12 @@ WAKE = signal.SIGURG
 STOP = (signal.SIGTERM, signal.SIGINT)
 WARM_UP_S = (0.5, 1.5, 3.0)
 """First readings after the start: idle power is learned from intervals, the sooner the better."""
+LOOKS_S = (0.3, 1.0, 3.0)
+"""Readings after a job's begin: what memory a job uses is known only from readings while it is there."""
+LOOK_SLACK_S = 0.05
+"""A reading so short before is as good."""
+CPUSET_PATIENCE_US = 30_000_000
+"""A job that was given no cpuset by then is not confined."""
 SETTLE_S = 1.0
 """Jobs that end within a second of each other go into one segment."""
 SHOW_S = 30.0
@@ -186,7 +192,7 @@ class Collector:
 
     def _snapshot(self, clock: Clock) -> Snapshot:
         found = self.cgroups.jobs()
-        self._learn_cpusets(found)
+        self._learn_cpusets(found, clock)
         parent = self.cgroups.parent_usage()
         usages = {name: self.cgroups.usage(job.path) for name, job in found.items()}
         return Snapshot(
@@ -200,11 +206,13 @@ class Collector:
             jobs={name: usage for name, usage in usages.items() if usage is not None},
         )
 
-    def _learn_cpusets(self, found: dict[str, Found]) -> None:
-        """Read the cpuset of each job once, when its cgroup is there: Slurm gives it with the allocation."""
+    def _learn_cpusets(self, found: dict[str, Found], clock: Clock) -> None:
+        """Read the cpuset of each young job whose cgroup is there: Slurm confines it before its first step runs."""
         for ledger in self.account.ledgers.values():
+            if ledger.cpuset or (ledger.last and clock.mono_us - ledger.open_mono_us > CPUSET_PATIENCE_US):
+                continue
             for name in ledger.cgroup_names:
-                if name in found and not ledger.cpuset:
+                if name in found:
                     ledger.cpuset = tuple(self.cgroups.cpuset(found[name]))
 
     def _apply(self, one: Ticket, clock: Clock) -> None:
@@ -311,6 +319,13 @@ class Collector:
         shown = now_s - self._flushed_s > SHOW_S and not self.shipper.failing() and bool(self.account.ledgers)
         if (ended or shown or now_s >= self._flush_due_s) and not self.flush():
             self._flush_due_s = now_s + max(self.interval_s, SETTLE_S)
+
+    def looks(self) -> list[float]:
+        """Seconds until each of the first readings of the young jobs."""
+        last = self.account.last
+        opened = [x.open_mono_us for x in self.account.ledgers.values() if x.closed_us is None]
+        ages_s = [(last.mono_us - us) / US_PER_S for us in opened] if last else []
+        return [at - age_s for age_s in ages_s if age_s < LOOKS_S[-1] for at in LOOKS_S if at > age_s + LOOK_SLACK_S]
 
     def _open_slot(self) -> int:
         """The slot that the next interval begins in. The clock itself may be over its border already."""
@@ -428,6 +443,7 @@ def _pause(collector: Collector, age_s: float, left_s: float) -> float:
     into_slot = time.time() % SLOT_S
     waits = [collector.interval_s, SLOT_S - into_slot, collector._flush_due_s - time.monotonic()]
     waits += [at - age_s for at in WARM_UP_S if at > age_s]
+    waits += collector.looks()
     if not collector.account.ledgers and collector.spool.is_empty():
         waits.append(left_s)
     return max(0.0, min(waits))

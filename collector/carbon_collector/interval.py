@@ -50,16 +50,38 @@ def held(cpus: int | None, cpuset: tuple[int, ...], topology: Topology) -> dict[
     return {s: MILLI * (cpus or 0) * topology.cpus_on(s) // max(1, topology.cpus) for s in sockets}
 
 
-def spread(used: Usage, cpuset: tuple[int, ...], busy: dict[int, int], topology: Topology) -> dict[int, int]:
-    """CPU time by socket: as the kernel gives it, else over the sockets of the cpuset by how busy each was."""
-    if used.by_socket or not busy:
+def spread(used: Usage, cpuset: tuple[int, ...], weight: dict[int, int], topology: Topology) -> dict[int, int]:
+    """CPU time by socket: as the kernel gives it, else over the sockets of the cpuset by `weight`, else by its CPUs."""
+    if used.by_socket or not weight:
         return dict(used.by_socket)
-    allowed = {topology.socket_of[cpu] for cpu in cpuset if cpu in topology.socket_of}
-    sockets = sorted(socket for socket in busy if socket in allowed) or sorted(busy)
-    weights = [busy[s] for s in sockets]
+    sockets = _sockets(cpuset, weight, topology)
+    weights = [weight[s] for s in sockets]
     if not any(weights):
-        weights = [topology.cpus_on(s) for s in sockets]
+        own = cpuset or topology.socket_of
+        weights = [sum(1 for cpu in own if topology.socket_of.get(cpu) == s) for s in sockets]
     return dict(zip(sockets, apportion(used.cpu_us, weights))) if any(weights) else {}
+
+
+def _sockets(cpuset: tuple[int, ...], busy: dict[int, int], topology: Topology) -> list[int]:
+    allowed = {topology.socket_of[cpu] for cpu in cpuset if cpu in topology.socket_of}
+    return sorted(socket for socket in busy if socket in allowed) or sorted(busy)
+
+
+def _spread_all(
+    parts: list[tuple[Usage, tuple[int, ...]]], busy: dict[int, int], topology: Topology
+) -> list[dict[int, int]]:
+    """CPU time of each part by socket. Who can only have been on one socket comes first; what was busy beyond them
+    is where the others were: else a socket would have less to give than its jobs are said to have used.
+    """
+    alone = [len(_sockets(cpuset, busy, topology)) == 1 for _, cpuset in parts]
+    left = dict(busy)
+    for (used, cpuset), is_alone in zip(parts, alone):
+        if is_alone:
+            for socket, us in spread(used, cpuset, busy, topology).items():
+                left[socket] = max(0, left.get(socket, 0) - us)
+    return [
+        spread(used, cpuset, busy if is_alone else left, topology) for (used, cpuset), is_alone in zip(parts, alone)
+    ]
 
 
 def growth(now: Usage, before: Usage | None) -> tuple[Usage, bool]:
@@ -79,16 +101,17 @@ def cpu_times(
 ) -> list[dict[int, int]]:
     """CPU microseconds of each job on each socket in the interval, in the order of `jobs`."""
     grown = [growth(job.usage, job.before) if job.usage else (NOTHING, False) for job in jobs]
-    times = [spread(used, job.cpuset, busy, topology) for job, (used, _) in zip(jobs, grown)]
     heirs = _heirs(jobs, [anew for _, anew in grown])
-    if parent is None or not heirs:
-        return times
-    rest = _rest(growth(parent, parent_before)[0], [used for used, _ in grown])
-    weights = [max(1, sum(jobs[i].held.values())) * max(1, jobs[i].end_us - jobs[i].start_us) for i in heirs]
-    for i, tail in zip(heirs, _divide(rest, weights)):
-        for socket, us in spread(tail, jobs[i].cpuset, busy, topology).items():
+    parts = [(used, job.cpuset) for job, (used, _) in zip(jobs, grown)]
+    if parent is not None and heirs:
+        rest = _rest(growth(parent, parent_before)[0], [used for used, _ in grown])
+        weights = [max(1, sum(jobs[i].held.values())) * max(1, jobs[i].end_us - jobs[i].start_us) for i in heirs]
+        parts += [(tail, jobs[i].cpuset) for i, tail in zip(heirs, _divide(rest, weights))]
+    times = _spread_all(parts, busy, topology)
+    for i, tail in zip(heirs, times[len(jobs) :]):
+        for socket, us in tail.items():
             times[i][socket] = times[i].get(socket, 0) + us
-    return times
+    return times[: len(jobs)]
 
 
 def _rest(whole: Usage, parts: list[Usage]) -> Usage:
