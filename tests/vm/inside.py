@@ -96,6 +96,7 @@ def first_boot() -> None:
     note("killed", {node: kill_collector(node) for node in NODES})
     wait_for(jobs["killed"] + jobs["array"])
     until_delivered()
+    keep_database("before.db")
     say("the machine crashes in mid-job")
     jobs["crashed"] = [submit("alice", node, CRASHED, "-n2") for node in NODES]
     note("jobs", jobs)
@@ -135,10 +136,7 @@ def second_boot() -> None:
     acct = run("/opt/carbon-acct/bin/carbon-acct", "-a", "-D", "-S", "now-1day", "--json", check=False)
     note("carbon_acct", json.loads(acct[1]) if acct[0] == 0 else acct)
     note("carbon_acct_table", run("/opt/carbon-acct/bin/carbon-acct", "-a", "-D", "-S", "now-1day", check=False)[1])
-    (RESULTS / "state").mkdir()
-    copy = RESULTS / "state" / "carbon-acct.db"
-    with contextlib.closing(sqlite3.connect(DATABASE)) as source, contextlib.closing(sqlite3.connect(copy)) as target:
-        source.backup(target)
+    keep_database("after.db")
     note("seconds_second_boot", round(time.monotonic() - STARTED))
 
 
@@ -246,6 +244,13 @@ def until_delivered() -> None:
 
     until(lambda: not missing(), 300, "no sealed ledger arrived for some job", fatal=False)
     note("missing", sorted(missing()))
+
+
+def keep_database(name: str) -> None:
+    """Copy what the product has stored so far to the results."""
+    connect, closing = sqlite3.connect, contextlib.closing
+    with closing(connect(DATABASE)) as source, closing(connect(RESULTS / name)) as target:
+        source.backup(target)
 
 
 def environments() -> dict[str, dict[str, str]]:

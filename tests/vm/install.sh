@@ -39,4 +39,7 @@ systemctl restart munge
 systemctl enable -q --now slurmdbd
 until sacctmgr -n show cluster >/dev/null 2>&1; do sleep 0.5; done
 sacctmgr -i load file=/etc/slurm/accounts.cfg >/dev/null
-systemctl enable -q --now slurmctld slurmd slurmd-n2
+systemctl enable -q --now slurmctld
+# A slurmctld that never stopped has not written all of its state yet, and after a crash refuses to start without.
+systemctl restart slurmctld
+systemctl enable -q --now slurmd slurmd-n2

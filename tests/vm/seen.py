@@ -65,9 +65,9 @@ class Seen:
         self._nodes = {node.name: node for node in hardware.load(folder / "hardware.json")}
         self.runs = [self._run(Stay(*stay)) for stay in self.result["stays"]]
 
-    def rows(self, query: str, *values: object) -> list[dict[str, Any]]:
-        """Rows of a query on the product's database."""
-        with closing(sqlite3.connect(self.folder / "state" / "carbon-acct.db")) as connection:
+    def rows(self, query: str, *values: object, database: str = "after.db") -> list[dict[str, Any]]:
+        """Rows of a query on the product's database, as it was in the end, or `before.db`, before the crash."""
+        with closing(sqlite3.connect(self.folder / database)) as connection:
             connection.row_factory = sqlite3.Row
             return [dict(row) for row in connection.execute(query, values)]
 

@@ -121,6 +121,16 @@ def test_a_crash_in_mid_job_is_a_gap_that_shows(seen: Seen) -> None:
         assert whole.cpu_uj == pytest.approx(seen.truth(whole).cpu_uj, rel=0.02)
 
 
+def test_the_crash_loses_nothing_that_was_delivered(seen: Seen) -> None:
+    """What was stored of jobs that had ended before the crash is the same after it, row by row."""
+    query = """select l.job_id, l.run, s.* from node_job_slot s join ledger l on l.id = s.ledger_id
+        where l.closed is not null order by s.ledger_id, s.slot"""
+    before, after = seen.rows(query, database="before.db"), seen.rows(query)
+
+    assert {row["job_id"] for row in before} == {run.stay.job_id for run in seen.runs if run.kind != "crashed"}
+    assert [row for row in after if row["job_id"] in {old["job_id"] for old in before}] == before
+
+
 def test_nothing_is_harmed(seen: Seen) -> None:
     """No node was drained or is down, and every job but those of the crash ended well."""
     states = dict(line.split() for line in seen.result["sinfo"].splitlines())
