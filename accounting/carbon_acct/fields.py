@@ -17,7 +17,7 @@ from . import amounts, timespec
 from .text import escaped
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     Job = Mapping[str, Any]
 
@@ -143,8 +143,18 @@ def _pue(job: Job, _: Screen) -> str:
     return "" if pue is None else f"{float(pue):g}"
 
 
+def _together(notes: Iterable[object]) -> list[str]:
+    """`cpu: gap` and `dram: gap` as `cpu, dram: gap`: one cause is told once."""
+    components: dict[str, list[str]] = {}
+    for note in notes:
+        component, colon, reason = escaped(str(note)).partition(": ")
+        components.setdefault(reason if colon else "", []).append(component)
+    alone = components.pop("", [])
+    return alone + [f"{', '.join(names)}: {reason}" for reason, names in components.items()]
+
+
 def _quality(job: Job, _: Screen) -> str:
-    notes = [SIMULATED] * bool(job.get("simulated")) + [escaped(str(note)) for note in job.get("notes") or ()]
+    notes = [SIMULATED] * bool(job.get("simulated")) + _together(job.get("notes") or ())
     word = escaped(_string(job, "quality"))
     return f"{word} ({'; '.join(notes)})" if notes else word
 

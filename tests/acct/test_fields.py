@@ -74,3 +74,12 @@ def test_docs_are_sentences(field: fields.Field) -> None:
     """Every field says what it is, in a phrase that a page can end with a full stop."""
     assert field.doc[0].isupper() or field.doc.startswith("`")
     assert not field.doc.endswith(".")
+
+
+def test_one_cause_is_told_once() -> None:
+    """Reasons that several components share name them together; what is no component's stands by itself."""
+    notes = ["cpu: gap: reset", "dram: gap: reset", "gpu: fell off", "1 of the job's nodes reported nothing"]
+    job = {"quality": "partial", "simulated": True, "notes": notes}
+    shown = fields.field("Quality").show(job, fields.Screen())
+
+    assert shown == "partial (simulated; 1 of the job's nodes reported nothing; cpu, dram: gap: reset; gpu: fell off)"
