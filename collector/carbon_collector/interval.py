@@ -92,6 +92,16 @@ def growth(now: Usage, before: Usage | None) -> tuple[Usage, bool]:
     return Usage(now.cpu_us - before.cpu_us, by_socket, now.memory), False
 
 
+def _growth_of_parent(now: Usage, before: Usage | None) -> Usage:
+    """The parent on v2 is a difference of two files that are read one after the other (its own, slurmstepd's child),
+    so it may seem to fall a little. One that was made anew begins near zero; taken for that, it would give a job
+    the CPU time of every job since boot.
+    """
+    if before is not None and before.cpu_us // 2 < now.cpu_us < before.cpu_us:
+        return NOTHING
+    return growth(now, before)[0]
+
+
 def cpu_times(
     jobs: list[Presence],
     parent: Usage | None,
@@ -104,7 +114,7 @@ def cpu_times(
     heirs = _heirs(jobs, [anew for _, anew in grown])
     parts = [(used, job.cpuset) for job, (used, _) in zip(jobs, grown)]
     if parent is not None and heirs:
-        rest = _rest(growth(parent, parent_before)[0], [used for used, _ in grown])
+        rest = _rest(_growth_of_parent(parent, parent_before), [used for used, _ in grown])
         weights = [max(1, sum(jobs[i].held.values())) * max(1, jobs[i].end_us - jobs[i].start_us) for i in heirs]
         parts += [(tail, jobs[i].cpuset) for i, tail in zip(heirs, _divide(rest, weights))]
     times = _spread_all(parts, busy, topology)

@@ -163,6 +163,16 @@ def test_a_parent_that_was_not_read_gives_nobody_anything() -> None:
     assert [sum(t.values()) for t in cpu_times(jobs, None, None, {0: 1, 1: 1}, TOPOLOGY)] == [0, 3]
 
 
+def test_a_parent_that_seems_to_fall_a_little_was_not_made_anew() -> None:
+    """Its two files are read one after the other: a job that went must not get what all jobs used since boot."""
+    gone = [Presence(0, 9, {}, (), None, Usage(5, {}, 0), True)]
+    before = Usage(1_000_000, {}, 0)
+
+    for now, tail in ((999_990, 0), (1_000_030, 30), (30, 30)):
+        times = cpu_times(gone, Usage(now, {}, 0), before, {0: 1, 1: 1}, TOPOLOGY)
+        assert [sum(t.values()) for t in times] == [tail]
+
+
 @given(st.integers(0, 10**12), st.fixed_dictionaries({0: WEIGHT, 1: WEIGHT}))
 def test_cpu_time_is_spread_over_sockets_exactly(used: int, busy: dict[int, int]) -> None:
     """v2 gives one number: it goes where the node was busy, else by CPUs; none is lost."""
