@@ -14,7 +14,7 @@ from simulator import hardware
 
 from .witness import Stay
 
-CPUS = {"batch": 8, "shared": 2, "steps": 2, "killed": 2, "array": 1, "crashed": 2}
+CPUS = {"batch": 8, "shared": 2, "steps": 2, "killed": 2, "array": 2, "crashed": 2}
 """What a job of each kind holds on its node."""
 COMPONENTS = ("cpu", "dram")
 LEDGERS = """
