@@ -74,7 +74,17 @@ def _restart_of(run: Run, ordered: list[Run]) -> int:
 def _holds(run: Run, opened: int) -> bool:
     if run.start is None:
         return False
-    return run.start - OPENED_SLACK_S <= opened and (run.end is None or opened <= run.end + OPENED_SLACK_S)
+    first, last = _span(run, run.start)
+    return first - OPENED_SLACK_S <= opened and (run.end is None or opened <= last + OPENED_SLACK_S)
+
+
+def _span(run: Run, start: int) -> tuple[int, int]:
+    """When a run was here. A clock that was set back under it has it end before it was submitted, and Slurm then tells
+    its end for its start as well; by the old clock it began after its submission.
+    """
+    if run.end is None:
+        return start, start
+    return min(start, run.end), max(start, run.end, run.submit if run.end < run.submit else start)
 
 
 def _best(candidates: list[Run], opened: int) -> Run | None:
@@ -85,5 +95,5 @@ def _best(candidates: list[Run], opened: int) -> Run | None:
 def _away(run: Run, opened: int) -> int:
     """Seconds between `opened` and the run's own time, 0 inside it."""
     start = run.start if run.start is not None else opened
-    end = run.end if run.end is not None else max(opened, start)
-    return max(start - opened, opened - end, 0)
+    first, last = _span(run, start)
+    return max(first - opened, 0 if run.end is None else opened - last, 0)

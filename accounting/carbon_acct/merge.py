@@ -191,10 +191,11 @@ def _spans(session: Session, job_keys: Collection[int]) -> dict[int, list[_Span]
 def _lost_us(job: Job, span: _Span) -> int:
     """Time of a node that has rows, but not all of them.
 
-    The ledger was opened late (no prolog ran), was never sealed, or rows in between never came.
+    The ledger was opened late (no prolog ran), was never sealed, or rows in between never came. That of a node
+    that crashed ends when the collector last saw the job, which Slurm says held it until the crash was noticed.
     """
     before_s = 0 if span.from_start or job.start is None else max(0, span.opened - job.start)
-    until = span.closed if span.closed is not None else job.end
+    until = job.end if span.closed is None or (job.end and job.state == "NODE_FAIL") else span.closed
     if until is None or job.state.startswith("SUSPENDED"):
         return before_s * US_PER_S
     missing_us = (until - span.opened - SEAL_SLACK_S) * US_PER_S - span.alloc_us

@@ -140,7 +140,7 @@ class Poller:
         database = self._site.database
         with database.write() as session:
             until = cluster_named(session, self.state.cluster).polled_until
-        since = until - OVERLAP_S if until else now - FIRST_WINDOW_S
+        since = min(until, now) - OVERLAP_S if until else now - FIRST_WINDOW_S
         jobs = client.jobs(since, now + 1)
         jobs += self._settle(client, jobs, now)
         with database.write() as session:

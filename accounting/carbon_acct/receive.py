@@ -15,10 +15,10 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from carbon_acct import merge
-from carbon_acct.db.models import COMPONENTS, Cluster, Ledger, Node, NodeJobSlot, NodeSlot, Segment
+from carbon_acct.db.models import COMPONENTS, Cluster, Dropped, Ledger, Node, NodeJobSlot, NodeSlot, Segment
 from carbon_acct.errors import RefusedError
 from carbon_acct.pricing import Price
-from carbon_acct.records import JobSlotRecord, LedgerRecord, NodeSlotRecord, ParsedSegment, RefusedLine
+from carbon_acct.records import DroppedRecord, JobSlotRecord, LedgerRecord, NodeSlotRecord, ParsedSegment, RefusedLine
 
 LedgerKey = tuple[int, str]
 
@@ -41,13 +41,14 @@ def store(session: Session, segment: ParsedSegment, price: Price, now: int) -> R
     ledgers = _store_ledgers(session, node, segment)
     touched = _store_job_slots(session, ledgers, segment)
     _store_node_slots(session, node, segment)
+    _store_dropped(session, node, segment)
     session.add(
         Segment(
             name=segment.header.name,
             node_id=node.id,
             sha256=segment.sha256,
             received=now,
-            accepted=len(segment.records),
+            accepted=segment.accepted,
             refused=json.dumps([asdict(r) for r in segment.refused]),
         )
     )
@@ -56,7 +57,7 @@ def store(session: Session, segment: ParsedSegment, price: Price, now: int) -> R
     pairs |= merge.matched_pairs(session, touched)
     merge.resum(session, pairs, price)
     merge.recount(session, {job for job, _ in pairs} | _jobs_of(ledgers))
-    return Receipt(segment.header.name, len(segment.records), list(segment.refused))
+    return Receipt(segment.header.name, segment.accepted, list(segment.refused))
 
 
 def cluster_named(session: Session, name: str) -> Cluster:
@@ -178,6 +179,20 @@ def _store_node_slots(session: Session, node: Node, segment: ParsedSegment) -> N
         session.bulk_insert_mappings(NodeSlot.__mapper__, new)
     if changed:
         session.bulk_update_mappings(NodeSlot.__mapper__, changed)
+
+
+def _store_dropped(session: Session, node: Node, segment: ParsedSegment) -> None:
+    for row in segment.records:
+        if not isinstance(row, DroppedRecord):
+            continue
+        stored = session.get(Dropped, (node.id, segment.header.stream))
+        if stored is None:
+            stored = Dropped(node_id=node.id, stream=segment.header.stream, revision=0)
+            session.add(stored)
+        if row.revision > stored.revision:
+            stored.revision, stored.records, stored.start, stored.end = row.revision, row.rows, row.since, row.until
+            for name in COMPONENTS:
+                setattr(stored, f"{name}_uj", row.energy_uj.get(name))  # type: ignore[call-overload] # one of COMPONENTS
 
 
 def _job_slot_values(ledger_id: int, row: JobSlotRecord) -> dict[str, Any]:

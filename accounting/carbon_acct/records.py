@@ -9,21 +9,34 @@ same answer for the same `now`.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter, ValidationError, model_validator
 
 from carbon_acct.errors import RefusedError
+from carbon_collector.split import apportion
 from carbon_collector.units import SLOT_S, US_PER_S
 
 MAX_SEGMENT_BYTES = 8 * 1024 * 1024
-CLOCK_SLACK_S = 300
-"""A node's clock may be this far ahead of the accounting host's before its slots count as future."""
+SHARE_ADDED = ("energy_uj", "static_uj", "metered_us")
+"""What adds up over slots in a share."""
+CLOCK_SLACK_S = 2 * 3600
+"""How far a node's clock may be ahead of the accounting host's: one that takes local time for UTC is hours off, and what
+it counted is right all the same."""
 
 INT64 = 2**63 - 1
 MAX_TIME = 2**40  # seconds; the year 36812, still exact everywhere
 MAX_SLOT_US = 2 * SLOT_S * US_PER_S  # twice a slot: a monotonic clock does not tick with a stepped wall clock
+MAX_SLOTS = 96  # a UTC day of them
+MAX_ROWS = 40_000
+"""Of one slot each in a segment: 4 KiB of memory each. A node's own compactor makes no more than 22,000."""
+MAX_CPU_US = 2**46
+"""In a slot: two years of a CPU. What a node of 256 of them used in three days may come with one reading, and the rows
+of 100,000 nodes add up to less than 64 bits."""
+MAX_DROPPED = 2**40
+"""Records. No node makes so many, and 8 million streams of them add up to less than 64 bits."""
 CEILING_WATTS = {"cpu": 20_000, "dram": 5_000, "gpu": 50_000, "other": 100_000}
 """No node draws more than this in a component; what claims to is a broken meter or a forged record."""
 
@@ -33,6 +46,7 @@ CEILING_GRACE_S = 60
 Count = Annotated[int, Field(ge=0, le=INT64)]
 Time = Annotated[int, Field(ge=0, le=MAX_TIME)]
 Duration = Annotated[int, Field(ge=0, le=MAX_SLOT_US)]
+Durations = Annotated[int, Field(ge=0, le=MAX_SLOTS * MAX_SLOT_US)]
 Id = Annotated[int, Field(ge=0, le=2**32 - 1)]
 JobId = Annotated[int, Field(ge=1, le=2**32 - 1)]
 Revision = Annotated[int, Field(ge=1, le=INT64)]
@@ -50,6 +64,9 @@ class _Record(BaseModel):
     """Strict: a bool is no integer, a string no number; fields that are not known are ignored."""
 
     model_config = ConfigDict(strict=True, extra="ignore", frozen=True)
+
+
+R = TypeVar("R", bound=_Record)
 
 
 class Header(_Record):
@@ -98,11 +115,11 @@ class LedgerRecord(_Record):
 
 
 class Share(_Record):
-    """What a job has of one component in one slot."""
+    """What a job has of one component in the slots of its row."""
 
     energy_uj: Count | None = None
     static_uj: Count | None = None
-    metered_us: Duration = 0
+    metered_us: Durations = 0
     method: Method
     reason: Reason | None = None
 
@@ -139,7 +156,7 @@ class NodeShare(_Record):
 
 
 class JobSlotRecord(_Record):
-    """A job on this node in one slot."""
+    """A job on this node in one slot, or in `slots` of them that a full spool made one row of."""
 
     type: Literal["job_slot"]
     revision: Revision
@@ -147,10 +164,45 @@ class JobSlotRecord(_Record):
     run: Run
     opened: Time
     slot: Time
-    alloc_us: Duration
+    slots: Annotated[int, Field(ge=1, le=MAX_SLOTS)] = 1
+    alloc_us: Durations
     cpu_us: Count | None = None
     simulated: bool = False
     components: dict[Component, Share]
+
+    @model_validator(mode="after")
+    def _bounded(self) -> JobSlotRecord:
+        longest = max([self.alloc_us, *(share.metered_us for share in self.components.values())])
+        if longest > self.slots * MAX_SLOT_US:
+            raise ValueError("alloc_us or metered_us is longer than its slots")
+        if (self.cpu_us or 0) > self.slots * MAX_CPU_US:
+            raise ValueError("cpu_us is more than any node has in its slots")
+        return self
+
+    def each(self) -> list[JobSlotRecord]:
+        """A row for each of its slots, with an even part of its figures; what does not divide goes to the first ones."""
+        if self.slots == 1:
+            return [self]
+        shares = {name: _spread(share, SHARE_ADDED, self.slots) for name, share in self.components.items()}
+        rows = _spread(self, ("alloc_us", "cpu_us"), self.slots)
+        return [row.model_copy(update=self._at(i, shares)) for i, row in enumerate(rows)]
+
+    def _at(self, i: int, shares: dict[Component, list[Share]]) -> dict[str, object]:
+        return {
+            "slot": self.slot + i * SLOT_S,
+            "slots": 1,
+            "components": {name: each[i] for name, each in shares.items()},
+        }
+
+
+def _spread(record: R, names: Iterable[str], slots: int) -> list[R]:
+    """Copies, each with an even part of these figures; what is not known is so in all of them."""
+    parts = {name: _even(getattr(record, name), slots) for name in names}
+    return [record.model_copy(update={name: part[i] for name, part in parts.items()}) for i in range(slots)]
+
+
+def _even(amount: int | None, slots: int) -> Sequence[int | None]:
+    return [None] * slots if amount is None else apportion(amount, [1] * slots)
 
 
 class NodeSlotRecord(_Record):
@@ -164,7 +216,18 @@ class NodeSlotRecord(_Record):
     components: dict[Component, NodeShare]
 
 
-Record = LedgerRecord | JobSlotRecord | NodeSlotRecord
+class DroppedRecord(_Record):
+    """What this stream of the node has lost so far because its spool was full: records, and what the meters had counted."""
+
+    type: Literal["dropped"]
+    revision: Revision
+    rows: Annotated[int, Field(ge=0, le=MAX_DROPPED)]
+    since: Time
+    until: Time
+    energy_uj: dict[Component, Count]
+
+
+Record = LedgerRecord | JobSlotRecord | NodeSlotRecord | DroppedRecord
 _ADAPTER: TypeAdapter[Record] = TypeAdapter(Annotated[Record, Field(discriminator="type")])
 
 
@@ -178,12 +241,16 @@ class RefusedLine:
 
 @dataclass(frozen=True)
 class ParsedSegment:
-    """A whole segment: its header, the records that are good, and those that are not."""
+    """A whole segment: its header, the records that are good, and those that are not.
+
+    `records` has one for each slot; `accepted` counts the lines.
+    """
 
     header: Header
     sha256: str
     records: tuple[Record, ...]
     refused: tuple[RefusedLine, ...]
+    accepted: int
 
 
 def parse_segment(body: bytes, now: int) -> ParsedSegment:
@@ -199,15 +266,18 @@ def parse_segment(body: bytes, now: int) -> ParsedSegment:
     refused: list[RefusedLine] = []
     seen: set[tuple[object, ...]] = set()
     for number, line in enumerate(lines[1:-2], start=2):
-        record = _record(line, now)
-        if not isinstance(record, str) and _key(record) in seen:
-            record = "a second record with the same key in one segment"
-        if isinstance(record, str):
-            refused.append(RefusedLine(number, record))
+        found = _records(line, now)
+        if not isinstance(found, str) and not seen.isdisjoint(map(_key, found)):
+            found = "a second record with the same key in one segment"
+        if not isinstance(found, str) and len(records) + len(found) > MAX_ROWS:
+            found = f"with it the segment speaks of more than {MAX_ROWS} slots of jobs and node"
+        if isinstance(found, str):
+            refused.append(RefusedLine(number, found))
             continue
-        seen.add(_key(record))
-        records.append(record)
-    return ParsedSegment(header, hashlib.sha256(body).hexdigest(), tuple(records), tuple(refused))
+        seen.update(map(_key, found))
+        records += found
+    accepted = len(lines) - 3 - len(refused)
+    return ParsedSegment(header, hashlib.sha256(body).hexdigest(), tuple(records), tuple(refused), accepted)
 
 
 def _header(line: bytes) -> Header:
@@ -234,24 +304,30 @@ def _check_trailer(body: bytes, lines: list[bytes]) -> None:
         raise RefusedError(422, f"torn segment: the trailer counts {trailer.rows} records, there are {len(lines) - 3}")
 
 
-def _record(line: bytes, now: int) -> Record | str:
-    """The record, or why not."""
+def _records(line: bytes, now: int) -> Sequence[Record] | str:
+    """The record, one for each of its slots, or why not."""
     try:
         record = _ADAPTER.validate_json(line)
     except ValidationError as err:
         return _first(err)
     if isinstance(record, LedgerRecord):
-        if record.opened > now + CLOCK_SLACK_S:
-            return "opened is in the future"
-        return record
-    return _slot_problem(record, now) or record
+        return "opened is in the future" if record.opened > now + CLOCK_SLACK_S else [record]
+    if isinstance(record, DroppedRecord):
+        return [record]
+    problem = _slot_problem(record, now)
+    if problem or isinstance(record, NodeSlotRecord):
+        return problem or [record]
+    return record.each()
 
 
 def _slot_problem(record: JobSlotRecord | NodeSlotRecord, now: int) -> str:
+    slots = record.slots if isinstance(record, JobSlotRecord) else 1
     if record.slot % SLOT_S:
         return f"slot is not a multiple of {SLOT_S}"
-    if record.slot > now + CLOCK_SLACK_S:
+    if record.slot + (slots - 1) * SLOT_S > now + CLOCK_SLACK_S:
         return "slot is in the future"
+    if record.slot // SLOT_S % MAX_SLOTS + slots > MAX_SLOTS:
+        return "its slots are of two days of UTC"
     for component, share in record.components.items():
         watts = CEILING_WATTS[component]
         ceiling = watts * (share.metered_us + CEILING_GRACE_S * US_PER_S)
@@ -265,13 +341,13 @@ def _key(record: Record) -> tuple[object, ...]:
         return "ledger", record.job_id, record.run
     if isinstance(record, JobSlotRecord):
         return "job_slot", record.job_id, record.run, record.slot
-    return "node_slot", record.slot
+    return (record.type, record.slot) if isinstance(record, NodeSlotRecord) else (record.type,)
 
 
 def _first(err: ValidationError) -> str:
     """The first thing wrong, in one line, without echoing what a stranger sent."""
     detail = err.errors(include_url=False, include_input=False, include_context=False)[0]
-    path = [str(part) for part in detail["loc"] if part not in ("ledger", "job_slot", "node_slot")]
+    path = [str(part) for part in detail["loc"] if part not in ("ledger", "job_slot", "node_slot", "dropped")]
     message = " ".join(str(detail["msg"]).split()).removeprefix("Value error, ")
     place = "".join(c if c.isprintable() else "?" for c in ".".join(path)[:80])
     return f"{place}: {message}"[:300] if path else message[:300]

@@ -20,6 +20,10 @@ def lines(status: Mapping[str, Any], now: float | None = None) -> Iterator[str]:
     yield f"slurm:     {_slurm(slurm, time.time() if now is None else now)}"
     yield f"jobs:      {status['jobs']}, nodes: {status['nodes']}, segments: {status['segments']}"
     yield f"unmatched: {status['unmatched']} ledgers without a job of Slurm's"
+    dropped = status["dropped"]
+    if dropped["records"]:
+        joules_lost = joules(int(dropped["energy_uj"]))
+        yield f"dropped:   {dropped['records']} records of {dropped['nodes']} nodes whose spools were full, {joules_lost} J"
     yield ""
     yield "energy in joules" + (", SIMULATED: simulated counters had a part in it" if status["simulated"] else "")
     yield from _table(rows(status))

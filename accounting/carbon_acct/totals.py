@@ -16,7 +16,18 @@ from typing import Any
 from sqlalchemy import Integer, Select, cast, func, select
 from sqlalchemy.orm import Session
 
-from carbon_acct.db.models import COMPONENTS, Cluster, Job, JobSlot, Ledger, Node, NodeJobSlot, NodeSlot, Segment
+from carbon_acct.db.models import (
+    COMPONENTS,
+    Cluster,
+    Dropped,
+    Job,
+    JobSlot,
+    Ledger,
+    Node,
+    NodeJobSlot,
+    NodeSlot,
+    Segment,
+)
 from carbon_acct.pricing import facility_uj
 from carbon_acct.slotsum import add
 from carbon_acct.window import Window
@@ -84,6 +95,15 @@ class Counts:
     nodes: int
     segments: int
     unmatched: int
+
+
+@dataclass(frozen=True)
+class Losses:
+    """What nodes had to drop because their spools were full, and what their meters had counted of it, at most."""
+
+    nodes: int
+    records: int
+    energy_uj: int
 
 
 @dataclass(frozen=True)
@@ -177,9 +197,18 @@ def counts(session: Session) -> Counts:
     )
 
 
+def losses(session: Session) -> Losses:
+    """Of all nodes; each tells its own."""
+    sums = [part for name in COMPONENTS for part in _split(getattr(Dropped, f"{name}_uj"))]
+    query = select(func.count(Dropped.node_id.distinct()), func.sum(Dropped.records), *sums)
+    nodes, records, *parts = session.execute(query).one()
+    energies = [_joined(parts[i : i + 2]) or 0 for i in range(0, len(parts), 2)]
+    return Losses(int(nodes), int(records or 0), sum(energies))
+
+
 def unmatched(session: Session) -> list[UnmatchedLedger]:
     """Ledgers without a run of a job, oldest first."""
-    energies = [func.sum(getattr(NodeJobSlot, f"{name}_uj")) for name in COMPONENTS]
+    energies = [part for name in COMPONENTS for part in _split(getattr(NodeJobSlot, f"{name}_uj"))]
     query = (
         select(Cluster.name, Node.name, Ledger, *energies)
         .join(Node, Node.id == Ledger.node_id)
@@ -199,7 +228,7 @@ def unmatched(session: Session) -> list[UnmatchedLedger]:
             closed=ledger.closed,
             user=ledger.user,
             account=ledger.account,
-            energy_uj=add(int(e) if e is not None else None for e in sums),
+            energy_uj=add(_joined(sums[i : i + 2]) for i in range(0, len(sums), 2)),
         )
         for cluster, node, ledger, *sums in session.execute(query)
     ]

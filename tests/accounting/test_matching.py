@@ -86,3 +86,11 @@ def test_never_started() -> None:
     """A pending run cannot have a ledger."""
     pending = Run(3, T + 400, None, None, "PENDING", None, None)
     assert key("restart:0", T + 401, pending) is None
+
+
+def test_a_run_under_which_the_clock_was_set_back() -> None:
+    """It ended before it was submitted, and began when it ended, for Slurm; by both clocks the node's ledgers are its own."""
+    run = Run(1, 9_990, 6_420, 6_420, "COMPLETED", None, None)
+    assert match("restart:0", 6_400, [run]) is run
+    assert match("restart:0", 10_000, [run]) is run
+    assert match("restart:0", 20_000, [run]) is None

@@ -215,6 +215,26 @@ def test_site_total_beyond_64_bits(site: Site) -> None:
     assert balance.total.difference_uj == 0
 
 
+def test_a_broken_node_stops_no_other(site: Site) -> None:
+    """Counts as large as 64 bits go: refused with their line; what another node says of the same job's slot is taken."""
+    tell(site, JOB)
+    deliver(site, segment([ledger(), job_slot(cpu_us=2**63 - 1)]))
+    deliver(site, segment([ledger(), job_slot(cpu_us=5)], node="n2"))
+
+    assert only(site).energy_uj == 1100
+
+
+def test_unmatched_energy_beyond_64_bits(site: Site) -> None:
+    """What hangs on a ledger is summed exactly, however much it is: the list of them is what shows that a node lies."""
+    deliver(site, segment([ledger(), job_slot(), job_slot(slot=SLOT + 900)]))
+    with site.database.write() as session:
+        session.execute(text(f"UPDATE node_job_slot SET cpu_uj = {2**63 - 1}"))
+    with site.database.read() as session:
+        (row,) = totals.unmatched(session)
+
+    assert row.energy_uj == 2 * (2**63 - 1) + 200
+
+
 def test_difference_shows(site: Site) -> None:
     """Energy that went nowhere is a difference, not rounded away."""
     deliver(site, segment([job_slot({"cpu": share(999)}), node_slot({"cpu": node_share(1500, 300, 200)})]))
@@ -308,6 +328,14 @@ def test_rows_that_never_came(site: Site) -> None:
     tell(site, job(end=SLOT + 3610, elapsed_s=3600))
     deliver(site, segment([ledger(closed=SLOT + 3610), job_slot()]))
     assert (only(site).coverage or 0) < 2
+    assert only(site).quality == "partial"
+
+
+def test_crashed_node(site: Site) -> None:
+    """A job whose node crashed after a minute, which Slurm noticed after three, does not pass for whole."""
+    tell(site, job(state="NODE_FAIL", end=SLOT + 190, elapsed_s=180))
+    deliver(site, segment([ledger(), job_slot()]))
+    assert only(site).coverage == pytest.approx(100 / 3, abs=1)
     assert only(site).quality == "partial"
 
 

@@ -29,6 +29,15 @@ class BalanceAnswer:
 
 
 @dataclass(frozen=True)
+class DroppedAnswer:
+    """What nodes had to drop because their spools were full; the energy is at most so much, in a decimal string."""
+
+    nodes: int
+    records: int
+    energy_uj: str
+
+
+@dataclass(frozen=True)
 class SlurmAnswer:
     """What is known of Slurm: where its records come from, the last poll that succeeded, what failed since."""
 
@@ -49,6 +58,7 @@ class StatusAnswer:
     nodes: int
     segments: int
     unmatched: int
+    dropped: DroppedAnswer
     slurm: SlurmAnswer
     simulated: bool
     conservation: dict[str, BalanceAnswer]

@@ -15,6 +15,7 @@ from starlette.exceptions import HTTPException
 
 from carbon_acct import access, query, receive, totals
 from carbon_acct.api.answers import (
+    DroppedAnswer,
     Health,
     JobsAnswer,
     SlurmAnswer,
@@ -133,6 +134,7 @@ def _add_queries(app: FastAPI, site: Site, poller: Poller) -> None:
         with site.database.read() as session:
             counts = totals.counts(session)
             found = totals.conservation(session, window.start, window.end)
+            lost = totals.losses(session)
         state = poller.state
         return StatusAnswer(
             version=__version__,
@@ -142,6 +144,7 @@ def _add_queries(app: FastAPI, site: Site, poller: Poller) -> None:
             nodes=counts.nodes,
             segments=counts.segments,
             unmatched=counts.unmatched,
+            dropped=DroppedAnswer(lost.nodes, lost.records, str(lost.energy_uj)),
             slurm=SlurmAnswer(state.cluster, state.source, state.polled_at, state.error),
             simulated=found.simulated,
             conservation=balances(found),

@@ -60,6 +60,7 @@ def parser() -> Parser:
     which.add_argument("-N", "--nodelist", **comma, help="jobs that ran on any of these nodes, e.g. n[1-4]")
     which.add_argument("-M", "--clusters", "--cluster", **comma, help="jobs of these clusters, or `all`")
     which.add_argument("-D", "--duplicates", action="store_true", help="every run of a JobID, not only the newest")
+    which.add_argument("-X", "--allocations", action="store_true", help="as in sacct; energy is always per allocation")
     when = p.add_argument_group("when: jobs that overlap a window; midnight to now if not said")
     when.add_argument("-S", "--starttime", default="", metavar="TIME", help="start; with -j the epoch, with -s now")
     when.add_argument("-E", "--endtime", default="", metavar="TIME", help="end; with -s the start, else now")

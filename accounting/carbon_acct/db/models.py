@@ -204,6 +204,22 @@ class NodeSlot(Base):
     other_reason: Mapped[str | None] = mapped_column(Text)
 
 
+class Dropped(Base):
+    """What a node's stream has lost so far because the node's spool was full, and what its meters had counted of it."""
+
+    __tablename__ = "dropped"
+    node_id: Mapped[int] = mapped_column(ForeignKey("node.id"), primary_key=True)
+    stream: Mapped[str] = mapped_column(String(8), primary_key=True)
+    revision: Mapped[int]
+    records: Mapped[int]
+    start: Mapped[int]
+    end: Mapped[int]
+    cpu_uj: Mapped[int | None]
+    dram_uj: Mapped[int | None]
+    gpu_uj: Mapped[int | None]
+    other_uj: Mapped[int | None]
+
+
 class Intensity(Base):
     """Carbon intensity of a zone's electricity in a period; `period_end` NULL: until further notice."""
 
