@@ -8,7 +8,7 @@ STAMP := $(VENV)/.installed
 DEBIAN := python3 python3-venv gcc libc6-dev shellcheck munge slurm-wlm slurmdbd mariadb-server util-linux man-db
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-stop test test-vm check lint zipapp debian format clean bench-accuracy bench-overhead bench-latency
+.PHONY: help demo demo-stop test test-vm check lint zipapp debian format clean bench-accuracy bench-overhead bench-latency bench-spool
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -30,11 +30,12 @@ test-vm: $(STAMP) zipapp ## ring 5: the newest Slurm under systemd in an emulate
 	@$(MAKE) --no-print-directory debian DEBIAN="qemu-system-x86 qemu-utils debootstrap e2fsprogs"
 	$(BIN)/pytest -q -m vm tests/vm
 
-lint: $(STAMP) ## ruff, mypy, import-linter, shellcheck
+lint: $(STAMP) ## ruff, mypy, import-linter, vermin (the node's Python 3.9), shellcheck
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/vermin --quiet --no-tips --violations --target=3.9- collector/carbon_collector
 	@if command -v shellcheck >/dev/null; then shellcheck prolog/*.sh; else echo "shellcheck is not installed: scripts not checked"; fi
 
 format: $(STAMP) ## let ruff put the code in order
@@ -45,7 +46,7 @@ zipapp: dist/carbon-collector ## build the collector as one file for the nodes
 
 # Byte code of this Python lies beside the sources: a node with the same one starts three times faster and
 # needs half the memory; any other compiles the sources. pynvml (nvidia-ml-py, BSD) is one file.
-dist/carbon-collector: $(STAMP) $(wildcard collector/carbon_collector/*.py collector/carbon_collector/*/*.py)
+dist/carbon-collector: $(STAMP) $(wildcard collector/carbon_collector/*.py collector/carbon_collector/*/*.py collector/carbon_collector/*/*.csv)
 	rm -rf build/zipapp && mkdir -p build/zipapp dist
 	cp -r collector/carbon_collector build/zipapp/
 	find build/zipapp -name __pycache__ -prune -exec rm -r {} +
@@ -76,6 +77,9 @@ bench-overhead: $(STAMP) zipapp ## memory and CPU time of the collector, beside 
 
 bench-latency: $(STAMP) zipapp ## prolog and epilog beside an empty script (1 minute; root)
 	@$(BIN)/python benchmarks/latency.py
+
+bench-spool: $(STAMP) ## how many days without an aggregator a node's spool holds (virtual time, minutes)
+	@$(BIN)/python benchmarks/spool.py
 
 clean: ## remove what was built
 	rm -rf build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -131,15 +131,25 @@ def _percent(error: float) -> str:
     return f"{error:5.{max(0, 2 - len(str(int(error))) + 1)}f}"
 
 
-def table(site: Site, unlike: Site) -> tuple[str, list[str]]:
+def table(nodes: list[Node], seed: int) -> tuple[str, list[str]]:
     """The table, and a line for each budget."""
-    first = [("unit, cgroup v1", 1, True), ("unit, cgroup v2", 2, True), ("by first prolog, v2", 2, False)]
+    site, unlike = build(nodes), build(schedule.unlike(nodes, seed))
+    calm, restless = (
+        (site, unlike),
+        tuple(build(schedule.restless(each)) for each in (nodes, schedule.unlike(nodes, seed))),
+    )
+    first = [
+        ("unit, cgroup v1", 1, True, calm),
+        ("unit, cgroup v2", 2, True, calm),
+        ("by first prolog, v2", 2, False, calm),
+        ("a node never idle, v2", 2, False, restless),
+    ]
     lines, others, differences = [], [], []
-    for name, version, service in first:
-        both = [ours(each, version, service) for each in (site, unlike)]
+    for name, version, service, (alike, apart) in first:
+        both = [ours(each, version, service) for each in (alike, apart)]
         differences += [one.difference_uj for books in both for one in books]
-        lines.append(our_lines(site, both[0], f"ours ({name})"))
-        others.append(our_lines(unlike, both[1], f"ours ({name})"))
+        lines.append(our_lines(alike, both[0], f"ours ({name})"))
+        others.append(our_lines(apart, both[1], f"ours ({name})"))
     lines += peer_lines(site)
     others += peer_lines(unlike)
     pairs = list(zip(lines, others, strict=True))
@@ -192,11 +202,11 @@ def main() -> None:
     args = parser.parse_args()
     print(f"{machine.describe()}; virtual time, the machine does not matter")
     nodes = schedule.make(args.seed, args.nodes, args.jobs, args.span)
-    site, unlike = build(nodes), build(schedule.unlike(nodes, args.seed))
+    site = build(nodes)
     print(
         f"{len(site.seconds)} jobs of {min(site.seconds.values()):.1f} to {max(site.seconds.values()):.0f} s on {len(nodes)} nodes, {site.end_s:.0f} s\n"
     )
-    text, budgets = table(site, unlike)
+    text, budgets = table(nodes, args.seed)
     print(text, "", *budgets, sep="\n")
 
 

@@ -93,7 +93,7 @@ def _animate(everyone: list[site.Host | others.Running], seconds: float) -> None
 
 def _cell(one: site.Host | others.Running, memory: Memory, cpu_ms: float) -> Cell:
     if isinstance(one, site.Host):
-        return Cell("carbon-collector", "10 s", one.jobs, one.gpus, memory, cpu_ms)
+        return Cell("carbon-collector", "10 s" if one.jobs else "30 s", one.jobs, one.gpus, memory, cpu_ms)
     return Cell(one.tool.name, one.tool.reads, None, None, memory, cpu_ms)
 
 

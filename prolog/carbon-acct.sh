@@ -11,7 +11,7 @@ case ${SLURM_SCRIPT_CONTEXT:-$0} in *epilog*) kind=epilog ;; *) kind=prolog ;; e
 run_dir=/run/carbon-acct
 conf=${CARBON_ACCT_CONF:-/etc/carbon-acct/carbon-acct.conf}
 if [ -f "$conf" ] && [ -r "$conf" ]; then
-    # Read, never sourced. '=' or ':' between key and value, as configparser takes it.
+    # Read, never sourced. '=' or ':' between key and value, as the collector takes it.
     while IFS='=:	 ' read -r key value || [ -n "$key" ]; do
         [ "$key" = run_dir ] && run_dir=${value%%[ 	][#;]*}
     done <"$conf"
@@ -31,7 +31,9 @@ set -C
     "SLURM_NODELIST=${SLURM_JOB_NODELIST:-${SLURM_NODELIST-}}" \
     "SLURM_JOB_CPUS_PER_NODE=${SLURM_JOB_CPUS_PER_NODE-}" \
     "SLURM_JOB_GPUS=${SLURM_JOB_GPUS-}" "CUDA_VISIBLE_DEVICES=${CUDA_VISIBLE_DEVICES-}" \
-    "SLURM_JOB_SLUID=${SLURM_JOB_SLUID-}" "SLURM_JOB_START_TIME=${SLURM_JOB_START_TIME-}" \
+    "CUDA_MPS_ACTIVE_THREAD_PERCENTAGE=${CUDA_MPS_ACTIVE_THREAD_PERCENTAGE-}" \
+    "SLURM_JOB_SLUID=${SLURM_JOB_SLUID-}" \
+    "SLURM_JOB_START_TIME=${SLURM_JOB_START_TIME-}" "SLURM_JOB_END_TIME=${SLURM_JOB_END_TIME-}" \
     "SLURM_JOB_RESTART_COUNT=${SLURM_JOB_RESTART_COUNT-}" "SLURM_HET_JOB_ID=${SLURM_HET_JOB_ID-}" \
     "END=1" >"$run_dir/tickets/$kind.${SLURM_JOB_ID-0}.$$"; } 2>/dev/null ||
     echo "carbon-acct: no ticket for job ${SLURM_JOB_ID-} in $run_dir/tickets; it will be found by its cgroup" >&2

@@ -79,6 +79,7 @@ class Daemon:
         self.topology = Topology({cpu: h.socket_of(cpu) for cpu in range(h.cpus)})
         self.account = Account("0badcafe", self.topology, _domains(registers), {})
         self.account.cluster = "virtual"
+        self.account.memory_total = int(h.memory_gib * GIB)
         self.tickets = _tickets(self.node)
         self.start_s = 1.0 if service else self.tickets[0][0] + START_S
         self.records: dict[tuple[Any, ...], dict[str, Any]] = {}
@@ -114,7 +115,7 @@ class Daemon:
         for when, kind, job in due:
             self._apply(kind, job, int(when // JIFFY_S * JIFFY_S * 1e6))
             self.flush_due_s = min(self.flush_due_s, at + SETTLE_S) if kind == "epilog" else self.flush_due_s
-        self._learn_cpusets(at)
+        self._learn_limits(at)
         self.account.advance(snapshot)
         self.readings += 1
         return took_s
@@ -122,15 +123,17 @@ class Daemon:
     def _apply(self, kind: str, job: Job, mono_us: int) -> None:
         key = (job.job_id, "restart:0")
         if kind == "prolog":
-            self.account.open(Ledger(_slurm_job(job), PROLOG, BOOT_WALL_US + mono_us, mono_us, job.gpus))
+            self.account.open(Ledger(_slurm_job(job), PROLOG, BOOT_WALL_US + mono_us, mono_us))
         else:
             self.account.close(self.account.ledgers[key], BOOT_WALL_US + mono_us, mono_us)
 
-    def _learn_cpusets(self, at: float) -> None:
-        """Slurm confines each job to the CPUs that it gave it."""
-        there = {job.job_id: job.cpus for job in self.node.jobs if job.start_s <= at < job.stop_s}
+    def _learn_limits(self, at: float) -> None:
+        """Slurm confines each job to the CPUs and the memory that it gave it."""
+        there = {job.job_id: job for job in self.node.jobs if job.start_s <= at < job.stop_s}
         for ledger in self.account.ledgers.values():
-            ledger.cpuset = there.get(ledger.job.job_id, ledger.cpuset)
+            job = there.get(ledger.job.job_id)
+            if job is not None:
+                ledger.cpuset, ledger.memory = job.cpus, int(job.gib_requested * GIB)
 
     def _snapshot(self, at: float) -> tuple[Snapshot, float]:
         r, mono_us = self.registers, int(at * 1e6)
@@ -151,6 +154,7 @@ class Daemon:
             memory=int(r.memory_gib(stat_s) * GIB),
             parent=self._usage([j for j in self.node.jobs if j.start_s <= cgroups_s], cgroups_s, 0.0),
             jobs=jobs,
+            activity={},
         ), stat_s - at
 
     def _usage(self, jobs: list[Job], at: float, gib: float) -> Usage:

@@ -17,7 +17,7 @@ SOCKETS = 2
 
 @dataclass(frozen=True)
 class Hardware:
-    """Figures of every node, in CPUs, watts and GiB: about those of two 205 W sockets and four 350 W GPUs."""
+    """Figures of a node, in CPUs, watts and GiB: about those of two 205 W sockets and four 350 W GPUs."""
 
     cpus: int = 32
     idle_w: float = 60.0
@@ -181,11 +181,11 @@ class Node:
         return sum(self.package_j(s, at) + self.dram_j(at) for s in range(SOCKETS))
 
     def truth(self, job: Job) -> Truth:
-        """What the job should pay: idle power x time for its share of the CPUs, the energy of its own use, and
-        all of the GPUs that it held.
+        """What the job should pay: idle power x time for its share of the CPUs and of the memory, the energy of its
+        own use, and all of the GPUs that it held.
         """
         h = self.hardware
-        idle_w = SOCKETS * (h.idle_w + h.dram_idle_w)
+        idle_w = SOCKETS * (h.idle_w * len(job.cpus) / h.cpus + h.dram_idle_w * job.gib_requested / h.memory_gib)
         use = len(job.cpus) * h.busy_cpu_w * job.cpu_s.at(job.close_s) + h.dram_gib_w * job.gib_s.at(job.close_s)
         held = (self.gpu_j(gpu, job.close_s) - self.gpu_j(gpu, job.open_s) for gpu in job.gpus)
-        return Truth(idle_w * job.seconds * len(job.cpus) / h.cpus, job.factor * use, sum(held))
+        return Truth(idle_w * job.seconds, job.factor * use, sum(held))

@@ -15,6 +15,8 @@ from .physics import Hardware, Job, Node, Phase
 
 KINDS = ("cpu", "cpu", "waves", "idle", "memory", "gpu")
 SIZES = (1, 1, 2, 4, 4, 8, 16)
+IDLE_W = (60.0, 30.0, 110.0)
+"""Idle power of a socket: 29, 17 and 43 % of its power under full load."""
 LONGEST_S = 300.0
 FIRST_S = 60.0
 """When the first job comes: the collector, where it is a service, has seen the node idle."""
@@ -24,6 +26,11 @@ def make(seed: int, nodes: int, jobs_per_node: int, span_s: float) -> list[Node]
     """Nodes with their jobs, all drawing alike. Every other node has four GPUs."""
     rng = random.Random(seed)  # noqa: S311 - the same schedule each time is the point
     return [_node(rng, i, jobs_per_node, span_s) for i in range(nodes)]
+
+
+def restless(nodes: list[Node]) -> list[Node]:
+    """The same jobs on nodes that are never idle: the system keeps a CPU of each socket busy."""
+    return [replace(node, hardware=replace(node.hardware, system_cpu=1.0)) for node in nodes]
 
 
 def unlike(nodes: list[Node], seed: int) -> list[Node]:
@@ -38,7 +45,7 @@ def unlike(nodes: list[Node], seed: int) -> list[Node]:
 
 def _node(rng: random.Random, index: int, count: int, span_s: float) -> Node:
     gpus = tuple(f"GPU-{index}-{i}" for i in range(4)) if index % 2 else ()
-    hardware = Hardware()
+    hardware = Hardware(idle_w=IDLE_W[index % len(IDLE_W)])
     jobs: list[Job] = []
     at = FIRST_S
     while len(jobs) < count:
@@ -88,7 +95,8 @@ def _place(job: Job, others: list[Job], hardware: Hardware, gpus: tuple[str, ...
         there = [o for o in others if o.held_s(at, at + job.seconds)]
         free = [c for c in range(hardware.cpus) if not any(c in o.cpus for o in there)]
         free_gpus = [g for g in gpus if not any(g in o.gpus for o in there)]
-        if len(free) >= len(job.cpus) and len(free_gpus) >= len(job.gpus):
+        free_gib = hardware.memory_gib - sum(o.gib_requested for o in there)
+        if len(free) >= len(job.cpus) and len(free_gpus) >= len(job.gpus) and free_gib >= job.gib_requested:
             break
         at = min(o.close_s for o in there if o.close_s > at) + 0.05
     late = at - job.open_s

@@ -7,23 +7,29 @@ were there, idle and system.
 
 from __future__ import annotations
 
-from typing import Any
-
-from . import interval, slots
+from . import interval, nesting, slots
 from .cgroups import Usage
-from .counter import Counter, delta
-from .host import Topology
-from .idle import IdlePower
+from .counter import STANDS_STILL, Counter, delta
+from .host import USER_HZ_US, Topology
+from .idle import IDLE_SHARE, IdlePower
 from .interval import Presence
+from .lean.named import TYPE_CHECKING
 from .ledger import Ledger
-from .meters.base import Domain
-from .posting import COMPONENTS, EVERY_NODES, Energy, Work, post
+from .meters.base import Domain, Reading
+from .overdue import Overdue
+from .posting import EVERY_NODES, Energy, Work, post
 from .rows import Row
 from .snapshot import Snapshot
 from .units import SLOT_S, US_PER_S
 
+if TYPE_CHECKING:
+    from typing import Any
+
+
 MAX_DEFICIT_US = 1_000_000
 SLEW_US = 2_000_000
+READABLE_NOW = "readable only since now"
+NOT_SEEN = "power was not seen while no collector ran"
 
 
 class Account:
@@ -39,8 +45,13 @@ class Account:
         self.cluster = ""
         self.last: Snapshot | None = None
         self.last_sealed = 0
+        self.memory_total = 0
         self.memory_base: int | None = None
         self.deficit: dict[int, int] = {}
+        self.owed: dict[str, int] = {}
+        self.faults: dict[str, str] = {}
+        self.overdue = Overdue()
+        self.resumed = False
         self.idle: dict[str, IdlePower] = {}
         self.ledgers: dict[tuple[int, str], Ledger] = {}
         self.rows: dict[tuple[int, str, int], Row] = {}
@@ -80,7 +91,15 @@ class Account:
             ledger.close(self.last.wall_us, self.last.mono_us)
             ledger.settled = True
         self.deficit = {}
+        self.owed = {}
         self.last = None
+
+    def new_process(self, integrated: set[str]) -> None:
+        """After a restart of the collector counters have counted on; a power that it integrated itself has not."""
+        self.resumed = all(ledger.settled for ledger in self.ledgers.values())
+        if self.last is not None:
+            readings = {n: Reading(None, NOT_SEEN) if n in integrated else r for n, r in self.last.readings.items()}
+            self.last = self.last._replace(readings=readings)
 
     def new_stream(self, stream: str) -> None:
         """Begin a stream: nothing of it is sealed yet, and what is open is told anew."""
@@ -97,14 +116,26 @@ class Account:
         """
         last = self.last
         pieces = self._pieces(self._start(last, now), now.wall_us)
+        parent = now.parent
+        self._follow_clock(last, now)
         if last is None:
             self._first(now)
+            self.resumed = False
         else:
-            self._between(last, now, pieces)
+            parent = self._between(last, now, pieces)
         for ledger in self.ledgers.values():
             ledger.settled |= ledger.closed_us is not None
-        # A parent that could not be read once has not been made anew: its growth counts from where it was seen.
-        self.last = now if now.parent or not last else now._replace(parent=last.parent)
+        self.last = now._replace(parent=parent)
+
+    def _follow_clock(self, last: Snapshot | None, now: Snapshot) -> None:
+        """A clock that was stepped makes no job longer: what is open was opened by the new clock's time."""
+        step_us = 0 if last is None else (now.wall_us - now.mono_us) - (last.wall_us - last.mono_us)
+        if last is None or abs(step_us) <= SLEW_US:
+            return
+        for ledger in self.ledgers.values():
+            if ledger.closed_us is None and ledger.open_mono_us <= last.mono_us:
+                ledger.opened_us += step_us
+                ledger.dirty = True
 
     def _start(self, last: Snapshot | None, now: Snapshot) -> int:
         """Wall-clock time at which the interval began.
@@ -147,15 +178,22 @@ class Account:
             for name in self._components_of(ledger):
                 row.component(name).blame(self.missing.get(name) or "before the collector's first reading")
 
-    def _between(self, last: Snapshot, now: Snapshot, pieces: list[tuple[int, int, int]]) -> None:
+    def _between(self, last: Snapshot, now: Snapshot, pieces: list[tuple[int, int, int]]) -> Usage | None:
+        """Account for an interval; returns the parent cgroup as the next one has to take it."""
         elapsed = max(0, now.mono_us - last.mono_us)
         ledgers = [ledger for ledger in self.ledgers.values() if not ledger.settled]
         jobs = [self._presence(ledger, last, now) for ledger in ledgers]
-        busy = {s: max(0, us - last.busy.get(s, us)) for s, us in now.busy.items()}
-        times = interval.cpu_times(jobs, now.parent, last.parent or Usage(0, {}, 0), busy, self.topology)
+        grown = {s: us - last.busy.get(s, us) for s, us in now.busy.items()}
+        # A CPU that goes offline takes its line out of /proc/stat, and brings all of its past back.
+        most = {s: self.topology.cpus_on(s) * (elapsed + USER_HZ_US) for s in grown}
+        busy = {s: min(max(0, us), most[s]) for s, us in grown.items()}
+        others = self._others(last, now)
+        times = interval.cpu_times(jobs, now.parent, last.parent or Usage(0, {}, 0), busy, self.topology, others)
         system = self._system(busy, times)
         energies = self._energies(last, now, elapsed)
-        self._learn(energies, elapsed, busy, now, jobs)
+        self.faults = {name: energy.reason for name, energy in energies.items() if energy.uj is None}
+        if all(0 <= us <= 2 * most[s] for s, us in grown.items()):
+            self._learn(energies, elapsed, busy, now, ledgers, jobs)
         memory = [(job.usage or job.before or Usage(0, {}, 0)).memory for job in jobs]
         outside = max(0, now.memory - sum(memory)) if now.memory is not None else 0
         work = Work(
@@ -166,12 +204,18 @@ class Account:
             cpu_known=[job.usage is not None or now.parent is not None for job in jobs],
             memory=memory,
             system=system,
-            system_memory=max(0, outside - (self.memory_base or 0)),
+            system_memory=0 if self.memory_base is None else max(0, outside - self.memory_base),
             energies=energies,
+            activity=now.activity,
+            resumed=self.resumed,
         )
-        post(self, work, pieces, now.mono_us - now.wall_us)
+        self.resumed = False
+        done = post(self, work, pieces, now.mono_us - now.wall_us)
+        self.overdue.add(self, last, now, work, done)
         for ledger, job in zip(ledgers, jobs):
             ledger.last = job.usage
+        # A parent that could not be read once has not been made anew: its growth counts from where it was seen.
+        return interval.caught_up(now.parent, last.parent, jobs) if now.parent else last.parent
 
     def _presence(self, ledger: Ledger, last: Snapshot, now: Snapshot) -> Presence:
         end = now.mono_us if ledger.close_mono_us is None else min(ledger.close_mono_us, now.mono_us)
@@ -198,6 +242,17 @@ class Account:
                 return now.jobs[name]
         return None
 
+    def _others(self, last: Snapshot, now: Snapshot) -> list[Usage]:
+        """What was used in cgroups that no ledger here has, or has only from now on."""
+        own = {
+            name
+            for ledger in self.ledgers.values()
+            if not ledger.settled
+            for name in ledger.cgroup_names
+            if name in now.jobs and ledger.last is not now.jobs[name]
+        }
+        return [interval.growth(us, last.jobs.get(name))[0] for name, us in now.jobs.items() if name not in own]
+
     def _system(self, busy: dict[int, int], times: list[dict[int, int]]) -> dict[int, int]:
         """CPU time outside the jobs. /proc/stat steps by 10 ms, cgroups by nanoseconds: what a job is ahead
         of it in one interval is taken off the next.
@@ -210,18 +265,22 @@ class Account:
         return system
 
     def _energies(self, last: Snapshot, now: Snapshot, elapsed: int) -> dict[str, Energy]:
-        """Energy of each domain in the interval."""
-        energies: dict[str, Energy] = {}
-        for name, domain in self.domains.items():
-            before, after = last.readings.get(name), now.readings.get(name)
-            if after is None or after.energy_uj is None:
-                energies[name] = Energy(None, f"{name}: {after.reason if after else 'not read'}")
-            elif before is None or before.energy_uj is None:
-                energies[name] = Energy(None, f"{name}: readable only since now")
-            else:
-                found = delta(Counter(domain.range_uj, domain.max_watts), before.energy_uj, after.energy_uj, elapsed)
-                energies[name] = Energy(found.energy_uj, f"{name}: {found.reason}" if found.reason else "")
-        return energies
+        """Energy of each domain in the interval, without what belongs to domains inside it."""
+        gross = {name: self._energy(domain, last, now, elapsed) for name, domain in self.domains.items()}
+        return nesting.net(self.domains, gross, self.owed)
+
+    def _energy(self, domain: Domain, last: Snapshot, now: Snapshot, elapsed: int) -> Energy:
+        name = domain.name
+        before, after = last.readings.get(name), now.readings.get(name)
+        if after is None or after.energy_uj is None:
+            return Energy(None, f"{name}: {after.reason if after else 'not read'}")
+        if before is None or before.energy_uj is None:
+            late = self.overdue.settle(self, domain, now, elapsed)
+            return Energy(late, "" if late is not None else f"{name}: {before.reason if before else READABLE_NOW}")
+        found = delta(Counter(domain.range_uj, domain.max_watts), before.energy_uj, after.energy_uj, elapsed)
+        if found.energy_uj == 0 and self.faults.get(name) == f"{name}: {STANDS_STILL}":
+            return Energy(None, self.faults[name])  # too short a look to say that it moves again
+        return Energy(found.energy_uj, f"{name}: {found.reason}" if found.reason else "")
 
     def _learn(
         self,
@@ -229,24 +288,37 @@ class Account:
         elapsed: int,
         busy: dict[int, int],
         now: Snapshot,
+        ledgers: list[Ledger],
         jobs: list[Presence],
     ) -> None:
-        """Learn idle power of sockets and their memory, and how much memory the system itself uses."""
+        """Learn idle power of every domain, and how much memory the system itself uses."""
+        held = {name for ledger in ledgers for name in ledger.parts}
         for name, (energy, _) in energies.items():
             domain = self.domains[name]
-            if energy is not None and domain.socket >= 0:
+            if energy is None or domain.component == "other":
+                continue
+            if domain.component == "gpu":
+                # A device is busy while somebody holds it: whether it is used cannot always be known.
+                self.idle_of(name).learn(energy, elapsed, elapsed if name in held else 0, 1)
+            else:
                 cpus = self.topology.cpus_on(domain.socket) or self.topology.cpus
                 used = busy[domain.socket] if domain.socket in busy else sum(busy.values())
                 self.idle_of(name).learn(energy, elapsed, used, cpus)
-        if now.memory is not None:
-            outside = max(0, now.memory - sum(job.usage.memory for job in jobs if job.usage))
-            self.memory_base = outside if self.memory_base is None else min(outside, self.memory_base)
+        if now.memory is not None and not any(job.usage for job in jobs):
+            # A job's cgroup has its page cache in it, MemAvailable has not: only without jobs is the rest the system's.
+            self.memory_base = now.memory if self.memory_base is None else min(now.memory, self.memory_base)
 
     def idle_of(self, domain: str) -> IdlePower:
         """What is known of the idle power of a domain."""
         if domain not in self.idle:
-            self.idle[domain] = IdlePower()
+            self.idle[domain] = IdlePower(self._idle_share(domain))
+        elif domain in self.domains:
+            self.idle[domain].share = self._idle_share(domain)  # what was loaded may have answered late
         return self.idle[domain]
+
+    def _idle_share(self, name: str) -> float:
+        domain = self.domains.get(name)
+        return IDLE_SHARE.get(domain.component if domain else "cpu", 1.0)
 
     # -- rows -------------------------------------------------------------------------------------------------
 
@@ -268,7 +340,9 @@ class Account:
         return row
 
     def _components_of(self, ledger: Ledger) -> tuple[str, ...]:
-        return COMPONENTS if ledger.gpus else EVERY_NODES
+        """What a job is told about: `gpu` only if it holds one, `other` only where the node has a meter for it."""
+        whole = any(domain.component == "other" for domain in self.domains.values())
+        return (*EVERY_NODES, *(["gpu"] if ledger.gpus else []), *(["other"] if whole else []))
 
     # -- the state on disk ------------------------------------------------------------------------------------
 
@@ -283,6 +357,7 @@ class Account:
             "last_sealed": self.last_sealed,
             "memory_base": self.memory_base,
             "deficit": self.deficit,
+            "owed": self.owed,
             "idle": {name: idle.save() for name, idle in self.idle.items()},
             "ledgers": [ledger.save() for ledger in self.ledgers.values()],
             "rows": [row.save() for row in self.rows.values()],
@@ -299,7 +374,8 @@ class Account:
         self.last_sealed = int(saved["last_sealed"])
         self.memory_base = saved["memory_base"]
         self.deficit = {int(socket): us for socket, us in saved["deficit"].items()}
-        self.idle = {name: IdlePower(saved=idle) for name, idle in saved["idle"].items()}
+        self.owed = {str(name): int(uj) for name, uj in saved["owed"].items()}
+        self.idle = {name: IdlePower(self._idle_share(name), idle) for name, idle in saved["idle"].items()}
         ledgers = [Ledger.load(ledger) for ledger in saved["ledgers"]]
         self.ledgers = {ledger.key: ledger for ledger in ledgers}
         rows = [Row.load(row) for row in saved["rows"]]

@@ -9,9 +9,9 @@ the last moments of a job are found: its directory no longer exists when the epi
 from __future__ import annotations
 
 import os
-from typing import NamedTuple
 
 from .host import Topology, parse_cpu_list, read_text
+from .lean.named import NamedTuple
 from .ticket import is_sluid
 
 SCOPE = "slurmstepd.scope"
@@ -98,11 +98,26 @@ class Cgroups:
             return parse_cpu_list(read_text(f"{found.path}/cpuset.cpus.effective"))
         return parse_cpu_list(read_text(f"{self._under('cpuset', found.path)}/cpuset.cpus"))
 
+    def memory_limit(self, found: Found) -> int | None:
+        """Bytes that the job may use, which is what Slurm gave it (ConstrainRAMSpace); `None` where nothing says."""
+        if self.version == 2:
+            text = read_text(f"{found.path}/memory.max")
+        else:
+            text = read_text(f"{self._under('memory', found.path)}/memory.limit_in_bytes")
+        return int(text) if text.isdigit() else None
+
     def has_processes(self, path: str) -> bool:
         """Whether anything runs in the cgroup or below it. Directories without are left over or being made."""
         if read_text(f"{path}/cgroup.procs"):
             return True
         return any(self.has_processes(f"{path}/{name}") for name in _dirs(path))
+
+    def job_of(self, pid: str, procfs: str) -> str:
+        """Name of the job that a process belongs to, from its cgroup; empty for none."""
+        for part in read_text(f"{procfs}/{pid}/cgroup").replace("\n", "/").split("/"):
+            if is_sluid(part) or (part.startswith("job_") and part[4:].isdigit()):
+                return part[4:] if part.startswith("job_") else part
+        return ""
 
     def job_id_of_sluid(self, path: str, procfs: str) -> int | None:
         """The JobID behind a SLUID directory, from its slurmstepd's title: `slurmstepd: [3385.extern]`."""

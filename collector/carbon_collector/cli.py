@@ -4,28 +4,48 @@
 from __future__ import annotations
 
 import os
-import socket
 import sys
 
 from . import __version__, settings
 from .errors import CarbonError, UsageError
+from .lean.named import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import NoReturn
 
 USAGE = """\
 usage: carbon-collector run [--node NODE] [--config FILE]
+       carbon-collector probe [--json] [--node NODE] [--config FILE]
        carbon-collector --version
 
 run      read the counters, keep the ledgers of the jobs, ship the records; in the foreground
+probe    show what this node offers, which source won and why, and what it draws; changes nothing
 --node   Slurm's name of this node (default: the host name up to its first dot)
 """
 COMM = "carbon-collector"
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Run the program; returns its exit code: 0 done, 1 failed, 2 usage."""
+def main(argv: list[str] | None = None) -> NoReturn:
+    """Run the program and end the process with its exit code: 0 done, 1 failed, 2 usage.
+
+    At once, for Python itself would wait for threads: one may hang in a driver, and the first that imports
+    `threading`, as pynvml does, counts as the main one.
+    """
+    code = _run_and_tell(sys.argv[1:] if argv is None else argv)
+    try:  # noqa: SIM105 - contextlib is not free
+        sys.stdout.flush()
+    except OSError:
+        pass  # who reads this has seen enough
+    os._exit(code)
+
+
+def _run_and_tell(args: list[str]) -> int:
     try:
-        return _main(sys.argv[1:] if argv is None else argv)
+        return _main(args)
     except KeyboardInterrupt:
         return 130
+    except BrokenPipeError:
+        return 1
     except (CarbonError, OSError) as err:
         print(f"carbon-collector: {err}", file=sys.stderr)
         return err.exit_code if isinstance(err, CarbonError) else 1
@@ -38,25 +58,33 @@ def _main(args: list[str]) -> int:
     if args in (["--help"], ["-h"]):
         print(USAGE, end="")
         return 0
-    if not args or args[0] != "run":
+    if not args or args[0] not in ("run", "probe"):
         raise UsageError(f"{'unknown command ' + repr(args[0]) if args else 'no command'}; try carbon-collector --help")
-    options = _options(args[1:], {"--node": "", "--config": ""})
-    return _run(options["--node"] or socket.gethostname().partition(".")[0], options["--config"])
+    values = _options(args[1:], {"--node": "", "--config": ""}, {"--json"} if args[0] == "probe" else set())
+    node = values["--node"] or os.uname().nodename.partition(".")[0]
+    if args[0] == "probe":
+        from . import probe
+
+        return probe.run(node, values["--config"], "--json" in values)
+    return _run(node, values["--config"])
 
 
-def _options(args: list[str], options: dict[str, str]) -> dict[str, str]:
-    """`--name value` and `--name=value`. argparse would cost the node's budget a megabyte."""
+def _options(args: list[str], values: dict[str, str], flags: set[str]) -> dict[str, str]:
+    """`--name value`, `--name=value` and flags. argparse would cost the node's budget a megabyte."""
     rest = list(args)
     while rest:
         name, equals, value = rest.pop(0).partition("=")
-        if name not in options:
+        if name in flags and not equals:
+            values[name] = ""
+            continue
+        if name not in values or name in flags:
             raise UsageError(f"unknown option {name!r}; try carbon-collector --help")
         if not equals:
             if not rest:
                 raise UsageError(f"{name} needs a value")
             value = rest.pop(0)
-        options[name] = value
-    return options
+        values[name] = value
+    return values
 
 
 def _run(node: str, config: str) -> int:
@@ -77,6 +105,7 @@ def _run(node: str, config: str) -> int:
         lock = Lock(state_dir, run_dir)
         if not lock.take():
             return 0  # another one runs, and it has been woken
+        daemon.block_signals()
         daemon.run(daemon.Collector(chosen, node, log), lock, chosen.number("collector", "linger"))
     except OSError as err:
         log.line(f"stops: {err}")

@@ -7,7 +7,7 @@ range at every decrease turned one driver reset into 373 kJ.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from .lean.named import NamedTuple
 
 
 class Counter(NamedTuple):
@@ -27,6 +27,7 @@ class Delta(NamedTuple):
 SLACK_UJ = 50_000_000
 """What a counter may run ahead of the ceiling in a short interval: its own steps, clocks read a little apart."""
 
+STANDS_STILL = "counter stands still"
 STILL_US = 1_000_000
 """Nothing that is on draws nothing for a second; RAPL steps every millisecond, NVML every tenth of a second."""
 
@@ -38,7 +39,7 @@ def delta(counter: Counter, before_uj: int, now_uj: int, elapsed_us: int) -> Del
         # A whole turn could hide in this interval, and no reading can tell.
         return Delta(None, f"gap of {elapsed_us // 1_000_000} s, in which the counter may have wrapped unseen")
     if now_uj == before_uj and elapsed_us >= STILL_US:
-        return Delta(None, "counter stands still")
+        return Delta(None, STANDS_STILL)
     if now_uj >= before_uj:
         energy = now_uj - before_uj
         if energy <= ceiling:

@@ -4,32 +4,35 @@
 from __future__ import annotations
 
 import os
-import signal
 import time
-from typing import NamedTuple
 
 from . import host, meters, sealing, state, ticket
-from .account import Account, ClockWentBack
+from .account import READABLE_NOW, Account, ClockWentBack
 from .cgroups import Cgroups, Found
 from .errors import StateError
+from .lean.named import NamedTuple
+from .lean.native import signal
 from .ledger import CGROUP, EPILOG, PROLOG, Ledger
 from .live import Live
 from .lock import Lock
 from .log import Log
+from .meters.base import WHOLE, Domain, Place
 from .settings import Settings
 from .ship import Shipper
 from .slots import slot_of
 from .snapshot import Snapshot
-from .spool import Header, Spool
+from .spool import Header, Spare, Spool
 from .ticket import Job, Ticket
 from .units import SLOT_S, US_PER_S
 
 WAKE = signal.SIGURG
 STOP = (signal.SIGTERM, signal.SIGINT)
-WARM_UP_S = (0.5, 1.5, 3.0)
+WARM_UP_S = (0.03, 0.5, 1.5, 3.0)
 """First readings after the start: idle power is learned from intervals, the sooner the better."""
-LOOKS_S = (0.3, 1.0, 3.0)
+LOOKS_S = (0.3, 1.0, 2.0, 4.0)
 """Readings after a job's begin: what memory a job uses is known only from readings while it is there."""
+IDLE_TICKS = 3
+"""Ticks between two readings of a node without a job."""
 LOOK_SLACK_S = 0.05
 """A reading so short before is as good."""
 CPUSET_PATIENCE_US = 30_000_000
@@ -42,6 +45,10 @@ LEAVE_S = 5.0
 """How long a collector that has nothing else to do waits for its last segment to be acknowledged."""
 TICKET_PATIENCE_US = 60_000_000
 """A ticket that is not whole by then never will be."""
+AGAIN_S = 10
+"""A prolog so long after the end of its run is that of a new life of it; before, it is one that came twice."""
+LOST_S = 600
+"""How long after its planned end a job without a cgroup is taken for one whose epilog is lost."""
 RECENT_S = 3600
 """How long an ended run is remembered, so that a second epilog of it does nothing."""
 
@@ -69,12 +76,7 @@ class Collector:
         self.procfs = settings.text("collector", "procfs")
         self.run_dir = settings.text("collector", "run_dir")
         self.state_dir = settings.text("collector", "state_dir")
-        self.meters = meters.choose(
-            settings.words("collector", "meters"),
-            self.sysfs,
-            self.procfs,
-            settings.text("collector", "nvml_library"),
-        )
+        self.meters = meters.Meters(settings.words("collector", "meters"), place_of(settings))
         self.interval_s = self._bounded(settings.number("collector", "interval"))
         self.topology = host.topology(self.sysfs)
         self.boot_id = host.boot_id(self.procfs)
@@ -90,14 +92,20 @@ class Collector:
         self._flush_due_s = float("inf")
         self._saw_strangers: set[str] = set()
         self._done: set[str] = set()
+        self._faulty: set[str] = set()
+        self._job_of: dict[str, str] = {}
 
     def _bounded(self, interval_s: float) -> float:
-        """Time between two readings: no counter may turn more than a quarter of its range in it."""
-        turns = [d.range_uj / d.max_watts / US_PER_S for d in self.meters.domains.values() if d.range_uj]
-        longest = min(turns, default=float("inf")) / 4
-        if interval_s > longest:
-            self.log.line(f"[collector] interval is too long for a counter that wraps; {longest:.1f} s is used")
-        return min(interval_s, longest)
+        longest_s = longest_interval_s(self.meters.domains)
+        if interval_s > longest_s:
+            self.log.line(f"[collector] interval is too long for a counter that wraps; {longest_s:.1f} s is used")
+        return min(interval_s, longest_s)
+
+    def tick_s(self) -> float:
+        """Time to the next reading. Without a job there is nothing to share out: an idle node is let sleep longer."""
+        if self.account.ledgers or self._saw_strangers:
+            return self.interval_s
+        return min(IDLE_TICKS * self.interval_s, longest_interval_s(self.meters.domains))
 
     def _account(self) -> Account:
         account = Account(new_stream(), self.topology, self.meters.domains, self.meters.missing)
@@ -110,44 +118,41 @@ class Collector:
             state.set_aside(self.state_dir)
             account = Account(new_stream(), self.topology, self.meters.domains, self.meters.missing)
         account.new_boot(self.boot_id)
+        account.new_process(self.meters.integrated)
+        for ledger in account.ledgers.values():
+            if ledger.closed_us is None:
+                ledger.hold(self.meters.parts)
         account.cluster = self.settings.text("site", "cluster") or account.cluster
-        for name, watts in self._idle_watts().items():
-            account.idle_of(name).setting_uw = int(watts * 1e6)
+        self._set_idle(account)
         return account
 
-    def _idle_watts(self) -> dict[str, float]:
-        """[collector] idle_watts by domain: one figure for all sockets, or one each."""
-        try:
-            watts = [float(word) for word in self.settings.words("collector", "idle_watts")]
-        except ValueError:
-            self.log.line("[collector] idle_watts: not numbers; idle power is learned")
-            return {}
-        domains = {d.name: d.socket for d in self.meters.domains.values() if d.component == "cpu"}
-        sockets = sorted(set(domains.values()))
-        if not watts or len(watts) not in (1, len(sockets)):
-            if watts:
-                self.log.line(f"[collector] idle_watts: {len(watts)} figures for {len(sockets)} sockets; it is learned")
-            return {}
-        each = dict(zip(sockets, watts * len(sockets) if len(watts) == 1 else watts))
-        dies = list(domains.values())
-        return {name: each[socket] / dies.count(socket) for name, socket in domains.items()}
+    def _set_idle(self, account: Account) -> None:
+        """Idle power as the settings say, for the domains that are there now."""
+        watts, complaint = idle_watts(self.settings, self.meters.domains)
+        if complaint:
+            self.log.once("idle_watts", complaint)
+        for name, each in watts.items():
+            account.idle_of(name).setting_uw = int(each * 1e6)
 
     # -- one step -----------------------------------------------------------------------------------------------
 
     def step(self) -> None:
         """Take in the tickets that wait and account for the time since the last reading."""
         tickets = self._tickets()
+        if self.meters.refresh():
+            self._take_meters()
         clock = read_clock()
         now = self._snapshot(clock)
-        for one in tickets:
-            self._apply(one, clock)
+        tickets = [one for one in tickets if self._apply(one, clock)]
         self._find_strangers(now, clock)
+        self._close_lost(now, clock)
         try:
             self.account.advance(now)
         except ClockWentBack:
-            if not self._restart_stream():
+            if not self._restart_stream("the clock was set back"):
                 return  # nowhere to put the rows of the old stream; the counters go on counting
             self.account.advance(now)
+        self._tell_faults()
         self._forget_old(clock)
         if not self._save():
             return
@@ -190,50 +195,124 @@ class Collector:
         else:
             self.log.over("live", "live energy is shown again")
 
+    def _take_meters(self) -> None:
+        """Other meters are in use from now on: a driver has answered late, or was loaded."""
+        self.account.domains, self.account.missing = self.meters.domains, self.meters.missing
+        self.interval_s = self._bounded(self.settings.number("collector", "interval"))
+        self._set_idle(self.account)
+        for ledger in self.account.ledgers.values():
+            if ledger.closed_us is None:
+                ledger.hold(self.meters.parts)
+
+    def _tell_faults(self) -> None:
+        """Say once of each domain that it cannot be read or lies, and once that it is well again."""
+        faults = self.account.faults
+        for name in self._faulty - faults.keys():
+            self.log.over(f"meter {name}", f"{name}: is read again")
+        for name, reason in faults.items():
+            if not reason.endswith(READABLE_NOW):
+                self.log.once(f"meter {name}", f"{reason}; it is unknown meanwhile")
+        self._faulty = set(faults)
+
+    def _shared(self) -> frozenset[str]:
+        """Devices of which a job holds a part, or several jobs the whole: what each does on them is worth knowing."""
+        shares: dict[str, list[int]] = {}
+        for ledger in self.account.ledgers.values():
+            if ledger.closed_us is None:
+                for name, share in ledger.parts.items():
+                    shares.setdefault(name, []).append(share)
+        return frozenset(name for name, held in shares.items() if held != [WHOLE])
+
+    def _activity(self) -> dict[str, dict[str, int]]:
+        """What was done on shared devices; that of processes goes to the job whose cgroup they are in, or were in
+        when they were last seen: who has ended has none.
+        """
+        found: dict[str, dict[str, int]] = {}
+        here = {name for ledger in self.account.ledgers.values() for name in ledger.cgroup_names}
+        self._job_of = {process: job for process, job in self._job_of.items() if job in here}
+        for domain, done in self.meters.activity().items():
+            by_job = found[domain] = {}
+            for name, amount in done.items():
+                job = name
+                if name.startswith("pid:"):
+                    job = self.cgroups.job_of(name[4:], self.procfs) or self._job_of.get(name, "")
+                if job:
+                    self._job_of[name] = job
+                    by_job[job] = by_job.get(job, 0) + amount
+        return found
+
     def _snapshot(self, clock: Clock) -> Snapshot:
         found = self.cgroups.jobs()
-        self._learn_cpusets(found, clock)
-        parent = self.cgroups.parent_usage()
+        self._learn_limits(found, clock)
+        parent = self.cgroups.parent_usage() if self.cgroups.version else None
         usages = {name: self.cgroups.usage(job.path) for name, job in found.items()}
+        # Before the meters: one that hangs is waited for, and the CPU time of jobs and node must be of one instant.
+        busy = host.busy_us(self.procfs, self.topology)
+        self.account.memory_total, memory = host.memory(self.procfs)
         return Snapshot(
             wall_us=clock.wall_us,
             mono_us=clock.mono_us,
             boot_id=self.boot_id,
-            readings=self.meters.read(),
-            busy=host.busy_us(self.procfs, self.topology),
-            memory=host.memory_used(self.procfs),
+            readings=self.meters.read(self._shared()),
+            busy=busy,
+            memory=memory,
             parent=parent,
             jobs={name: usage for name, usage in usages.items() if usage is not None},
+            activity=self._activity(),
         )
 
-    def _learn_cpusets(self, found: dict[str, Found], clock: Clock) -> None:
-        """Read the cpuset of each young job whose cgroup is there: Slurm confines it before its first step runs."""
+    def _learn_limits(self, found: dict[str, Found], clock: Clock) -> None:
+        """Read what each young job is confined to once its cgroup is there: Slurm does so before its first step."""
         for ledger in self.account.ledgers.values():
             if ledger.cpuset or (ledger.last and clock.mono_us - ledger.open_mono_us > CPUSET_PATIENCE_US):
                 continue
             for name in ledger.cgroup_names:
                 if name in found:
                     ledger.cpuset = tuple(self.cgroups.cpuset(found[name]))
+                    ledger.memory = self.cgroups.memory_limit(found[name])
 
-    def _apply(self, one: Ticket, clock: Clock) -> None:
-        """Open or close the ledger that a ticket speaks of. Twice is the same as once."""
+    def _apply(self, one: Ticket, clock: Clock) -> bool:
+        """Open or close the ledger that a ticket speaks of; False where it has to wait. Twice is the same as once."""
         job = one.job
         self.account.cluster = self.account.cluster or job.cluster
-        age = clock.wall_us - one.wall_us
-        mono_us = clock.mono_us - (age if 0 <= age < 3600 * US_PER_S else 0)
-        wall_us = clock.wall_us - (clock.mono_us - mono_us)
-        gpus = tuple(self.meters.resolve_gpu(gpu) for gpu in job.gpus)
+        ended_s = self._ended_s(job.job_id, job.run)
+        if ended_s is not None and (one.kind == EPILOG or one.wall_us // US_PER_S <= ended_s + AGAIN_S):
+            return True
+        # A slurmctld that crashed before it had saved that the run had begun runs it again under the same name.
+        if ended_s is not None and not self._restart_stream(f"job {job.job_id} runs again as {job.run}"):
+            return False
+        wall_us, mono_us = self._instant(one, clock)
         ledger = self._ledger_of(job, one.kind)
-        if ledger is None and f"{job.job_id} {job.run}" in self.account.recent:
-            return
         if ledger is None:
-            ledger = Ledger(job, PROLOG if one.kind == PROLOG else EPILOG, wall_us, mono_us, gpus)
+            ledger = Ledger(job, PROLOG if one.kind == PROLOG else EPILOG, wall_us, mono_us)
+            ledger.hold(self.meters.parts)
             self.account.open(ledger)
         elif ledger.source == CGROUP:
-            ledger.learn(job, gpus)
+            ledger.learn(job)
+            ledger.hold(self.meters.parts)
         if one.kind == EPILOG:
             self.account.close(ledger, wall_us, mono_us)
             self._flush_soon()
+        return True
+
+    def _instant(self, one: Ticket, clock: Clock) -> Clock:
+        """When a ticket was written, by both clocks: within the hour, or since the last reading; else now."""
+        last = self.account.last
+        oldest_us = max(3600 * US_PER_S, clock.mono_us - last.mono_us if last else 0)
+        age_us = clock.wall_us - one.wall_us
+        age_us = age_us if 0 <= age_us < oldest_us else 0
+        return Clock(clock.wall_us - age_us, clock.mono_us - age_us)
+
+    def _ended_s(self, job_id: int, run: str) -> int | None:
+        """When a run ended here, in seconds; None if it did not, or has not been here within the hour.
+
+        One of which only an epilog is known has not been here: before Slurm 23.02 the epilog of a run that a reboot
+        has ended comes late, and with the restart count of the next run.
+        """
+        ledger = self.account.ledgers.get((job_id, run))
+        if ledger is not None and ledger.settled and ledger.closed_us is not None:
+            return ledger.closed_us // US_PER_S if ledger.source != EPILOG else None
+        return self.account.recent.get(f"{job_id} {run}") if ledger is None else None
 
     def _ledger_of(self, job: Job, kind: str) -> Ledger | None:
         """The run's ledger; else the one that was opened for this JobID because its cgroup was there (which may
@@ -241,7 +320,7 @@ class Collector:
         """
         exact = self.account.ledgers.get((job.job_id, job.run))
         if exact is not None:
-            return exact
+            return exact if kind == EPILOG or exact.source != EPILOG else None
         found = [x for x in self.account.ledgers.values() if x.job.job_id == job.job_id]
         if kind == EPILOG:
             return next((x for x in found if x.closed_us is None or x.source == CGROUP), None)
@@ -263,6 +342,14 @@ class Collector:
                 self.account.close(ledger, clock.wall_us, clock.mono_us)
                 self._flush_soon()
 
+    def _close_lost(self, now: Snapshot, clock: Clock) -> None:
+        """Close what should have ended long ago and is not there: its epilog never ran (slurmd was killed)."""
+        for ledger in self.account.ledgers.values() if now.parent is not None else ():
+            if _is_overdue(ledger, clock) and not any(name in now.jobs for name in ledger.cgroup_names):
+                self.log.line(f"job {ledger.job.job_id} should have ended and is not there; its ledger is closed")
+                self.account.close(ledger, clock.wall_us, clock.mono_us)
+                self._flush_soon()
+
     def _open_stranger(self, name: str, now: Snapshot, clock: Clock) -> None:
         found = self.cgroups.jobs().get(name)
         if found is None or not self.cgroups.has_processes(found.path):
@@ -272,6 +359,8 @@ class Collector:
         if job_id is None or self._ended_just_now(job_id, clock):
             return
         run = f"sluid:{sluid}" if sluid else f"seen:{clock.wall_us // US_PER_S}"
+        if self._ended_s(job_id, run) is not None and not self._restart_stream(f"job {job_id} runs on as {run}"):
+            return
         unknown = dict.fromkeys(("user", "account", "partition", "restart_count", "het_job_id"))
         job = Job(
             job_id=job_id,
@@ -283,7 +372,7 @@ class Collector:
             cluster="",
             **unknown,
         )
-        ledger = Ledger(job, CGROUP, clock.wall_us, clock.mono_us, ())
+        ledger = Ledger(job, CGROUP, clock.wall_us, clock.mono_us)
         ledger.last = now.jobs[name]
         self.account.open(ledger)
         self.log.line(f"job {job_id} runs without a prolog's ticket; it is accounted from now on")
@@ -334,7 +423,10 @@ class Collector:
     def flush(self, slot: int | None = None) -> bool:
         """Seal what has changed; rows of slots before `slot` and of ended jobs are then forgotten here."""
         if not self.account.cluster:
-            return False  # nobody has said yet which cluster this is: the first ticket will
+            self.log.once(
+                "cluster", "nobody has said yet which cluster this is: the first ticket will, or [site] cluster"
+            )
+            return False
         for batch in sealing.batches(self.account):
             if not self._seal(batch):
                 return False
@@ -345,17 +437,24 @@ class Collector:
         self.shipper.wake()
         return True
 
+    def _numbers(self) -> tuple[int, int]:
+        """The next sequence and revision. In the state first, and durably: numbers that the state does not know could
+        be used twice, for different things. Raises OSError.
+        """
+        self.account.revision += 1
+        self.account.sequence += 1
+        if not self._save(sync=True):
+            raise OSError("the state cannot be saved")
+        return self.account.sequence, self.account.revision
+
     def _seal(self, batch: sealing.Batch) -> bool:
         account = self.account
-        account.revision += 1
-        account.sequence += 1
-        # The state first, and durably: a revision that the state does not know could be written twice, differently.
-        if not self._save(sync=True):
-            return False
         header = Header(account.cluster, self.node, self.boot_id, account.stream)
-        records = batch.records(account.revision, self.topology.cpus)
+        created = read_clock().wall_us // US_PER_S
+        spare = Spare(account.stream, account.last_sealed, self._numbers, created, self.log)
         try:
-            self.spool.seal(header, account.sequence, read_clock().wall_us // US_PER_S, records)
+            sequence, revision = self._numbers()
+            self.spool.seal(header, sequence, created, batch.records(revision, self.topology.cpus), spare)
         except OSError as err:
             self.log.once("spool", f"cannot write to {self.spool.folder}: {err}; rows wait in memory")
             return False
@@ -363,13 +462,51 @@ class Collector:
         batch.sealed()
         return True
 
-    def _restart_stream(self) -> bool:
-        """The clock went back into sealed slots: what is open is sealed, and a new stream begins."""
-        self.log.line("the clock was set back; a new stream of records begins")
+    def _restart_stream(self, why: str) -> bool:
+        """What comes would replace rows that are sealed and forgotten: what is open is sealed, a new stream begins."""
+        self.log.line(f"{why}; a new stream of records begins")
+        self.account.overdue.clear()
         if not self.flush(slot_of(1 << 62)):
             return False
         self.account.new_stream(new_stream())
         return True
+
+
+def _is_overdue(ledger: Ledger, clock: Clock) -> bool:
+    """Whether a job's planned end is long past, by both clocks: one that is set forward ends no job."""
+    if ledger.closed_us is not None or ledger.job.end_time is None:
+        return False
+    late_us = (ledger.job.end_time + LOST_S) * US_PER_S
+    return clock.wall_us > late_us and clock.mono_us - ledger.open_mono_us > late_us - ledger.opened_us
+
+
+def place_of(settings: Settings) -> Place:
+    """Where this node shows its hardware."""
+    return Place(*(settings.text("collector", key) for key in Place._fields))
+
+
+def longest_interval_s(domains: dict[str, Domain]) -> float:
+    """Most time between two readings: no counter may turn more than a quarter of its range in it."""
+    turns = [d.range_uj / d.max_watts / US_PER_S for d in domains.values() if d.range_uj]
+    return min(turns, default=float("inf")) / 4
+
+
+def idle_watts(settings: Settings, domains: dict[str, Domain]) -> tuple[dict[str, float], str]:
+    """[collector] idle_watts by domain, one figure for all sockets or one each; and what is wrong with it."""
+    words = settings.words("collector", "idle_watts")
+    try:
+        watts = [float(word) for word in words]
+    except ValueError:
+        return {}, "[collector] idle_watts: not numbers; idle power is learned"
+    socket_of = {d.name: d.socket for d in domains.values() if d.component == "cpu"}
+    sockets = sorted(set(socket_of.values()))
+    if not watts:
+        return {}, ""
+    if len(watts) not in (1, len(sockets)):
+        return {}, f"[collector] idle_watts: {len(watts)} figures for {len(sockets)} sockets; it is learned"
+    each = dict(zip(sockets, watts * len(sockets) if len(watts) == 1 else watts))
+    dies = list(socket_of.values())
+    return {name: each[socket] / dies.count(socket) for name, socket in socket_of.items()}, ""
 
 
 def new_stream() -> str:
@@ -384,9 +521,13 @@ def make_folders(run_dir: str) -> None:
     os.chmod(run_dir, 0o711)  # noqa: S103 - entering is not listing
 
 
-def run(collector: Collector, lock: Lock, linger_s: float) -> None:
-    """Live until there is nothing to do, or until told to stop."""
+def block_signals() -> None:
+    """Before the first meter: a thread that it starts inherits this, and then takes no signal that is meant for us."""
     signal.pthread_sigmask(signal.SIG_BLOCK, {WAKE, *STOP})
+
+
+def run(collector: Collector, lock: Lock, linger_s: float) -> None:
+    """Live until there is nothing to do, or until told to stop. The signals are blocked already."""
     collector.shipper.start()
     collector.shipper.wake()
     start_s = busy_s = time.monotonic()
@@ -441,7 +582,7 @@ def _leave(collector: Collector, lock: Lock) -> bool:
 def _pause(collector: Collector, age_s: float, left_s: float) -> float:
     """Seconds until the next reading: a tick, the border of a slot, a segment that is due."""
     into_slot = time.time() % SLOT_S
-    waits = [collector.interval_s, SLOT_S - into_slot, collector._flush_due_s - time.monotonic()]
+    waits = [collector.tick_s(), SLOT_S - into_slot, collector._flush_due_s - time.monotonic()]
     waits += [at - age_s for at in WARM_UP_S if at > age_s]
     waits += collector.looks()
     if not collector.account.ledgers and collector.spool.is_empty():

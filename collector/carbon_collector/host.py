@@ -52,14 +52,17 @@ def busy_us(procfs: str, topology: Topology) -> dict[int, int]:
     return {socket: ticks * USER_HZ_US for socket, ticks in busy.items()}
 
 
-def memory_used(procfs: str) -> int | None:
-    """Bytes of memory that cannot be had without swapping: MemTotal - MemAvailable (kernel 3.14 and later)."""
+def memory(procfs: str) -> tuple[int, int | None]:
+    """Bytes of memory: all of it (0 if unknown), and what cannot be had without swapping, MemTotal - MemAvailable
+    (kernel 3.14 and later).
+    """
     found = {}
     for line in read_text(f"{procfs}/meminfo").splitlines():
         key, _, rest = line.partition(":")
         if key in ("MemTotal", "MemAvailable"):
             found[key] = int(rest.split()[0]) * 1024
-    return found["MemTotal"] - found["MemAvailable"] if len(found) == 2 else None
+    total = found.get("MemTotal", 0)
+    return total, total - found["MemAvailable"] if len(found) == 2 else None
 
 
 def boot_id(procfs: str) -> str:

@@ -7,14 +7,15 @@
 
 from __future__ import annotations
 
-import socket
 import time
-from typing import NamedTuple
 
 from . import __version__, munge
 from .errors import RequestError
+from .lean.named import NamedTuple
+from .lean.native import socket
 
 MAX_ANSWER = 512 * 1024 * 1024
+"""Bytes: an answer with the jobs of a year. Who expects less says so."""
 
 
 class Answer(NamedTuple):
@@ -25,18 +26,30 @@ class Answer(NamedTuple):
 
 
 def signed_request(
-    method: str, url: str, target: str, body: bytes = b"", timeout_s: float = 30.0, munge_socket: str = ""
+    method: str,
+    url: str,
+    target: str,
+    body: bytes = b"",
+    timeout_s: float = 30.0,
+    munge_socket: str = "",
+    most: int = MAX_ANSWER,
 ) -> Answer:
     """Send a request to the aggregator at `url` with a MUNGE credential of the calling user.
 
-    `target` is the path with its query. Raises MungeError and RequestError (no answer at all).
+    `target` is the path with its query. Raises MungeError and RequestError (no answer, or one of more than `most` bytes).
     """
     credential = munge.encode(munge.request_digest(method, target, body), munge_socket)
-    return request(method, url, target, body, {"Authorization": f"MUNGE {credential}"}, timeout_s)
+    return request(method, url, target, body, {"Authorization": f"MUNGE {credential}"}, timeout_s, most)
 
 
 def request(
-    method: str, url: str, target: str, body: bytes, headers: dict[str, str], timeout_s: float = 30.0
+    method: str,
+    url: str,
+    target: str,
+    body: bytes,
+    headers: dict[str, str],
+    timeout_s: float = 30.0,
+    most: int = MAX_ANSWER,
 ) -> Answer:
     """Send one request and read the whole answer. Raises RequestError where there is none."""
     scheme, host, port, prefix = split_url(url)
@@ -46,9 +59,12 @@ def request(
     lines += [f"{name}: {value}" for name, value in headers.items()]
     message = ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1") + body
     try:
-        with _connect(scheme, host, port, timeout_s) as connection:
+        connection = _connect(scheme, host, port, timeout_s)
+        try:
             connection.sendall(message)
-            return _read_answer(connection, deadline)
+            return _read_answer(connection, deadline, most)
+        finally:
+            connection.close()
     except (OSError, ValueError, IndexError) as err:
         raise RequestError(f"no answer from {url}: {err or type(err).__name__}") from err
 
@@ -71,18 +87,37 @@ def split_url(url: str) -> tuple[str, str, int, str]:
 
 
 def _connect(scheme: str, host: str, port: int, timeout_s: float) -> socket.socket:
-    connection = socket.create_connection((host, port), timeout=timeout_s)
     if scheme == "https":
+        import socket as wrapped
         import ssl
 
+        connection = wrapped.create_connection((host, port), timeout=timeout_s)
         return ssl.create_default_context().wrap_socket(connection, server_hostname=host)
-    return connection
+    return _plain(host, port, timeout_s)
 
 
-def _read_answer(connection: socket.socket, deadline: float) -> Answer:
+def _plain(host: str, port: int, timeout_s: float) -> socket.socket:
+    """A connection to the first of the host's addresses that answers. Raises OSError."""
+    # As bytes: a text, whatever is in it, would go through the IDNA codec, and that costs a node a megabyte.
+    name = host.encode() if host.isascii() else host
+    error = OSError("the host has no address")
+    for family, kind, protocol, _, address in socket.getaddrinfo(name, port, 0, socket.SOCK_STREAM):
+        connection = socket.socket(family, kind, protocol)
+        try:
+            connection.settimeout(timeout_s)
+            connection.connect(address)
+        except OSError as err:
+            connection.close()
+            error = err
+        else:
+            return connection
+    raise error
+
+
+def _read_answer(connection: socket.socket, deadline: float, most: int) -> Answer:
     data = bytearray()
     while b"\r\n\r\n" not in data:
-        if not _receive(connection, data, deadline):
+        if not _receive(connection, data, deadline, most):
             raise ValueError("the connection closed before an answer")
     head, _, rest = bytes(data).partition(b"\r\n\r\n")
     status_line, *header_lines = head.decode("latin-1").split("\r\n")
@@ -91,10 +126,10 @@ def _read_answer(connection: socket.socket, deadline: float) -> Answer:
     if "content-length" in headers:
         length = int(headers["content-length"])
         while len(body) < length:
-            if not _receive(connection, body, deadline):
+            if not _receive(connection, body, deadline, most):
                 raise ValueError(f"the answer broke off after {len(body)} of {length} bytes")
     else:
-        while _receive(connection, body, deadline):
+        while _receive(connection, body, deadline, most):
             pass
     final = bytes(body)
     if headers.get("transfer-encoding", "").lower() == "chunked":
@@ -102,11 +137,11 @@ def _read_answer(connection: socket.socket, deadline: float) -> Answer:
     return Answer(int(status_line.split()[1]), final)
 
 
-def _receive(connection: socket.socket, data: bytearray, deadline: float) -> bool:
+def _receive(connection: socket.socket, data: bytearray, deadline: float, most: int) -> bool:
     left = deadline - time.monotonic()
     if left <= 0:
         raise TimeoutError("timed out")
-    if len(data) > MAX_ANSWER:
+    if len(data) > most:
         raise ValueError("the answer is too large")
     connection.settimeout(left)
     chunk = connection.recv(1 << 16)

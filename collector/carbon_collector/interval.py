@@ -7,13 +7,15 @@ the jobs that are still there; several that went in one interval share it by CPU
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from .cgroups import Usage
 from .host import Topology
+from .lean.named import NamedTuple
 from .split import apportion
 
 NOTHING = Usage(0, {}, 0)
+
+TICK_US = 10_000
+"""No instant is known better than this: two clocks of the kernel are read one after the other."""
 
 MILLI = 1000
 """CPUs held are counted in thousandths, so that a share of a socket is an integer."""
@@ -102,21 +104,41 @@ def _growth_of_parent(now: Usage, before: Usage | None) -> Usage:
     return growth(now, before)[0]
 
 
+def caught_up(parent: Usage, before: Usage | None, jobs: list[Presence]) -> Usage:
+    """The parent as it was when its jobs were read, a moment later: it has used at least what they have.
+
+    Else what they were ahead of it would be counted again in the tail of one that ends next.
+    """
+    if before is None or parent.cpu_us < before.cpu_us // 2:
+        return parent
+    grown = [growth(job.usage, job.before)[0] for job in jobs if job.usage and job.before]
+    least = before.cpu_us + sum(used.cpu_us for used in grown)
+    by_socket = {
+        socket: max(us, before.by_socket.get(socket, 0) + sum(used.by_socket.get(socket, 0) for used in grown))
+        for socket, us in parent.by_socket.items()
+    }
+    return Usage(max(parent.cpu_us, least), by_socket, parent.memory)
+
+
 def cpu_times(
     jobs: list[Presence],
     parent: Usage | None,
     parent_before: Usage | None,
     busy: dict[int, int],
     topology: Topology,
+    others: list[Usage] | tuple[()] = (),
 ) -> list[dict[int, int]]:
-    """CPU microseconds of each job on each socket in the interval, in the order of `jobs`."""
+    """CPU microseconds of each job on each socket in the interval, in the order of `jobs`; `others`: what cgroups used
+    that are no job's here (not yet, or no longer).
+    """
     grown = [growth(job.usage, job.before) if job.usage else (NOTHING, False) for job in jobs]
     heirs = _heirs(jobs, [anew for _, anew in grown])
     parts = [(used, job.cpuset) for job, (used, _) in zip(jobs, grown)]
     if parent is not None and heirs:
-        rest = _rest(_growth_of_parent(parent, parent_before), [used for used, _ in grown])
+        rest = _rest(_growth_of_parent(parent, parent_before), [*(used for used, _ in grown), *others])
         weights = [max(1, sum(jobs[i].held.values())) * max(1, jobs[i].end_us - jobs[i].start_us) for i in heirs]
-        parts += [(tail, jobs[i].cpuset) for i, tail in zip(heirs, _divide(rest, weights))]
+        tails = [_bounded(tail, jobs[i]) for i, tail in zip(heirs, _divide(rest, weights))]
+        parts += [(tail, jobs[i].cpuset) for i, tail in zip(heirs, tails)]
     times = _spread_all(parts, busy, topology)
     for i, tail in zip(heirs, times[len(jobs) :]):
         for socket, us in tail.items():
@@ -134,6 +156,16 @@ def _divide(rest: Usage, weights: list[int]) -> list[Usage]:
     totals = apportion(rest.cpu_us, weights)
     by_socket = {socket: apportion(us, weights) for socket, us in rest.by_socket.items()}
     return [Usage(total, {s: us[i] for s, us in by_socket.items()}, 0) for i, total in enumerate(totals)]
+
+
+def _bounded(tail: Usage, job: Presence) -> Usage:
+    """The cgroups of many busy CPUs are never read at one instant; what the parent is ahead must not all go to a job
+    that has only just begun and has no cgroup yet: it can have used no more than its CPUs.
+    """
+    most_us = max(MILLI, sum(job.held.values())) * max(TICK_US, job.end_us - job.start_us) // MILLI
+    if job.gone or job.usage or job.before or tail.cpu_us <= most_us:
+        return tail
+    return Usage(most_us, {s: us * most_us // tail.cpu_us for s, us in tail.by_socket.items()}, tail.memory)
 
 
 def _heirs(jobs: list[Presence], remade: list[bool]) -> list[int]:

@@ -3,11 +3,15 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from .cgroups import Usage
+from .lean.named import TYPE_CHECKING
+from .meters.base import WHOLE, Part
 from .ticket import Job
 from .units import US_PER_S
+
+if TYPE_CHECKING:
+    from typing import Any
+
 
 PROLOG = "prolog"
 EPILOG = "epilog"
@@ -19,8 +23,9 @@ class Ledger:
 
     `opened_us`, `closed_us` are wall-clock microseconds; `open_mono_us`, `close_mono_us` the same instants on the
     monotonic clock, by which everything is reckoned. `last` is what its cgroup showed at the last reading, `None`
-    if it was not there; `cpuset` the CPUs that its cgroup confines it to, as far as known. `settled`: it has ended,
-    and its last interval is in the rows. `totals` is microjoules so far by component.
+    if it was not there; `cpuset` the CPUs that its cgroup confines it to and `memory` the bytes, as far as known.
+    `gpus` are the UUIDs of its devices, `parts` what it holds of each domain in thousandths. `settled`: it has
+    ended, and its last interval is in the rows. `totals` is microjoules so far by component.
     """
 
     __slots__ = (
@@ -31,19 +36,23 @@ class Ledger:
         "gpus",
         "job",
         "last",
+        "memory",
         "open_mono_us",
         "opened_us",
+        "parts",
         "settled",
         "source",
         "totals",
     )
 
-    def __init__(self, job: Job, source: str, opened_us: int, open_mono_us: int, gpus: tuple[str, ...]) -> None:
+    def __init__(self, job: Job, source: str, opened_us: int, open_mono_us: int) -> None:
         self.job = job
         self.source = source
         self.opened_us = opened_us
         self.open_mono_us = open_mono_us
-        self.gpus = gpus
+        self.gpus = job.gpus
+        self.parts = dict.fromkeys(job.gpus, WHOLE)
+        self.memory: int | None = None
         self.closed_us: int | None = None
         self.close_mono_us: int | None = None
         self.last: Usage | None = None
@@ -69,11 +78,23 @@ class Ledger:
             self.close_mono_us = max(mono_us, self.open_mono_us)
             self.dirty = True
 
-    def learn(self, job: Job, gpus: tuple[str, ...]) -> None:
+    def learn(self, job: Job) -> None:
         """Take in what a ticket says of a job that was found by its cgroup; its run keeps the name it has."""
         self.job = job._replace(run=self.job.run)
-        self.gpus = gpus
         self.dirty = True
+
+    def hold(self, devices: dict[str, Part]) -> None:
+        """Find what the job holds among the devices that are there now, by the names its ticket has for them.
+
+        A device that is not there stays under the ticket's name, so that it is missed.
+        """
+        found = [devices.get(gpu) or Part(gpu, WHOLE, gpu) for gpu in self.job.gpus]
+        gpus = tuple(part.uuid for part in found)
+        self.dirty |= gpus != self.gpus
+        self.gpus, self.parts = gpus, {}
+        for part in found:
+            share = part.share * (self.job.gpu_percent or 100) // 100
+            self.parts[part.domain] = min(WHOLE, self.parts.get(part.domain, 0) + share)
 
     def record(self, revision: int, node_cpus: int) -> dict[str, Any]:
         """As docs/record-format.md says."""
@@ -101,15 +122,16 @@ class Ledger:
         """For the state on disk."""
         times = [self.opened_us, self.open_mono_us, self.closed_us, self.close_mono_us]
         flags = [self.dirty, self.settled]
-        where = [list(self.gpus), list(self.cpuset)]
+        where = [list(self.gpus), list(self.cpuset), self.parts, self.memory]
         return [list(self.job), self.source, times, where, _save_usage(self.last), self.totals, flags]
 
     @classmethod
     def load(cls, saved: list[Any]) -> Ledger:
         """From the state on disk."""
-        job, source, times, (gpus, cpuset), last, totals, flags = saved
+        job, source, times, (gpus, cpuset, parts, memory), last, totals, flags = saved
         job[Job._fields.index("gpus")] = tuple(job[Job._fields.index("gpus")])
-        ledger = cls(Job(*job), source, times[0], times[1], tuple(gpus))
+        ledger = cls(Job(*job), source, times[0], times[1])
+        ledger.gpus, ledger.parts, ledger.memory = tuple(gpus), parts, memory
         ledger.closed_us, ledger.close_mono_us = times[2:]
         ledger.last = load_usage(last)
         ledger.cpuset = tuple(cpuset)

@@ -7,9 +7,9 @@ would be a side channel (CVE-2020-8694).
 
 from __future__ import annotations
 
-import json
 import os
 
+from .lean import jsontext
 from .ledger import Ledger
 from .spool import write_durably
 
@@ -34,13 +34,12 @@ class Live:
                 self._write(name, ledger, ledger.job.uid, wall_us)
                 shown.add(name)
         for name in self._shown - shown:
-            os.unlink(f"{self.folder}/{name}")
+            if os.path.exists(f"{self.folder}/{name}"):  # the run directory may have been wiped
+                os.unlink(f"{self.folder}/{name}")
         self._shown = shown
 
     def _write(self, name: str, ledger: Ledger, uid: int, wall_us: int) -> None:
         energies = {f"{component}_uj": uj for component, uj in sorted(ledger.totals.items())}
         facts = {"job_id": ledger.job.job_id, "run": ledger.job.run, "at": wall_us // 1_000_000, **energies}
         path = f"{self.folder}/{name}"
-        # Nobody but root can write in the folder, so the owner can be set after the file has its name.
-        write_durably(path, json.dumps(facts).encode() + b"\n", mode=0o400, sync=False)
-        os.chown(path, uid, -1, follow_symlinks=False)
+        write_durably(path, jsontext.dumps(facts).encode() + b"\n", mode=0o400, sync=False, uid=uid)

@@ -7,9 +7,10 @@ A sensor that is absent or a network that is down is reported once, not at every
 from __future__ import annotations
 
 import os
-import socket
 import sys
 import time
+
+from .lean.native import socket
 
 SYSLOG = "/dev/log"
 DAEMON_NOTICE = 3 * 8 + 5
@@ -77,9 +78,11 @@ def _is_null(fd: int) -> bool:
 
 
 def _syslog(text: str) -> bool:
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as sock:
-        try:
-            sock.sendto(f"<{DAEMON_NOTICE}>carbon-collector[{os.getpid()}]: {text}".encode()[:1024], SYSLOG)
-        except OSError:
-            return False
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+    try:
+        sock.sendto(f"<{DAEMON_NOTICE}>carbon-collector[{os.getpid()}]: {text}".encode()[:1024], SYSLOG)
+    except OSError:
+        return False
+    finally:
+        sock.close()
     return True

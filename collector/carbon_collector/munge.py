@@ -11,16 +11,19 @@ from __future__ import annotations
 
 import os
 import select
-import signal
 import time
-from typing import NamedTuple
 
 from .errors import MungeError
+from .lean.named import NamedTuple
+from .lean.native import signal
 
 try:  # hashlib loads OpenSSL: 4 MiB of resident memory on every node for one function
     from _sha256 import sha256
-except ImportError:  # Python 3.12 and later have it under another name
-    from hashlib import sha256
+except ImportError:
+    try:  # its name since Python 3.12
+        from _sha2 import sha256
+    except ImportError:
+        from hashlib import sha256
 
 TIMEOUT_S = 10.0
 SEARCH = ("/usr/bin", "/usr/local/bin", "/opt/munge/bin", "/usr/sbin")
@@ -118,6 +121,10 @@ def _run(args: list[str], stdin: bytes) -> tuple[int, bytes, bytes]:
             ],
             setsigmask=[],  # the collector blocks the signals that it waits for
         )
+    except OSError:
+        for fd in (in_w, out_r, err_r):
+            os.close(fd)
+        raise
     finally:
         for fd in (in_r, out_w, err_w):
             os.close(fd)

@@ -3,11 +3,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from .lean.named import TYPE_CHECKING
+from .meters.base import METHODS, MISSING
 
-from .meters.base import COUNTER, INTEGRATED, MISSING, MODELLED
+if TYPE_CHECKING:
+    from typing import Any
 
-METHODS = (COUNTER, INTEGRATED, MODELLED, MISSING)
+
 MAX_REASON = 200
 
 

@@ -3,11 +3,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
-
+from .lean.named import TYPE_CHECKING, NamedTuple
+from .ledger import EPILOG
 from .units import US_PER_S
 
 if TYPE_CHECKING:
+    from typing import Any
+
     from .account import Account
     from .ledger import Ledger
     from .rows import Row
@@ -48,11 +50,18 @@ def batches(account: Account) -> list[Batch]:
 
 
 def forget(account: Account, slot: int) -> None:
-    """Drop what has ended and is sealed: ledgers that are settled, their rows, and all rows before `slot`."""
-    ended = [key for key, ledger in account.ledgers.items() if ledger.settled and not ledger.dirty]
+    """Drop what has ended and is sealed: ledgers that are settled, their rows, and all rows before `slot`.
+
+    Not what a counter that cannot be read may still add to.
+    """
+    waiting = account.overdue.waiting
+    kept = {ledger.key for blind in waiting for ledger in blind.work.ledgers}
+    slot = min([slot, *(piece.slot for blind in waiting for piece in blind.pieces)])
+    ended = [key for key, ledger in account.ledgers.items() if ledger.settled and not ledger.dirty and key not in kept]
     for job_id, run in ended:
-        closed_us = account.ledgers.pop((job_id, run)).closed_us or 0
-        account.recent[f"{job_id} {run}"] = closed_us // US_PER_S
+        ledger = account.ledgers.pop((job_id, run))
+        if ledger.source != EPILOG:  # else it is not known to have been here, and may come yet
+            account.recent[f"{job_id} {run}"] = (ledger.closed_us or 0) // US_PER_S
     gone = set(ended)
     for key in [k for k, row in account.rows.items() if not row.dirty and (k[2] < slot or k[:2] in gone)]:
         del account.rows[key]

@@ -7,14 +7,14 @@ ten thousand nodes do not fall upon an aggregator that comes back.
 
 from __future__ import annotations
 
-import json
 import os
-import threading
 import time
-from typing import TYPE_CHECKING
+from _thread import allocate_lock, start_new_thread
 
 from . import http
 from .errors import CarbonError, RequestError
+from .lean import jsontext
+from .lean.named import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from .log import Log
@@ -24,6 +24,8 @@ TARGET = "/v1/segments"
 REFUSED_FOR_GOOD = (400, 403, 413, 422)
 FIRST_PAUSE_S = 1.0
 LONGEST_PAUSE_S = 60.0
+MAX_RECEIPT = 4 << 20
+"""Bytes of an answer: a reason for each record of the largest segment fits."""
 
 
 class Shipper:
@@ -34,16 +36,18 @@ class Shipper:
         self.urls = urls
         self.munge_socket = munge_socket
         self.log = log
-        self._wake = threading.Event()
+        self._asleep = allocate_lock()
+        self._asleep.acquire()
         self._failures = 0
 
     def start(self) -> None:
         """Run for as long as the process does."""
-        threading.Thread(target=self._run, name="ship", daemon=True).start()
+        start_new_thread(self._run, ())
 
     def wake(self) -> None:
         """There is something new in the spool."""
-        self._wake.set()
+        if self._asleep.locked():
+            self._asleep.release()
 
     def failing(self) -> bool:
         """Whether the last attempt failed: then there is no hurry to seal more segments than needed."""
@@ -53,9 +57,7 @@ class Shipper:
         while True:
             if self._failures:
                 time.sleep(self._pause())  # news in the spool does not shorten the pause
-            else:
-                self._wake.wait()
-            self._wake.clear()
+            self._asleep.acquire(self._failures == 0)
             self.ship_all()
 
     def _pause(self) -> float:
@@ -68,9 +70,9 @@ class Shipper:
         try:
             for name in self.spool.segments():
                 self._ship_one(name)
-        except (CarbonError, OSError, ValueError) as err:
+        except Exception as err:  # noqa: BLE001 - whatever it is, a thread that ends would ship nothing more, silently
             self._failures += 1
-            self.log.once("ship", f"cannot ship: {err}")
+            self.log.once("ship", f"cannot ship: {str(err) or type(err).__name__}")
             return False
         if self._failures:
             self._failures = 0
@@ -78,16 +80,25 @@ class Shipper:
         return True
 
     def _ship_one(self, name: str) -> None:
+        self.spool.fly(name)
+        try:
+            self._deliver(name)
+        finally:
+            self.spool.fly("")
+
+    def _deliver(self, name: str) -> None:
         try:
             body = self.spool.read(name)
+        except FileNotFoundError:
+            return  # compacted, or taken away by hand
         except OSError as err:
-            # A bad block, or no file at all: the segments behind it do not wait for it.
+            # A bad block, or no file: the segments behind it do not wait for it.
             self.log.once(name, f"{name} cannot be read and stays in {self.spool.folder}: {err}")
             return
         answer = self._post(body)
         if answer.status in REFUSED_FOR_GOOD:
             self.log.line(f"{name} was refused and lies in {self.spool.folder}/refused: {_detail(answer.body)}")
-            self.spool.set_aside(name)
+            self._set_aside(name)
         else:
             self._acknowledged(name, _refused_in(answer.body))
 
@@ -97,7 +108,12 @@ class Shipper:
             return
         kept = f"{self.spool.folder}/refused"
         self.log.line(f"{len(refused)} records of {name} were refused and lie in {kept}: {refused[0]}")
-        self.spool.set_aside(name)
+        self._set_aside(name)
+
+    def _set_aside(self, name: str) -> None:
+        if self.spool.set_aside(name):
+            kept = f"{self.spool.folder}/refused"
+            self.log.once("refused", f"{kept} is full: the oldest in it are dropped; {kept}/dropped counts them")
 
     def _post(self, body: bytes) -> http.Answer:
         """The first answer that any aggregator gives. Raises what the last one raised."""
@@ -110,7 +126,7 @@ class Shipper:
         return self._post_to(last, body)
 
     def _post_to(self, url: str, body: bytes) -> http.Answer:
-        answer = http.signed_request("POST", url, TARGET, body, munge_socket=self.munge_socket)
+        answer = http.signed_request("POST", url, TARGET, body, munge_socket=self.munge_socket, most=MAX_RECEIPT)
         if answer.status != 200 and answer.status not in REFUSED_FOR_GOOD:
             raise RequestError(f"{url}: status {answer.status}: {_detail(answer.body)}", answer.status)
         return answer
@@ -120,7 +136,7 @@ def _refused_in(body: bytes) -> list[str]:
     """Records that an aggregator refused, a line each. Raises RequestError or ValueError for an answer that is not one's:
     a proxy's or another service's 200 acknowledges nothing.
     """
-    answer = json.loads(body)
+    answer = jsontext.loads(body)
     refused = answer.get("refused") if isinstance(answer, dict) and "segment" in answer else None
     if not isinstance(refused, list):
         raise RequestError(f"status 200, but not an aggregator's answer: {body[:100]!r}", 200)
@@ -129,6 +145,6 @@ def _refused_in(body: bytes) -> list[str]:
 
 def _detail(body: bytes) -> str:
     try:
-        return str(json.loads(body)["detail"])[:300]
+        return str(jsontext.loads(body)["detail"])[:300]
     except (ValueError, KeyError, TypeError):
         return body[:100].decode("utf-8", "replace")

@@ -3,11 +3,13 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
-
 from .cgroups import Usage
+from .lean.named import TYPE_CHECKING, NamedTuple
 from .ledger import load_usage
 from .meters.base import Reading
+
+if TYPE_CHECKING:
+    from typing import Any
 
 
 class Snapshot(NamedTuple):
@@ -15,7 +17,8 @@ class Snapshot(NamedTuple):
 
     `wall_us`, `mono_us`: the instant by both clocks; `boot_id`: which boot the counters belong to; `readings`: by
     domain; `busy`: CPU microseconds by socket since boot; `memory`: bytes in use, `None` where unknown;
-    `parent`: the cgroup above the jobs; `jobs`: each job's cgroup by its name.
+    `parent`: the cgroup above the jobs; `jobs`: each job's cgroup by its name; `activity`: what was done on a
+    shared device since the snapshot before, by domain and then by UUID of the part or name of the job's cgroup.
     """
 
     wall_us: int
@@ -26,6 +29,7 @@ class Snapshot(NamedTuple):
     memory: int | None
     parent: Usage | None
     jobs: dict[str, Usage]
+    activity: dict[str, dict[str, int]]
 
     def save(self) -> dict[str, Any]:
         """For the state on disk; the jobs' own usage lies in their ledgers."""
@@ -46,4 +50,5 @@ class Snapshot(NamedTuple):
             memory=saved["memory"],
             parent=load_usage(saved["parent"]),
             jobs={},
+            activity={},
         )

@@ -8,7 +8,7 @@ add up), symmetric (equals pay equally), gives nothing to whoever holds and uses
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from .lean.named import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -6,15 +6,19 @@ Written whole at every reading, before anything that follows from it leaves the 
 
 from __future__ import annotations
 
-import json
 import os
-from typing import Any
 
 from .errors import StateError
+from .lean import jsontext
+from .lean.named import TYPE_CHECKING
 from .munge import digest
 from .spool import write_durably
 
-VERSION = 1
+if TYPE_CHECKING:
+    from typing import Any
+
+
+VERSION = 2
 NAME = "state.json"
 
 
@@ -23,7 +27,7 @@ def save(folder: str, state: dict[str, Any], sync: bool = False) -> None:
 
     Not synced at every reading: after a power failure the counters are new ones anyway.
     """
-    body = json.dumps({"version": VERSION, **state}, separators=(",", ":"))
+    body = jsontext.dumps({"version": VERSION, **state})
     os.makedirs(folder, mode=0o700, exist_ok=True)
     write_durably(f"{folder}/{NAME}", f"{digest(body.encode())}\n{body}".encode(), sync=sync)
 
@@ -40,7 +44,7 @@ def load(folder: str) -> dict[str, Any] | None:
         raise StateError(f"{path}: cannot be read: {err}") from err
     if digest(body.encode()) != checksum:
         raise StateError(f"{path}: is torn or was changed by hand")
-    state: Any = json.loads(body)
+    state: Any = jsontext.loads(body)
     version = state.get("version") if isinstance(state, dict) else None
     if version != VERSION:
         raise StateError(f"{path}: version {version} is not {VERSION}")

@@ -8,9 +8,9 @@ Its time of last modification is the instant at which the job began or ended on 
 from __future__ import annotations
 
 import os
-from typing import NamedTuple
 
 from . import hostlist
+from .lean.named import NamedTuple
 
 MAX_BYTES = 1 << 20
 MAX_WORD = 255
@@ -18,7 +18,12 @@ SLUID_CHARS = frozenset("0123456789ABCDEFGHJKMNPQRSTVWXYZ")
 
 
 class Job(NamedTuple):
-    """Who a job is on this node; `None` where its environment did not say."""
+    """Who a job is on this node; `None` where its environment did not say.
+
+    `end_time`: epoch seconds, in a prolog's ticket the planned end, in an epilog's the true one (Slurm 23.02+);
+    `gpu_percent`: the part of each of its GPUs that MPS grants it, 1 to 100. A state of an older collector has
+    neither: new fields come last, with a default.
+    """
 
     job_id: int
     run: str
@@ -32,6 +37,8 @@ class Job(NamedTuple):
     gpus: tuple[str, ...]
     sluid: str
     cluster: str
+    end_time: int | None = None
+    gpu_percent: int | None = None
 
 
 class Ticket(NamedTuple):
@@ -97,6 +104,8 @@ def job_of(env: dict[str, str], node: str) -> Job:
         gpus=gpus_of(env),
         sluid=env.get("SLURM_JOB_SLUID", "") if is_sluid(env.get("SLURM_JOB_SLUID", "")) else "",
         cluster=env.get("SLURM_CLUSTER_NAME", ""),
+        end_time=_number(env.get("SLURM_JOB_END_TIME")) or None,
+        gpu_percent=_percent(env.get("CUDA_MPS_ACTIVE_THREAD_PERCENTAGE")),
     )
 
 
@@ -117,9 +126,10 @@ def gpus_of(env: dict[str, str]) -> tuple[str, ...]:
     """
     indexes = tuple(part for part in env.get("SLURM_JOB_GPUS", "").split(",") if part)
     visible = tuple(part for part in env.get("CUDA_VISIBLE_DEVICES", "").split(",") if part)
-    if indexes and len(visible) == len(indexes) and all(v.startswith(("GPU-", "MIG-")) for v in visible):
-        return visible
-    return indexes
+    if len(visible) != len(indexes):
+        return indexes
+    # Slurm fills both lists in one loop; a node may have MIG devices and whole GPUs.
+    return tuple(v if v.startswith(("GPU-", "MIG-")) else i for v, i in zip(visible, indexes))
 
 
 def is_sluid(text: str) -> bool:
@@ -134,3 +144,9 @@ def _word(text: str | None) -> str | None:
 
 def _number(text: str | None) -> int | None:
     return int(text) if text and text.isascii() and text.isdigit() and len(text) < 19 else None
+
+
+def _percent(text: str | None) -> int | None:
+    """Slurm makes a whole number of it (gres_mps.c); 0 and more than all are no part of a GPU."""
+    percent = _number(text)
+    return percent if percent is not None and 1 <= percent <= 100 else None

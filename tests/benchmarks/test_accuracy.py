@@ -31,8 +31,9 @@ def test_the_truth_of_the_jobs_idle_and_system_is_what_the_meters_truly_count(no
     for node in nodes:
         h = node.hardware
         end = max(job.close_s for job in node.jobs)
-        held = sum(job.seconds * len(job.cpus) for job in node.jobs)
-        idle = SOCKETS * (h.idle_w + h.dram_idle_w) * (end - held / h.cpus)
+        free_s = end - sum(job.seconds * len(job.cpus) for job in node.jobs) / h.cpus
+        free_memory_s = end - sum(job.seconds * job.gib_requested for job in node.jobs) / h.memory_gib
+        idle = SOCKETS * (h.idle_w * free_s + h.dram_idle_w * free_memory_s)
         system = SOCKETS * h.busy_cpu_w * h.system_cpu * end
 
         assert node.host_j(end) == pytest.approx(sum(node.truth(j).host_j for j in node.jobs) + idle + system)

@@ -13,6 +13,7 @@ import pytest
 from carbon_collector import munge
 from carbon_collector.errors import MungeError
 
+from .gpus import SOURCE
 from .node import FileNode
 from .process import Aggregator, Host, eventually, stopping
 
@@ -47,6 +48,17 @@ def _answers(socket: str) -> bool:
         return bool(munge.encode("x", socket))
     except MungeError:
         return False
+
+
+@pytest.fixture(scope="session")
+def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The stand-in libnvidia-ml.so.1, compiled."""
+    compiler = shutil.which("cc") or shutil.which("gcc")
+    if compiler is None:
+        pytest.skip("no C compiler (Debian: apt-get install gcc libc6-dev)")
+    path = tmp_path_factory.mktemp("nvml") / "libnvidia-ml.so.1"
+    subprocess.run([compiler, "-shared", "-fPIC", "-Wl,-soname,libnvidia-ml.so.1", "-o", path, SOURCE], check=True)
+    return path
 
 
 @pytest.fixture

@@ -154,7 +154,9 @@ class Host:
         self.node = node
         self.aggregator = aggregator
         self.run_dir, self.spool_dir, self.state_dir = root / "run", root / "spool", root / "state"
-        self.extra = {"interval": str(INTERVAL_S), "linger": "forever", "aggregators": aggregator.url, **extra}
+        own = {"interval": str(INTERVAL_S), "linger": "forever", "aggregators": aggregator.url}
+        self.extra = own | {"meters": "powercap, nvml"} | extra  # what is not measured is unknown here, not modelled
+        self.program = [sys.executable, "-IS", "-c", BOOT]
         self.process: subprocess.Popen[bytes] | None = None
         self.serial = 0
 
@@ -182,7 +184,7 @@ class Host:
     def start(self, env: dict[str, str] | None = None, **extra: str) -> None:
         """Start the collector and wait until it has taken its first reading."""
         config = self.configure(**extra)
-        args = [sys.executable, "-IS", "-c", BOOT, "run", "--node", self.node.name, "--config", str(config)]
+        args = [*self.program, "run", "--node", self.node.name, "--config", str(config)]
         before = self.state_bytes()
         with (self.root / "collector.err").open("ab") as err:
             self.process = subprocess.Popen(

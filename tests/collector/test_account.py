@@ -130,7 +130,9 @@ def test_an_unknown_meter_is_null(world: World, keeper: Keeper) -> None:
     """A component that never gave a reading: null in the job's row and in the node's, with the reason."""
     for name in ("dram-0", "dram-1"):
         world.counters[name].readable = False
-    keeper.step()
+    for _ in range(3):  # longer than anybody waits for it
+        world.run(61 * SECOND, IDLE)
+        keeper.step()
     keeper.seal(slot=1 << 40)
     keeper.account.last_sealed = 0
     keeper.account.stream = "eeeeeeee"
@@ -162,7 +164,7 @@ def test_two_wraps_between_readings_are_not_guessed(world: World, keeper: Keeper
 def test_cpu_time_without_accounting_is_unknown(world: World) -> None:
     """Cgroup v1 without jobacct_gather/cgroup: null, not 0; the energy goes to whoever holds CPUs and the system."""
     account = Account("00000001", TOPOLOGY, DOMAINS, {})
-    account.open(Ledger(make_job(1, cpus=4), "prolog", world.wall_us, world.mono_us, ()))
+    account.open(Ledger(make_job(1, cpus=4), "prolog", world.wall_us, world.mono_us))
     for _ in range(3):
         world.run(10 * SECOND, LOADED, {"system": {0: SECOND, 1: SECOND}})
         account.advance(world.snapshot()._replace(parent=None, jobs={}))
@@ -195,7 +197,7 @@ def test_work_before_the_first_reading_does_not_count_against_neighbours(world: 
 
 def test_an_epilog_alone_has_no_energy(world: World, keeper: Keeper) -> None:
     """It was never metered: null, not 0."""
-    ledger = Ledger(make_job(1, cpus=8), EPILOG, world.wall_us, world.mono_us, ())
+    ledger = Ledger(make_job(1, cpus=8), EPILOG, world.wall_us, world.mono_us)
     keeper.account.open(ledger)
     keeper.account.close(ledger, world.wall_us, world.mono_us)
     world.run(SECOND, LOADED)
@@ -306,3 +308,158 @@ def test_a_ledger_lives_as_long_as_its_rows(world: World, keeper: Keeper) -> Non
     assert ledger.close_mono_us is not None
     assert row_of(keeper, 1)["alloc_us"] == ledger.close_mono_us - ledger.open_mono_us
     assert row_of(keeper, 1)["alloc_us"] == ledger.closed_us - ledger.opened_us
+
+
+def test_a_frozen_counter_is_unknown_in_short_looks_as_well(world: World, keeper: Keeper) -> None:
+    """Once it stands still, a look of a tenth of a second that sees nothing is no 0; the first step of it is known again."""
+    still = {**LOADED, "GPU-a": 0}
+    keeper.open(make_job(1, gpus=("GPU-a",)))
+    for elapsed_us in (10 * SECOND, SECOND // 10, SECOND // 10):
+        world.run(elapsed_us, still)
+        keeper.step()
+        assert keeper.account.faults["GPU-a"] == "GPU-a: counter stands still"
+    world.run(SECOND // 10, LOADED)
+    keeper.step()
+    keeper.seal()
+
+    assert keeper.account.faults == {}
+    assert paid(keeper, 1, "gpu") == 300 * SECOND // 10
+
+
+def test_what_a_counter_counted_unseen_is_paid_by_who_was_there(world: World, keeper: Keeper) -> None:
+    """A driver hangs for a few seconds: the holder of the GPU pays what it counted, though it has ended meanwhile, and
+    its neighbour who came later does not. No gap is left.
+    """
+    keeper.open(make_job(1, gpus=("GPU-a",)))
+    keeper.step()
+    world.counters["GPU-a"].readable = False
+    world.run(4 * SECOND, LOADED)
+    keeper.close(make_job(1, gpus=("GPU-a",)))
+    keeper.open(make_job(2, gpus=("GPU-a",)))
+    keeper.step()
+    keeper.seal()
+    assert paid(keeper, 1, "gpu") == 0, "what it drew in the microsecond before"
+    world.run(4 * SECOND, LOADED)
+    keeper.step()
+    world.counters["GPU-a"].readable = True
+    world.run(2 * SECOND, LOADED)
+    keeper.step()
+    keeper.seal()
+
+    assert paid(keeper, 1, "gpu") == pytest.approx(4 * 300 * SECOND, rel=1e-4)
+    assert paid(keeper, 2, "gpu") == pytest.approx(6 * 300 * SECOND, rel=1e-4)
+    for job_id in (1, 2):
+        row = row_of(keeper, job_id)
+        assert row["components"]["gpu"]["metered_us"] == row["alloc_us"]
+    assert not keeper.account.ledgers.keys() & {(1, "restart:0")}, "nothing is kept back any more"
+
+
+def test_nobody_waits_longer_than_a_minute_for_a_counter(world: World, keeper: Keeper) -> None:
+    """Then it is a gap, rows are forgotten as ever, and what it counted meanwhile is nobody's."""
+    keeper.open(make_job(1, gpus=("GPU-a",)))
+    keeper.step()
+    world.counters["GPU-a"].readable = False
+    for _ in range(8):
+        world.run(10 * SECOND, LOADED)
+        keeper.step()
+    assert keeper.account.overdue.waiting == []
+    world.counters["GPU-a"].readable = True
+    keeper.step()
+    world.run(10 * SECOND, LOADED)
+    keeper.step()
+    keeper.seal()
+
+    assert paid(keeper, 1, "gpu") == pytest.approx(10 * 300 * SECOND, rel=1e-4)
+    row = row_of(keeper, 1)
+    assert row["components"]["gpu"]["metered_us"] < row["alloc_us"]
+
+
+def test_time_without_a_collector_is_not_the_next_jobs(world: World, keeper: Keeper) -> None:
+    """Idle power that is off by a watt is 100 J in 100 s; the job whose prolog starts the collector is not to pay
+    them: at most what its CPU time can have drawn. The sum stays exact.
+    """
+    warmer = {**IDLE, "package-0": 51, "package-1": 51}
+    world.run(100 * SECOND, warmer)
+    keeper.restart()
+    keeper.account.new_process(set())
+    keeper.open(make_job(1, cpus=2))
+    world.start_job("1")
+    world.run(SECOND // 2, LOADED, {"1": {0: SECOND // 2, 1: 0}})
+    keeper.step()
+    keeper.seal()
+
+    dynamic = (paid(keeper, 1, "cpu") or 0) - (paid(keeper, 1, "cpu", "static_uj") or 0)
+    assert 0 < dynamic <= 400 // 2 // 4 * SECOND // 2
+
+
+def test_late_energy_of_one_domain_does_not_make_the_component_whole(world: World, keeper: Keeper) -> None:
+    """One package never readable, the other away for a while: its energy is booked, and the component stays uncovered."""
+    world.counters["package-1"].readable = False
+    for _ in range(8):
+        world.run(10 * SECOND, IDLE)
+        keeper.step()
+    keeper.open(make_job(1, cpus=4))
+    keeper.step()
+    world.counters["package-0"].readable = False
+    world.run(10 * SECOND, LOADED)
+    keeper.step()
+    world.counters["package-0"].readable = True
+    world.run(10 * SECOND, LOADED)
+    keeper.step()
+    keeper.seal()
+
+    assert row_of(keeper, 1)["components"]["cpu"]["metered_us"] == 0
+    assert paid(keeper, 1, "cpu") == pytest.approx(20 * 25 * SECOND, rel=1e-3)  # half of its idle power
+
+
+def test_counters_that_fail_in_turn_hold_back_only_what_they_may_add_to(world: World, keeper: Keeper) -> None:
+    """Else two bad sensors would make the state on disk grow for ever."""
+    names = ("GPU-a", "GPU-b")
+    for number in range(1, 60):
+        job = make_job(number)
+        keeper.open(job)
+        world.counters[names[number % 2]].readable = False
+        world.counters[names[1 - number % 2]].readable = True
+        world.run(2 * SECOND, LOADED)
+        keeper.step()
+        keeper.close(job)
+        keeper.step()
+        keeper.seal()
+
+    assert len(keeper.account.ledgers) <= 4
+    assert len(keeper.account.rows) <= 8
+
+
+def test_a_cgroup_that_no_ledger_has_is_nobodys_tail(world: World, keeper: Keeper) -> None:
+    """On a site without a prolog the next job is there before it is known; what it used is not the last one's tail."""
+    job = make_job(1, cpus=2)
+    keeper.open(job)
+    world.start_job("1")
+    keeper.step()
+    world.run(10 * SECOND, LOADED, {"1": {0: SECOND, 1: 0}})
+    keeper.step()
+    world.run(SECOND, LOADED, {"1": {0: SECOND, 1: 0}})
+    world.end_job("1")
+    keeper.close(job)
+    world.start_job("2")
+    world.run(8 * SECOND, LOADED, {"2": {0: 32 * SECOND, 1: 0}})
+    keeper.step()
+    keeper.seal()
+
+    assert row_of(keeper, 1)["cpu_us"] == 2 * SECOND
+
+
+def test_a_cpu_that_goes_offline_teaches_no_idle_power(world: World, keeper: Keeper) -> None:
+    """Its line leaves /proc/stat, and a busy node seems to have done nothing; on its return, to have done years' work."""
+    before = keeper.account.idle_of("package-0").idle()
+    past_us = 50 * SECOND
+    world.run(10 * SECOND, LOADED, {"system": {0: 100 * SECOND, 1: 0}})
+    keeper.step()
+    world.busy[0] -= past_us
+    world.run(10 * SECOND, LOADED, {"system": {0: 30 * SECOND, 1: 0}})
+    keeper.step()
+    world.busy[0] += past_us * 100
+    world.run(10 * SECOND, LOADED, {"system": {0: 30 * SECOND, 1: 0}})
+    keeper.step()
+
+    assert keeper.account.idle_of("package-0").idle() == before

@@ -65,7 +65,7 @@ def test_a_moment_without_a_step_is_no_frozen_counter() -> None:
 @given(st.integers(1, 300), st.integers(0, 60), st.lists(st.integers(1, 16), min_size=3, max_size=20, unique=True))
 def test_the_fit_is_exact_on_a_line(p0: int, per_cpu: int, busy: list[int]) -> None:
     """Power = P0 + k x busy CPUs, never quiet: the intercept is P0."""
-    idle = IdlePower()
+    idle = IdlePower(0.3)
     for cpus in busy:
         idle.learn((p0 + per_cpu * cpus) * 10 * JOULE, 10 * SECOND, cpus * 10 * SECOND, 16)
     found = idle.idle()
@@ -77,7 +77,7 @@ def test_the_fit_is_exact_on_a_line(p0: int, per_cpu: int, busy: list[int]) -> N
 @given(st.lists(st.tuples(st.integers(0, 10**11), st.integers(0, 10**8), st.integers(0, 10**9)), max_size=30))
 def test_idle_power_is_bounded(seen: list[tuple[int, int, int]]) -> None:
     """Never negative, never above the lowest power seen; saved and loaded it is the same."""
-    idle = IdlePower()
+    idle = IdlePower(0.3)
     lowest = UNKNOWN_UW
     for energy, elapsed, busy in seen:
         idle.learn(energy, elapsed, busy, 16)
@@ -87,15 +87,17 @@ def test_idle_power_is_bounded(seen: list[tuple[int, int, int]]) -> None:
 
     assert found.power_uw >= 0
     assert found.rule == "quiet" or found.power_uw <= lowest
-    assert IdlePower(saved=idle.save()).idle() == found
+    assert IdlePower(0.3, idle.save()).idle() == found
 
 
 def test_idle_power_in_order_of_trust() -> None:
-    """A setting, a quiet interval, the lowest seen, nothing."""
-    idle = IdlePower()
+    """A setting, a quiet stretch, a line, an assumption about the line, nothing."""
+    idle = IdlePower(0.3)
     assert idle.idle().rule == "unknown"
     idle.learn(900 * JOULE, 10 * SECOND, 80 * SECOND, 16)
-    assert idle.idle() == (90_000_000, "lowest")
+    assert idle.idle() == (pytest.approx(90e6 * 0.3 / (0.3 + 0.7 * 8 / 16), rel=1e-6), "prior")
+    idle.learn(700 * JOULE, 10 * SECOND, 40 * SECOND, 16)
+    assert idle.idle() == (pytest.approx(50e6, rel=1e-6), "fit")
     idle.learn(500 * JOULE, 10 * SECOND, 0, 16)
     assert idle.idle() == (50_000_000, "quiet")
     idle.learn(1, 1, 0, 16)

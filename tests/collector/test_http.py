@@ -4,9 +4,12 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import re
 import socket
 import threading
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -96,6 +99,13 @@ def test_no_answer(answering: Callable[..., str], answer: bytes) -> None:
         ask(url)
 
 
+def test_a_long_answer_is_cut_off(answering: Callable[..., str]) -> None:
+    """Whoever says how much it expects takes no more than that into memory."""
+    url = answering(OK + b"Content-Length: 4000000\r\n\r\n" + b"x" * 4_000_000)
+    with pytest.raises(RequestError, match="too large"):
+        http.request("POST", url, "/v1/segments", b"body", {}, most=1 << 20)
+
+
 @pytest.mark.parametrize("pieces", [(), (OK,), (OK + b"Content-Length: 5\r\n\r\nab",), tuple([b"H"] * 60)])
 def test_a_slow_server_is_left(answering: Callable[..., str], pieces: tuple[bytes, ...]) -> None:
     """Silent, or a byte now and then: the deadline is for all of it."""
@@ -141,10 +151,41 @@ def test_a_credential_carries_its_payload_once(munge_socket: str) -> None:
         munge.decode("MUNGE:rubbish:", munge_socket)
 
 
-def test_munge_without_munged(tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_munge_without_munged(tmp_path: Path) -> None:
     """One line that says what to look at."""
+    if not any(os.access(f"{folder}/munge", os.X_OK) for folder in munge.SEARCH):
+        pytest.skip("munge is not installed (Debian: apt-get install munge)")
     with pytest.raises(MungeError, match="is munged running"):
-        munge.encode("x", str(tmp_path_factory.mktemp("no") / "socket"))
+        munge.encode("x", str(tmp_path / "socket"))
+
+
+@pytest.mark.parametrize("said", ['munge: Error: Failed to access "/run/munge/munge.socket.2"', ""])
+def test_a_munge_that_fails(said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the program said is in the line, and what to look at."""
+    (tmp_path / "munge").write_text(f"#!/bin/sh\necho '{said}' >&2\nexit 6\n")
+    (tmp_path / "munge").chmod(0o755)
+    monkeypatch.setattr(munge, "SEARCH", (str(tmp_path),))
+    with pytest.raises(MungeError, match=f"{re.escape(said) or 'no answer'}; is munged running"):
+        munge.encode("x")
+
+
+def test_a_munge_that_cannot_be_run_leaves_nothing_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else the collector would run out of descriptors while someone repairs the installation."""
+    (tmp_path / "munge").write_bytes(b"no program\0")
+    (tmp_path / "munge").chmod(0o755)
+    monkeypatch.setattr(munge, "SEARCH", (str(tmp_path),))
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    with pytest.raises(OSError, match="Exec format error"):
+        munge.encode("x")
+
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
+def test_no_munge_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another remedy: the line says that it is not installed, and where it was looked for."""
+    monkeypatch.setattr(munge, "SEARCH", (str(tmp_path),))
+    with pytest.raises(MungeError, match=f"munge is not installed .*{re.escape(str(tmp_path))}"):
+        munge.encode("x")
 
 
 def test_a_get_signs_its_target() -> None:

@@ -21,6 +21,7 @@ from carbon_collector.lock import Lock
 from carbon_collector.log import Log
 from carbon_collector.meters.base import COUNTER, MODELLED, Reading
 from carbon_collector.rows import Row, Share
+from carbon_collector.ship import Shipper
 from carbon_collector.snapshot import Snapshot
 from carbon_collector.spool import Header, Spool, write_durably
 
@@ -37,7 +38,7 @@ HEADER = Header("tiny", "n1", "11111111-1111-1111-1111-111111111111", "0123abcd"
 def test_a_snapshot_comes_back(reading: Reading, usage: Usage, parent: Usage | None, at: int) -> None:
     """Through JSON, as the state keeps it; the jobs' usage lies in their ledgers."""
     reading = reading if reading.energy_uj is None else reading._replace(reason="")
-    snapshot = Snapshot(at, at + 1, "boot", {"package-0": reading}, {0: 1, 1: 2}, None, parent, {"1": usage})
+    snapshot = Snapshot(at, at + 1, "boot", {"package-0": reading}, {0: 1, 1: 2}, None, parent, {"1": usage}, {})
 
     assert Snapshot.load(json.loads(json.dumps(snapshot.save()))) == snapshot._replace(jobs={})
 
@@ -45,8 +46,8 @@ def test_a_snapshot_comes_back(reading: Reading, usage: Usage, parent: Usage | N
 @given(st.one_of(st.none(), USAGES), st.text(), st.booleans(), COUNT)
 def test_a_ledger_comes_back(usage: Usage | None, text: str, closed: bool, at: int) -> None:
     """Whatever is in it."""
-    job = make_job(7, gpus=("GPU-a",))._replace(user=text, account=None)
-    ledger = Ledger(job, "prolog", at, at + 5, ("GPU-a",))
+    job = make_job(7, gpus=("GPU-a",))._replace(user=text, account=None, end_time=at, gpu_percent=25)
+    ledger = Ledger(job, "prolog", at, at + 5)
     ledger.last = usage
     ledger.totals = {"cpu": at}
     if closed:
@@ -55,6 +56,17 @@ def test_a_ledger_comes_back(usage: Usage | None, text: str, closed: bool, at: i
 
     assert all(getattr(back, name) == getattr(ledger, name) for name in Ledger.__slots__)
     assert back.record(3, 8) == ledger.record(3, 8)
+
+
+@pytest.mark.parametrize("fields", [12, 13])
+def test_a_ledger_of_an_older_collector_comes_back(fields: int) -> None:
+    """Its job has fewer fields; what it did not keep is not known."""
+    saved = json.loads(json.dumps(Ledger(make_job(7), "prolog", 5, 6).save()))
+    del saved[0][fields:]
+    job = Ledger.load(saved).job
+
+    assert (job.job_id, job.gpus, job.cluster) == (7, (), make_job(7).cluster)
+    assert (job.end_time, job.gpu_percent) == (None, None)
 
 
 @given(COUNT, st.one_of(st.none(), COUNT), st.text(max_size=300), st.booleans())
@@ -88,7 +100,7 @@ def test_the_state_is_whole_or_not_there(tmp_path: Path) -> None:
     state.save(str(tmp_path), {"stream": "x", "rows": [1, 2, 3]})
     good = (tmp_path / "state.json").read_bytes()
 
-    assert state.load(str(tmp_path)) == {"version": 1, "stream": "x", "rows": [1, 2, 3]}
+    assert state.load(str(tmp_path)) == {"version": 2, "stream": "x", "rows": [1, 2, 3]}
     for i in range(len(good)):
         for bad in (good[:i], good[:i] + bytes([good[i] ^ 1]) + good[i + 1 :]):
             (tmp_path / "state.json").write_bytes(bad)
@@ -101,7 +113,7 @@ def test_a_segment_is_what_an_aggregator_takes(tmp_path: Path) -> None:
     spool = Spool(str(tmp_path / "spool"), 1 << 20)
     row = Row(7, "restart:0", 5, 900)
     row.component("cpu").add(5, 2, 3, COUNTER)
-    name = spool.seal(HEADER, 3, 1000, [Ledger(make_job(7), "prolog", 0, 0, ()).record(3, 8), row.record(3)])
+    name = spool.seal(HEADER, 3, 1000, [Ledger(make_job(7), "prolog", 0, 0).record(3, 8), row.record(3)])
     parsed = parse_segment(spool.read(name), 1000)
 
     assert name == "n1.11111111-1111-1111-1111-111111111111.0123abcd.00000003.jsonl" == parsed.header.name
@@ -116,7 +128,7 @@ def test_a_segment_is_what_an_aggregator_takes(tmp_path: Path) -> None:
 def test_a_spool_has_a_limit_and_an_order(tmp_path: Path) -> None:
     """Oldest first; beyond the limit it takes nothing and drops nothing; what a killed writer left is swept away."""
     (tmp_path / "a.jsonl.new").write_text("half")
-    spool = Spool(str(tmp_path), 200)
+    spool = Spool(str(tmp_path), 400)
     first = spool.seal(HEADER, 2, 1, [{"type": "x"}])
     os.utime(tmp_path / first, (5, 5))
     (tmp_path / "b.jsonl").write_text("")
@@ -128,6 +140,66 @@ def test_a_spool_has_a_limit_and_an_order(tmp_path: Path) -> None:
     spool.set_aside(first)
     assert (tmp_path / "refused" / first).exists()
     assert not (tmp_path / "a.jsonl.new").exists()
+
+
+@pytest.mark.parametrize(
+    "notes", [b"", b"{}", b"\x00torn", b"[]", b"[" * 100_000, b'{"streams":{},"made":"","of":[""]}']
+)
+def test_notes_that_cannot_be_read_stop_no_collector(notes: bytes, tmp_path: Path) -> None:
+    """Torn, empty or another's: they are begun anew, and the segments are there."""
+    name = Spool(str(tmp_path), 1 << 20).seal(HEADER, 1, 1, [])
+    (tmp_path / "streams.json").write_bytes(notes)
+
+    assert Spool(str(tmp_path), 1 << 20).segments() == [name]
+
+
+def test_what_is_no_segment_holds_nothing_up(tmp_path: Path, munge_socket: str) -> None:
+    """A pipe, a link, a folder and a file of a terabyte in the spool: said, left there, and what is behind them is tried."""
+    spool = Spool(str(tmp_path / "spool"), 1 << 20)
+    os.mkfifo(tmp_path / "spool/a.jsonl")
+    (tmp_path / "spool/b.jsonl").symlink_to("/etc/hostname")
+    (tmp_path / "spool/c.jsonl").mkdir()
+    (tmp_path / "spool/d.jsonl").touch()
+    os.truncate(tmp_path / "spool/d.jsonl", 1 << 40)
+
+    open_before = len(list(Path("/proc/self/fd").iterdir()))
+    for name in ("a.jsonl", "b.jsonl", "c.jsonl", "d.jsonl"):
+        with pytest.raises(OSError):  # noqa: PT011 - some are the kernel's, some ours
+            spool.read(name)
+    assert len(list(Path("/proc/self/fd").iterdir())) == open_before
+    assert Shipper(spool, ["http://127.0.0.1:9"], munge_socket, Log(str(tmp_path / "log"))).ship_all()
+
+
+def test_the_shipper_outlives_any_fault(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """What nobody foresaw is a failed attempt, said once and tried again: a thread that ends is silent."""
+    spool = Spool(str(tmp_path / "spool"), 1 << 20)
+    spool.seal(HEADER, 1, 1, [])
+    nobody: list[str] = None  # type: ignore[assignment] # what settings never make
+    shipper = Shipper(spool, nobody, "", Log(str(tmp_path / "log")))
+
+    assert [shipper.ship_all(), shipper.ship_all()] == [False, False]
+    assert shipper.failing()
+    assert capfd.readouterr().err.count("cannot ship") == 1
+
+
+def test_what_was_refused_is_bounded(tmp_path: Path) -> None:
+    """An aggregator that refuses everything fills no disk: the oldest go first, counted; the newest stays, however large."""
+    spool = Spool(str(tmp_path), 8 * 1000)
+    names = [spool.seal(HEADER, n, 1, [{"type": "x", "n": "y" * 100}]) for n in range(1, 7)]
+    for age, name in enumerate(names):
+        os.utime(tmp_path / name, (age, age))
+    dropped = [spool.set_aside(name) for name in names]
+    each = (tmp_path / "refused" / names[-1]).stat().st_size
+
+    assert 300 < each < 450
+    assert dropped == [0, 0, 1, 1, 1, 1]
+    assert sorted(path.name for path in (tmp_path / "refused").iterdir()) == ["dropped", *names[-2:]]
+    assert (tmp_path / "refused/dropped").read_text() == "4\n"
+    large = spool.seal(HEADER, 9, 1, [{"type": "x", "n": "y" * 3000}])
+    (tmp_path / "refused/dropped").write_text("rubbish")
+    assert spool.set_aside(large) == 2
+    assert (tmp_path / "refused" / large).exists()
+    assert (tmp_path / "refused/dropped").read_text() == "2\n"
 
 
 def test_what_is_written_durably_follows_no_link(tmp_path: Path) -> None:
@@ -145,7 +217,7 @@ def test_hundreds_of_jobs_fit_into_segments(tmp_path: Path) -> None:
     """A long outage of the spool: no segment is larger than an aggregator takes, and nothing is left out."""
     account = Account("0123abcd", TOPOLOGY, DOMAINS, {})
     for job_id in range(1, 301):
-        account.open(Ledger(make_job(job_id), "prolog", 0, 0, ()))
+        account.open(Ledger(make_job(job_id), "prolog", 0, 0))
         for slot in range(900, 900 * 21, 900):
             row = account.rows[job_id, "restart:0", slot] = Row(job_id, "restart:0", 0, slot)
             for component in ("cpu", "dram", "gpu"):

@@ -103,6 +103,7 @@ def test_a_ticket_without_a_job_id_is_none(job_id: str) -> None:
         ("0,1", "0,1", ("0", "1")),
         ("0,1", "GPU-a,GPU-b", ("GPU-a", "GPU-b")),
         ("0", "MIG-a,MIG-b", ("0",)),
+        ("0,1", "MIG-a,1", ("MIG-a", "1")),
         ("", "GPU-a", ()),
         ("3", "", ("3",)),
     ],
@@ -200,12 +201,12 @@ def test_the_host_as_the_kernel_shows_it(tmp_path: Path) -> None:
 
     assert (topology.cpus, topology.cpus_on(0), topology.cpus_on(7)) == (8, 4, 0)
     assert host.busy_us(str(node.proc), topology) == {0: 4 * 150_000, 1: 4 * 150_000}
-    assert host.memory_used(str(node.proc)) == 1 << 30
+    assert host.memory(str(node.proc))[1] == 1 << 30
     assert host.parse_cpu_list("0-2,8, 10-11\n") == [0, 1, 2, 8, 10, 11]
     assert host.parse_cpu_list("") == []
     nowhere = str(tmp_path / "nowhere")
     assert host.topology(nowhere).cpus == 0
     assert host.busy_us(nowhere, topology) == {0: 0, 1: 0}
-    assert host.memory_used(nowhere) is None
+    assert host.memory(nowhere) == (0, None)
     assert host.boot_id(nowhere) == "unknown"
     assert host.cpu_vendor(nowhere) == ""

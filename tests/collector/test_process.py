@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -142,6 +143,21 @@ def test_a_run_whose_epilog_was_lost_ends_with_the_next_run(host: Host) -> None:
     got = host.collect()
 
     assert {x["run"]: x["closed"] is None for x in got.of("ledger", 5)} == {"restart:0": False, "restart:1": True}
+
+
+@only_v1
+def test_a_job_that_should_have_ended_long_ago_and_is_not_there_has_ended(host: Host) -> None:
+    """Its epilog was lost and its JobID does not come back; one that is still there goes on, whatever was planned."""
+    ended = str(int(time.time()) - 1000)
+    host.node.start_job("6")
+    host.ticket("prolog", 5, SLURM_JOB_END_TIME=ended)
+    host.ticket("prolog", 6, SLURM_JOB_END_TIME=ended)
+    host.ticket("prolog", 7, SLURM_JOB_END_TIME=str(int(time.time()) + 1000))
+    host.tick()
+    got = host.collect()
+
+    assert [got.is_closed(job_id) for job_id in (5, 6, 7)] == [True, False, False]
+    assert "job 5 should have ended" in host.said()
 
 
 def test_a_job_without_a_ticket_is_found_by_its_cgroup(host: Host, layout: str) -> None:

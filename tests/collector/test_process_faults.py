@@ -79,7 +79,7 @@ def test_a_state_of_another_version_is_set_aside(host: Host) -> None:
     host.start()
     host.stop()
 
-    assert "version 99 is not 1" in host.said()
+    assert "version 99 is not 2" in host.said()
 
 
 def test_a_wiped_run_directory_is_made_again(host: Host) -> None:
@@ -371,3 +371,62 @@ def test_a_spool_at_its_limit_keeps_rows_in_memory(host: Host) -> None:
 
     assert got.is_closed(1)
     assert got.energy("cpu") == 2 * JOULE
+
+
+def reboot(host: Host) -> None:
+    """Power fails and comes back: another boot id, counters at zero, no cgroup and no run directory."""
+    host.kill()
+    shutil.rmtree(host.run_dir)
+    for job in list(host.node.job_cpu):
+        host.node.end_job(job)
+    host.node.set_boot_id("22222222-2222-2222-2222-222222222222")
+    for zone in host.node.energy:
+        host.node.set_energy(zone, 0)
+    host.start()
+
+
+def test_a_reboot_invents_nothing_and_ends_what_was_open(host: Host) -> None:
+    """Counters at zero are no energy and no wrap; the open run keeps what it had, and is over."""
+    host.start()
+    host.ticket("prolog", 1)
+    host.node.start_job("1")
+    host.node.burn("1", 0, 0.5)
+    host.node.count(5 * JOULE)
+    host.tick()
+    reboot(host)
+    host.node.count(3 * JOULE)
+    host.tick()
+    got = host.collect()
+
+    assert got.energy("cpu") == (5 + 3) * 2 * JOULE
+    assert [row["cpu_us"] for row in got.of("job_slot", 1)] == [500_000]
+    assert got.is_closed(1)
+    assert got.is_conserved()
+
+
+def test_what_slurm_says_late_of_a_reboot_does_not_hide_the_next_run(host: Host) -> None:
+    """Before Slurm 23.02 the epilog of a run that a reboot has ended comes with the restart count of the next run."""
+    host.start()
+    host.ticket("prolog", 1)
+    host.node.count(JOULE)
+    host.tick()
+    reboot(host)
+    host.ticket("prolog", 2)
+    host.ticket("epilog", 2)
+    eventually(lambda: host.aggregator.is_closed(2), "what the reboot ended is sealed and forgotten")
+    host.ticket("epilog", 1, SLURM_JOB_RESTART_COUNT="1")
+    host.ticket("prolog", 3)
+    host.ticket("epilog", 3)
+    eventually(lambda: host.aggregator.is_closed(3), "the epilog is dealt with")
+    host.ticket("prolog", 1, SLURM_JOB_RESTART_COUNT="1")
+    host.node.start_job("1")
+    host.node.burn("1", 0, 0.5)
+    host.node.count(7 * JOULE)
+    host.tick()
+    host.ticket("epilog", 1, SLURM_JOB_RESTART_COUNT="1")
+    got = host.collect()
+
+    assert sorted(row["run"] for row in got.of("ledger", 1)) == ["restart:0", "restart:1"]
+    second = [row for row in got.of("job_slot", 1) if row["run"] == "restart:1"]
+    assert sum(row["cpu_us"] for row in second) == 500_000
+    assert got.is_conserved()

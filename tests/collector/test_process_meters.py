@@ -3,16 +3,20 @@
 
 from __future__ import annotations
 
+import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+
+from carbon_collector.meters import powercap
+from carbon_collector.meters.base import Place
 
 from .node import DRAM_RANGE, PACKAGE_RANGE, FileNode
 from .process import Host, stopping
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     from .process import Aggregator
 
@@ -51,6 +55,17 @@ def with_mmio(root: Path) -> FileNode:
     """Mmio mirrors package 0."""
     node = FileNode(root)
     node.add_zone("intel-rapl-mmio:0", "package-0", PACKAGE_RANGE)
+    return node
+
+
+def with_tpmi(root: Path) -> FileNode:
+    """The same package by a second control type, and as a whole beside its dies: TPMI has the package's scope."""
+    node = FileNode(root)
+    node.set_vendor("GenuineIntel")
+    node.add_zone("intel-rapl-tpmi:0", "package-0", PACKAGE_RANGE)
+    for die in (0, 1):
+        zone = node.add_zone(f"intel-rapl:{2 + die}", f"package-1-die-{die}", PACKAGE_RANGE)
+        node.add_zone(f"intel-rapl:{2 + die}:0", "dram", DRAM_RANGE, parent=zone)
     return node
 
 
@@ -93,8 +108,18 @@ def amd(root: Path) -> FileNode:
 
 def amd_mirrors(root: Path) -> FileNode:
     """Kernels 6.9 to 6.11: one zone a CCD, each mirroring its package (26096aed255f), sockets counting alike."""
+    return mirrors(root, "AuthenticAMD")
+
+
+def hygon_mirrors(root: Path) -> FileNode:
+    """The same drivers run Hygon's processors."""
+    return mirrors(root, "HygonGenuine")
+
+
+def mirrors(root: Path, vendor: str) -> FileNode:
+    """Two packages, each by eight zones."""
     node = FileNode(root, zones=False)
-    node.set_vendor("AuthenticAMD")
+    node.set_vendor(vendor)
     for number in range(16):
         node.add_zone(f"intel-rapl:{number}", f"package-{number // 8}-die-{number % 8}", AMD_RANGE)
     return node
@@ -106,17 +131,21 @@ def amd_mirrors(root: Path) -> FileNode:
         (intel, 20, 20),
         (with_psys, 20, 20),
         (with_mmio, 20, 20),
+        (with_tpmi, 20, 20),
         (with_cores, 20, 20),
         (out_of_order, 20, 20),
         (intel_dies, 20, 20),
         (amd, 20, None),
         (amd_mirrors, 20, None),
+        (hygon_mirrors, 20, None),
     ],
 )
 def test_every_joule_is_counted_once(
     make: Callable[[Path], FileNode], cpu: int, dram: int | None, tmp_path: Path, make_host: Callable[[FileNode], Host]
 ) -> None:
-    """Each zone counts 10 J; what mirrors or contains another is not added, what is missing is null."""
+    """Each zone counts 10 J, and all show the same from the start; what mirrors or contains another is not added,
+    two sockets that count alike are two, what is missing is null.
+    """
     host = make_host(make(tmp_path / "node"))
     host.start()
     host.ticket("prolog", 1)
@@ -241,3 +270,109 @@ def test_an_interval_too_long_for_a_counter_is_cut(tmp_path: Path, make_host: Ca
     host.stop()
 
     assert "[collector] interval is too long for a counter that wraps; 41.0 s is used" in host.said()
+
+
+def test_a_package_without_a_zone_is_not_nothing(tmp_path: Path, make_host: Callable[[FileNode], Host]) -> None:
+    """A counter that was 0 when the kernel looked has no zone: what the other socket counted is known, the whole is not."""
+    node = FileNode(tmp_path / "node", zones=False)
+    zone = node.add_zone("intel-rapl:0", "package-0", PACKAGE_RANGE)
+    node.add_zone("intel-rapl:0:0", "dram", DRAM_RANGE, parent=zone)
+    host = make_host(node)
+    host.start()
+    host.ticket("prolog", 1)
+    host.node.count(10 * JOULE)
+    host.tick()
+    got = host.collect()
+
+    assert (got.energy("cpu"), got.energy("dram")) == (10 * JOULE, 10 * JOULE)
+    [row] = got.of("job_slot", 1)
+    shares = [row["components"][name] for name in ("cpu", "dram")]
+    assert [share["metered_us"] for share in shares] == [0, 0]
+    assert [share["reason"] for share in shares] == ["package-1: no RAPL zone", "dram-1: no RAPL zone"]
+    assert got.is_conserved()
+
+
+def test_turns_that_nobody_saw_are_not_made_up(tmp_path: Path, make_host: Callable[[FileNode], Host]) -> None:
+    """While the collector was held up the counter may have gone round and round: the interval is unknown."""
+    node = FileNode(tmp_path / "node", zones=False)
+    range_uj = 200 * JOULE  # half a second at the zone's 400 W
+    for package in (0, 1):
+        node.add_zone(f"intel-rapl:{package}", f"package-{package}", range_uj)
+    host = make_host(node)
+    host.start()
+    host.ticket("prolog", 1)
+    with host.frozen():
+        time.sleep(0.7)
+        host.node.count(2 * range_uj + 5 * JOULE)
+    host.tick()
+    host.node.count(3 * JOULE)
+    host.tick()
+    got = host.collect()
+
+    assert got.energy("cpu") == 6 * JOULE
+    [row] = got.of("job_slot", 1)
+    assert row["components"]["cpu"]["metered_us"] < row["alloc_us"]
+    assert "may have wrapped unseen" in row["components"]["cpu"]["reason"]
+
+
+def test_a_counter_that_stands_still_is_unknown(tmp_path: Path, make_host: Callable[[FileNode], Host]) -> None:
+    """Nothing that is on draws nothing for a second: the other package's energy is known, this one's is not 0."""
+    host = make_host(intel(tmp_path / "node"))
+    host.start()
+    host.ticket("prolog", 1)
+    with host.frozen():
+        time.sleep(1.1)
+        host.node.add_energy("intel-rapl:1", 7 * JOULE)
+    host.tick()
+    got = host.collect()
+
+    assert got.energy("cpu") == 7 * JOULE
+    [row] = got.of("job_slot", 1)
+    assert row["components"]["cpu"]["reason"] == "package-0: counter stands still"
+    assert row["components"]["cpu"]["metered_us"] < row["alloc_us"]
+
+
+def test_memory_that_draws_what_none_can_is_unknown(tmp_path: Path, make_host: Callable[[FileNode], Host]) -> None:
+    """Wrong units happen (SPR, Granite Rapids): energy beyond what the DIMMs of a socket can draw is not believed."""
+    host = make_host(intel(tmp_path / "node"))
+    host.start()
+    host.ticket("prolog", 1)
+    with host.frozen():
+        host.node.count(JOULE)
+        host.node.add_energy("intel-rapl:0:0", 50_000 * JOULE)
+    host.tick()
+    got = host.collect()
+
+    assert (got.energy("cpu"), got.energy("dram")) == (2 * JOULE, JOULE)
+    [row] = got.of("job_slot", 1)
+    assert row["components"]["dram"]["reason"].startswith("dram-0: counter jumped forward")
+
+
+def place(node: FileNode) -> Place:
+    """Where the node shows its hardware."""
+    return Place(sysfs=str(node.sys), procfs=str(node.proc), nvml_library="", ipmi_device="")
+
+
+@pytest.mark.parametrize(("limit_uw", "watts"), [(0, 1000), (225_000_000, 450), (4_095_875_000, 1000)])
+def test_a_limit_that_limits_nothing_is_none(limit_uw: int, watts: int, tmp_path: Path) -> None:
+    """Firmware that means "no limit" says 4 kW: at twice that a counter would have to be read every eight seconds."""
+    node = intel(tmp_path / "node")
+    (node.zone("intel-rapl:0") / "constraint_0_power_limit_uw").write_text(f"{limit_uw}\n")
+
+    meter = powercap.find(place(node)).meter
+
+    assert meter is not None
+    assert {d.name: d.max_watts for d in meter.domains}["package-0"] == watts
+
+
+def test_looking_again_keeps_no_file_open(tmp_path: Path) -> None:
+    """What is missing is looked for every minute, for months: the files of the last time are closed."""
+    node = amd(tmp_path / "node")
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    for _ in range(5):
+        meter = powercap.find(place(node)).meter
+        assert meter is not None
+        assert {reading.reason for reading in meter.read().values()} == {""}
+    del meter
+
+    assert len(list(Path("/proc/self/fd").iterdir())) == before

@@ -45,9 +45,9 @@ def conf(folder: Path, text: str) -> str:
         ("[collector]\nrun_dir = run\n", "not a path from the root"),
         ("[collector]\nrun_dir =\n", "not a path from the root"),
         ("[collector]\naggregators = http://a:1, b:2\n", "'b:2' is not a URL; it looks like http://host:6829"),
-        ("interval = 1\n", "cannot be read"),
-        ("[collector]\ninterval = 1\ninterval = 2\n", "cannot be read"),
-        ("[collector\n", "cannot be read"),
+        ("interval = 1\n", ":1: 'interval = 1' is neither a [section] nor a `key = value` in one"),
+        ("[collector]\nlinger = 1\nlinger = 2\n", ":3: 'linger' is set twice in [collector]"),
+        ("[collector\n", ":1: '[collector' is neither"),
     ],
 )
 def test_what_is_wrong_is_said(tmp_path: Path, text: str, said: str) -> None:
@@ -128,3 +128,12 @@ def test_the_aggregators_of_a_single_machine(tmp_path: Path) -> None:
         "http://a:1",
         "https://b",
     ]
+
+
+def test_the_dialect_is_the_prologs(tmp_path: Path) -> None:
+    """`=` or `:`, blanks around, comments on lines of their own and after a blank; a `#` inside a value stays."""
+    text = "; a comment\n[Collector]\n[collector]\n# another\n  INTERVAL : 5 s  ; soon\nrun_dir=/run/a#b # not this\n\n"
+    found = settings.load(conf(tmp_path, text))
+
+    assert found.number("collector", "interval") == 5
+    assert found.text("collector", "run_dir") == "/run/a#b"

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from carbon_collector import slots
 from carbon_collector.cgroups import Usage
 from carbon_collector.host import Topology
-from carbon_collector.interval import Presence, cpu_times, growth, held, overlap, spread
+from carbon_collector.interval import Presence, caught_up, cpu_times, growth, held, overlap, spread
 from carbon_collector.split import Claim, apportion, split, static_part
 
 AMOUNT = st.integers(0, 10**13)
@@ -210,3 +210,21 @@ def test_a_cgroup_made_anew_counts_from_nothing() -> None:
 def test_overlap() -> None:
     """Length of what two intervals have in common."""
     assert [overlap(0, 10, 5, 20), overlap(0, 5, 5, 9), overlap(3, 4, 0, 9), overlap(7, 3, 0, 9)] == [5, 0, 1, 0]
+
+
+@given(st.lists(st.tuples(st.integers(0, 10**6), st.integers(0, 10**5)), min_size=1, max_size=8), st.integers(0, 10**5))
+def test_a_parent_that_is_read_before_its_job_counts_nothing_twice(steps: list[tuple[int, int]], tail: int) -> None:
+    """However far the job was ahead of its parent at each reading: in the end it used what it used."""
+    parent = Usage(0, {}, 0)
+    used = seen = charged = 0
+    job = Presence(0, SECOND, {0: 1000}, (0,), Usage(0, {}, 0), Usage(0, {}, 0), gone=False)
+    for growth_us, ahead_us in steps:
+        used += growth_us
+        now = Usage(max(parent.cpu_us, used - min(ahead_us, growth_us)), {}, 0)
+        job = job._replace(before=Usage(seen, {}, 0), usage=Usage(used, {}, 0))
+        charged += sum(cpu_times([job], now, parent, {0: SECOND}, TOPOLOGY)[0].values())
+        parent, seen = caught_up(now, parent, [job]), used
+    gone = job._replace(before=Usage(seen, {}, 0), usage=None, gone=True)
+    charged += sum(cpu_times([gone], Usage(used + tail, {}, 0), parent, {0: SECOND}, TOPOLOGY)[0].values())
+
+    assert charged == used + tail

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from carbon_collector import sealing
 from carbon_collector.account import Account, ClockWentBack
@@ -27,6 +27,7 @@ MAX_WATTS = {"cpu": 400, "dram": 60, "gpu": 700}
 START_US = 1_790_000_100_000_000
 SLACK_UJ = 50_000_000
 TICK_US = 10_000
+PATIENCE_US = 60_000_000
 
 
 def domain(name: str, component: str, socket: int, range_uj: int) -> Domain:
@@ -50,6 +51,15 @@ DOMAINS = {
 def make_job(job_id: int, run: str = "restart:0", cpus: int | None = 1, gpus: tuple[str, ...] = ()) -> Job:
     """A job of user 1000."""
     return Job(job_id, run, 1000, "alice", "physics", "batch", 0, None, cpus, gpus, "", "tiny")
+
+
+class Since(NamedTuple):
+    """A counter's last reading: the register, when, what it had counted in all, how often it was reset."""
+
+    register: int
+    mono_us: int
+    total: int
+    breaks: int
 
 
 @dataclass
@@ -138,6 +148,7 @@ class World:
             memory=2_000_000_000 + sum(self.memory.values()),
             parent=Usage(sum(self.parent.values()), dict(self.parent), 0),
             jobs=jobs,
+            activity={},
         )
 
 
@@ -162,6 +173,7 @@ class Keeper:
         self.store: dict[tuple[Any, ...], tuple[int, dict[str, Any]]] = {}
         self.metered: dict[str, int] = {}
         self.seen: dict[tuple[str, int], dict[str, tuple[int, int]]] = {}
+        self.since: dict[str, Since] = {}
 
     def _new_account(self) -> Account:
         account = Account(self._stream(), TOPOLOGY, DOMAINS, {})
@@ -191,6 +203,9 @@ class Keeper:
         try:
             self.account.advance(now)
         except ClockWentBack:
+            self.account.overdue.clear()
+            self.since = {}
+            expected = self._expect(self.account.last, now)
             self.seal(slot_of(1 << 62))
             self.account.new_stream(self._stream())
             self.account.advance(now)
@@ -207,7 +222,7 @@ class Keeper:
         wall_us = mono_us + self.world.offset_us
         at = max(mono_us, self.account.last.mono_us) if self.account.last else mono_us
         if key not in self.account.ledgers:
-            self.account.open(Ledger(job, PROLOG, wall_us, mono_us, job.gpus))
+            self.account.open(Ledger(job, PROLOG, wall_us, mono_us))
             self.lives[key] = Life(at)
         if kind == "close":
             self.account.close(self.account.ledgers[key], wall_us, mono_us)
@@ -237,6 +252,7 @@ class Keeper:
 
     def restart(self) -> None:
         """The collector was killed; what is on disk is all there is."""
+        self.since = {}
         account = Account("ffffffff", TOPOLOGY, DOMAINS, {})
         account.load(json.loads(self.disk))
         self.lives = {key: Life(life.start_us, life.end_us) for key, life in self.disk_lives.items()}
@@ -274,19 +290,31 @@ class Keeper:
         if last is None or last.boot_id != now.boot_id:
             return {}
         then = self.seen[last.boot_id, last.mono_us]
-        elapsed = now.mono_us - last.mono_us
-        return {name: self._knowable(DOMAINS[name], last, then[name], elapsed) for name in DOMAINS}
+        return {name: self._expect_of(name, last, now, then[name]) for name in DOMAINS}
 
-    def _knowable(self, d: Domain, last: Snapshot, then: tuple[int, int], elapsed: int) -> int:
+    def _expect_of(self, name: str, last: Snapshot, now: Snapshot, then: tuple[int, int]) -> int:
+        """A counter that was not read for up to a minute still says what it counted meanwhile."""
+        before = last.readings[name].energy_uj
+        since = self.since.get(name) if before is None else Since(before, last.mono_us, *then)
+        if self.world.counters[name].readable:
+            self.since.pop(name, None)
+            return self._knowable(DOMAINS[name], since, now.mono_us - since.mono_us) if since else 0
+        if since and now.mono_us - since.mono_us <= PATIENCE_US:
+            self.since[name] = since
+        else:
+            self.since.pop(name, None)
+        return 0
+
+    def _knowable(self, d: Domain, since: Since, elapsed: int) -> int:
         """The truth, but 0 where the registers cannot show it."""
-        counter, before = self.world.counters[d.name], last.readings[d.name].energy_uj
+        counter = self.world.counters[d.name]
         ceiling = d.max_watts * elapsed
-        if before is None or not counter.readable or (d.range_uj and ceiling >= d.range_uj):
+        if d.range_uj and ceiling >= d.range_uj:
             return 0
-        if counter.register == before and elapsed >= 1_000_000:
+        if counter.register == since.register and elapsed >= 1_000_000:
             return 0
-        if counter.breaks == then[1]:
-            return counter.total - then[0]
+        if counter.breaks == since.breaks:
+            return counter.total - since.total
         # After a reset the rule decides: energy that the hardware could have drawn is taken for drawn.
-        seen = (counter.register - before) % d.range_uj if d.range_uj else counter.register - before
+        seen = (counter.register - since.register) % d.range_uj if d.range_uj else counter.register - since.register
         return seen if 0 <= seen <= ceiling + SLACK_UJ else 0

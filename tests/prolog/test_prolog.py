@@ -74,10 +74,34 @@ def test_the_ticket_says_who_and_which(slurmd: Slurmd, script: Path, context: st
     assert path.parent.stat().st_mode & 0o777 == 0o700
 
 
+@pytest.mark.parametrize(
+    ("end", "percent", "expected"),
+    [
+        ({"SLURM_JOB_END_TIME": "1700003600"}, {"CUDA_MPS_ACTIVE_THREAD_PERCENTAGE": "25"}, (1_700_003_600, 25)),
+        ({"SLURM_JOB_END_TIME": "0"}, {"CUDA_MPS_ACTIVE_THREAD_PERCENTAGE": "100"}, (None, 100)),
+        ({"SLURM_JOB_END_TIME": "soon"}, {"CUDA_MPS_ACTIVE_THREAD_PERCENTAGE": "0"}, (None, None)),
+        ({"SLURM_JOB_END_TIME": "-1"}, {"CUDA_MPS_ACTIVE_THREAD_PERCENTAGE": "101"}, (None, None)),
+        ({}, {}, (None, None)),
+    ],
+)
+def test_the_ticket_has_the_planned_end_and_the_part_of_the_gpus(
+    slurmd: Slurmd, end: dict[str, str], percent: dict[str, str], expected: tuple[int | None, int | None]
+) -> None:
+    """Where Slurm says them; what it does not say, and what is none, is not known."""
+    done = slurmd.run(PROLOG, {**JOB, **end, **percent})
+
+    [path] = slurmd.tickets
+    found = ticket.read(str(path), "n1", 0)
+    assert done.status == 0
+    assert found is not None
+    assert (found.job.end_time, found.job.gpu_percent) == expected
+
+
 @pytest.mark.parametrize("value", HOSTILE, ids=range(len(HOSTILE)))
 def test_hostile_values_stay_values(slurmd: Slurmd, value: str) -> None:
     """Nothing in the environment is evaluated, cut, or taken for another field."""
     names = ("SLURM_JOB_USER", "SLURM_JOB_ACCOUNT", "SLURM_JOB_PARTITION", "CUDA_VISIBLE_DEVICES")
+    names += ("CUDA_MPS_ACTIVE_THREAD_PERCENTAGE", "SLURM_JOB_END_TIME")
     noise = {"SLURM_JOB_COMMENT": value, "SPANK_X": value, "IFS": value, "ENV": value}
     done = slurmd.run(PROLOG, {**JOB, **noise, **dict.fromkeys(names, value)}, before=f"cd {slurmd.root}")
 

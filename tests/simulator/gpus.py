@@ -11,15 +11,11 @@ import fcntl
 import mmap
 import os
 import stat
-import struct
 from pathlib import Path
 
 from .hardware import Gpu
+from .nvml_state import DEVICE, HEADER, MAGIC
 
-# struct nvml/nvml.c: device. Keep the two alike.
-HEADER = struct.Struct("=8sI4x")
-DEVICE = struct.Struct("=96s96s32sIIQ")
-MAGIC = b"NVMLSIM1"
 NULL_DEVICE = os.makedev(1, 3)
 PJ_PER_MJ = 1_000_000_000
 

@@ -3,20 +3,27 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol
+from ..lean.named import NamedTuple
 
 COUNTER = "counter"
 INTEGRATED = "integrated"
 MODELLED = "modelled"
 MISSING = "missing"
 
+METHODS = (COUNTER, INTEGRATED, MODELLED, MISSING)
+"""From the most trusted to none."""
+
+WHOLE = 1000
+"""Shares of a device are in thousandths."""
+
 
 class Domain(NamedTuple):
     """One thing with a counter of its own.
 
-    `name` is unique on the node and stable (`package-0`, `GPU-<uuid>`); `component` is cpu, dram or gpu;
-    `socket` the CPU socket it belongs to, -1 for none; `range_uj` where the counter wraps, 0 for never;
-    `max_watts` the most it can draw; `simulated` marks a counter that no hardware drives.
+    `name` is unique on the node and stable (`package-0`, `GPU-<uuid>`); `component` is cpu, dram, gpu or, for a
+    meter of the whole node, other; `socket` the CPU socket it belongs to, -1 for none; `range_uj` where the counter
+    wraps, 0 for never; `max_watts` the most it can draw; `simulated` marks a counter that no hardware drives.
+    `contains`: names of domains, or components, whose energy is inside this counter and is taken off.
     """
 
     name: str
@@ -26,6 +33,13 @@ class Domain(NamedTuple):
     max_watts: int
     method: str
     simulated: bool
+    contains: tuple[str, ...] = ()
+
+
+def inside(domain: Domain, domains: dict[str, Domain]) -> list[Domain]:
+    """The domains whose energy is inside this one's counter."""
+    held = domain.contains
+    return [d for d in domains.values() if held and d.name != domain.name and (d.name in held or d.component in held)]
 
 
 class Reading(NamedTuple):
@@ -35,13 +49,47 @@ class Reading(NamedTuple):
     reason: str
 
 
-class Meter(Protocol):
-    """One source of energy. A meter finds its domains once and reads them again and again."""
+class Part(NamedTuple):
+    """What a job holds when its ticket names a device: `share` thousandths of `domain`; `uuid` names it in records.
 
-    domains: list[Domain]
+    A whole GPU is 1000 of itself; a MIG instance is its slices, one GCD of an MI250X half of its card.
+    """
+
+    domain: str
+    share: int
+    uuid: str
+
+
+class Meter:
+    """One source of energy. A meter finds what it can read once and reads it again and again.
+
+    `domains` are those to read: all that were found, until other sources were preferred for some of them.
+    `parts`: by every name that a ticket may have for a device (Slurm's index, UUID), what a job then holds.
+    `found`: what `domains` could be from now on, where that is other than it was (and so may be `parts`): a driver came
+    back, a GPU was partitioned; whoever takes it in empties it.
+    `shared`: domains that several jobs hold; `activity` is what was done on each of them since the last reading,
+    in any unit, by the UUID of the part or by `pid:<number>`; a domain is absent where that is not known.
+    """
+
+    sample_s = 0.0
+    """How often a power that is integrated wants to be looked at between two readings; 0 for never."""
+
+    def __init__(self, domains: list[Domain], parts: dict[str, Part] | None = None) -> None:
+        self.domains = domains
+        self.parts = parts or {}
+        self.found: tuple[Domain, ...] = ()
+        self.shared: frozenset[str] = frozenset()
+        self.activity: dict[str, dict[str, int]] = {}
 
     def read(self) -> dict[str, Reading]:
         """Read every domain, by its name. Never raises for what the hardware does."""
+        raise NotImplementedError
+
+    def sample(self) -> None:
+        """Look at a power between two readings."""
+
+    def close(self) -> None:
+        """Let go of what it holds: another takes its place."""
 
 
 class Found(NamedTuple):
@@ -49,3 +97,12 @@ class Found(NamedTuple):
 
     meter: Meter | None
     missing: dict[str, str]
+
+
+class Place(NamedTuple):
+    """Where a node shows its hardware: the settings of the same names."""
+
+    sysfs: str
+    procfs: str
+    nvml_library: str
+    ipmi_device: str

@@ -1,89 +1,180 @@
 # SPDX-License-Identifier: MIT
-"""NVIDIA GPUs through NVML's energy counter (Volta and later); the only module that imports pynvml.
+"""NVIDIA GPUs through NVML; the only module that imports pynvml, and only where a driver is.
 
-The counter is in millijoules since the driver was loaded and has 64 bits, so a decrease is a reset, never
-a wrap. Devices are known by UUID; Slurm's indexes are mapped by minor number, never by position.
+`nvml_device` is one GPU, `nvml_module` the superchips whose counter is not the GPU's alone, `nvml_sharing` what
+several jobs do on one GPU. Devices are known by UUID, never by their place in NVML's list.
+
+NVML stays open: where no persistence daemon runs, the last to close it makes the counters begin anew. For the same
+reason a driver can only be unloaded when the collector is stopped.
 """
 
 from __future__ import annotations
 
 import os
-from typing import Any
+import time
 
 from ..host import read_text
-from ..units import UJ_PER_MJ
-from .base import COUNTER, Domain, Found, Reading
+from ..lean.named import TYPE_CHECKING
+from .base import Domain, Found, Meter, Place, Reading
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    from .nvml_device import Device
 
 LOADER_CACHE = "/etc/ld.so.cache"
-MAX_WATTS = 2_000
-"""More than any device draws (GB200's module: 1,200 W; NVIDIA's data sheets)."""
+AGAIN_S = 10.0
+"""Where no device answers NVML is started again, not more often than this."""
+LAYOUT_S = 60.0
+"""How often it is looked whether a GPU was partitioned anew; Slurm takes that in only when slurmd starts."""
+SAMPLE_S = 0.1
+"""Up to GA100 the power is an instantaneous one: at 10 Hz it is followed, at 1 Hz its peaks are missed."""
 
 
-class Nvml:
-    """The devices of one node, by UUID."""
+class Nvml(Meter):
+    """The devices of one node. A device that was found once stays: while it is away it is unknown."""
 
-    def __init__(self, pynvml: Any, simulated: bool) -> None:
+    def __init__(self, pynvml: Any, place: Place) -> None:
+        from .nvml_sharing import Sharing
+
+        super().__init__([])
         self._nvml = pynvml
-        self._handles: dict[str, Any] = {}
-        self.by_index: dict[str, str] = {}
-        self.domains: list[Domain] = []
+        self._place = place
+        self._devices: dict[str, Device] = {}
+        self._all: dict[str, Domain] = {}
+        self._sharing = Sharing(pynvml)
+        self._read_us = 0
+        self._restarted_s = float("-inf")
+        self._looked_s = time.monotonic()
         self.lost = ""
-        for position in range(pynvml.nvmlDeviceGetCount()):
-            try:
-                self._find_one(position, simulated)
-            except pynvml.NVMLError as err:  # noqa: PERF203 - off the bus; the others are not
-                self.lost = f"nvml: {str(err).lower()}"
-
-    def _find_one(self, position: int, simulated: bool) -> None:
-        handle = self._nvml.nvmlDeviceGetHandleByIndex(position)
-        uuid = _text(self._nvml.nvmlDeviceGetUUID(handle))
-        # gres.conf's File=/dev/nvidia<minor>; AutoDetect=nvml uses the same files.
-        self.by_index[str(self._nvml.nvmlDeviceGetMinorNumber(handle))] = uuid
-        self._handles[uuid] = handle
-        self.domains.append(Domain(uuid, "gpu", -1, 0, MAX_WATTS, COUNTER, simulated))
+        self._open()
+        self.domains = list(self._all.values())
 
     def read(self) -> dict[str, Reading]:
         """Read every device; one that fell off the bus does not stop the others."""
-        return {uuid: self._read_one(handle) for uuid, handle in self._handles.items()}
+        since_us, self._read_us = self._read_us, time.time_ns() // 1000
+        readings = {domain.name: self._read_one(domain.name) for domain in self.domains}
+        self.activity = self._done(since_us)
+        self._tend(time.monotonic())
+        return readings
 
-    def _read_one(self, handle: Any) -> Reading:
+    def sample(self) -> None:
+        """Look at the power of the devices that have no counter."""
+        for domain in self.domains:
+            if domain.name in self._devices:
+                self._devices[domain.name].sample()
+
+    def _read_one(self, name: str) -> Reading:
+        device = self._devices.get(name)
+        return device.read() if device else Reading(None, self.lost or "nvml: no such device any more")
+
+    def _done(self, since_us: int) -> dict[str, dict[str, int]]:
+        """What was done on the shared devices since then; most nodes have none."""
+        shared = [device for name, device in self._devices.items() if name in self.shared]
+        return self._sharing.read(shared, since_us)
+
+    # -- the driver -------------------------------------------------------------------------------------------
+
+    def _open(self) -> None:
+        """Initialise NVML and find what is there. Raises NVMLError, having closed it."""
+        from .nvml_device import find_devices
+        from .nvml_module import take_off_cpus
+
+        self._nvml.nvmlInit()
         try:
-            return Reading(self._nvml.nvmlDeviceGetTotalEnergyConsumption(handle) * UJ_PER_MJ, "")
+            devices, self.lost = find_devices(self._nvml)
+            take_off_cpus(self._nvml, devices, self._place.sysfs)
+        except self._nvml.NVMLError:
+            self._nvml.nvmlShutdown()
+            raise
+        self._devices = {device.domain.name: device for device in devices}
+        self.sample_s = SAMPLE_S if any(device.integral for device in devices) else 0.0
+        self._show()
+
+    def close(self) -> None:
+        """Let go of NVML."""
+        from .nvml_device import ask
+
+        self._sharing.read([], 0)
+        ask(self._nvml, "nvmlShutdown")  # which the driver may have done for us
+
+    def _tend(self, now_s: float) -> None:
+        """Start NVML again where nothing answers any more: a driver that was loaded anew voids every handle."""
+        if all(device.failed for device in self._devices.values()):
+            if now_s - self._restarted_s >= AGAIN_S and is_loaded(self._place):
+                self._restarted_s = now_s
+                self._restart()
+        elif now_s - self._looked_s >= LAYOUT_S:
+            self._looked_s = now_s
+            for device in self._devices.values():
+                device.look()
+            self._show()
+
+    def _restart(self) -> None:
+        self.close()
+        self._devices = {}
+        try:
+            self._open()
         except self._nvml.NVMLError as err:
-            return Reading(None, f"nvml: {str(err).lower()}")
+            self.lost = f"nvml: {str(err).lower()}"
 
-    def resolve(self, gpu: str) -> str:
-        """UUID of a GPU as a ticket names it: by index, by UUID; what is not known stays as it is."""
-        return self.by_index.get(gpu, gpu)
+    def _show(self) -> None:
+        """Let the collector know what can be held, where that is something else than before."""
+        parts = {name: part for device in self._devices.values() for name, part in device.parts().items()}
+        domains = {**self._all, **{name: device.domain for name, device in self._devices.items()}}
+        is_other = bool(self._all) and (domains, parts) != (self._all, self.parts)
+        self._all, self.parts = domains, parts
+        if is_other:
+            self.found = tuple(domains.values())
 
 
-def find(library: str, procfs: str) -> Found:
-    """Start NVML where a driver is. pynvml is not even imported elsewhere: it costs megabytes."""
-    if not _driver_is_here(library, procfs):
-        return Found(None, {"gpu": "no NVIDIA driver"})
+def absent(place: Place, again: bool) -> str:
+    """Why there is nothing to look for; empty where there is a driver. Needs no pynvml: it costs megabytes.
+
+    Its library alone is a sign the first time only: looking `again` and again would load a driver that was unloaded.
+    """
+    there = is_loaded(place) or (not again and "libnvidia-ml.so.1" in read_text(LOADER_CACHE))
+    return "" if there else "no NVIDIA driver"
+
+
+def is_loaded(place: Place) -> bool:
+    """Whether the kernel has the driver. Starting NVML without would load it, while somebody is replacing it."""
+    return bool(place.nvml_library) or os.path.exists(f"{place.procfs}/driver/nvidia/version")
+
+
+def _pynvml() -> Any:
+    """nvidia-ml-py without `ctypes.util`: it imports that for other systems than Linux, and it brings `subprocess`,
+    `tempfile`, `lzma` and a megabyte and a half.
+    """
+    import sys
+
+    stand_in = type(sys)("ctypes.util")
+    stand_in.find_library = None  # type: ignore[attr-defined]
+    had = sys.modules.setdefault("ctypes.util", stand_in)
     try:
         import pynvml
+    finally:
+        if had is stand_in:
+            del sys.modules["ctypes.util"]
+    return pynvml
 
-        if library:
+
+def find(place: Place) -> Found:
+    """Start NVML and find its devices."""
+    try:
+        pynvml = _pynvml()
+    except ImportError:
+        return Found(None, {"gpu": "nvidia-ml-py is not installed"})
+    try:
+        if place.nvml_library:
             import ctypes
 
             # pynvml asks the loader for the name; a library that is already loaded under it is taken.
-            ctypes.CDLL(library, mode=ctypes.RTLD_GLOBAL)
-        pynvml.nvmlInit()
-        simulated = "simulated" in _text(pynvml.nvmlSystemGetDriverVersion()).lower()
-        found = Nvml(pynvml, simulated)
-        return Found(found, {"gpu": found.lost or "no device"} if not found.domains else {})
-    except ImportError:
-        return Found(None, {"gpu": "nvidia-ml-py is not installed"})
+            ctypes.CDLL(place.nvml_library, mode=ctypes.RTLD_GLOBAL)
+        meter = Nvml(pynvml, place)
     except (OSError, pynvml.NVMLError) as err:
         return Found(None, {"gpu": f"nvml: {str(err).lower()}"})
-
-
-def _driver_is_here(library: str, procfs: str) -> bool:
-    if library or os.path.exists(f"{procfs}/driver/nvidia/version"):
-        return True
-    return "libnvidia-ml.so.1" in read_text(LOADER_CACHE)
-
-
-def _text(value: str | bytes) -> str:
-    return value.decode("utf-8", "replace") if isinstance(value, bytes) else value
+    if meter.domains:
+        return Found(meter, {})
+    meter.close()  # or it would show the same when it is looked at again
+    return Found(None, {"gpu": meter.lost or "nvml: no device"})

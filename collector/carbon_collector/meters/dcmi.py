@@ -1,0 +1,193 @@
+# SPDX-License-Identifier: MIT
+"""The whole node's power as its BMC measures it: IPMI DCMI, in-band through the kernel's `/dev/ipmi0`.
+
+A BMC answers in anything from milliseconds to seconds and has other work, so it is asked at a slow pace and in a
+thread of its own; between two answers the last power is held. See linux/ipmi.h, and DCMI 1.5, Get Power Reading.
+"""
+
+from __future__ import annotations
+
+import _thread
+import fcntl
+import os
+import select
+import struct
+import time
+from array import array
+
+from ..lean.named import NamedTuple
+from .base import INTEGRATED, Domain, Found, Meter, Place, Reading
+from .integral import now_us
+
+PERIOD_S = 10.0
+"""Between two questions, and how long one waits for its answer."""
+HELD_PERIODS = 3
+"""For how many periods a power is held before it is unknown."""
+FIRST_S = PERIOD_S + 1
+"""How long the first answer is waited for: one that says that there is no such reading decides at once."""
+MAX_WATTS = 50_000
+"""More than any node draws; some BMCs answer with all bits set."""
+
+# struct ipmi_req: addr, addr_len, msgid, msg; struct ipmi_recv: recv_type, then the same. struct ipmi_msg: netfn,
+# cmd, data_len, data. Native alignment makes them 40 and 48 bytes, as the kernel's on 64 bits.
+REQUEST = struct.Struct("@PIlBBHP")
+RECEIVE = struct.Struct("@iPIlBBHP")
+ADDRESS = struct.pack("@ihBx", 0x0C, 0x0F, 0)
+"""struct ipmi_system_interface_addr: IPMI_SYSTEM_INTERFACE_ADDR_TYPE, IPMI_BMC_CHANNEL, LUN 0."""
+IS_POWERPC = os.uname().machine.startswith("ppc")
+# _IOR('i', 13, struct ipmi_req) and _IOWR('i', 11, struct ipmi_recv); PowerPC numbers the directions differently.
+SEND = (0x40000000 if IS_POWERPC else 0x80000000) | REQUEST.size << 16 | 0x690D
+RECEIVE_TRUNC = 0xC0000000 | RECEIVE.size << 16 | 0x690B
+RESPONSE = 1
+NETFN_GROUP, GET_POWER, DCMI = 0x2C, 0x02, 0xDC
+QUESTION = bytes((DCMI, 0x01, 0x00, 0x00))
+"""Group extension; mode: system power statistics; two reserved bytes."""
+ANSWER = struct.Struct("<BBHHHHIIB")
+"""Completion code, group; watts: now, least, most, average; time stamp; averaging time in ms; state."""
+ACTIVE = 0x40
+COMPLETION = {0xC1: "no such command", 0xC0: "node busy", 0xC3: "timeout", 0xD4: "not permitted", 0xD5: "not now"}
+
+
+class Answer(NamedTuple):
+    """What a BMC said: watts, or why not."""
+
+    watts: int
+    reason: str
+
+
+class Held:
+    """Microjoules of a power that is known now and then, and holds until it is known again, at most `longest_us`."""
+
+    __slots__ = ("_at_us", "_gap", "_longest_us", "_seen_us", "_uj", "_watts")
+
+    def __init__(self, longest_us: int) -> None:
+        self._longest_us = longest_us
+        self._uj = self._watts = self._at_us = 0
+        self._seen_us = -longest_us - 1
+        self._gap = False
+
+    def is_fresh(self, now_us: int) -> bool:
+        """Whether the power is still known."""
+        return now_us - self._seen_us <= self._longest_us
+
+    def see(self, watts: int, now_us: int) -> None:
+        """The power is this, at a time of the monotonic clock."""
+        if self.is_fresh(now_us):
+            self._hold(now_us)
+        elif self._seen_us >= 0:
+            self._gap = True
+        self._watts, self._at_us, self._seen_us = watts, now_us, now_us
+
+    def energy_uj(self, now_us: int) -> int | None:
+        """Energy so far; unknown where the power is not known, or was not for some time since this was last asked."""
+        if not self.is_fresh(now_us):
+            return None
+        self._hold(now_us)
+        gap, self._gap = self._gap, False
+        return None if gap else self._uj
+
+    def _hold(self, now_us: int) -> None:
+        self._uj += self._watts * max(0, now_us - self._at_us)  # W x us = uJ
+        self._at_us = max(self._at_us, now_us)
+
+
+class Dcmi(Meter):
+    """The BMC of one node, asked every `period_s` in a thread of its own; reading it never waits."""
+
+    def __init__(self, device: str, period_s: float) -> None:
+        super().__init__([Domain("dcmi", "other", -1, 0, MAX_WATTS, INTEGRATED, False, ("cpu", "dram", "gpu"))])
+        self.answer = Answer(0, "has not answered yet")
+        self.is_over = False
+        self._device = device
+        self._period_s = period_s
+        self._held = Held(int(HELD_PERIODS * period_s * 1e6))
+        self._lock = _thread.allocate_lock()
+        self._first = _thread.allocate_lock()
+        self._first.acquire()
+        _thread.start_new_thread(self._work, ())
+
+    def wait(self, seconds: float) -> bool:
+        """Wait for the first answer; whether there is one by then."""
+        return self._first.acquire(timeout=seconds)
+
+    def read(self) -> dict[str, Reading]:
+        """The energy so far; unknown where the BMC has not said what the node draws for too long."""
+        with self._lock:
+            energy_uj = self._held.energy_uj(now_us())
+        reason = "" if energy_uj is not None else self.answer.reason or "power was not seen for some time"
+        return {"dcmi": Reading(energy_uj, reason)}
+
+    def _work(self) -> None:
+        self._ask()
+        self._first.release()
+        while not self.is_over:
+            time.sleep(self._period_s)
+            if not self.is_over:
+                self._ask()
+
+    def _ask(self) -> None:
+        answer = ask(self._device, self._period_s)
+        with self._lock:
+            self.answer = answer
+            if not answer.reason:
+                self._held.see(answer.watts, now_us())
+
+
+def find(place: Place) -> Found:
+    """Ask the BMC; one that is only slow gets its time. One that never answers has no domain: nothing is missing."""
+    meter = Dcmi(place.ipmi_device, PERIOD_S)
+    if not meter.wait(FIRST_S) or meter.answer.reason:
+        meter.is_over = True
+        return Found(None, {"other": f"dcmi: {meter.answer.reason or 'no answer'}"})
+    return Found(meter, {})
+
+
+def ask(device: str, patience_s: float) -> Answer:
+    """Ask once. The device is opened each time: a driver may be unloaded and loaded in between."""
+    try:
+        fd = os.open(device, os.O_RDWR | os.O_CLOEXEC)
+    except OSError as err:
+        return Answer(0, f"{device}: {(err.strerror or str(err)).lower()}")
+    try:
+        _send(fd)
+        return understand(_receive(fd, patience_s))
+    except OSError as err:
+        return Answer(0, (err.strerror or str(err)).lower())
+    finally:
+        os.close(fd)
+
+
+def understand(data: bytes) -> Answer:
+    """What the BMC's answer says, and whether it can be believed."""
+    if data and data[0]:
+        return Answer(0, f"completion code 0x{data[0]:02x} ({COMPLETION.get(data[0], 'see IPMI 2.0, table 5-2')})")
+    if len(data) < ANSWER.size or data[1] != DCMI:
+        return Answer(0, "the answer is no power reading")
+    _, _, watts, _, _, _, _, _, state = ANSWER.unpack_from(data)
+    if not state & ACTIVE:
+        return Answer(0, "power measurement is not active")
+    return Answer(watts, "" if 0 < watts <= MAX_WATTS else f"{watts} W cannot be")
+
+
+def _send(fd: int) -> None:
+    address, question = array("B", ADDRESS), array("B", QUESTION)
+    where, size = address.buffer_info()
+    fcntl.ioctl(
+        fd, SEND, REQUEST.pack(where, size, 1, NETFN_GROUP, GET_POWER, len(QUESTION), question.buffer_info()[0])
+    )
+
+
+def _receive(fd: int, patience_s: float) -> bytes:
+    """The answer's data. Raises OSError where none comes in time."""
+    poll = select.poll()
+    poll.register(fd, select.POLLIN)
+    deadline_s = time.monotonic() + patience_s
+    while poll.poll(max(0.0, deadline_s - time.monotonic()) * 1000):
+        address, data = array("B", bytes(64)), array("B", bytes(272))  # IPMI_MAX_MSG_LENGTH
+        where, size = address.buffer_info()
+        message = bytearray(RECEIVE.pack(0, where, size, 0, 0, 0, len(data), data.buffer_info()[0]))
+        fcntl.ioctl(fd, RECEIVE_TRUNC, message)
+        kind, _, _, _, _, _, length, _ = RECEIVE.unpack(message)
+        if kind == RESPONSE:
+            return data[:length].tobytes()
+    raise TimeoutError(0, f"no answer within {patience_s:g} s")

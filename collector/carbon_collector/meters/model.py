@@ -1,0 +1,147 @@
+# SPDX-License-Identifier: MIT
+"""Where nothing can be read: energy of CPUs by their TDP and use, of memory by what is installed. An estimate.
+
+    P(u) = P_idle + (TDP - P_idle) x u        P_idle = IDLE_SHARE x TDP, u the part of the socket's CPU time in use
+
+It is reckoned as energy since boot from the kernel's own counters, uptime and busy CPU time. So it never falls, needs
+no state, and a collector that starts again goes on where the last one was. docs/methodology.md says how far off it is.
+"""
+
+from __future__ import annotations
+
+import os
+
+from .. import host
+from ..idle import IDLE_SHARE
+from ..lean.named import NamedTuple
+from . import smbios, tdp
+from .base import MODELLED, Domain, Found, Meter, Place, Reading
+from .integral import now_us
+
+CORE_WATTS = 8
+"""For a CPU that the table does not know. The median of the table is 7.8 W a core, half of it lies within 6.3 and
+10.6; others assume 4 W a thread (CodeCarbon) or 12 W a core (Green Algorithms)."""
+DIMM_MW = 5_000
+"""A memory module, whatever its size (CodeCarbon 3; RAPL shows 0.5 to 6 W per DIMM)."""
+GIB_MW = 372.5
+"""Where modules cannot be counted: milliwatts per GiB installed (Green Algorithms; CodeCarbon 2 says 375)."""
+MEMORY_INSIDE = ("jep106:036b:0241",)
+"""CPUs whose TDP has their memory in it: NVIDIA Grace."""
+GIB = 1 << 30
+
+
+class Guess(NamedTuple):
+    """Most milliwatts of something, and what that rests on."""
+
+    full_mw: int
+    why: str
+
+
+class Guesses(NamedTuple):
+    """What a node is taken for: each socket by its number, and the memory (nothing where it is inside the CPUs)."""
+
+    sockets: dict[int, Guess]
+    memory: Guess
+
+
+def energy_uj(uptime_us: int, busy_us: int, cpus: int, full_mw: int) -> int:
+    """Microjoules of a socket of `cpus` CPUs since boot, after `busy_us` of CPU time."""
+    idle_mw = int(full_mw * IDLE_SHARE["cpu"])
+    return (uptime_us * idle_mw * cpus + busy_us * (full_mw - idle_mw)) // (1000 * cpus)
+
+
+class Model(Meter):
+    """A node's sockets and memory."""
+
+    def __init__(self, place: Place, topology: host.Topology, guesses: Guesses) -> None:
+        simulated = os.path.exists(f"{place.sysfs}/class/powercap/simulated")
+        sockets = [_domain(f"model-cpu-{s}", "cpu", s, guess, simulated) for s, guess in guesses.sockets.items()]
+        memory = [_domain("model-dram", "dram", -1, guesses.memory, simulated)] if guesses.memory.full_mw else []
+        super().__init__(sockets + memory)
+        self._procfs = place.procfs
+        self._topology = topology
+        self._guesses = guesses
+
+    def read(self) -> dict[str, Reading]:
+        """Energy since boot."""
+        uptime_us = now_us()
+        busy = host.busy_us(self._procfs, self._topology)
+        return {domain.name: Reading(self._energy(domain, uptime_us, busy), "") for domain in self.domains}
+
+    def _energy(self, domain: Domain, uptime_us: int, busy: dict[int, int]) -> int:
+        if domain.component == "dram":
+            return uptime_us * self._guesses.memory.full_mw // 1000
+        cpus = self._topology.cpus_on(domain.socket)
+        return energy_uj(uptime_us, busy[domain.socket], cpus, self._guesses.sockets[domain.socket].full_mw)
+
+
+def _domain(name: str, component: str, socket: int, guess: Guess, simulated: bool) -> Domain:
+    # /proc/stat steps by 10 ms a CPU: twice the TDP leaves room for that in short intervals.
+    return Domain(name, component, socket, 0, 2 * guess.full_mw // 1000 + 1, MODELLED, simulated)
+
+
+def find(place: Place) -> Found:
+    """Guess what the node draws."""
+    topology = host.topology(place.sysfs)
+    if not topology.cpus:
+        why = f"no CPU in {place.sysfs}/devices/system/cpu"
+        return Found(None, {"cpu": why, "dram": why})
+    guesses = guess_all(place, topology)
+    return Found(Model(place, topology, guesses), {} if guesses.memory.full_mw else {"dram": guesses.memory.why})
+
+
+def guess_all(place: Place, topology: host.Topology) -> Guesses:
+    """What the node's sockets and memory draw at most."""
+    info = _cpuinfo(place.procfs)
+    virtual = "hypervisor" in info.get("flags", "").split()
+    names = [info.get("model name", ""), *smbios.processors(place.sysfs), _soc(place.sysfs), info.get("cpu", "")]
+    names = [name for name in names if name]
+    known = tdp.cpu(names)
+    sockets = {}
+    for socket in sorted(set(topology.socket_of.values())):
+        cpus = topology.cpus_on(socket)
+        sockets[socket] = _of_table(known, cpus, virtual) if known else _by_cores(names, info, cpus)
+    if known and known.name in MEMORY_INSIDE:
+        return Guesses(sockets, Guess(0, f"inside the TDP of {known.name}"))
+    return Guesses(sockets, _memory(place, virtual))
+
+
+def _of_table(known: tdp.Cpu, cpus: int, virtual: bool) -> Guess:
+    """A virtual machine has its part of a socket; so has what shows fewer CPUs than the model has cores."""
+    why = f"{known.name}: TDP {known.watts} W ({known.source})"
+    if (virtual or cpus < known.cores) and cpus < known.threads:
+        return Guess(known.watts * 1000 * cpus // known.threads, f"{why}, {cpus} of {known.threads} threads of it")
+    return Guess(known.watts * 1000, why)
+
+
+def _by_cores(names: list[str], info: dict[str, str], cpus: int) -> Guess:
+    cores, threads = (int(info[key]) if info.get(key, "").isdigit() else 0 for key in ("cpu cores", "siblings"))
+    cores = max(1, cpus * cores // threads) if 0 < cores <= threads else cpus
+    name = names[0] if names else "a CPU without a name"
+    return Guess(CORE_WATTS * 1000 * cores, f"{name} is not in the table; {CORE_WATTS} W for each of {cores} cores")
+
+
+def _memory(place: Place, virtual: bool) -> Guess:
+    total, _ = host.memory(place.procfs)
+    modules = 0 if virtual else smbios.dimms(place.sysfs)
+    if modules:
+        return Guess(modules * DIMM_MW, f"{modules} modules of {DIMM_MW // 1000} W")
+    if total:
+        return Guess(max(1, int(total * GIB_MW / GIB)), f"{total / GIB:.0f} GiB of {GIB_MW / 1000} W")
+    return Guess(0, f"no MemTotal in {place.procfs}/meminfo")
+
+
+def _cpuinfo(procfs: str) -> dict[str, str]:
+    """What the kernel says of the first CPU."""
+    try:
+        with open(f"{procfs}/cpuinfo", "rb") as file:
+            text = file.read(8192).decode("ascii", "replace")  # there may be hundreds
+    except OSError:
+        return {}
+    pairs = (line.partition(":") for line in text.partition("\n\n")[0].splitlines())
+    return {key.strip(): value.strip() for key, _, value in pairs}
+
+
+def _soc(sysfs: str) -> str:
+    """`jep106:036b:0241`: maker and chip by SMCCC_ARCH_SOC_ID, on Arm."""
+    return host.read_text(f"{sysfs}/devices/soc0/soc_id")

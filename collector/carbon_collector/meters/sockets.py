@@ -1,0 +1,21 @@
+# SPDX-License-Identifier: MIT
+"""The CPU sockets that are online."""
+
+from __future__ import annotations
+
+from ..host import parse_cpu_list, read_text
+
+ROOT = "devices/system/cpu"
+
+
+def sockets(sysfs: str) -> list[int]:
+    """Ids of the sockets (physical_package_id), in order. Two files a socket, not one a CPU: there may be hundreds."""
+    found = set()
+    left = parse_cpu_list(read_text(f"{sysfs}/{ROOT}/online"))
+    while left:
+        topology = f"{sysfs}/{ROOT}/cpu{left[0]}/topology"
+        text = read_text(f"{topology}/physical_package_id")
+        found.add(int(text) if text.isdigit() else 0)
+        here = {left[0], *parse_cpu_list(read_text(f"{topology}/core_siblings_list"))}
+        left = [cpu for cpu in left if cpu not in here]
+    return sorted(found)

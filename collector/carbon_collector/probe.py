@@ -1,0 +1,183 @@
+# SPDX-License-Identifier: MIT
+"""`carbon-collector probe`: what this node offers, which source won and why, what it draws now, what is known of it.
+
+It reads what a collector would read, through the same meters, and writes nothing: a collector that runs beside it
+does not notice. Facts are gathered here; probe_text makes a page of them.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+
+from . import __version__, daemon, host, nesting, settings, state
+from .account import Account
+from .counter import Counter, delta
+from .errors import CarbonError
+from .idle import UNKNOWN_UW
+from .lean.named import TYPE_CHECKING, NamedTuple
+from .meters import Meters
+from .meters.base import MODELLED, Domain, Reading
+from .posting import EVERY_NODES, Energy
+from .units import US_PER_S
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    from .settings import Settings
+
+LOOK_S = 1.2
+"""Between the two readings: a little more than the second in which what is on must have drawn something."""
+PATIENCE_S = 8.0
+"""For a driver that takes long to start; a collector would go on without it and take it in later."""
+
+
+def run(node: str, config: str, as_json: bool) -> int:
+    """Show the node; returns 0 if at least one component can be read, else 1."""
+    from . import probe_text
+
+    facts = look(settings.load(config, node, strict=False), node)
+    print(json.dumps(facts, indent=2) if as_json else probe_text.page(facts), flush=True)
+    return 0 if any(domain["energy_uj"] is not None for domain in facts["domains"]) else 1
+
+
+def look(chosen: Settings, node: str) -> dict[str, Any]:
+    """Everything that is shown. Energies are microjoules, powers microwatts; `None` is what is not known."""
+    place = daemon.place_of(chosen)
+    topology = host.topology(place.sysfs)
+    meters = Meters(chosen.words("collector", "meters"), place)
+    _wait_for_late(meters)
+    measured = _measure(meters)
+    account, saved, problems = _account(chosen, topology, meters)
+    problems = [*chosen.warnings, *_root(), *problems, *_faults(meters, measured)]
+    return {
+        "version": __version__,
+        "node": node,
+        "cpus": topology.cpus,
+        "sockets": len(set(topology.socket_of.values())),
+        "memory_bytes": host.memory(place.procfs)[0] or None,
+        "collector_pid": _collector(chosen.text("collector", "run_dir")),
+        "sources": [verdict._asdict() for verdict in meters.verdicts()],
+        "domains": [_domain(d, measured[d.name], account) for d in meters.domains.values()],
+        "estimates": _estimates(meters, topology),
+        "parts": {name: part._asdict() for name, part in meters.parts.items()},
+        "interval": _interval(chosen, meters.domains),
+        "state": saved,
+        "problems": problems,
+    }
+
+
+def _wait_for_late(meters: Meters) -> None:
+    deadline_s = time.monotonic() + PATIENCE_S
+    while time.monotonic() < deadline_s and any(v.why == "does not answer yet" for v in meters.verdicts()):
+        time.sleep(0.1)
+        meters.refresh()
+
+
+class Measured(NamedTuple):
+    """A domain read twice: the second reading, energy, energy without what is inside it, and the time between."""
+
+    reading: Reading
+    gross: Energy
+    net: Energy
+    elapsed_us: int
+
+    def power_uw(self, energy: Energy) -> int | None:
+        """Microwatts of one of the energies."""
+        return None if energy.uj is None else energy.uj * US_PER_S // self.elapsed_us
+
+
+def _measure(meters: Meters) -> dict[str, Measured]:
+    start_us = time.monotonic_ns() // 1000
+    before = meters.read()
+    time.sleep(LOOK_S)
+    elapsed_us = time.monotonic_ns() // 1000 - start_us
+    after = meters.read()
+    unread = Reading(None, "not read")
+    gross = {
+        name: _energy(domain, before.get(name, unread), after.get(name, unread), elapsed_us)
+        for name, domain in meters.domains.items()
+    }
+    net = nesting.net(meters.domains, gross, {})
+    return {name: Measured(after.get(name, unread), gross[name], net[name], elapsed_us) for name in gross}
+
+
+def _energy(domain: Domain, before: Reading, after: Reading, elapsed_us: int) -> Energy:
+    if before.energy_uj is None or after.energy_uj is None:
+        return Energy(None, after.reason or before.reason)
+    found = delta(Counter(domain.range_uj, domain.max_watts), before.energy_uj, after.energy_uj, elapsed_us)
+    return Energy(found.energy_uj, found.reason)
+
+
+def _domain(domain: Domain, measured: Measured, account: Account) -> dict[str, Any]:
+    idle = account.idle_of(domain.name).idle() if domain.component != "other" else None
+    return {
+        **domain._asdict(),
+        "energy_uj": measured.reading.energy_uj,
+        "power_uw": measured.power_uw(measured.gross),
+        "own_power_uw": measured.power_uw(measured.net),
+        "idle_uw": idle.power_uw if idle and idle.power_uw != UNKNOWN_UW else None,
+        "idle_rule": idle.rule if idle else None,
+    }
+
+
+def _faults(meters: Meters, measured: dict[str, Measured]) -> list[str]:
+    """What every node has and this one cannot show, and which part cannot be read of what it has."""
+    broken = {v.component for v in meters.verdicts() if v.component == "gpu" and not v.why.startswith("no ")}
+    faults = [f"{name}: {why}" for name, why in meters.missing.items() if name in (*EVERY_NODES, *broken)]
+    return [*faults, *(f"{name}: {m.gross.reason}" for name, m in measured.items() if m.gross.reason)]
+
+
+def _root() -> list[str]:
+    return [] if os.geteuid() == 0 else ["not root: RAPL's counters are root's alone (CVE-2020-8694)"]
+
+
+def _account(chosen: Settings, topology: host.Topology, meters: Meters) -> tuple[Account, dict[str, Any], list[str]]:
+    """What the collector knows of idle power, where it lies, and why it is not known."""
+    folder = chosen.text("collector", "state_dir")
+    account = Account("", topology, meters.domains, meters.missing)
+    problems = []
+    try:
+        saved = state.load(folder)
+        if saved is not None:
+            account.load(saved)
+    except CarbonError as err:
+        problems.append(str(err))
+    except (LookupError, TypeError, ValueError, AttributeError) as err:
+        problems.append(f"{folder}/{state.NAME}: is no state: {err!r}")
+    watts, complaint = daemon.idle_watts(chosen, meters.domains)
+    for name, each in watts.items():
+        account.idle_of(name).setting_uw = int(each * 1e6)
+    read_us = account.last.wall_us if account.last else None
+    return account, {"folder": folder, "read_us": read_us}, [*problems, *([complaint] if complaint else [])]
+
+
+def _interval(chosen: Settings, domains: dict[str, Domain]) -> dict[str, Any]:
+    """Seconds between two readings, those that the setting asks for, and the counter that asks for less."""
+    asked_s = chosen.number("collector", "interval")
+    longest_s = daemon.longest_interval_s(domains)
+    wrapping = [d for d in domains.values() if d.range_uj]
+    fastest = min(wrapping, key=lambda d: d.range_uj / d.max_watts) if longest_s < asked_s else None
+    return {
+        "seconds": min(asked_s, longest_s),
+        "setting_seconds": asked_s,
+        "shortened_for": fastest.name if fastest else None,
+    }
+
+
+def _estimates(meters: Meters, topology: host.Topology) -> dict[str, str]:
+    """What each estimate rests on."""
+    modelled = [d for d in meters.domains.values() if d.method == MODELLED and meters.source[d.component] == "model"]
+    if not modelled:
+        return {}
+    from .meters import model
+
+    guesses = model.guess_all(meters.place, topology)
+    return {d.name: (guesses.sockets[d.socket] if d.component == "cpu" else guesses.memory).why for d in modelled}
+
+
+def _collector(run_dir: str) -> int | None:
+    """Process id of the collector that runs here."""
+    pid = host.read_text(f"{run_dir}/collector.pid")
+    return int(pid) if pid.isdigit() and os.path.exists(f"/proc/{pid}") else None
