@@ -22,8 +22,9 @@ from types import TracebackType
 from simulator import hardware
 
 from . import cgroups, conf
-from .layout import AGGREGATOR_UID, AGGREGATOR_USER, CHECKOUT, NODES, PATH, USERS, Layout
-from .processes import alive, child_of, start_time
+from .clock import Clock
+from .layout import AGGREGATOR_UID, AGGREGATOR_USER, CHECKOUT, CLOCK, NODES, PATH, USERS, Layout
+from .processes import alive, child_of, command_line, in_mount_namespace, start_time
 from .witness import Stay, stays
 
 TESTS = CHECKOUT / "tests"
@@ -37,14 +38,6 @@ done 2>/dev/null
 exec "$@"
 """
 DAEMON = 'echo $$ >"$0"; log=$1; shift; exec "$@" >>"$log" 2>&1 </dev/null'
-# Processes of the node's own mount namespace; a command line that names the collector, whatever interprets it.
-COLLECTORS = """
-own=$(readlink /proc/$$/ns/mnt)
-for p in /proc/[0-9]*; do
-    [ "$p" != /proc/$$ ] && [ "$(readlink $p/ns/mnt)" = "$own" ] && grep -qa carbon-collector $p/cmdline && echo ${p#/proc/}
-done 2>/dev/null
-exit 0
-"""
 FINAL = {
     "COMPLETED",
     "FAILED",
@@ -118,6 +111,7 @@ class Cluster:
     """A cluster in `folder`, which is emptied first. It ends with this process unless `keep`.
 
     With `real_counters` n1 uses the machine's RAPL counters where there are any; else all nodes are simulated.
+    With `own_clock` every process of the cluster lives by `clock`, a wall clock that can be stepped.
     """
 
     def __init__(
@@ -126,6 +120,7 @@ class Cluster:
         name: str = "demo",
         keep: bool = False,
         real_counters: bool = False,
+        own_clock: bool = False,
         nodes: Sequence[hardware.Node] = (),
         say: Callable[[str], None] = lambda _: None,
     ) -> None:
@@ -134,6 +129,7 @@ class Cluster:
         self.nodes = list(nodes) or hardware.default_nodes()
         self._keep = keep
         self._real_counters = real_counters
+        self._own_clock = own_clock
         self._say = say
         self._outer = 0
         self._init = 0
@@ -215,6 +211,9 @@ class Cluster:
         version = max((h.version for h in cgroups.hierarchies()), default=1)
         v1 = any(h.version == 1 for h in cgroups.hierarchies())
         conf.write_all(layout, self.name, self.nodes, 1 if v1 else version)
+        if self._own_clock:
+            self.clock = Clock(layout.clock, seen=CLOCK)
+            (layout.etc / "ld.so.preload").write_text(f"{self.clock.library}\n")
         key = folder / "etc/munge/munge.key"
         key.write_bytes(secrets.token_bytes(1024))
         key.chmod(0o400)
@@ -248,13 +247,12 @@ class Cluster:
 
     def _start_parts(self) -> None:
         self._say("munge, MariaDB, simulated hardware")
-        self.spawn_simulator()
         self.spawn("munged", ["munged", "--foreground"])
         data = self.layout.folder / "mysql"
         install = f"mariadb-install-db --no-defaults --user=root --datadir={data} --skip-test-db"
         self.run([*install.split(), "--auth-root-authentication-method=socket"])
         self.spawn("mariadbd", MARIADB.format(data=data).split())
-        _until(Path("/proc", str(self._init), "root/run/simulator/ready").exists, 10, "the simulator is not ready")
+        self.spawn_simulator("simulator", self.layout.hardware, Path("/run/simulator"), self.layout.truth)
         for node in NODES:
             self._start_node(node)
         self._until_answers("mariadbd")
@@ -305,12 +303,13 @@ class Cluster:
         self.spawn(part, argv, node=node, user=user)
         self._until_answers(part)
 
-    def spawn_simulator(self) -> None:
-        """Start the simulated hardware."""
-        layout = self.layout
-        arguments = [str(layout.hardware), "/run/simulator", str(layout.truth)]
+    def spawn_simulator(self, part: str, nodes: Path, out: Path, truth: Path) -> None:
+        """Start simulated hardware, and wait until it shows itself in `out`."""
         environment = [f"{k}={v}" for k, v in _environment().items()]
-        self.spawn("simulator", ["env", *environment, sys.executable, "-m", "simulator", *arguments])
+        arguments = map(str, (nodes, out, truth))
+        self.spawn(part, ["env", *environment, sys.executable, "-m", "simulator", *arguments])
+        ready = Path("/proc", str(self._init), "root", out.relative_to("/"), "ready")
+        _until(ready.exists, 10, f"{part} is not ready")
 
     def start_aggregator(self) -> None:
         """Start the aggregator as its own user, and wait until it answers."""
@@ -329,18 +328,28 @@ class Cluster:
 
     def stop_collector(self, node: str, number: signal.Signals = signal.SIGTERM) -> None:
         """End every collector of a node, those that wait for their turn included, and wait until they have ended."""
+        _until(lambda: not self.kill_collector(node, number), 20, f"the collector of {node} does not end")
 
-        def gone() -> bool:
-            pids = self.collectors(node)
-            if pids:
-                self.run(["kill", f"-{number.value}", *pids], check=False)
-            return not pids
+    def kill_collector(self, node: str, number: signal.Signals = signal.SIGKILL) -> list[int]:
+        """Send a signal to whatever there is of a collector on a node at this instant; who got it."""
+        pids = self.collectors(node)
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
+        return pids
 
-        _until(gone, 20, f"the collector of {node} does not end")
+    def collectors(self, node: str) -> list[int]:
+        """Process ids (on this host) of the collectors on a node, whatever interprets them: one, or none; more for a
+        moment when several start.
+        """
+        namespace = Path(f"/proc/{self.host_pid(node)}/ns/mnt").readlink()
+        return [pid for pid in in_mount_namespace(namespace) if b"carbon-collector" in command_line(pid)]
 
-    def collectors(self, node: str) -> list[str]:
-        """Process ids (inside) of the collectors on a node: one, or none; more for a moment when several start."""
-        return self.node(node).run(["sh", "-c", COLLECTORS]).stdout.split()
+    def host_pid(self, node: str) -> int:
+        """Process id (on this host) of the process that holds a node's namespaces."""
+        inside = (self.layout.folder / "pids" / f"{node}.ns").read_text().strip()
+        namespace = Path("/proc", str(self._init), "root/proc", inside, "ns/mnt").readlink()
+        return next(pid for pid in in_mount_namespace(namespace) if command_line(pid).startswith(b"sleep\0infinity"))
 
     def _pid_file(self, part: str) -> Path:
         return self.layout.folder / "pids" / f"{part}.pid"
@@ -410,6 +419,11 @@ class Cluster:
         _until(settled, timeout, lambda: f"jobs did not end: {states}", every=0.3)
         return states
 
+    def wait_for_queue(self, jobs: Iterable[int], timeout: float = 120) -> None:
+        """Wait until jobs have left their nodes, whatever slurmdbd knows of them."""
+        wanted = list(jobs)
+        _until(lambda: not self._in_queue(wanted), timeout, "jobs did not end", every=0.3)
+
     def _in_queue(self, jobs: Iterable[int]) -> bool:
         done = self.run(["squeue", "-h", "-j", ",".join(map(str, jobs)), "-o", "%T"], check=False)
         return bool(done.stdout.split()) or (done.returncode != 0 and "Invalid job id" not in done.stderr)
@@ -453,10 +467,10 @@ class Node:
 
 
 def _rows_of(options: Sequence[str]) -> int:
-    """How many rows sacct will have for a job: tasks of an array (`--array=1-4`), components of a het job (`:`)."""
+    """How many rows sacct will have for a job: tasks of an array (`--array=1-4%2`), components of a het job (`:`)."""
     for option in options:
         if option.startswith("--array="):
-            first, _, last = option.removeprefix("--array=").partition("-")
+            first, _, last = option.removeprefix("--array=").partition("%")[0].partition("-")
             return int(last) - int(first) + 1
     return 1 + options.count(":")
 

@@ -53,6 +53,7 @@ AccountingStorageEnforce=associations
 SchedulerParameters=sched_min_interval=200000,bf_interval=2,requeue_delay=1
 KillWait=3
 CompleteWait=0
+BatchStartTimeout=2
 EpilogMsgTime=0
 SlurmdTimeout=60
 MinJobAge=600

@@ -12,6 +12,7 @@ from typing import NamedTuple, Protocol
 import pytest
 
 from simulator.truth import Allocation, JobTruth, Log
+from slurm.aftermath import Aftermath
 from slurm.cluster import Cluster, missing
 from slurm.jobs import on_each_node
 from slurm.layout import CHECKOUT
@@ -49,6 +50,12 @@ def product(cluster: Cluster) -> Product:
     return Product(cluster)
 
 
+@pytest.fixture
+def aftermath(cluster: Cluster, product: Product) -> Aftermath:
+    """The check after each fault."""
+    return Aftermath(cluster, product)
+
+
 class Truth(NamedTuple):
     """What a job truly consumed: least and most, since its times are known to some hundredths of a second."""
 
@@ -82,9 +89,9 @@ def truth(cluster: Cluster) -> TruthOf:
     return of
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def awake(cluster: Cluster) -> None:
-    """A collector runs on every node, and has seen it at rest for long enough to know its idle power."""
+    """A collector has seen every node at rest for long enough to know its idle power, and keeps it on disk."""
     cluster.wait_for([on_each_node(cluster, "alice", "warm-up", seconds=8)])
 
 

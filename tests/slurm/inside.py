@@ -24,7 +24,7 @@ from pathlib import Path
 from simulator.hardware import load
 
 from . import cgroups
-from .layout import AGGREGATOR_UID, CHECKOUT, GPU_NODES, HEAD_ADDRESS, PREFIX, USERS, VENV, Layout
+from .layout import AGGREGATOR_UID, CHECKOUT, CLOCK, GPU_NODES, HEAD_ADDRESS, PREFIX, USERS, VENV, Layout
 from .mounts import Private, bind, mount, tmpfs
 
 PR_SET_PDEATHSIG = 1
@@ -55,6 +55,7 @@ def head(layout: Layout) -> None:
     mount("proc", "/proc", "proc")
     cgroups.mount_own()
     private = Private(layout.staging)
+    private.folder(Path(PREFIX))
     _etc(private, layout)
     for path in ("/run/munge", "/run/mysqld", "/run/carbon-acct", SIMULATOR, NVML):
         private.folder(Path(path))
@@ -99,11 +100,13 @@ def _etc(private: Private, layout: Layout) -> None:
         private.file(Path("/etc", file), layout.etc / file)
     for folder in ("slurm", "munge", "carbon-acct"):
         private.folder(Path("/etc", folder), layout.etc / folder)
+    if layout.clock.exists():
+        private.folder(CLOCK, layout.clock)
+        private.file(Path("/etc/ld.so.preload"), layout.etc / "ld.so.preload")
 
 
 def _product(private: Private, layout: Layout) -> None:
     """This checkout and its environment at a path that users may enter, wherever the checkout is."""
-    private.folder(Path(PREFIX))
     for name, source in (("bin", layout.folder / "bin"), ("src", CHECKOUT), ("venv", VENV)):
         private.folder(Path(PREFIX, name), source)
 

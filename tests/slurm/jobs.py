@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import time
+
 from .cluster import Cluster
 from .layout import NODES
 
@@ -36,3 +38,16 @@ def on_each_node(cluster: Cluster, user: str, name: str, seconds: int) -> int:
     """
     options = ["-J", name, f"--array=1-{len(NODES)}", "-N", "1", "--exclusive"]
     return cluster.sbatch(user, *options, script=f"#!/bin/sh\nsleep {seconds}\n")
+
+
+def is_running(cluster: Cluster, job: int) -> bool:
+    """Whether a job runs by slurmctld, which knows before slurmdbd does."""
+    return cluster.run(["squeue", "-h", "-j", str(job), "-o", "%T"], check=False).stdout.strip() == "RUNNING"
+
+
+def running(cluster: Cluster, job: int) -> None:
+    """Wait until a job runs."""
+    deadline = time.monotonic() + 30
+    while not is_running(cluster, job):
+        assert time.monotonic() < deadline
+        time.sleep(0.2)

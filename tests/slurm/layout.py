@@ -18,6 +18,8 @@ AGGREGATOR_UID = 70100
 HEAD_ADDRESS = "127.0.1.1"
 PREFIX = "/opt/carbon-acct"
 """Where the product is inside: bin/ for all, venv/ and src/ of this checkout."""
+CLOCK = Path(PREFIX, "clock")
+"""Where the library of a cluster's own wall clock is inside."""
 PATH = f"{PREFIX}/bin:/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin"
 
 
@@ -66,6 +68,11 @@ class Layout:
     def real_counters(self) -> Path:
         """A file that exists where n1 may use the machine's own counters."""
         return self.folder / "real-counters"
+
+    @property
+    def clock(self) -> Path:
+        """The wall clock of a cluster that has its own; nothing is there else."""
+        return self.folder / "clock"
 
     @property
     def staging(self) -> Path:

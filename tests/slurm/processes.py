@@ -28,3 +28,21 @@ def child_of(parent: int) -> int:
             if int(stat.read_text().rpartition(")")[2].split()[1]) == parent:
                 return int(stat.parent.name)
     return 0
+
+
+def in_mount_namespace(namespace: Path) -> list[int]:
+    """Processes in a mount namespace, given as what the link /proc/<pid>/ns/mnt says."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if (process / "ns/mnt").readlink() == namespace and alive(int(process.name)):
+                found.append(int(process.name))
+    return found
+
+
+def command_line(pid: int) -> bytes:
+    """Command line of a process, a NUL after each word; empty if it does not run."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except (FileNotFoundError, ProcessLookupError):
+        return b""

@@ -17,10 +17,17 @@ JOB_NODE = """
 select j.name as node, l.*, s.* from ledger l join node j on j.id = l.node_id
 join node_job_slot s on s.ledger_id = l.id where l.job_id = ?
 """
-NODE_SLOT = "select n.name as node, s.* from node_slot s join node n on n.id = s.node_id"
-JOB_SUM = """
-select sum(s.{0}_uj) from node_job_slot s join ledger l on l.id = s.ledger_id
-where l.node_id = ? and l.stream = ? and s.slot = ?
+# Jobs without a row of their node count as well: what nobody metered cannot have been consumed.
+DIFFERENCES = """
+with job as (
+    select l.node_id, l.stream, s.slot, sum(s.{0}_uj) as uj
+    from node_job_slot s join ledger l on l.id = s.ledger_id group by 1, 2, 3
+), place as (select node_id, stream, slot from node_slot union select node_id, stream, slot from job)
+select n.name as node, place.stream, place.slot,
+    coalesce(s.{0}_uj, 0) - coalesce(job.uj, 0) - coalesce(s.{0}_idle_uj, 0) - coalesce(s.{0}_system_uj, 0) as uj
+from place join node n on n.id = place.node_id
+left join node_slot s using (node_id, stream, slot) left join job using (node_id, stream, slot)
+where s.{0}_uj is not null or job.uj is not null
 """
 
 
@@ -50,14 +57,16 @@ class Product:
 
     def differences(self) -> dict[tuple[str, str, int, str], int]:
         """(node, stream, slot, component) -> counters - jobs - idle - system, for every row that is metered."""
-        found = {}
-        for row in self.rows(NODE_SLOT):
-            for name in COMPONENTS:
-                if row[f"{name}_uj"] is not None:
-                    jobs = self.rows(JOB_SUM.format(name), row["node_id"], row["stream"], row["slot"])[0]
-                    parts = (next(iter(jobs.values())) or 0) + row[f"{name}_idle_uj"] + row[f"{name}_system_uj"]
-                    found[row["node"], row["stream"], row["slot"], name] = row[f"{name}_uj"] - parts
-        return found
+        return {
+            (row["node"], row["stream"], row["slot"], name): row["uj"]
+            for name in COMPONENTS
+            for row in self.rows(DIFFERENCES.format(name))
+        }
+
+    def slots(self, node: str) -> set[int]:
+        """The slots of which a node has told."""
+        query = "select s.slot from node_slot s join node n on n.id = s.node_id where n.name = ?"
+        return {row["slot"] for row in self.rows(query, node)}
 
     def missing(self, jobs: Iterable[int]) -> set[tuple[int, str]]:
         """(job, node) with more runs that have ended than sealed ledgers have arrived. `jobs` are JobIDRaw."""
