@@ -16,7 +16,8 @@ install -m 644 "$here/carbon-collector.service" /etc/systemd/system/carbon-colle
 for kind in prolog epilog; do
     install -d "/etc/slurm/$kind.d"
     install -m 755 "$here/carbon-acct.sh" "/etc/slurm/$kind.d/carbon-acct.sh"
-    install -m 755 /etc/slurm/witness.sh "/etc/slurm/$kind.d/witness.sh"
+    install -m 755 /etc/slurm/witness.sh "/etc/slurm/$kind.d/a-witness.sh"
+    install -m 755 /etc/slurm/witness.sh "/etc/slurm/$kind.d/z-witness.sh"
 done
 /opt/carbon-acct/bin/pip install --quiet --no-index --no-deps "$here"/carbon_acct-*.whl
 
@@ -42,4 +43,4 @@ sacctmgr -i load file=/etc/slurm/accounts.cfg >/dev/null
 systemctl enable -q --now slurmctld
 # A slurmctld that never stopped has not written all of its state yet, and after a crash refuses to start without.
 systemctl restart slurmctld
-systemctl enable -q --now slurmd slurmd-n2
+# slurmd and slurmd-n2 are started by inside.py, at each boot when it is time.

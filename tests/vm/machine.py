@@ -39,13 +39,20 @@ QEMU = (
     "-drive file={overlay},if=virtio,format=qcow2,cache=unsafe -drive file={exchange},if=virtio,format=raw,cache=unsafe"
 )
 KERNEL = "root=/dev/vda rw console=ttyS0 quiet mitigations=off systemd.show_status=1 systemd.firstboot=no systemd.mask=serial-getty@ttyS0.service systemd.mask=getty@tty1.service"
-BOOT_S = 1200
+BOOT_S = 1800
+SILENT_S = 240
+"""A machine that has not said a word by then hangs: now and then an emulated kernel does before it has begun to speak."""
+BOOTS = 4
 SAYS = "inside: "
 """What inside.py puts before a line for people; the console has the kernel's and systemd's as well."""
 
 
 class MachineError(Exception):
     """The machine could not be made or did not come to its end; the text says why."""
+
+
+class SilentError(MachineError):
+    """The machine never said a word. Nothing on its disks has changed."""
 
 
 def missing() -> str:
@@ -68,7 +75,7 @@ def run(say: Callable[[str], None] = print) -> Path:
     try:
         for number in (1, 2):
             say(f"boot {number}")
-            boot(number, QEMU.format(base=base, overlay=overlay, exchange=exchange).split(), say)
+            boot_speaking(number, QEMU.format(base=base, overlay=overlay, exchange=exchange).split(), say)
             read_results(exchange, results)
             error = results / "error.txt"
             if error.exists():
@@ -130,6 +137,16 @@ def nodes() -> list[hardware.Node]:
     return [hardware.Node(name, **start) for name in ("n1", "n2")]
 
 
+def boot_speaking(number: int, qemu: list[str], say: Callable[[str], None]) -> None:
+    """Run the machine, again if it hangs before its first word. Raises MachineError."""
+    for _ in range(BOOTS - 1):
+        try:
+            return boot(number, qemu, say)
+        except SilentError as err:
+            say(f"   {err}; once more")
+    return boot(number, qemu, say)
+
+
 def boot(number: int, qemu: list[str], say: Callable[[str], None]) -> None:
     """Run the machine until it switches itself off or resets. Raises MachineError if it does neither."""
     console = FOLDER / f"console-{number}.log"
@@ -146,10 +163,12 @@ def boot(number: int, qemu: list[str], say: Callable[[str], None]) -> None:
 
 def _follow(process: subprocess.Popen[bytes], console: Path, say: Callable[[str], None]) -> None:
     """Show what the machine says of itself until it is off."""
-    deadline = time.monotonic() + BOOT_S
+    begun = time.monotonic()
     shown = 0
     while process.poll() is None:
-        if time.monotonic() > deadline:
+        if time.monotonic() > begun + SILENT_S and not console.stat().st_size:
+            raise SilentError(f"the machine did not say a word in {SILENT_S} s")
+        if time.monotonic() > begun + BOOT_S:
             raise MachineError(f"the machine was not off after {BOOT_S} s; its console: {console}")
         whole = console.read_bytes().rpartition(b"\n")[0]
         for line in whole[shown:].decode(errors="replace").splitlines():

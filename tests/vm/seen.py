@@ -12,7 +12,7 @@ from typing import Any
 
 from simulator import hardware
 
-from .witness import Stay
+from .witness import Stay, from_json
 
 CPUS = {"batch": 8, "shared": 2, "steps": 2, "killed": 2, "array": 2, "crashed": 2}
 """What a job of each kind holds on its node."""
@@ -40,17 +40,26 @@ class Run:
     shown: dict[str, Any]
 
     @property
-    def seconds(self) -> float | None:
-        """How long it was there; None where the machine's crash ended it."""
-        return None if self.stay.start is None or self.stay.end is None else self.stay.end - self.stay.start
+    def seconds(self) -> tuple[float, float] | None:
+        """How long it was there at least and at most; None where the machine's crash ended it.
+
+        On a machine that has little CPU time, seconds pass between the scripts of one prolog.
+        """
+        start, end = self.stay.start, self.stay.end
+        return None if start is None or end is None else (end.low - start.high, end.high - start.low)
 
 
 @dataclass(frozen=True)
 class Truth:
-    """What a run truly used: CPU seconds, and microjoules of the packages."""
+    """What a run truly used: CPU seconds, and microjoules of the packages at least and at most."""
 
     cpu_seconds: float
-    cpu_uj: int
+    low_uj: float
+    high_uj: float
+
+    def error(self, cpu_uj: int) -> float:
+        """How far a figure is outside, as a part of the truth; 0 inside."""
+        return min(0.0, cpu_uj / self.low_uj - 1) + max(0.0, cpu_uj / self.high_uj - 1)
 
 
 class Seen:
@@ -63,7 +72,7 @@ class Seen:
         self.environment: dict[str, dict[str, str]] = self.result["environment"]
         self.sacct = [line.split("|") for line in self.result["sacct"].splitlines()[1:]]
         self._nodes = {node.name: node for node in hardware.load(folder / "hardware.json")}
-        self.runs = [self._run(Stay(*stay)) for stay in self.result["stays"]]
+        self.runs = [self._run(from_json(stay)) for stay in self.result["stays"]]
 
     def rows(self, query: str, *values: object, database: str = "after.db") -> list[dict[str, Any]]:
         """Rows of a query on the product's database, as it was in the end, or `before.db`, before the crash."""
@@ -95,8 +104,9 @@ class Seen:
         records = [json.loads(line) for line in lines if f'"{run.sluid}"' in line]
         node = self._nodes[run.stay.node]
         cpu_ns = sum(records[-1]["cpu_ns"]) if records else 0
-        idle_uj = hardware.SOCKETS * node.idle_mw * run.seconds * 1000 * CPUS[run.kind] / node.cpus
-        return Truth(cpu_ns / 1e9, round(idle_uj + cpu_ns * node.busy_mw / hardware.PJ_PER_UJ))
+        idle_uw = hardware.SOCKETS * node.idle_mw * 1000 * CPUS[run.kind] / node.cpus
+        low, high = (idle_uw * seconds + cpu_ns * node.busy_mw / hardware.PJ_PER_UJ for seconds in run.seconds)
+        return Truth(cpu_ns / 1e9, low, high)
 
     def table(self) -> list[str]:
         """One line a run, then what the site's status says."""
@@ -115,11 +125,11 @@ class Seen:
         return (
             f"{run.kind} {run.stay.job_id}.{run.stay.run}",
             run.stay.node,
-            "crash" if run.seconds is None else f"{run.seconds:.1f}",
+            "crash" if run.seconds is None else "{:.1f} to {:.1f}".format(*run.seconds),
             "" if true is None else f"{true.cpu_seconds:.1f}",
-            "" if true is None else f"{true.cpu_uj / 1e6:.2f}",
-            "" if run.cpu_uj is None else f"{run.cpu_uj / 1e6:.2f}",
-            f"{run.cpu_uj / true.cpu_uj - 1:+.2%}" if known else "",
+            "" if true is None else f"{true.low_uj / 1e6:.1f} to {true.high_uj / 1e6:.1f}",
+            "" if run.cpu_uj is None else f"{run.cpu_uj / 1e6:.1f}",
+            f"{true.error(run.cpu_uj):+.2%}" if known else "",
             "" if coverage is None else f"{coverage:.1f}",
             str(run.shown.get("quality", "")),
         )

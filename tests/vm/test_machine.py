@@ -11,7 +11,7 @@ import pytest
 from vm import machine
 from vm.seen import Seen
 
-pytestmark = [pytest.mark.vm, pytest.mark.timeout(3600)]
+pytestmark = [pytest.mark.vm, pytest.mark.timeout(5400)]
 
 SLUID = re.compile(r"s[0-9A-HJKMNP-TV-Z]{13}")
 WHOLE = ("batch", "shared", "steps", "killed", "array")
@@ -35,7 +35,7 @@ TICKET = {
 def test_the_machine_is_what_a_namespace_cannot_be(seen: Seen) -> None:
     """Slurm 26.05, cgroup v2, a Python newer than the zipapp's byte code; jobs in directories named by SLUID."""
     for boot in seen.boots:
-        assert boot["slurm"].startswith("slurm 26.05")
+        assert boot["slurm"].split()[1].startswith("26.05.")  # "slurm 26.05.5", Debian's "slurm-wlm 26.05.5"
         assert boot["cgroup"] == "cgroup2fs"
     names = [path.split("/") for path in seen.result["cgroups"]]
     assert {parts[1] for parts in names} == {"n1_slurmstepd.scope", "n2_slurmstepd.scope"}
@@ -92,9 +92,9 @@ def test_shares_are_those_of_the_truth(seen: Seen, kind: str) -> None:
     for run in seen.of(kind):
         true = seen.truth(run)
 
-        assert run.seconds >= 10
+        assert run.seconds[0] >= 10
         assert true.cpu_seconds > 3
-        assert run.cpu_uj == pytest.approx(true.cpu_uj, rel=0.01)
+        assert true.error(run.cpu_uj) == pytest.approx(0, abs=0.01)
 
 
 def test_a_killed_collector_leaves_no_gap(seen: Seen) -> None:
@@ -118,7 +118,7 @@ def test_a_crash_in_mid_job_is_a_gap_that_shows(seen: Seen) -> None:
         assert 0 < cut.shown["coverage"] < 99
         assert cut.shown["quality"] == "partial"
         assert whole.shown["coverage"] > 99
-        assert whole.cpu_uj == pytest.approx(seen.truth(whole).cpu_uj, rel=0.02)
+        assert seen.truth(whole).error(whole.cpu_uj) == pytest.approx(0, abs=0.02)
 
 
 def test_the_crash_loses_nothing_that_was_delivered(seen: Seen) -> None:
