@@ -1,0 +1,29 @@
+# SPDX-License-Identifier: MIT
+"""`carbon-mgr sync`: have the aggregator ask Slurm now."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING
+
+from carbon_collector import settings
+
+from .ask import ask
+
+if TYPE_CHECKING:
+    from .. import Parser
+
+SYNC_TIMEOUT_S = 600.0
+
+
+def add(commands: argparse._SubParsersAction[Parser]) -> None:
+    """Register the command."""
+    p = commands.add_parser("sync", help="have the aggregator ask Slurm now")
+    p.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Run the command."""
+    changed = ask(settings.load(options.config), "POST", "/v1/sync", SYNC_TIMEOUT_S)["jobs_changed"]
+    print(f"{changed} jobs new or changed")
+    return 0
