@@ -11,7 +11,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from carbon_acct import access, receive
+from carbon_acct import access, meta, receive
 from carbon_acct.errors import RefusedError
 from carbon_acct.records import MAX_SEGMENT_BYTES, parse_segment
 from carbon_acct.site import Site
@@ -34,10 +34,12 @@ def ingest_file(site: Site, path: Path) -> Outcome:
         return Outcome(f"cannot be read: {err.strerror or err}", complete=False)
     now = int(time.time())
     try:
-        segment = parse_segment(body, now)
+        with site.database.read() as session:
+            since = meta.details_from(session)
+        segment = parse_segment(body, now, since)
         access.check_cluster(segment.header.cluster, site.cluster)
         with site.database.write() as session:
-            receipt = receive.store(session, segment, site.price, now)
+            receipt = receive.store(session, segment, site.prices, now)
     except RefusedError as err:
         return Outcome(f"refused: {err}", complete=False)
     if not receipt.refused:

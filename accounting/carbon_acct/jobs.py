@@ -10,34 +10,39 @@ from dataclasses import asdict
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from carbon_acct import merge
+from carbon_acct import merge, rollup
 from carbon_acct.db.models import Job, Ledger
-from carbon_acct.pricing import Price
+from carbon_acct.prices import Prices
 from carbon_acct.receive import cluster_named
 from carbon_acct.slurm.client import SlurmJob, leader_of
 
 IDENTITY = ("start", "end", "state", "restarts", "sluid")
 """What matching looks at: where one of these changes, the JobID's ledgers are matched again."""
 
+ASSOCIATION = ("uid", "user", "account", "partition", "qos")
+
 MAX_ASKED = 1000
 
 
-def record_jobs(session: Session, jobs: Sequence[SlurmJob], price: Price) -> int:
+def record_jobs(session: Session, jobs: Sequence[SlurmJob], prices: Prices) -> int:
     """Store runs of jobs as Slurm knows them now; how many were new or different."""
     by_cluster: dict[str, list[SlurmJob]] = defaultdict(list)
     for job in jobs:
         by_cluster[job.cluster].append(job)
-    return sum(_record(session, cluster_named(session, name).id, rows, price) for name, rows in by_cluster.items())
+    return sum(_record(session, cluster_named(session, name).id, rows, prices) for name, rows in by_cluster.items())
 
 
-def _record(session: Session, cluster_id: int, jobs: Sequence[SlurmJob], price: Price) -> int:
+def _record(session: Session, cluster_id: int, jobs: Sequence[SlurmJob], prices: Prices) -> int:
     known = _known(session, cluster_id, {job.job_id_raw for job in jobs})
+    associations: dict[str, int] = {}
     changed: list[Job] = []
     rematch: set[int] = set()
     for job in jobs:
         row = known.get((job.job_id_raw, job.submit))
         values = asdict(job) | {"leader_id": leader_of(job.job_id, job.job_id_raw)}
         del values["cluster"]
+        who = {name: values[name] for name in ASSOCIATION}
+        values["association_id"] = rollup.association(session, associations, cluster_id=cluster_id, **who)
         if row is None:
             row = Job(cluster_id=cluster_id, unmetered_us=0, unmetered_nodes=0, **values)
             known[job.job_id_raw, job.submit] = row
@@ -47,13 +52,16 @@ def _record(session: Session, cluster_id: int, jobs: Sequence[SlurmJob], price: 
             different = [name for name, value in values.items() if getattr(row, name) != value]
             if not different:
                 continue
+            if "association_id" in different:
+                merge.lock_jobs(session, [row.id])
+                rollup.moved(session, row.id, row.association_id, values["association_id"])
             for name in different:
                 setattr(row, name, values[name])
             if not set(IDENTITY).isdisjoint(different):
                 rematch.add(job.job_id_raw)
         changed.append(row)
     session.flush()
-    merge.resum(session, merge.rematch(session, cluster_id, rematch), price)
+    merge.resum(session, merge.rematch(session, cluster_id, rematch), prices)
     merge.recount(session, {row.id for row in changed})
     return len(changed)
 

@@ -10,15 +10,17 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
-from sqlalchemy import case, func, select
+from sqlalchemy import case, delete, func, select
 from sqlalchemy.orm import Session
 
-from carbon_acct.db.models import COMPONENTS, Intensity, Job, JobSlot, Ledger, NodeJobSlot
+from carbon_acct import meta, rollup
+from carbon_acct.db.models import COMPONENTS, Cluster, Job, JobSlot, Ledger, NodeJobSlot
 from carbon_acct.matching import Run, match
-from carbon_acct.pricing import Price, carbon_ug
+from carbon_acct.prices import Prices
+from carbon_acct.pricing import Price, priced
 from carbon_acct.slotsum import NodeShare, add, notes_of, sum_shares
 from carbon_collector.units import US_PER_S
 
@@ -59,61 +61,81 @@ def rematch(session: Session, cluster_id: int, job_ids: Collection[int]) -> set[
     return pairs
 
 
-def resum(session: Session, pairs: Collection[JobSlotKey], price: Price) -> None:
-    """Compute the sums and prices of these (job, slot) pairs again. A slot once priced keeps its price."""
+def resum(session: Session, pairs: Collection[JobSlotKey], prices: Prices) -> None:
+    """Compute the sums and prices of these (job, slot) pairs again, and what follows from them for days and roll-ups.
+
+    Slots whose details were folded away stay as they are.
+    """
+    details_from = meta.details_from(session)
     by_job: dict[int, set[int]] = defaultdict(set)
     for job, slot in pairs:
-        by_job[job].add(slot)
-    for part in chunks(by_job):
-        wanted = {slot for job in part for slot in by_job[job]}
-        low, high = min(wanted), max(wanted)
-        old = {
-            (row.job_id, row.slot): row
-            for row in session.scalars(select(JobSlot).where(JobSlot.job_id.in_(part), JobSlot.slot.between(low, high)))
-        }
-        delivered: dict[JobSlotKey, list[NodeJobSlot]] = defaultdict(list)
-        rows = select(Ledger.matched_id, NodeJobSlot).join(NodeJobSlot, NodeJobSlot.ledger_id == Ledger.id)
-        for job_id, row in session.execute(
-            rows.where(Ledger.matched_id.in_(part), NodeJobSlot.slot.between(low, high))
-        ):
-            if job_id is not None:
-                delivered[job_id, row.slot].append(row)
-        for job in part:
-            for slot in by_job[job]:
-                _store_sum(session, (job, slot), delivered[job, slot], old.get((job, slot)), price)
-    session.flush()
+        if slot >= details_from:
+            by_job[job].add(slot)
+    for part in chunks(sorted(by_job)):
+        _resum(session, {job: by_job[job] for job in part}, prices)
 
 
-def _store_sum(session: Session, key: JobSlotKey, rows: list[NodeJobSlot], old: JobSlot | None, price: Price) -> None:
-    if not rows:
-        if old is not None:
-            session.delete(old)
-        return
+def _resum(session: Session, wanted: Mapping[int, set[int]], prices: Prices) -> None:
+    jobs = lock_jobs(session, wanted)
+    slots = {slot for many in wanted.values() for slot in many}
+    between = (min(slots), max(slots))
+    there = {
+        (job, slot)
+        for job, slot in session.execute(
+            select(JobSlot.job_id, JobSlot.slot).where(JobSlot.job_id.in_(wanted), JobSlot.slot.between(*between))
+        )
+    }
+    delivered: dict[JobSlotKey, list[Any]] = defaultdict(list)
+    rows = select(Ledger.matched_id, *NodeJobSlot.__table__.columns)
+    rows = rows.join(NodeJobSlot, NodeJobSlot.ledger_id == Ledger.id)
+    for row in session.execute(rows.where(Ledger.matched_id.in_(wanted), NodeJobSlot.slot.between(*between))):
+        delivered[row.matched_id, row.slot].append(row)
+    keys = [(job, slot) for job, many in sorted(wanted.items()) for slot in sorted(many)]
+    zones = {job: prices.zone(row.cluster, row.partition) for job, row in jobs.items()}
+    known = prices.of(session, {(zones[job], slot) for job, slot in keys if (job, slot) in delivered})
+    values = {
+        (job, slot): _values((job, slot), delivered[job, slot], known[zones[job], slot])
+        for job, slot in keys
+        if (job, slot) in delivered
+    }
+    _store_sums(session, keys, there, values)
+    days = {(job, prices.days.start(slot)) for job, slot in keys}
+    associations = {job: row.association_id for job, row in jobs.items()}
+    rollup.refresh(session, {(job, day, prices.days.after(day)) for job, day in days}, associations)
+
+
+def lock_jobs(session: Session, job_keys: Collection[int]) -> dict[int, Any]:
+    """The runs, with their clusters' names; other aggregators that change their sums wait until this one is done."""
+    query = (
+        select(Job.id, Job.partition, Job.association_id, Cluster.name.label("cluster"))
+        .join(Cluster, Cluster.id == Job.cluster_id)
+        .where(Job.id.in_(job_keys))
+        .order_by(Job.id)
+        .with_for_update(of=Job)
+    )
+    return {row.id: row for row in session.execute(query)}
+
+
+def _store_sums(
+    session: Session, keys: Iterable[JobSlotKey], there: set[JobSlotKey], values: Mapping[JobSlotKey, dict[str, Any]]
+) -> None:
+    new = [row for key, row in values.items() if key not in there]
+    changed = [row for key, row in values.items() if key in there]
+    if new:
+        session.bulk_insert_mappings(JobSlot.__mapper__, new)
+    if changed:
+        session.bulk_update_mappings(JobSlot.__mapper__, changed)
+    for job, slot in there.intersection(keys) - values.keys():
+        session.execute(delete(JobSlot).where(JobSlot.job_id == job, JobSlot.slot == slot))
+
+
+def _values(key: JobSlotKey, rows: Sequence[Any], price: Price) -> dict[str, Any]:
     values = _sum_rows(rows)
-    if old is None:
-        known = values["energy_uj"], values["estimated_uj"]
-        values |= {"pue": price.pue, "intensity_id": price.intensity_id, "carbon_ug": _carbon(*known, price)}
-        session.add(JobSlot(job_id=key[0], slot=key[1], **values))
-        return
-    kept = _price_of(session, old, price)
-    values["carbon_ug"] = _carbon(values["energy_uj"], values["estimated_uj"], kept)
-    for name, value in values.items():
-        setattr(old, name, value)
+    total = add((values["energy_uj"], values["estimated_uj"]))
+    return {"job_id": key[0], "slot": key[1], "price_id": price.id, **values, **vars(priced(total, price))}
 
 
-def _price_of(session: Session, row: JobSlot, price: Price) -> Price:
-    if (row.pue, row.intensity_id) == (price.pue, price.intensity_id):
-        return price
-    used = session.get_one(Intensity, row.intensity_id)
-    return Price(row.pue, used.g_per_kwh, used.id)
-
-
-def _carbon(energy_uj: int | None, estimated_uj: int | None, price: Price) -> int | None:
-    total = add((energy_uj, estimated_uj))
-    return None if total is None else carbon_ug(total, price)
-
-
-def _sum_rows(rows: Sequence[NodeJobSlot]) -> dict[str, Any]:
+def _sum_rows(rows: Sequence[Any]) -> dict[str, Any]:
     shares = {c: [_share(row, c) for row in rows if getattr(row, f"{c}_method")] for c in COMPONENTS}
     sums = {c: sum_shares(many) for c, many in shares.items() if many}
     values: dict[str, Any] = {
@@ -136,7 +158,7 @@ def _sum_rows(rows: Sequence[NodeJobSlot]) -> dict[str, Any]:
     return values
 
 
-def _share(row: NodeJobSlot, component: str) -> NodeShare:
+def _share(row: Any, component: str) -> NodeShare:
     return NodeShare(
         energy_uj=getattr(row, f"{component}_uj"),
         static_uj=getattr(row, f"{component}_static_uj"),

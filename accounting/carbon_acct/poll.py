@@ -144,7 +144,7 @@ class Poller:
         jobs = client.jobs(since, now + 1)
         jobs += self._settle(client, jobs, now)
         with database.write() as session:
-            changed = record_jobs(session, jobs, self._site.price)
+            changed = record_jobs(session, jobs, self._site.prices)
             cluster_named(session, self.state.cluster).polled_until = now
         return changed
 

@@ -9,9 +9,9 @@ before: stored joules are what the meters counted.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
 
 from carbon_collector.units import UJ_PER_KWH
 
@@ -20,28 +20,54 @@ UG_PER_G = 1_000_000
 
 @dataclass(frozen=True)
 class Price:
-    """What a slot's energy is multiplied with; both are decimal text and therefore exact."""
+    """What a slot's energy is multiplied with: decimal or fraction text, and therefore exact. None: the site states none."""
 
     pue: str
     g_per_kwh: str
-    intensity_id: int = 0
+    market_g_per_kwh: str | None = None
+    upstream_g_per_kwh: str | None = None
+    td_g_per_kwh: str | None = None
+    id: int = 0
+
+
+@dataclass(frozen=True)
+class Priced:
+    """What an amount of IT energy means at a price. None: not known."""
+
+    facility_uj: int | None = None
+    carbon_ug: int | None = None
+    market_ug: int | None = None
+    upstream_ug: int | None = None
+    td_ug: int | None = None
+
+
+def priced(energy_uj: int | None, price: Price) -> Priced:
+    """Each figure is rounded once, half to even, from the exact product."""
+    if energy_uj is None:
+        return Priced()
+    return Priced(
+        facility_uj=facility_uj(energy_uj, price.pue),
+        carbon_ug=carbon_ug(energy_uj, price),
+        market_ug=_grams(energy_uj, price.pue, price.market_g_per_kwh),
+        upstream_ug=_grams(energy_uj, price.pue, price.upstream_g_per_kwh),
+        td_ug=_grams(energy_uj, price.pue, price.td_g_per_kwh),
+    )
 
 
 def carbon_ug(energy_uj: int, price: Price) -> int:
     """Location-based micrograms of CO2e of `energy_uj` of IT energy."""
-    return round(energy_uj * Fraction(price.pue) * Fraction(price.g_per_kwh) * UG_PER_G / UJ_PER_KWH)
+    return round(energy_uj * _ug_per_uj(price.pue, price.g_per_kwh))
 
 
-def facility_uj(parts: Iterable[tuple[int, str]]) -> int:
-    """Energy of the facility for (IT energy, PUE) pairs: the sum is exact and rounded once."""
-    return round(sum((energy * Fraction(pue) for energy, pue in parts), Fraction(0)))
+def _grams(energy_uj: int, pue: str, g_per_kwh: str | None) -> int | None:
+    return None if g_per_kwh is None else round(energy_uj * _ug_per_uj(pue, g_per_kwh))
 
 
-def weighted(parts: Iterable[tuple[int, str]]) -> float | None:
-    """Mean of decimal texts weighted by energy; the plain mean of what was used where there is no energy."""
-    pairs = [(energy, Fraction(text)) for energy, text in parts]
-    total = sum(energy for energy, _ in pairs)
-    if total:
-        return float(sum((energy * value for energy, value in pairs), Fraction(0)) / total)
-    values = {value for _, value in pairs}
-    return float(sum(values, Fraction(0)) / len(values)) if values else None
+@lru_cache(maxsize=4096)
+def _ug_per_uj(pue: str, g_per_kwh: str) -> Fraction:
+    return Fraction(pue) * Fraction(g_per_kwh) * UG_PER_G / UJ_PER_KWH
+
+
+def facility_uj(energy_uj: int, pue: str) -> int:
+    """Energy of the facility for `energy_uj` of IT energy."""
+    return round(energy_uj * Fraction(pue))

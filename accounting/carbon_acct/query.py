@@ -9,22 +9,23 @@ from __future__ import annotations
 import json
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from sqlalchemy import ColumnElement, Integer, Select, and_, cast, exists, false, func, or_, select
+from sqlalchemy import ColumnElement, RowMapping, Select, and_, exists, false, func, or_, select
 from sqlalchemy.orm import Session
 
-from carbon_acct import merge
+from carbon_acct import merge, meta
 from carbon_acct.access import Viewer
-from carbon_acct.db.models import COMPONENTS, Cluster, Intensity, Job, JobSlot
-from carbon_acct.pricing import facility_uj, weighted
+from carbon_acct.days import Days, zone_info
+from carbon_acct.db.models import COMPONENTS, Cluster, FactorSource, Job, JobDay, JobSlot, SlotPrice
 from carbon_acct.quality import ComponentState, judge
+from carbon_acct.rollup import METHODS, SUMMED, WEIGHTS
 from carbon_acct.selection import STATES
 from carbon_acct.slotsum import add
 from carbon_acct.slurm.nodelist import expand
-from carbon_acct.window import Window, inside, part
+from carbon_acct.window import FOREVER, Span, Window, inside, part
 from carbon_collector.units import SLOT_S
 
 
@@ -95,32 +96,26 @@ class JobRecord:
 def jobs(session: Session, filters: Filters) -> list[JobRecord]:
     """Runs of jobs with their energy, sorted by cluster, JobIDRaw, submit time. Raises ValueError on a bad filter."""
     rows = _newest(_rows(session, filters), filters)
-    sums = _sums(session, [job for job, _ in rows], filters)
-    notes = _notes(session, [job.id for job, _ in rows], filters)
-    prices = {row.id: row for row in session.scalars(select(Intensity))}
+    days = Days(zone_info(meta.get(session, meta.TIMEZONE) or "UTC"))
+    sums = _sums(session, [job for job, _ in rows], filters, days)
+    notes = _notes(session, [job.id for job, _ in rows], filters, days)
+    sources = {row.id: row for row in session.scalars(select(FactorSource))}
     now = int(time.time())
     return [
-        _record(job, cluster, sums.get(job.id, []), notes.get(job.id, []), prices, filters, now)
+        _record(job, cluster, sums.get(job.id, []), notes.get(job.id, []), sources, filters, now)
         for job, cluster in rows
     ]
 
 
-_KINDS = ("uj", "static_uj", "metered_us", "alloc_us")
-_AMOUNTS = (*(f"{c}_{kind}" for c in COMPONENTS for kind in _KINDS), "energy_uj", "estimated_uj", "carbon_ug")
-"""Columns of job_slot that add up, and that a border cuts."""
-
-_METHODS = tuple(f"{c}_method" for c in COMPONENTS)
-
-
 @dataclass(frozen=True)
 class _Sum:
-    """What a job's slots at one price add up to. `methods`: the greatest of each component's, or None."""
+    """What some of a job's slots or days add up to. `methods`: the greatest of each component's, or None."""
 
-    pue: str
-    intensity_id: int
     simulated: bool
     amounts: dict[str, int | None]
     methods: dict[str, str | None]
+    weights: dict[str, float]
+    sources: frozenset[int]
 
 
 def _rows(session: Session, filters: Filters) -> list[tuple[Job, str]]:
@@ -229,69 +224,111 @@ def _state_name(text: str) -> str:
     return name
 
 
-def _sums(session: Session, found: Sequence[Job], filters: Filters) -> dict[int, list[_Sum]]:
-    """Sums of the jobs' slots by price; with `truncate` of what lies in the window."""
-    window = filters.window if filters.truncate else Window()
+def _sums(session: Session, found: Sequence[Job], filters: Filters, days: Days) -> dict[int, list[_Sum]]:
+    """Sums of the jobs; with `truncate` of what lies in the window: its whole days, and slots of those it cuts."""
     sums: dict[int, list[_Sum]] = defaultdict(list)
-    key = (JobSlot.job_id, JobSlot.pue, JobSlot.intensity_id)
-    query = select(*key, *_columns(func.sum, func.max)).group_by(*key)
-    query = query.where(JobSlot.slot >= window.low, JobSlot.slot <= window.high - SLOT_S)
-    for ids in merge.chunks([job.id for job in found]):
-        for row in session.execute(query.where(JobSlot.job_id.in_(ids))):
-            sums[row[0]].append(_sum_of(row))
-    for job_id, cut in _cut_slots(session, found, window):
-        sums[job_id].append(cut)
+    window = filters.window if filters.truncate else Window()
+    first, last = _whole_days(window, days)
+    cut = _cut_days(window, days, first, last)
+    folded = [day for day in cut if day < meta.details_from(session)] if cut else []
+    by_id = {job.id: job for job in found}
+    for ids in merge.chunks(by_id):
+        for row in session.execute(_day_query(ids, (JobDay.day >= first, JobDay.day < last))).mappings():
+            sums[row["job_id"]].append(_sum_of(row, _sources(row["sources"])))
+        if folded:
+            for row in session.execute(_day_query(ids, (JobDay.day.in_(folded),))).mappings():
+                span = Span(row["day"], days.after(row["day"]))
+                sums[row["job_id"]].append(_cut(row, span, window, by_id[row["job_id"]], _sources(row["sources"])))
+        for day in cut:
+            if day not in folded:
+                for job_id, piece in _slots(session, ids, (day, days.after(day)), window, by_id):
+                    sums[job_id].append(piece)
     return sums
 
 
-def _columns(total: Any, greatest: Any) -> list[Any]:
-    simulated = func.max(cast(JobSlot.simulated, Integer)) if total is func.sum else JobSlot.simulated
-    return [
-        simulated,
-        *(total(getattr(JobSlot, name)) for name in _AMOUNTS),
-        *(greatest(getattr(JobSlot, name)) for name in _METHODS),
-    ]
+def _whole_days(window: Window, days: Days) -> tuple[int, int]:
+    """[first, last): the days that lie in the window as a whole; without a window all of them."""
+    first = 0 if window.start is None else days.start(window.start)
+    if window.start is not None and first < window.start:
+        first = days.after(first)
+    last = FOREVER if window.end is None else days.start(window.end)
+    return first, max(first, last)
 
 
-def _sum_of(row: Any, cut: Any = None) -> _Sum:
-    """A row of (job, pue, intensity, simulated, amounts, methods); `cut` takes its part of each amount."""
-    values = [None if v is None else int(v) for v in row[4 : 4 + len(_AMOUNTS)]]
-    if cut is not None:
-        values = [None if v is None else cut(v) for v in values]
+def _cut_days(window: Window, days: Days, first: int, last: int) -> list[int]:
+    """The days that a border of the window runs through."""
+    borders = [] if window.start is None else [days.start(window.start)]
+    borders += [] if window.end is None else [days.start(max(window.end - 1, 0))]
+    return sorted({day for day in borders if not first <= day < last})
+
+
+_COLUMNS = (*SUMMED, *METHODS, "simulated")
+
+
+def _day_query(ids: Sequence[int], conditions: tuple[ColumnElement[bool], ...]) -> Select[Any]:
+    names = ("job_id", "day", "sources", *WEIGHTS, *_COLUMNS)
+    return select(*(getattr(JobDay, name) for name in names)).where(JobDay.job_id.in_(ids), *conditions)
+
+
+def _slots(
+    session: Session, ids: Sequence[int], day: tuple[int, int], window: Window, by_id: Mapping[int, Job]
+) -> Iterable[tuple[int, _Sum]]:
+    """Slots of one day, or what of them lies in the window."""
+    used = func.coalesce(JobSlot.energy_uj, 0) + func.coalesce(JobSlot.estimated_uj, 0)
+    query = (
+        select(
+            *(getattr(JobSlot, name) for name in ("job_id", "slot", *_COLUMNS)),
+            SlotPrice.source_id,
+            (used * SlotPrice.g_per_kwh_float).label("g_per_kwh_weight"),
+            (used * SlotPrice.pue_float).label("pue_weight"),
+        )
+        .join(SlotPrice, SlotPrice.id == JobSlot.price_id)
+        .where(JobSlot.job_id.in_(ids), JobSlot.slot >= day[0], JobSlot.slot < day[1])
+        .where(JobSlot.slot > window.low - SLOT_S, JobSlot.slot < window.high)
+    )
+    for row in session.execute(query).mappings():
+        span = Span(row["slot"], row["slot"] + SLOT_S)
+        yield row["job_id"], _cut(row, span, window, by_id[row["job_id"]], frozenset({row["source_id"]}))
+
+
+def _sum_of(row: RowMapping, sources: frozenset[int]) -> _Sum:
     return _Sum(
-        pue=row[1],
-        intensity_id=row[2],
-        simulated=bool(row[3]),
-        amounts=dict(zip(_AMOUNTS, values, strict=True)),
-        methods=dict(zip(_METHODS, row[4 + len(_AMOUNTS) : 4 + len(_AMOUNTS) + len(_METHODS)], strict=True)),
+        simulated=bool(row["simulated"]),
+        amounts={name: row[name] for name in SUMMED},
+        methods={name: row[name] for name in METHODS},
+        weights={name: row[name] for name in WEIGHTS},
+        sources=sources,
     )
 
 
-def _cut_slots(session: Session, found: Sequence[Job], window: Window) -> Iterable[tuple[int, _Sum]]:
-    """The slots that a border of the window runs through; none where borders are multiples of 15 minutes."""
-    borders = {b - b % SLOT_S for b in (window.start, window.end) if b is not None and b % SLOT_S}
-    if not borders:
-        return
-    by_id = {job.id: job for job in found}
-    plain = _columns(lambda c: c, lambda c: c)
-    query: Select[Any] = select(JobSlot.job_id, JobSlot.pue, JobSlot.intensity_id, *plain, JobSlot.slot)
-    for ids in merge.chunks(by_id):
-        for row in session.execute(query.where(JobSlot.job_id.in_(ids), JobSlot.slot.in_(borders))):
-            job, slot = by_id[row[0]], row[-1]
-
-            def cut(amount: int, job: Job = job, slot: int = slot) -> int:
-                return part(amount, slot, window, job.start, job.end)
-
-            yield job.id, _sum_of(row, cut)
+def _cut(row: RowMapping, span: Span, window: Window, job: Job, sources: frozenset[int]) -> _Sum:
+    """What of a slot's, or a folded day's, amounts lies in the window."""
+    whole = _sum_of(row, sources)
+    if window.low <= span.start and span.end <= window.high:
+        return whole
+    amounts = {
+        name: None if amount is None else part(amount, span, window, job.start, job.end)
+        for name, amount in whole.amounts.items()
+    }
+    used = (whole.amounts["energy_uj"] or 0) + (whole.amounts["estimated_uj"] or 0)
+    left = (amounts["energy_uj"] or 0) + (amounts["estimated_uj"] or 0)
+    weights = {name: weight * left / used if used else 0.0 for name, weight in whole.weights.items()}
+    return replace(whole, amounts=amounts, weights=weights)
 
 
-def _notes(session: Session, job_ids: Sequence[int], filters: Filters) -> dict[int, list[str]]:
+def _sources(text: str) -> frozenset[int]:
+    return frozenset(int(word) for word in text.split(","))
+
+
+def _notes(session: Session, job_ids: Sequence[int], filters: Filters, days: Days) -> dict[int, list[str]]:
+    """Reasons of the days that the window touches."""
     window = filters.window if filters.truncate else Window()
+    first = 0 if window.start is None else days.start(window.start)
     notes: dict[int, set[str]] = defaultdict(set)
-    query = select(JobSlot.job_id, JobSlot.notes).where(JobSlot.notes.is_not(None)).distinct()
-    query = query.where(JobSlot.slot > window.low - SLOT_S, JobSlot.slot < window.high)
+    query = select(JobDay.job_id, JobDay.notes).where(JobDay.notes.is_not(None)).distinct()
+    query = query.where(JobDay.day >= first, JobDay.day < window.high)
     for ids in merge.chunks(job_ids):
-        for job_id, text in session.execute(query.where(JobSlot.job_id.in_(ids))):
+        for job_id, text in session.execute(query.where(JobDay.job_id.in_(ids))):
             notes[job_id] |= set(json.loads(text or "[]"))
     return {job_id: sorted(texts) for job_id, texts in notes.items()}
 
@@ -301,15 +338,14 @@ def _record(
     cluster: str,
     sums: Sequence[_Sum],
     notes: Sequence[str],
-    prices: dict[int, Intensity],
+    sources: Mapping[int, FactorSource],
     filters: Filters,
     now: int,
 ) -> JobRecord:
-    total = {name: add(s.amounts[name] for s in sums) for name in _AMOUNTS}
+    total = {name: add(s.amounts[name] for s in sums) for name in SUMMED}
     verdict = judge(_states(sums, total), *_unmetered(job, filters, now))
-    used = [(s.amounts["energy_uj"] or 0) + (s.amounts["estimated_uj"] or 0) for s in sums]
-    known = total["energy_uj"] is not None or total["estimated_uj"] is not None
-    pairs = list(zip(used, sums, strict=True)) if known else []
+    used = add((total["energy_uj"], total["estimated_uj"]))
+    priced = sorted({source for s in sums for source in s.sources}) if used is not None else []
     reasons = [note for note in verdict.notes if not _told(note, notes)]
     return JobRecord(
         **{name: getattr(job, name) for name in _PLAIN},
@@ -322,19 +358,24 @@ def _record(
         other_uj=total["other_uj"],
         static_uj=add(total[f"{c}_static_uj"] for c in COMPONENTS),
         estimated_uj=total["estimated_uj"],
-        facility_uj=facility_uj((e, s.pue) for e, s in pairs) if known else None,
-        pue=weighted((e, s.pue) for e, s in pairs),
+        facility_uj=total["facility_uj"],
+        pue=_mean(sums, "pue_weight", used),
         carbon_ug=total["carbon_ug"],
-        carbon_market_ug=None,
-        embodied_ug=None,
-        intensity_g_per_kwh=weighted((e, prices[s.intensity_id].g_per_kwh) for e, s in pairs),
-        intensity_source=_joined(prices[s.intensity_id].source for _, s in pairs),
-        zone=_joined(prices[s.intensity_id].zone for _, s in pairs),
+        carbon_market_ug=total["market_ug"],
+        embodied_ug=total["embodied_ug"],
+        intensity_g_per_kwh=_mean(sums, "g_per_kwh_weight", used),
+        intensity_source=_joined(sources[key].text for key in priced),
+        zone=_joined(sources[key].zone for key in priced),
         coverage=verdict.coverage,
         quality=verdict.quality,
         notes=() if verdict.quality == "measured" else (*reasons, *notes),
         simulated=any(s.simulated for s in sums),
     )
+
+
+def _mean(sums: Sequence[_Sum], weight: str, used: int | None) -> float | None:
+    """Weighted by energy. Doubles hold what is shown of it; the grams are exact by another road."""
+    return round(sum(s.weights[weight] for s in sums) / used, 9) if used else None
 
 
 _PLAIN = (

@@ -8,17 +8,19 @@ in the jobs' sums is recomputed in the same transaction, so an acknowledged segm
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from carbon_acct import merge
+from carbon_acct import merge, sitesum
 from carbon_acct.db.models import COMPONENTS, Cluster, Dropped, Ledger, Node, NodeJobSlot, NodeSlot, Segment
 from carbon_acct.errors import RefusedError
-from carbon_acct.pricing import Price
+from carbon_acct.prices import Prices
 from carbon_acct.records import DroppedRecord, JobSlotRecord, LedgerRecord, NodeSlotRecord, ParsedSegment, RefusedLine
+from carbon_acct.sitesum import Change
 
 LedgerKey = tuple[int, str]
 
@@ -32,15 +34,15 @@ class Receipt:
     refused: list[RefusedLine]
 
 
-def store(session: Session, segment: ParsedSegment, price: Price, now: int) -> Receipt:
+def store(session: Session, segment: ParsedSegment, prices: Prices, now: int) -> Receipt:
     """Store a segment. Raises RefusedError 422 if its name was already used for another content."""
     known = session.get(Segment, segment.header.name)
     if known is not None:
         return _repeat(known, segment)
     node = _node(session, segment)
     ledgers = _store_ledgers(session, node, segment)
-    touched = _store_job_slots(session, ledgers, segment)
-    _store_node_slots(session, node, segment)
+    touched, job_changes = _store_job_slots(session, ledgers, segment)
+    node_changes = _store_node_slots(session, node, segment)
     _store_dropped(session, node, segment)
     session.add(
         Segment(
@@ -55,8 +57,9 @@ def store(session: Session, segment: ParsedSegment, price: Price, now: int) -> R
     session.flush()
     pairs = merge.rematch(session, node.cluster_id, {job_id for job_id, _ in ledgers})
     pairs |= merge.matched_pairs(session, touched)
-    merge.resum(session, pairs, price)
+    merge.resum(session, pairs, prices)
     merge.recount(session, {job for job, _ in pairs} | _jobs_of(ledgers))
+    sitesum.change(session, node.cluster_id, node_changes, job_changes)
     return Receipt(segment.header.name, segment.accepted, list(segment.refused))
 
 
@@ -79,7 +82,8 @@ def _repeat(known: Segment, segment: ParsedSegment) -> Receipt:
 def _node(session: Session, segment: ParsedSegment) -> Node:
     cluster = cluster_named(session, segment.header.cluster)
     name = segment.header.node
-    node = session.scalar(select(Node).where(Node.cluster_id == cluster.id, Node.name == name))
+    query = select(Node).where(Node.cluster_id == cluster.id, Node.name == name)
+    node = session.scalar(query.with_for_update())  # its segments are taken one after the other, whoever takes them
     if node is None:
         node = Node(cluster_id=cluster.id, name=name)
         session.add(node)
@@ -137,48 +141,58 @@ def _replace(ledger: Ledger, row: LedgerRecord) -> None:
 
 def _store_job_slots(
     session: Session, ledgers: dict[LedgerKey, Ledger], segment: ParsedSegment
-) -> set[tuple[int, int]]:
-    """The (ledger, slot) pairs that changed."""
+) -> tuple[set[tuple[int, int]], list[Change]]:
+    """The (ledger, slot) pairs that changed, and what came and went with them."""
     rows = [r for r in segment.records if isinstance(r, JobSlotRecord)]
     ids = {ledgers[r.job_id, r.run].id for r in rows}
     slots = {r.slot for r in rows}
-    stored: dict[tuple[int, int], int] = {}
-    query = select(NodeJobSlot.ledger_id, NodeJobSlot.slot, NodeJobSlot.revision)
+    stored: dict[tuple[int, int], Mapping[str, Any]] = {}
+    columns = (getattr(NodeJobSlot, name) for name in ("ledger_id", "revision", *sitesum.JOB_COLUMNS))
+    query = select(*columns)
     for part in merge.chunks(ids):
         between = query.where(NodeJobSlot.ledger_id.in_(part), NodeJobSlot.slot.between(min(slots), max(slots)))
-        stored |= {(ledger, slot): revision for ledger, slot, revision in session.execute(between)}
-    new: list[dict[str, Any]] = []
-    changed: list[dict[str, Any]] = []
+        stored |= {(row["ledger_id"], row["slot"]): dict(row) for row in session.execute(between).mappings()}
+    newer = {}
     for row in rows:
         key = (ledgers[row.job_id, row.run].id, row.slot)
-        if row.revision > stored.get(key, 0):
-            (changed if key in stored else new).append(_job_slot_values(key[0], row))
-    if new:
-        session.bulk_insert_mappings(NodeJobSlot.__mapper__, new)
-    if changed:
-        session.bulk_update_mappings(NodeJobSlot.__mapper__, changed)
-    return {(values["ledger_id"], values["slot"]) for values in (*new, *changed)}
+        if key not in stored or row.revision > stored[key]["revision"]:
+            newer[key] = _job_slot_values(key[0], row)
+    return set(newer), _put(session, NodeJobSlot, stored, newer)
 
 
-def _store_node_slots(session: Session, node: Node, segment: ParsedSegment) -> None:
+def _store_node_slots(session: Session, node: Node, segment: ParsedSegment) -> list[Change]:
+    """What came and went."""
     stream = segment.header.stream
     rows = [r for r in segment.records if isinstance(r, NodeSlotRecord)]
     if not rows:
-        return
+        return []
     slots = {r.slot for r in rows}
-    query = select(NodeSlot.slot, NodeSlot.revision).where(
+    query = select(NodeSlot.revision, *(getattr(NodeSlot, name) for name in sitesum.NODE_COLUMNS)).where(
         NodeSlot.node_id == node.id, NodeSlot.stream == stream, NodeSlot.slot.between(min(slots), max(slots))
     )
-    stored: dict[int, int] = {row.slot: row.revision for row in session.execute(query)}
-    new: list[dict[str, Any]] = []
-    changed: list[dict[str, Any]] = []
-    for row in rows:
-        if row.revision > stored.get(row.slot, 0):
-            (changed if row.slot in stored else new).append(_node_slot_values(node.id, stream, row))
+    stored: dict[int, Mapping[str, Any]] = {row["slot"]: dict(row) for row in session.execute(query).mappings()}
+    newer = {
+        row.slot: _node_slot_values(node.id, stream, row)
+        for row in rows
+        if row.slot not in stored or row.revision > stored[row.slot]["revision"]
+    }
+    return _put(session, NodeSlot, stored, newer)
+
+
+K = TypeVar("K")
+
+
+def _put(
+    session: Session, model: Any, stored: Mapping[K, Mapping[str, Any]], newer: Mapping[K, dict[str, Any]]
+) -> list[Change]:
+    """Insert rows, or replace those that are stored."""
+    new = [row for key, row in newer.items() if key not in stored]
+    changed = [row for key, row in newer.items() if key in stored]
     if new:
-        session.bulk_insert_mappings(NodeSlot.__mapper__, new)
+        session.bulk_insert_mappings(model.__mapper__, new)
     if changed:
-        session.bulk_update_mappings(NodeSlot.__mapper__, changed)
+        session.bulk_update_mappings(model.__mapper__, changed)
+    return [*((stored[key], -1) for key in newer if key in stored), *((row, 1) for row in newer.values())]
 
 
 def _store_dropped(session: Session, node: Node, segment: ParsedSegment) -> None:

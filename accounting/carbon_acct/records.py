@@ -253,8 +253,8 @@ class ParsedSegment:
     accepted: int
 
 
-def parse_segment(body: bytes, now: int) -> ParsedSegment:
-    """Check a segment. `now` (epoch seconds) bounds its slots. Raises RefusedError 413 or 422 for the whole."""
+def parse_segment(body: bytes, now: int, since: int = 0) -> ParsedSegment:
+    """Check a segment. `since` and `now` (epoch seconds) bound its slots. Raises RefusedError 413 or 422 for the whole."""
     if len(body) > MAX_SEGMENT_BYTES:
         raise RefusedError(413, f"the segment has {len(body)} bytes; at most {MAX_SEGMENT_BYTES} are allowed")
     lines = body.split(b"\n")
@@ -266,7 +266,7 @@ def parse_segment(body: bytes, now: int) -> ParsedSegment:
     refused: list[RefusedLine] = []
     seen: set[tuple[object, ...]] = set()
     for number, line in enumerate(lines[1:-2], start=2):
-        found = _records(line, now)
+        found = _records(line, since, now)
         if not isinstance(found, str) and not seen.isdisjoint(map(_key, found)):
             found = "a second record with the same key in one segment"
         if not isinstance(found, str) and len(records) + len(found) > MAX_ROWS:
@@ -304,7 +304,7 @@ def _check_trailer(body: bytes, lines: list[bytes]) -> None:
         raise RefusedError(422, f"torn segment: the trailer counts {trailer.rows} records, there are {len(lines) - 3}")
 
 
-def _records(line: bytes, now: int) -> Sequence[Record] | str:
+def _records(line: bytes, since: int, now: int) -> Sequence[Record] | str:
     """The record, one for each of its slots, or why not."""
     try:
         record = _ADAPTER.validate_json(line)
@@ -314,18 +314,20 @@ def _records(line: bytes, now: int) -> Sequence[Record] | str:
         return "opened is in the future" if record.opened > now + CLOCK_SLACK_S else [record]
     if isinstance(record, DroppedRecord):
         return [record]
-    problem = _slot_problem(record, now)
+    problem = _slot_problem(record, since, now)
     if problem or isinstance(record, NodeSlotRecord):
         return problem or [record]
     return record.each()
 
 
-def _slot_problem(record: JobSlotRecord | NodeSlotRecord, now: int) -> str:
+def _slot_problem(record: JobSlotRecord | NodeSlotRecord, since: int, now: int) -> str:
     slots = record.slots if isinstance(record, JobSlotRecord) else 1
     if record.slot % SLOT_S:
         return f"slot is not a multiple of {SLOT_S}"
     if record.slot + (slots - 1) * SLOT_S > now + CLOCK_SLACK_S:
         return "slot is in the future"
+    if record.slot < since:
+        return "slot is older than the details that are kept"
     if record.slot // SLOT_S % MAX_SLOTS + slots > MAX_SLOTS:
         return "its slots are of two days of UTC"
     for component, share in record.components.items():

@@ -7,31 +7,28 @@ remainders by a million are summed apart.
 
 from __future__ import annotations
 
-import itertools
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Integer, Select, cast, func, select
+from sqlalchemy import Select, case, func, select
 from sqlalchemy.orm import Session
 
 from carbon_acct.db.models import (
     COMPONENTS,
+    Association,
     Cluster,
+    DaySum,
     Dropped,
     Job,
-    JobSlot,
     Ledger,
     Node,
     NodeJobSlot,
-    NodeSlot,
     Segment,
+    SiteSlot,
 )
-from carbon_acct.pricing import facility_uj
 from carbon_acct.slotsum import add
 from carbon_acct.window import Window
-from carbon_collector.units import SLOT_S
 
 SPLIT = 1_000_000
 
@@ -70,21 +67,25 @@ class Conservation:
         )
 
 
+DAY_AMOUNTS = ("energy_uj", "estimated_uj", "facility_uj", "carbon_ug", "market_ug", "embodied_ug")
+
+
 @dataclass(frozen=True)
-class DaySum:
-    """What a user's jobs in an account had in one day (or any other stretch of time, [start, end))."""
+class DayTotal:
+    """What a user's jobs in an account had in one day of the site, by its first second. None: not known."""
 
     start: int
-    end: int
     cluster: str
     user: str | None
     account: str | None
     jobs: int
+    simulated: bool
     energy_uj: int | None
     estimated_uj: int | None
     facility_uj: int | None
     carbon_ug: int | None
-    simulated: bool
+    market_ug: int | None
+    embodied_ug: int | None
 
 
 @dataclass(frozen=True)
@@ -124,63 +125,45 @@ class UnmatchedLedger:
 def conservation(session: Session, start: int | None = None, end: int | None = None) -> Conservation:
     """The balance over the slots that begin in [start, end), as delivered by the nodes."""
     window = Window(start, end)
-    node_columns = [c for name in COMPONENTS for c in _node_columns(name)]
-    node_query = select(func.max(cast(NodeSlot.simulated, Integer)), *node_columns)
-    node = session.execute(_within(node_query, NodeSlot.slot, window)).one()
-    job_columns = [c for name in COMPONENTS for c in _split(getattr(NodeJobSlot, f"{name}_uj"))]
-    job = session.execute(_within(select(*job_columns), NodeJobSlot.slot, window)).one()
+    kinds = ("uj", "jobs_uj", "idle_uj", "system_uj", "nodes")
+    columns = [part for c in COMPONENTS for kind in kinds for part in _split(getattr(SiteSlot, f"{c}_{kind}"))]
+    query = select(func.sum(SiteSlot.simulated_nodes), *columns)
+    simulated, *sums = session.execute(_within(query, SiteSlot.slot, window)).one()
     components = {}
     for at, name in enumerate(COMPONENTS):
-        metered, idle, system = (_joined(node[1 + 6 * at + 2 * i : 3 + 6 * at + 2 * i]) for i in range(3))
-        jobs = _joined(job[2 * at : 2 * at + 2])
-        if metered is not None or jobs is not None:
-            components[name] = Balance(metered or 0, jobs or 0, idle or 0, system or 0)
-    return Conservation(components, bool(node[0]))
+        here = sums[10 * at : 10 * at + 10]
+        metered, jobs, idle, system, nodes = (_joined(here[i : i + 2]) or 0 for i in range(0, 10, 2))
+        if nodes or jobs:
+            components[name] = Balance(metered, jobs, idle, system)
+    return Conservation(components, bool(simulated))
 
 
-def days(session: Session, borders: Sequence[int]) -> list[DaySum]:
-    """Sums for each stretch between two borders (epoch seconds, multiples of 15 minutes), user and account.
-
-    A day of any time zone begins at a multiple of 15 minutes. Sorted by time, cluster, account, user.
-    """
-    if any(border % SLOT_S for border in borders):
-        raise ValueError("a day begins and ends at a multiple of 15 minutes")
-    return [day for start, end in itertools.pairwise(borders) for day in _one_day(session, Window(start, end))]
-
-
-def _one_day(session: Session, window: Window) -> list[DaySum]:
-    who = (Cluster.name, Job.account, Job.user)
-    totals = [*_split(JobSlot.energy_uj), *_split(JobSlot.estimated_uj), *_split(JobSlot.carbon_ug)]
-    simulated = func.max(cast(JobSlot.simulated, Integer))
-    query = select(*who, JobSlot.pue, simulated, *totals).join(Job, Job.id == JobSlot.job_id)
-    query = query.join(Cluster, Cluster.id == Job.cluster_id).group_by(*who, JobSlot.pue)
-    by_who: dict[tuple[Any, ...], list[Any]] = defaultdict(list)
-    for row in session.execute(_within(query, JobSlot.slot, window)):
-        by_who[tuple(row[:3])].append(row)
-    counts = select(*who, func.count(JobSlot.job_id.distinct())).join(Job, Job.id == JobSlot.job_id)
-    counts = counts.join(Cluster, Cluster.id == Job.cluster_id).group_by(*who)
-    jobs = {tuple(row[:3]): row[3] for row in session.execute(_within(counts, JobSlot.slot, window))}
-    order = sorted(by_who, key=lambda key: tuple(str(part or "") for part in key))
-    return [_day_sum(window, key, jobs[key], by_who[key]) for key in order]
+def days(session: Session, start: int, end: int) -> list[DayTotal]:
+    """Sums of each of the site's days that begin in [start, end), by cluster, account, user; sorted so."""
+    who = (DaySum.day, Cluster.name, Association.user, Association.account)
+    query = select(*who, func.sum(DaySum.jobs), func.sum(DaySum.simulated_jobs), *map(_known_sum, DAY_AMOUNTS))
+    query = query.join(Association, Association.id == DaySum.association_id)
+    query = query.join(Cluster, Cluster.id == Association.cluster_id).group_by(*who)
+    found = session.execute(query.where(DaySum.day >= start, DaySum.day < end))
+    names = (*("start", "cluster", "user", "account"), *DAY_AMOUNTS)
+    rows = [
+        DayTotal(
+            **dict(zip(names, (*row[:4], *(_integer(value) for value in row[6:])), strict=True)),
+            jobs=int(row[4]),
+            simulated=bool(row[5]),
+        )
+        for row in found
+    ]
+    return sorted(rows, key=lambda day: (day.start, day.cluster, day.account or "", day.user or ""))
 
 
-def _day_sum(window: Window, key: tuple[Any, ...], jobs: int, rows: Sequence[Any]) -> DaySum:
-    energies = [(_joined(row[5:7]), _joined(row[7:9]), row[3]) for row in rows]
-    parts = [((energy or 0) + (estimated or 0), pue) for energy, estimated, pue in energies]
-    known = any(energy is not None or estimated is not None for energy, estimated, _ in energies)
-    return DaySum(
-        start=window.low,
-        end=window.high,
-        cluster=key[0],
-        account=key[1],
-        user=key[2],
-        jobs=jobs,
-        energy_uj=add(energy for energy, _, _ in energies),
-        estimated_uj=add(estimated for _, estimated, _ in energies),
-        facility_uj=facility_uj(parts) if known else None,
-        carbon_ug=add(_joined(row[9:11]) for row in rows),
-        simulated=any(row[4] for row in rows),
-    )
+def _known_sum(name: str) -> Any:
+    """NULL where no job has a figure."""
+    return func.sum(case((getattr(DaySum, f"{name}_jobs") > 0, getattr(DaySum, name))))
+
+
+def _integer(value: Any) -> int | None:
+    return None if value is None else int(value)
 
 
 def counts(session: Session) -> Counts:
@@ -232,10 +215,6 @@ def unmatched(session: Session) -> list[UnmatchedLedger]:
         )
         for cluster, node, ledger, *sums in session.execute(query)
     ]
-
-
-def _node_columns(name: str) -> list[Any]:
-    return [column for kind in ("uj", "idle_uj", "system_uj") for column in _split(getattr(NodeSlot, f"{name}_{kind}"))]
 
 
 def _split(column: Any) -> list[Any]:

@@ -1,11 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""Cuts a slot at the border of a window of time, so that adjoining windows add up exactly. Pure."""
+"""Cuts a slot or a day at the border of a window of time, so that adjoining windows add up exactly. Pure."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-
-from carbon_collector.units import SLOT_S
 
 FOREVER = 2**62
 
@@ -28,14 +26,22 @@ class Window:
         return self.end if self.end is not None else FOREVER
 
 
-def part(amount: int, slot: int, window: Window, start: int | None, end: int | None) -> int:
-    """What of a slot's `amount` lies in the window, by the time that a job running [start, end) spent in it.
+@dataclass(frozen=True)
+class Span:
+    """A slot, or a day whose slots were folded: epoch seconds [start, end)."""
+
+    start: int
+    end: int
+
+
+def part(amount: int, span: Span, window: Window, start: int | None, end: int | None) -> int:
+    """What of a span's `amount` lies in the window, by the time that a job running [start, end) spent in it.
 
     Whole numbers, cumulatively rounded: the parts of adjoining windows sum to `amount`.
     """
-    low, high = max(slot, start or 0), min(slot + SLOT_S, end if end is not None else FOREVER)
+    low, high = max(span.start, start or 0), min(span.end, end if end is not None else FOREVER)
     if high <= low:  # the job was there for less than a second: all of it at one instant
-        low = min(max(low, slot), slot + SLOT_S - 1)
+        low = min(max(low, span.start), span.end - 1)
         high = low + 1
     return _until(amount, low, high, window.high) - _until(amount, low, high, window.low)
 

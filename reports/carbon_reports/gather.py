@@ -51,7 +51,7 @@ def gather(settings: Settings, month: Month) -> MonthFacts:
     try:
         with database.read() as session:
             runs = query.jobs(session, query.Filters(window=window, truncate=True, duplicates=True))
-            days = totals.days(session, month.borders())
+            days = totals.days(session, month.start, month.end)
             conservation = totals.conservation(session, window.start, window.end)
     finally:
         database.close()
@@ -70,7 +70,7 @@ def job_frame(jobs: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
 
 
 def _day_frame(days: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
-    columns = [*totals.DaySum.__dataclass_fields__, "owner", "project"]
+    columns = [*totals.DayTotal.__dataclass_fields__, "owner", "project"]
     rows = [{**day, "owner": day["user"] or NOBODY, "project": day["account"] or NOBODY} for day in days]
     return pd.DataFrame(rows, columns=columns, dtype=object)
 

@@ -6,9 +6,13 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from typing import TYPE_CHECKING
 
-from carbon_collector.errors import CarbonError, SettingsError, UsageError
+from carbon_acct.days import zone_info
+from carbon_collector.errors import CarbonError, UsageError
+
+if TYPE_CHECKING:
+    from zoneinfo import ZoneInfo
 
 FORM = re.compile(r"(2\d{3})-(0[1-9]|1[0-2])", re.ASCII)
 
@@ -66,16 +70,7 @@ def month_of(text: str, timezone: str, now: int) -> Month:
     match = FORM.fullmatch(text)
     if not match:
         raise UsageError(f"{text!r} is no month; it looks like {datetime.fromtimestamp(now, UTC):%Y-%m}")
-    month = Month(int(match[1]), int(match[2]), _zone(timezone))
+    month = Month(int(match[1]), int(match[2]), zone_info(timezone))
     if month.start > now:
         raise FutureMonthError(f"{text} has not begun: in {timezone} it is {month.day(now)}")
     return month
-
-
-def _zone(name: str) -> ZoneInfo:
-    try:
-        return ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError, OSError) as err:
-        raise SettingsError(
-            f"[site] timezone = {name}: no such time zone; it looks like Europe/Berlin (tzdata is needed)"
-        ) from err

@@ -40,7 +40,7 @@ def take(site: Site, *rows: Any, sequence: int = 1, **header: Any) -> list[str]:
     """Deliver records; returns why some were refused."""
     with site.database.write() as session:
         found = parse_segment(segment(list(rows), sequence=sequence, **header), LATE)
-        return [line.reason for line in receive.store(session, found, site.price, LATE).refused]
+        return [line.reason for line in receive.store(session, found, site.prices, LATE).refused]
 
 
 @given(MAYBE, MAYBE, st.integers(0, 10**9), st.integers(1, 96), st.booleans())
@@ -177,7 +177,7 @@ def test_the_database_of_a_long_outage_adds_up(site: Site, tmp_path: Path, seed:
     chance.shuffle(bodies)
     for body in bodies:
         with site.database.write() as session:
-            assert not receive.store(session, parse_segment(body, 2**39), site.price, 2**39).refused
+            assert not receive.store(session, parse_segment(body, 2**39), site.prices, 2**39).refused
     with site.database.read() as session:
         found = totals.conservation(session).components
         windows = [totals.conservation(session, START + at, START + at + 900) for at in range(0, 192 * 900, 900)]

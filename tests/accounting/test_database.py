@@ -10,12 +10,16 @@ import time
 from pathlib import Path
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.migration import MigrationContext
 from sqlalchemy import text
 
-from accounting.samples import NOW, configure, job_slot, ledger, segment
-from carbon_acct import receive, totals
+from accounting.samples import NOW, SLOT, configure, job_slot, ledger, segment
+from carbon_acct import query, receive, totals
+from carbon_acct.db import engine
+from carbon_acct.db.engine import Database
 from carbon_acct.db.models import Base
 from carbon_acct.records import parse_segment
 from carbon_acct.site import Site, open_site
@@ -34,7 +38,7 @@ def test_an_error_stores_nothing(site: Site) -> None:
 
     def half() -> None:
         with site.database.write() as session:
-            receive.store(session, parse_segment(segment([ledger(), job_slot()]), NOW), site.price, NOW)
+            receive.store(session, parse_segment(segment([ledger(), job_slot()]), NOW), site.prices, NOW)
             raise KeyError("half-way")
 
     with pytest.raises(KeyError, match="half-way"):
@@ -49,7 +53,7 @@ def test_writers_wait_for_each_other(site: Site) -> None:
 
     def hold() -> None:
         with site.database.write() as session:
-            session.execute(text("UPDATE intensity SET fetched_at = 1"))
+            session.execute(text("UPDATE meta SET value = '1' WHERE key = 'derived'"))
             entered.set()
             time.sleep(0.5)
 
@@ -57,9 +61,9 @@ def test_writers_wait_for_each_other(site: Site) -> None:
     thread.start()
     entered.wait(10)
     with site.database.read() as session:
-        assert session.scalar(text("SELECT count(*) FROM intensity")) == 1
+        assert session.scalar(text("SELECT count(*) FROM meta")) == 2
     with site.database.write() as session:
-        assert session.scalar(text("SELECT fetched_at FROM intensity")) == 1
+        assert session.scalar(text("SELECT value FROM meta WHERE key = 'derived'")) == "1"
     thread.join()
 
 
@@ -75,7 +79,7 @@ site = open_site(settings.load(sys.argv[1]))
 for sequence in range(1, 1000):
     body = segment([ledger(revision=sequence), job_slot(revision=sequence)], sequence=sequence)
     with site.database.write() as session:
-        receive.store(session, parse_segment(body, NOW), site.price, NOW)
+        receive.store(session, parse_segment(body, NOW), site.prices, NOW)
     print(sequence, flush=True)
 """
 
@@ -100,13 +104,17 @@ def test_killed(tmp_path: Path) -> None:
     assert stored in (acknowledged, acknowledged + 1)
 
 
-def test_changed_factor_is_a_new_revision(tmp_path: Path) -> None:
-    """Opening a site twice stores its factor once; another zone adds its own."""
-    for zone in ("DE", "DE", "FR"):
-        open_site(settings.load(str(configure(tmp_path, site_zone=zone)))).database.close()
+def test_a_factor_is_kept_once(tmp_path: Path) -> None:
+    """A zone's factor is stored with its source when it first prices a slot, and once; another zone adds its own."""
+    for slot, zone in ((SLOT, "DE"), (SLOT + 900, "DE"), (SLOT, "FR")):
+        site = open_site(settings.load(str(configure(tmp_path, site_zone=zone))))
+        with site.database.write() as session:
+            site.prices.of(session, {(zone, slot)})
+        site.database.close()
     site = open_site(settings.load(str(configure(tmp_path))))
     with site.database.read() as session:
-        assert session.execute(text("SELECT zone, revision FROM intensity ORDER BY id")).all() == [("DE", 1), ("FR", 1)]
+        query = "SELECT zone, revision FROM intensity i JOIN factor_source s ON s.id = i.source_id ORDER BY i.id"
+        assert session.execute(text(query)).all() == [("DE", 1), ("FR", 1)]
     site.database.close()
 
 
@@ -118,9 +126,47 @@ def test_price_stays(tmp_path: Path) -> None:
         from carbon_acct.jobs import record_jobs
 
         with site.database.write() as session:
-            record_jobs(session, [JOB], site.price)
+            record_jobs(session, [JOB], site.prices)
             body = segment([ledger(revision=sequence), job_slot(revision=sequence)], sequence=sequence)
-            receive.store(session, parse_segment(body, NOW), site.price, NOW)
+            receive.store(session, parse_segment(body, NOW), site.prices, NOW)
         with site.database.read() as session:
-            assert session.scalar(text("SELECT pue FROM job_slot")) == "1.3"
+            assert session.scalar(text("SELECT pue FROM slot_price")) == "1.3"
         site.database.close()
+
+
+BEFORE_DAYS = """
+INSERT INTO cluster (id, name) VALUES (1, 'demo');
+INSERT INTO node (id, cluster_id, name) VALUES (1, 1, 'n1');
+INSERT INTO job (id, cluster_id, job_id_raw, job_id, leader_id, name, user, uid, state, submit, start, "end", elapsed_s,
+ nnodes, unmetered_us, unmetered_nodes)
+ VALUES (1, 1, 7, '7', 7, 'x', 'alice', 1000, 'COMPLETED', {slot}, {slot}, {slot} + 60, 60, 1, 0, 0);
+INSERT INTO ledger (id, cluster_id, node_id, stream, job_id, run, revision, opened, matched_id)
+ VALUES (1, 1, 1, '00c0ffee', 7, 'restart:0', 1, {slot}, 1);
+INSERT INTO node_job_slot (ledger_id, slot, revision, alloc_us, simulated, cpu_uj, cpu_metered_us, cpu_method)
+ VALUES (1, {slot}, 1, 60000000, 0, 1000, 60000000, 'counter');
+INSERT INTO node_slot (node_id, stream, slot, revision, elapsed_us, simulated, cpu_uj, cpu_idle_uj, cpu_system_uj)
+ VALUES (1, '00c0ffee', {slot}, 1, 60000000, 0, 1500, 300, 200);
+"""
+
+
+def test_an_older_database_gets_its_sums(tmp_path: Path) -> None:
+    """A database of before there were days is brought up to date, with sums made of what it holds."""
+    database = Database(f"sqlite:///{tmp_path}/carbon-acct.db")
+    config = Config()
+    config.set_main_option("script_location", str(Path(engine.__file__).parent / "migrations"))
+    with database.engine.connect() as connection, connection.begin():
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0002")
+        for statement in BEFORE_DAYS.format(slot=SLOT).split(";")[:-1]:
+            connection.execute(text(statement))
+    database.close()
+    site = open_site(settings.load(str(configure(tmp_path))))
+    with site.database.read() as session:
+        (record,) = query.jobs(session, query.Filters())
+        balance = totals.conservation(session)
+        days = totals.days(session, 0, NOW)
+    site.database.close()
+
+    assert (record.energy_uj, record.facility_uj, record.user) == (1000, 1300, "alice")
+    assert (balance.total.metered_uj, balance.total.difference_uj) == (1500, 0)
+    assert [(d.user, d.jobs, d.energy_uj) for d in days] == [("alice", 1, 1000)]

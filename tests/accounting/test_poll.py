@@ -82,7 +82,7 @@ def test_ledger_whose_job_slurm_tells_late(site: Site, slurm: StandIn, poller: P
     now = int(datetime.now(UTC).timestamp())
     rows = [ledger(job_id=n, opened=now - 86400) for n in (11, 12)]
     with site.database.write() as session:
-        receive.store(session, parse_segment(segment(rows), now), site.price, now)
+        receive.store(session, parse_segment(segment(rows), now), site.prices, now)
     poller.poll()
     window, asked = slurm.calls()
     assert "-j" not in window
@@ -108,7 +108,7 @@ def test_job_that_ended_out_of_sight(site: Site, slurm: StandIn, poller: Poller)
 def test_matched_when_the_record_comes(site: Site, slurm: StandIn, poller: Poller) -> None:
     """Energy that came before Slurm's record is the job's as soon as the record is there."""
     with site.database.write() as session:
-        receive.store(session, parse_segment(segment([ledger(), job_slot()]), NOW), site.price, NOW)
+        receive.store(session, parse_segment(segment([ledger(), job_slot()]), NOW), site.prices, NOW)
     with site.database.read() as session:
         assert totals.counts(session).unmatched == 1
     slurm.jobs([{}])

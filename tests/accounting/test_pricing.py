@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from carbon_acct.errors import ZoneError
 from carbon_acct.grid.factors import factor, factors, search
-from carbon_acct.pricing import Price, carbon_ug, facility_uj, weighted
+from carbon_acct.pricing import Price, Priced, carbon_ug, facility_uj, priced
 
 DECIMALS = st.decimals(min_value=0, max_value=3000, allow_nan=False, places=6).map(str)
 PUES = st.decimals(min_value=1, max_value=3, places=4).map(str)
@@ -47,18 +47,21 @@ def test_one_kwh() -> None:
     assert carbon_ug(3_600_000_000_000, Price("1.3", "344.14")) == 447_382_000
 
 
-@given(st.lists(st.tuples(ENERGY, PUES), max_size=5))
-def test_facility_is_exact(parts: list[tuple[int, str]]) -> None:
-    """Facility energy is the rounded exact sum, not a sum of rounded parts."""
-    exact = sum((energy * Fraction(pue) for energy, pue in parts), Fraction(0))
-    assert abs(facility_uj(parts) - exact) <= Fraction(1, 2)
+@given(ENERGY, PUES)
+def test_facility_is_exact(energy: int, pue: str) -> None:
+    """Facility energy is the rounded exact product."""
+    assert abs(facility_uj(energy, pue) - energy * Fraction(pue)) <= Fraction(1, 2)
 
 
-def test_weighted() -> None:
-    """Intensity is weighted by energy; where there is none, by nothing; where nothing is known, unknown."""
-    assert weighted([(1, "100"), (3, "200")]) == 175
-    assert weighted([(0, "100"), (0, "200")]) == 150
-    assert weighted([]) is None
+@given(ENERGY, PUES, DECIMALS)
+def test_each_scope_is_a_figure_of_its_own(energy: int, pue: str, g_per_kwh: str) -> None:
+    """Market-based, upstream and T&D grams are priced like the location-based ones, apart, and unknown where not stated."""
+    price = Price(pue, "1", market_g_per_kwh=g_per_kwh, td_g_per_kwh="0")
+    found = priced(energy, price)
+
+    assert found.market_ug == by_decimals(energy, pue, g_per_kwh)
+    assert (found.carbon_ug, found.upstream_ug, found.td_ug) == (by_decimals(energy, pue, "1"), None, 0)
+    assert priced(None, price) == Priced()
 
 
 def test_every_factor_can_price() -> None:

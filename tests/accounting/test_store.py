@@ -31,7 +31,7 @@ from accounting.samples import (
     segment,
     share,
 )
-from carbon_acct import query, receive, totals
+from carbon_acct import query, rebuild, receive, totals
 from carbon_acct.errors import RefusedError
 from carbon_acct.jobs import record_jobs
 from carbon_acct.query import Filters, JobRecord
@@ -44,12 +44,12 @@ from carbon_acct.window import Window
 
 def deliver(site: Site, body: bytes) -> Receipt:
     with site.database.write() as session:
-        return receive.store(session, parse_segment(body, NOW), site.price, NOW)
+        return receive.store(session, parse_segment(body, NOW), site.prices, NOW)
 
 
 def tell(site: Site, *jobs: SlurmJob) -> None:
     with site.database.write() as session:
-        record_jobs(session, jobs, site.price)
+        record_jobs(session, jobs, site.prices)
 
 
 def shown(site: Site, **filters: Any) -> list[JobRecord]:
@@ -76,7 +76,14 @@ DUMP = {
     "node_slot": "SELECT n.name, s.stream, s.slot, s.revision, s.cpu_uj, s.cpu_idle_uj, s.cpu_system_uj"
     " FROM node_slot s JOIN node n ON n.id = s.node_id",
     "job_slot": "SELECT j.job_id_raw, j.submit, s.slot, s.cpu_uj, s.dram_uj, s.energy_uj, s.carbon_ug, s.cpu_metered_us,"
-    " s.cpu_alloc_us, s.cpu_method, s.notes, s.pue FROM job_slot s JOIN job j ON j.id = s.job_id",
+    " s.cpu_alloc_us, s.cpu_method, s.notes, p.zone, p.pue, p.g_per_kwh FROM job_slot s JOIN job j ON j.id = s.job_id"
+    " JOIN slot_price p ON p.id = s.price_id",
+    "job_day": "SELECT j.job_id_raw, j.submit, d.day, d.cpu_uj, d.dram_uj, d.energy_uj, d.carbon_ug, d.facility_uj,"
+    " d.cpu_metered_us, d.cpu_alloc_us, d.cpu_method, d.notes FROM job_day d JOIN job j ON j.id = d.job_id",
+    "day_sum": "SELECT a.uid, a.user, a.account, a.partition, a.qos, d.day, d.jobs, d.simulated_jobs, d.cpu_uj,"
+    " d.cpu_uj_jobs, d.dram_uj, d.dram_uj_jobs, d.energy_uj, d.energy_uj_jobs, d.carbon_ug, d.facility_uj, d.cpu_us"
+    " FROM day_sum d JOIN association a ON a.id = d.association_id",
+    "site_slot": "SELECT * FROM site_slot",
     "job": "SELECT job_id_raw, submit, start, end, state, unmetered_us, unmetered_nodes FROM job",
     "segment": "SELECT name, sha256, accepted, refused FROM segment",
 }
@@ -160,7 +167,10 @@ def deliveries(draw: st.DrawFn) -> tuple[list[bytes], list[SlurmJob]]:
 def test_order_and_repetition(
     fresh_database: Path, given_: tuple[list[bytes], list[SlurmJob]], chance: random.Random
 ) -> None:
-    """Segments and Slurm's records in any order, any of them twice, leave the identical database."""
+    """Segments and Slurm's records in any order, any of them twice, leave the identical database.
+
+    Its sums are those that are made of the delivered rows from scratch.
+    """
     bodies, runs = given_
     events: list[Any] = [*bodies, *runs]
     again = events + chance.sample(events, len(events) // 2)
@@ -172,8 +182,12 @@ def test_order_and_repetition(
             for event in order:
                 tell(site, event) if isinstance(event, SlurmJob) else deliver(site, event)
             dumps.append(content(site))
+            if number:
+                with site.database.write() as session:
+                    rebuild.everything(session, site.prices)
+                dumps.append(content(site))
             site.database.close()
-    assert dumps[0] == dumps[1]
+    assert dumps[0] == dumps[1] == dumps[2]
 
 
 @hypothesis_settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -196,23 +210,14 @@ def test_conservation(fresh_database: Path, given_: tuple[list[bytes], list[Slur
 
 def test_site_total_beyond_64_bits(site: Site) -> None:
     """A site's energy may exceed 64 bits of microjoules; the sums stay exact."""
-    site.database.upgrade()
+    huge = 2**63 - 1
+    deliver(site, segment([node_slot(slot=SLOT - 900 * i) for i in range(4)]))
     with site.database.write() as session:
-        session.execute(text("INSERT INTO cluster (id, name) VALUES (1, 'demo')"))
-        session.execute(text("INSERT INTO node (id, cluster_id, name) VALUES (1, 1, 'n1')"))
-        huge = 2**63 - 1
-        for slot in range(4):
-            session.execute(
-                text(
-                    "INSERT INTO node_slot (node_id, stream, slot, revision, elapsed_us, simulated, cpu_uj, cpu_idle_uj,"
-                    " cpu_system_uj) VALUES (1, 's', :slot, 1, 1, 0, :e, :e, 0)"
-                ),
-                {"slot": slot * 900, "e": huge},
-            )
+        session.execute(text(f"UPDATE site_slot SET cpu_uj = {huge}, cpu_idle_uj = {huge}, cpu_system_uj = 0"))
     with site.database.read() as session:
         balance = totals.conservation(session)
     assert balance.components["cpu"].metered_uj == 4 * huge
-    assert balance.total.difference_uj == 0
+    assert balance.components["cpu"].difference_uj == 0
 
 
 def test_a_broken_node_stops_no_other(site: Site) -> None:
@@ -394,13 +399,17 @@ def test_price_of_slots(site: Site) -> None:
     assert (record.pue, record.intensity_g_per_kwh, record.zone) == (1.3, 344.14, "DE")
 
 
-@given(st.lists(st.integers(SLOT - 100, SLOT + 2000), min_size=1, max_size=4))
-@hypothesis_settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+BORDERS = st.integers(SLOT - 100, SLOT + 2000) | st.integers(SLOT - 86400, SLOT + 4 * 86400)
+
+
+@given(st.lists(BORDERS | BORDERS.map(lambda at: at - at % 86400), min_size=1, max_size=4))
+@hypothesis_settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_windows_add_up(site: Site, borders: list[int]) -> None:
     """Windows that adjoin share out a job's energy and carbon without loss, wherever the borders lie."""
     if not shown(site):
-        tell(site, job(start=SLOT + 10, end=SLOT + 1500, elapsed_s=1490))
-        rows = [job_slot({"cpu": share(10**9 + 7), "dram": share(13)}, slot=SLOT + 900 * i) for i in range(2)]
+        tell(site, job(start=SLOT + 10, end=SLOT + 2 * 86400 + 500, elapsed_s=2 * 86400 + 490))
+        slots = [SLOT, SLOT + 900, SLOT + 86400, SLOT + 2 * 86400]
+        rows = [job_slot({"cpu": share(10**9 + 7), "dram": share(13)}, slot=slot) for slot in slots]
         deliver(site, segment([ledger(), *rows]))
     whole = only(site)
     edges = [None, *sorted(borders), None]
@@ -423,19 +432,32 @@ def test_tail_after_the_end(site: Site) -> None:
 
 
 def test_days(site: Site) -> None:
-    """Sums by day, user and account equal the jobs' own truncated ones."""
-    tell(site, job(end=SLOT + 1800), job(job_id_raw=8, job_id="8", user="bob"))
-    deliver(site, segment([job_slot(), job_slot(slot=SLOT + 900), job_slot({"cpu": share(5)}, job_id=8)]))
+    """Sums by day, user and account: those of the slots of the jobs, unknown where nothing is known of any of them."""
+    day = SLOT - SLOT % 86400
+    tell(site, job(end=SLOT + 90_000), job(job_id_raw=8, job_id="8", user="bob"))
+    unknown = {"cpu": share(None), "dram": share(None)}
+    rows = [job_slot(), job_slot(slot=SLOT + 900), job_slot(slot=SLOT + 86_400), job_slot(unknown, job_id=8)]
+    deliver(site, segment(rows))
     with site.database.read() as session:
-        found = totals.days(session, [SLOT, SLOT + 900, SLOT + 1800])
-    assert [(d.start - SLOT, d.user, d.jobs, d.energy_uj) for d in found] == [
-        (0, "alice", 1, 1100),
-        (0, "bob", 1, 5),
-        (900, "alice", 1, 1100),
+        found = totals.days(session, day, day + 2 * 86400)
+        first = totals.days(session, day, day + 1)
+    assert [(d.start - day, d.user, d.jobs, d.energy_uj, d.facility_uj) for d in found] == [
+        (0, "alice", 1, 2200, 2860),
+        (0, "bob", 1, None, None),
+        (86400, "alice", 1, 1100, 1430),
     ]
-    assert found[1].facility_uj == 6  # 6.5, to even
-    with site.database.read() as session, pytest.raises(ValueError, match="15 minutes"):
-        totals.days(session, [SLOT + 1, SLOT + 900])
+    assert first == found[:2]
+
+
+def test_another_association(site: Site) -> None:
+    """A job that Slurm moves to another account takes its days along, and leaves nothing behind."""
+    tell(site, JOB)
+    deliver(site, segment([ledger(), job_slot()]))
+    tell(site, job(account="optics"))
+    with site.database.read() as session:
+        found = totals.days(session, 0, NOW)
+
+    assert [(d.account, d.jobs, d.energy_uj) for d in found] == [("optics", 1, 1100)]
 
 
 def test_sacct_window(site: Site) -> None:

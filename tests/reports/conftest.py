@@ -93,8 +93,8 @@ class Site:
         with site.database.write() as session:
             parsed = parse_segment(_segment(self.rows, now), now)
             assert parsed.refused == ()
-            store(session, parsed, site.price, now)
-            record_jobs(session, [job for job in self.jobs if job is not None], site.price)
+            store(session, parsed, site.prices, now)
+            record_jobs(session, [job for job in self.jobs if job is not None], site.prices)
         site.database.close()
 
 

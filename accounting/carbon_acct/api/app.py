@@ -13,7 +13,7 @@ from fastapi.responses import JSONResponse
 from sqlalchemy import text
 from starlette.exceptions import HTTPException
 
-from carbon_acct import access, query, receive, totals
+from carbon_acct import access, meta, query, receive, totals
 from carbon_acct.api.answers import (
     DroppedAnswer,
     Health,
@@ -69,13 +69,15 @@ def _add_delivery(app: FastAPI, site: Site, poller: Poller) -> None:
 
 def _take(site: Site, poller: Poller, caller: Authenticated) -> Receipt:
     now = int(time.time())
-    segment = parse_segment(caller.body, now)
+    with site.database.read() as session:
+        since = meta.details_from(session)
+    segment = parse_segment(caller.body, now, since)
     header = segment.header
     if header.node not in (poller.state.nodes or {}):
         poller.refresh_nodes()
     access.check_delivery(caller.identity, caller.peer, header.cluster, header.node, poller.state)
     with site.database.write() as session:
-        receipt = receive.store(session, segment, site.price, now)
+        receipt = receive.store(session, segment, site.prices, now)
     if receipt.refused:
         first = receipt.refused[0]
         log.warning("%s: %d refused, line %d: %s", header.name, len(receipt.refused), first.line, first.reason)

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: MIT
 """The tables: what nodes delivered, what Slurm says of the jobs, and the sums of both with their price.
 
-Energies are microjoules and times epoch seconds, UTC, as everywhere. Three layers, each computed from
-the one before and never the other way: as delivered (`ledger`, `node_job_slot`, `node_slot`), Slurm's
-record (`job`), and the sums (`job_slot`). A delivered row is replaced only by a higher revision.
+Energies are microjoules and times epoch seconds, UTC, as everywhere. Layers, each computed from the ones
+before and never the other way: as delivered (`ledger`, `node_job_slot`, `node_slot`), Slurm's record (`job`),
+the grid's (`intensity`, `slot_price`), the sums (`job_slot`), their days (`job_day`), and the roll-ups
+(`day_sum`, `site_slot`). A delivered row is replaced only by a higher revision.
 """
 
 from __future__ import annotations
@@ -22,6 +23,14 @@ class Base(DeclarativeBase):
     """Declarative base with one type for every integer: 64 bits."""
 
     type_annotation_map = {int: BigInteger, str: String(NAME)}  # noqa: RUF012  declared so by SQLAlchemy
+
+
+class Meta(Base):
+    """What the database says of itself: the time zone of its days, from when on it has details, how its sums were made."""
+
+    __tablename__ = "meta"
+    key: Mapped[str] = mapped_column(String(64), primary_key=True)
+    value: Mapped[str]
 
 
 class Cluster(Base):
@@ -55,6 +64,22 @@ class Segment(Base):
     accepted: Mapped[int]
     refused: Mapped[str] = mapped_column(Text)
     """JSON list of {"line", "reason"}."""
+
+
+class Association(Base):
+    """Whom a job's energy is counted for: Slurm's association, and partition and QOS. What roll-ups are by."""
+
+    __tablename__ = "association"
+    __table_args__ = (Index("association_account", "account"), Index("association_user", "user"))
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    key: Mapped[str] = mapped_column(String(64), unique=True)
+    """SHA-256 of the rest: unique on every database, unknown values included."""
+    cluster_id: Mapped[int] = mapped_column(ForeignKey("cluster.id"))
+    uid: Mapped[int | None]
+    user: Mapped[str | None]
+    account: Mapped[str | None]
+    partition: Mapped[str | None]
+    qos: Mapped[str | None]
 
 
 class Job(Base):
@@ -96,6 +121,8 @@ class Job(Base):
     unmetered_us: Mapped[int] = mapped_column(default=0)
     """Node-time of the run for which there is no row at all: it counts against the coverage."""
     unmetered_nodes: Mapped[int] = mapped_column(default=0)
+    association_id: Mapped[int | None]
+    """Of `association`; no foreign key, because SQLite adds none to a table that is there."""
 
 
 class Ledger(Base):
@@ -220,35 +247,71 @@ class Dropped(Base):
     other_uj: Mapped[int | None]
 
 
+class FactorSource(Base):
+    """Where a factor comes from: a provider's figures for a zone, or a site's contract."""
+
+    __tablename__ = "factor_source"
+    __table_args__ = (UniqueConstraint("zone", "provider", "scope", "purpose", "text"),)
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    zone: Mapped[str] = mapped_column(String(64))
+    provider: Mapped[str] = mapped_column(String(32))
+    text: Mapped[str]
+    """What people see."""
+    scope: Mapped[str] = mapped_column(String(16))
+    """`lifecycle` or `direct`."""
+    purpose: Mapped[str] = mapped_column(String(16))
+    """`location` or `market` (GHG Protocol, scope 2 guidance)."""
+
+
 class Intensity(Base):
-    """Carbon intensity of a zone's electricity in a period; `period_end` NULL: until further notice."""
+    """A source's carbon intensity in a period; `period_end` NULL: until further notice. The highest revision holds."""
 
     __tablename__ = "intensity"
-    __table_args__ = (UniqueConstraint("zone", "source", "period_start", "revision"),)
+    __table_args__ = (UniqueConstraint("source_id", "period_start", "revision"),)
     id: Mapped[int] = mapped_column(BigId, primary_key=True)
-    zone: Mapped[str]
+    source_id: Mapped[int] = mapped_column(ForeignKey("factor_source.id"))
     period_start: Mapped[int]
     period_end: Mapped[int | None]
-    g_per_kwh: Mapped[str] = mapped_column(String(32))
+    g_per_kwh: Mapped[str] = mapped_column(String(64))
     """Decimal text: exact, on every database."""
-    source: Mapped[str]
-    scope: Mapped[str] = mapped_column(String(16))
     estimated: Mapped[bool]
     fetched_at: Mapped[int]
+    updated_at: Mapped[int | None]
+    """The provider's own stamp."""
     revision: Mapped[int]
 
 
-class JobSlot(Shares, Base):
-    """A run of a job in one slot, summed over its nodes and streams, with its price.
+class SlotPrice(Base):
+    """What a zone's energy costs in a slot: a function of the settings and the intensities.
 
-    The components hold what was metered (counter, integrated); what was modelled is in `estimated_uj`.
+    Exact texts, decimals or fractions; the `..._float` only weigh what is shown. NULL: the site states none.
+    """
+
+    __tablename__ = "slot_price"
+    __table_args__ = (UniqueConstraint("zone", "slot"), Index("slot_price_slot", "slot"))
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    zone: Mapped[str] = mapped_column(String(64))
+    slot: Mapped[int]
+    pue: Mapped[str] = mapped_column(String(64))
+    pue_float: Mapped[float]
+    g_per_kwh: Mapped[str] = mapped_column(String(64))
+    g_per_kwh_float: Mapped[float]
+    source_id: Mapped[int] = mapped_column(ForeignKey("factor_source.id"))
+    estimated: Mapped[bool]
+    market_g_per_kwh: Mapped[str | None] = mapped_column(String(64))
+    market_source_id: Mapped[int | None] = mapped_column(ForeignKey("factor_source.id"))
+    upstream_g_per_kwh: Mapped[str | None] = mapped_column(String(64))
+    td_g_per_kwh: Mapped[str | None] = mapped_column(String(64))
+    computed_at: Mapped[int]
+
+
+class Sums(Shares):
+    """What adds up over the slots of a job.
+
+    The components hold what was metered (counter, integrated); what was modelled or estimated is in `estimated_uj`.
     `..._method` is the least certain one in the sum, `missing` where nothing is known.
     """
 
-    __tablename__ = "job_slot"
-    __table_args__ = (Index("job_slot_slot", "slot"),)
-    job_id: Mapped[int] = mapped_column(ForeignKey("job.id"), primary_key=True)
-    slot: Mapped[int] = mapped_column(primary_key=True)
     cpu_us: Mapped[int | None]
     cpu_alloc_us: Mapped[int | None]
     dram_alloc_us: Mapped[int | None]
@@ -256,9 +319,112 @@ class JobSlot(Shares, Base):
     other_alloc_us: Mapped[int | None]
     energy_uj: Mapped[int | None]
     estimated_uj: Mapped[int | None]
+    facility_uj: Mapped[int | None]
+    carbon_ug: Mapped[int | None]
+    market_ug: Mapped[int | None]
+    embodied_ug: Mapped[int | None]
+    upstream_ug: Mapped[int | None]
+    td_ug: Mapped[int | None]
     simulated: Mapped[bool]
     notes: Mapped[str | None] = mapped_column(Text)
     """JSON list of reasons, each `component: text`; NULL if there is nothing to say."""
-    pue: Mapped[str] = mapped_column(String(16))
-    intensity_id: Mapped[int] = mapped_column(ForeignKey("intensity.id"))
-    carbon_ug: Mapped[int | None]
+
+
+class JobSlot(Sums, Base):
+    """A run of a job in one slot, summed over its nodes and streams, with its price."""
+
+    __tablename__ = "job_slot"
+    __table_args__ = (Index("job_slot_slot", "slot"), Index("job_slot_price", "price_id"))
+    job_id: Mapped[int] = mapped_column(ForeignKey("job.id"), primary_key=True)
+    slot: Mapped[int] = mapped_column(primary_key=True)
+    price_id: Mapped[int] = mapped_column(ForeignKey("slot_price.id"))
+
+
+class JobDay(Sums, Base):
+    """A run of a job in one day of the site: the sums of its slots, kept when those are folded away."""
+
+    __tablename__ = "job_day"
+    __table_args__ = (Index("job_day_day", "day"),)
+    job_id: Mapped[int] = mapped_column(ForeignKey("job.id"), primary_key=True)
+    day: Mapped[int] = mapped_column(primary_key=True)
+    """The day's first second."""
+    sources: Mapped[str] = mapped_column(String(64))
+    """Ids of the factor sources that priced it, with commas between."""
+    g_per_kwh_weight: Mapped[float]
+    """Sum of energy x intensity, microjoules x g/kWh: what the shown mean intensity is weighted with."""
+    pue_weight: Mapped[float]
+    """Sum of energy x PUE."""
+
+
+class DaySum(Base):
+    """What an association's jobs had in a day, kept up to date with every job_day.
+
+    `..._jobs` is how many of the jobs have a figure: where none has, the sum is unknown.
+    """
+
+    __tablename__ = "day_sum"
+    __table_args__ = (Index("day_sum_day", "day"),)
+    association_id: Mapped[int] = mapped_column(ForeignKey("association.id"), primary_key=True)
+    day: Mapped[int] = mapped_column(primary_key=True)
+    jobs: Mapped[int]
+    simulated_jobs: Mapped[int]
+    cpu_us: Mapped[int]
+    cpu_us_jobs: Mapped[int]
+    energy_uj: Mapped[int]
+    energy_uj_jobs: Mapped[int]
+    estimated_uj: Mapped[int]
+    estimated_uj_jobs: Mapped[int]
+    cpu_uj: Mapped[int]
+    cpu_uj_jobs: Mapped[int]
+    dram_uj: Mapped[int]
+    dram_uj_jobs: Mapped[int]
+    gpu_uj: Mapped[int]
+    gpu_uj_jobs: Mapped[int]
+    other_uj: Mapped[int]
+    other_uj_jobs: Mapped[int]
+    facility_uj: Mapped[int]
+    facility_uj_jobs: Mapped[int]
+    carbon_ug: Mapped[int]
+    carbon_ug_jobs: Mapped[int]
+    market_ug: Mapped[int]
+    market_ug_jobs: Mapped[int]
+    embodied_ug: Mapped[int]
+    embodied_ug_jobs: Mapped[int]
+    upstream_ug: Mapped[int]
+    upstream_ug_jobs: Mapped[int]
+    td_ug: Mapped[int]
+    td_ug_jobs: Mapped[int]
+
+
+class SiteSlot(Base):
+    """A cluster in one slot: its nodes' meters, and where their energy went, as delivered.
+
+    `..._nodes` is how many nodes metered the component: where none did, the sums are unknown.
+    """
+
+    __tablename__ = "site_slot"
+    __table_args__ = (Index("site_slot_slot", "slot"),)
+    cluster_id: Mapped[int] = mapped_column(ForeignKey("cluster.id"), primary_key=True)
+    slot: Mapped[int] = mapped_column(primary_key=True)
+    elapsed_us: Mapped[int]
+    simulated_nodes: Mapped[int]
+    cpu_uj: Mapped[int]
+    cpu_jobs_uj: Mapped[int]
+    cpu_idle_uj: Mapped[int]
+    cpu_system_uj: Mapped[int]
+    cpu_nodes: Mapped[int]
+    dram_uj: Mapped[int]
+    dram_jobs_uj: Mapped[int]
+    dram_idle_uj: Mapped[int]
+    dram_system_uj: Mapped[int]
+    dram_nodes: Mapped[int]
+    gpu_uj: Mapped[int]
+    gpu_jobs_uj: Mapped[int]
+    gpu_idle_uj: Mapped[int]
+    gpu_system_uj: Mapped[int]
+    gpu_nodes: Mapped[int]
+    other_uj: Mapped[int]
+    other_jobs_uj: Mapped[int]
+    other_idle_uj: Mapped[int]
+    other_system_uj: Mapped[int]
+    other_nodes: Mapped[int]

@@ -1,0 +1,42 @@
+# SPDX-License-Identifier: MIT
+"""The site's days: from midnight to midnight of its time zone, 23 to 25 hours long."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from functools import lru_cache
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from carbon_collector.errors import SettingsError
+from carbon_collector.units import SLOT_S
+
+
+def zone_info(name: str) -> ZoneInfo:
+    """The time zone `[site] timezone`. Raises SettingsError."""
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError) as err:
+        raise SettingsError(
+            f"[site] timezone = {name}: no such time zone; it looks like Europe/Berlin (tzdata is needed)"
+        ) from err
+
+
+class Days:
+    """Days of a time zone, each by its first second. All of today's zones are whole slots from UTC."""
+
+    def __init__(self, zone: ZoneInfo) -> None:
+        self.zone = zone
+        self._start_of_slot = lru_cache(maxsize=4096)(self._start)
+
+    def start(self, epoch: int) -> int:
+        """First second of the day that an instant lies in."""
+        return self._start_of_slot(epoch - epoch % SLOT_S)
+
+    def after(self, day: int) -> int:
+        """First second of the day after the one that begins at `day`."""
+        local = datetime.fromtimestamp(day, self.zone).date() + timedelta(days=1)
+        return int(datetime(local.year, local.month, local.day, tzinfo=self.zone).timestamp())
+
+    def _start(self, epoch: int) -> int:
+        local = datetime.fromtimestamp(epoch, self.zone)
+        return int(datetime(local.year, local.month, local.day, tzinfo=self.zone).timestamp())

@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: MIT
+"""Keeps the sums of a cluster's nodes, slot by slot: what their meters counted, and where it went.
+
+Meters, idle and system come from the nodes' rows, the jobs' energy from the jobs' rows: two roads, so that
+their difference says whether anything is missing.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from carbon_acct.db.models import COMPONENTS, Ledger, Node, NodeJobSlot, NodeSlot, SiteSlot
+from carbon_acct.db.upsert import add_to
+
+ZERO: dict[str, int] = dict.fromkeys(
+    (
+        *("elapsed_us", "simulated_nodes"),
+        *(f"{c}_{kind}" for c in COMPONENTS for kind in ("uj", "jobs_uj", "idle_uj", "system_uj", "nodes")),
+    ),
+    0,
+)
+NODE_COLUMNS = (
+    *("slot", "elapsed_us", "simulated"),
+    *(f"{c}_{kind}" for c in COMPONENTS for kind in ("uj", "idle_uj", "system_uj")),
+)
+JOB_COLUMNS = ("slot", *(f"{c}_uj" for c in COMPONENTS))
+
+Change = tuple[Mapping[str, Any], int]
+"""A row, and 1 if it came or -1 if it went."""
+
+
+def change(session: Session, cluster_id: int, nodes: Iterable[Change], jobs: Iterable[Change]) -> None:
+    """Rows of nodes and of jobs on nodes came or went; a row that is replaced does both."""
+    sums: dict[int, dict[str, int]] = defaultdict(lambda: dict(ZERO))
+    for row, sign in nodes:
+        _add_node(sums[row["slot"]], row, sign)
+    for row, sign in jobs:
+        into = sums[row["slot"]]
+        for c in COMPONENTS:
+            into[f"{c}_jobs_uj"] += sign * (row[f"{c}_uj"] or 0)
+    rows = [{"cluster_id": cluster_id, "slot": slot, **values} for slot, values in sums.items() if any(values.values())]
+    add_to(session, SiteSlot.__table__, rows)  # type: ignore[arg-type] # a Table
+
+
+def _add_node(into: dict[str, int], row: Mapping[str, Any], sign: int) -> None:
+    into["elapsed_us"] += sign * row["elapsed_us"]
+    into["simulated_nodes"] += sign * bool(row["simulated"])
+    for c in COMPONENTS:
+        into[f"{c}_nodes"] += sign * (row[f"{c}_uj"] is not None)
+        for kind in ("uj", "idle_uj", "system_uj"):
+            into[f"{c}_{kind}"] += sign * (row[f"{c}_{kind}"] or 0)
+
+
+def everything(session: Session) -> None:
+    """Add up all rows; the table is empty."""
+    nodes = select(Node.cluster_id, *(getattr(NodeSlot, name) for name in NODE_COLUMNS))
+    jobs = select(Ledger.cluster_id, *(getattr(NodeJobSlot, name) for name in JOB_COLUMNS))
+    found: dict[int, tuple[list[Change], list[Change]]] = defaultdict(lambda: ([], []))
+    for row in session.execute(nodes.join(Node, Node.id == NodeSlot.node_id)).mappings():
+        found[row["cluster_id"]][0].append((dict(row), 1))
+    for row in session.execute(jobs.join(Ledger, Ledger.id == NodeJobSlot.ledger_id)).mappings():
+        found[row["cluster_id"]][1].append((dict(row), 1))
+    for cluster, rows in found.items():
+        change(session, cluster, *rows)
