@@ -13,11 +13,12 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
-from sqlalchemy import case, delete, func, select
+from sqlalchemy import BindParameter, bindparam, exists, func, select, update
 from sqlalchemy.orm import Session
 
 from carbon_acct import meta, rollup
 from carbon_acct.db.models import COMPONENTS, Cluster, Job, JobSlot, Ledger, NodeJobSlot
+from carbon_acct.db.rows import replace_rows, table_of
 from carbon_acct.matching import Run, match
 from carbon_acct.prices import Prices
 from carbon_acct.pricing import Price, priced
@@ -39,19 +40,22 @@ JobSlotKey = tuple[int, int]
 
 def rematch(session: Session, cluster_id: int, job_ids: Collection[int]) -> set[JobSlotKey]:
     """Match the ledgers of these JobIDs again; the (job, slot) pairs whose sums that changes."""
-    runs: dict[int, list[Run]] = defaultdict(list)
-    for job in _in_chunks(session, select(Job).where(Job.cluster_id == cluster_id), Job.job_id_raw, job_ids):
-        run = Run(job.id, job.submit, job.start, job.end, job.state, job.restarts, job.sluid)
-        runs[job.job_id_raw].append(run)
     moved: dict[int, set[int]] = {}
-    ledgers = select(Ledger).where(Ledger.cluster_id == cluster_id)
-    for ledger in _in_chunks(session, ledgers, Ledger.job_id, job_ids):
-        found = match(ledger.run, ledger.opened, runs[ledger.job_id])
-        key = found.key if found else None
-        if key != ledger.matched_id:
-            moved[ledger.id] = {k for k in (key, ledger.matched_id) if k is not None}
-            ledger.matched_id = key
-    session.flush()
+    changed: list[dict[str, int | None]] = []
+    for part in chunks(job_ids):
+        asked = {"cluster": cluster_id, "ids": part}
+        runs: dict[int, list[Run]] = defaultdict(list)
+        for row in session.execute(_RUNS, asked):
+            runs[row.job_id_raw].append(Run(row.id, row.submit, row.start, row.end, row.state, row.restarts, row.sluid))
+        for ledger_id, job_id, run_key, opened, before in session.execute(_LEDGERS, asked):
+            found = match(run_key, opened, runs[job_id])
+            key = found.key if found else None
+            if key != before:
+                moved[ledger_id] = {k for k in (key, before) if k is not None}
+                changed.append({"b_id": ledger_id, "matched_id": key})
+    if not changed:
+        return set()
+    session.execute(_MATCH, changed)
     pairs: set[JobSlotKey] = set()
     slots = select(NodeJobSlot.ledger_id, NodeJobSlot.slot)
     for part in chunks(moved):
@@ -59,6 +63,16 @@ def rematch(session: Session, cluster_id: int, job_ids: Collection[int]) -> set[
             pairs |= {(job, slot) for job in moved[ledger_id]}
     recount(session, {job for jobs in moved.values() for job in jobs})
     return pairs
+
+
+_IDS: BindParameter[Any] = bindparam("ids", expanding=True)
+_RUNS = select(Job.job_id_raw, Job.id, Job.submit, Job.start, Job.end, Job.state, Job.restarts, Job.sluid).where(
+    Job.cluster_id == bindparam("cluster"), Job.job_id_raw.in_(_IDS)
+)
+_LEDGERS = select(Ledger.id, Ledger.job_id, Ledger.run, Ledger.opened, Ledger.matched_id).where(
+    Ledger.cluster_id == bindparam("cluster"), Ledger.job_id.in_(_IDS)
+)
+_MATCH = update(table_of(Ledger)).where(Ledger.id == bindparam("b_id"))
 
 
 def resum(session: Session, pairs: Collection[JobSlotKey], prices: Prices) -> None:
@@ -78,61 +92,56 @@ def resum(session: Session, pairs: Collection[JobSlotKey], prices: Prices) -> No
 def _resum(session: Session, wanted: Mapping[int, set[int]], prices: Prices) -> None:
     jobs = lock_jobs(session, wanted)
     slots = {slot for many in wanted.values() for slot in many}
-    between = (min(slots), max(slots))
-    there = {
-        (job, slot)
-        for job, slot in session.execute(
-            select(JobSlot.job_id, JobSlot.slot).where(JobSlot.job_id.in_(wanted), JobSlot.slot.between(*between))
-        )
-    }
+    asked = {"ids": list(wanted), "low": min(slots), "high": max(slots)}
+    there = {(job, slot) for job, slot in session.execute(_SUMMED_SLOTS, asked)}
     delivered: dict[JobSlotKey, list[Any]] = defaultdict(list)
-    rows = select(Ledger.matched_id, *NodeJobSlot.__table__.columns)
-    rows = rows.join(NodeJobSlot, NodeJobSlot.ledger_id == Ledger.id)
-    for row in session.execute(rows.where(Ledger.matched_id.in_(wanted), NodeJobSlot.slot.between(*between))):
-        delivered[row.matched_id, row.slot].append(row)
-    keys = [(job, slot) for job, many in sorted(wanted.items()) for slot in sorted(many)]
+    for row in session.execute(_DELIVERED, asked):
+        if row.slot in wanted[row.matched_id]:
+            delivered[row.matched_id, row.slot].append(row)
+    keys = {(job, slot) for job, many in wanted.items() for slot in many}
     zones = {job: prices.zone(row.cluster, row.partition) for job, row in jobs.items()}
-    known = prices.of(session, {(zones[job], slot) for job, slot in keys if (job, slot) in delivered})
-    values = {
-        (job, slot): _values((job, slot), delivered[job, slot], known[zones[job], slot])
-        for job, slot in keys
-        if (job, slot) in delivered
-    }
-    _store_sums(session, keys, there, values)
+    known = prices.of(session, {(zones[job], slot) for job, slot in delivered})
+    values = [_values((job, slot), rows, known[zones[job], slot]) for (job, slot), rows in sorted(delivered.items())]
+    replace_rows(session, table_of(JobSlot), values, there, keys)
     days = {(job, prices.days.start(slot)) for job, slot in keys}
     associations = {job: row.association_id for job, row in jobs.items()}
     rollup.refresh(session, {(job, day, prices.days.after(day)) for job, day in days}, associations)
 
 
+_BETWEEN: tuple[BindParameter[int], BindParameter[int]] = (bindparam("low"), bindparam("high"))
+_SUMMED_SLOTS = select(JobSlot.job_id, JobSlot.slot).where(JobSlot.job_id.in_(_IDS), JobSlot.slot.between(*_BETWEEN))
+_DELIVERED = (
+    select(Ledger.matched_id, *table_of(NodeJobSlot).columns)
+    .join(NodeJobSlot, NodeJobSlot.ledger_id == Ledger.id)
+    .where(Ledger.matched_id.in_(_IDS), NodeJobSlot.slot.between(*_BETWEEN))
+)
+
+
 def lock_jobs(session: Session, job_keys: Collection[int]) -> dict[int, Any]:
     """The runs, with their clusters' names; other aggregators that change their sums wait until this one is done."""
-    query = (
-        select(Job.id, Job.partition, Job.association_id, Cluster.name.label("cluster"))
-        .join(Cluster, Cluster.id == Job.cluster_id)
-        .where(Job.id.in_(job_keys))
-        .order_by(Job.id)
-        .with_for_update(of=Job)
-    )
-    return {row.id: row for row in session.execute(query)}
+    return {row.id: row for row in session.execute(_LOCKED_JOBS, {"ids": list(job_keys)})}
 
 
-def _store_sums(
-    session: Session, keys: Iterable[JobSlotKey], there: set[JobSlotKey], values: Mapping[JobSlotKey, dict[str, Any]]
-) -> None:
-    new = [row for key, row in values.items() if key not in there]
-    changed = [row for key, row in values.items() if key in there]
-    if new:
-        session.bulk_insert_mappings(JobSlot.__mapper__, new)
-    if changed:
-        session.bulk_update_mappings(JobSlot.__mapper__, changed)
-    for job, slot in there.intersection(keys) - values.keys():
-        session.execute(delete(JobSlot).where(JobSlot.job_id == job, JobSlot.slot == slot))
+_LOCKED_JOBS = (
+    select(Job.id, Job.partition, Job.association_id, Cluster.name.label("cluster"))
+    .join(Cluster, Cluster.id == Job.cluster_id)
+    .where(Job.id.in_(_IDS))
+    .order_by(Job.id)
+    .with_for_update(of=Job)
+)
 
 
 def _values(key: JobSlotKey, rows: Sequence[Any], price: Price) -> dict[str, Any]:
     values = _sum_rows(rows)
     total = add((values["energy_uj"], values["estimated_uj"]))
-    return {"job_id": key[0], "slot": key[1], "price_id": price.id, **values, **vars(priced(total, price))}
+    return {
+        "job_id": key[0],
+        "slot": key[1],
+        "price_id": price.id,
+        **values,
+        **vars(priced(total, price)),
+        "embodied_ug": None,
+    }
 
 
 def _sum_rows(rows: Sequence[Any]) -> dict[str, Any]:
@@ -174,19 +183,34 @@ def recount(session: Session, job_keys: Collection[int]) -> None:
 
     A node with rows counts by its ledger, because Slurm's times are whole seconds and a job metered from
     prolog to epilog must come out whole. A node of the job's list without rows counts by Slurm's elapsed time.
+    Runs that began before details are kept stay as they are.
     """
+    since = meta.details_from(session)
     for part in chunks(job_keys):
-        spans = _spans(session, part)
-        for job in session.scalars(select(Job).where(Job.id.in_(part))):
+        jobs = [job for job in session.execute(_COUNTED_JOBS, {"ids": part}) if (job.start or since) >= since]
+        spans = _spans(session, jobs)
+        changed = []
+        for job in jobs:
             nodes = spans[job.id]
             without = max(0, (job.nnodes or 0) - len(nodes)) if job.start is not None else 0
-            job.unmetered_nodes = without
-            job.unmetered_us = without * (job.elapsed_s or 0) * US_PER_S + sum(_lost_us(job, span) for span in nodes)
-    session.flush()
+            lost_us = without * (job.elapsed_s or 0) * US_PER_S + sum(_lost_us(job, span) for span in nodes)
+            if (without, lost_us) != (job.unmetered_nodes, job.unmetered_us):
+                changed.append({"b_id": job.id, "unmetered_nodes": without, "unmetered_us": lost_us})
+        if changed:
+            session.execute(_COUNT, changed)
+
+
+_COUNTED_JOBS = select(
+    *(Job.id, Job.start, Job.end, Job.state, Job.nnodes, Job.elapsed_s, Job.unmetered_nodes, Job.unmetered_us)
+).where(Job.id.in_(_IDS))
+_COUNT = update(table_of(Job)).where(Job.id == bindparam("b_id"))
 
 
 class _Span(NamedTuple):
-    """What the ledgers of one node say of a run. `closed` None: not all of them are sealed."""
+    """What the ledgers of one node say of a run. `closed` None: not all of them are sealed.
+
+    `alloc_us` is only added up where the span has an end.
+    """
 
     opened: int
     closed: int | None
@@ -194,23 +218,46 @@ class _Span(NamedTuple):
     from_start: bool
 
 
-def _spans(session: Session, job_keys: Collection[int]) -> dict[int, list[_Span]]:
+def _spans(session: Session, jobs: Collection[Any]) -> dict[int, list[_Span]]:
     """The node spans of runs, only of nodes that have rows."""
-    late = case((Ledger.source.in_(LATE_SOURCES), 1), else_=0)
-    rows = (
-        select(Ledger.matched_id, func.min(Ledger.opened), func.max(Ledger.closed), func.sum(NodeJobSlot.alloc_us))
-        .add_columns(func.count(Ledger.closed), func.count(), func.min(late))
-        .join(NodeJobSlot, NodeJobSlot.ledger_id == Ledger.id)
-        .where(Ledger.matched_id.in_(job_keys))
-        .group_by(Ledger.matched_id, Ledger.node_id)
-    )
+    ended = {job.id for job in jobs if job.end is not None}
+    ledgers: dict[tuple[int, int], list[Any]] = defaultdict(list)
+    for row in session.execute(_LEDGERS_WITH_ROWS, {"ids": [job.id for job in jobs]}):
+        ledgers[row.matched_id, row.node_id].append(row)
+    counted = [
+        row.id
+        for (job, _), rows in ledgers.items()
+        if job in ended or all(row.closed is not None for row in rows)
+        for row in rows
+    ]
+    alloc_us: dict[int, int] = {}
+    for part in chunks(counted):
+        alloc_us |= {ledger: int(total) for ledger, total in session.execute(_ALLOCATED, {"ids": part})}
     spans: dict[int, list[_Span]] = defaultdict(list)
-    for job_id, opened, closed, alloc_us, sealed, all_rows, all_late in session.execute(rows):
-        spans[job_id].append(_Span(opened, closed if sealed == all_rows else None, int(alloc_us), not all_late))
+    for (job, _), rows in ledgers.items():
+        closed = [row.closed for row in rows]
+        spans[job].append(
+            _Span(
+                opened=min(row.opened for row in rows),
+                closed=None if None in closed else max(closed),
+                alloc_us=sum(alloc_us.get(row.id, 0) for row in rows),
+                from_start=any(row.source not in LATE_SOURCES for row in rows),
+            )
+        )
     return spans
 
 
-def _lost_us(job: Job, span: _Span) -> int:
+_LEDGERS_WITH_ROWS = select(
+    Ledger.id, Ledger.matched_id, Ledger.node_id, Ledger.opened, Ledger.closed, Ledger.source
+).where(Ledger.matched_id.in_(_IDS), exists().where(NodeJobSlot.ledger_id == Ledger.id))
+_ALLOCATED = (
+    select(NodeJobSlot.ledger_id, func.sum(NodeJobSlot.alloc_us))
+    .where(NodeJobSlot.ledger_id.in_(_IDS))
+    .group_by(NodeJobSlot.ledger_id)
+)
+
+
+def _lost_us(job: Any, span: _Span) -> int:
     """Time of a node that has rows, but not all of them.
 
     The ledger was opened late (no prolog ran), was never sealed, or rows in between never came. That of a node
@@ -242,8 +289,3 @@ def chunks(values: Collection[T]) -> Iterator[list[T]]:
     items = list(values)
     for at in range(0, len(items), CHUNK):
         yield items[at : at + CHUNK]
-
-
-def _in_chunks(session: Session, query: Any, column: Any, values: Collection[int]) -> Iterator[Any]:
-    for part in chunks(values):
-        yield from session.scalars(query.where(column.in_(part)))

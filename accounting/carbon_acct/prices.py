@@ -10,12 +10,14 @@ from __future__ import annotations
 import time
 from collections.abc import Collection
 from dataclasses import dataclass
+from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 from sqlalchemy.orm import Session
 
 from carbon_acct.days import Days
 from carbon_acct.db.models import SlotPrice
+from carbon_acct.db.rows import table_of
 from carbon_acct.grid.factors import Factor
 from carbon_acct.grid.intensity import yearly_source
 from carbon_acct.pricing import Price
@@ -44,8 +46,7 @@ class Prices:
         if not wanted:
             return found
         slots = [slot for _, slot in wanted]
-        query = select(SlotPrice).where(SlotPrice.slot.between(min(slots), max(slots)))
-        for row in session.scalars(query.with_for_update(read=True)):
+        for row in session.execute(_LOCKED, {"low": min(slots), "high": max(slots)}):
             if (row.zone, row.slot) in wanted:
                 found[row.zone, row.slot] = price_of(row)
         missing = sorted(set(wanted) - found.keys())
@@ -68,7 +69,14 @@ class Prices:
         return [SlotPrice(zone=zone, slot=slot, **values) for zone, slot in missing]
 
 
-def price_of(row: SlotPrice) -> Price:
+_LOCKED = (
+    select(*table_of(SlotPrice).columns)
+    .where(SlotPrice.slot.between(bindparam("low"), bindparam("high")))
+    .with_for_update(read=True)
+)
+
+
+def price_of(row: Any) -> Price:
     """The row as the arithmetic takes it."""
     return Price(
         pue=row.pue,

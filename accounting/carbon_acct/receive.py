@@ -10,13 +10,14 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, TypeVar
+from typing import Any, NamedTuple
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, insert, select, update
 from sqlalchemy.orm import Session
 
 from carbon_acct import merge, sitesum
 from carbon_acct.db.models import COMPONENTS, Cluster, Dropped, Ledger, Node, NodeJobSlot, NodeSlot, Segment
+from carbon_acct.db.rows import replace_rows, table_of
 from carbon_acct.errors import RefusedError
 from carbon_acct.prices import Prices
 from carbon_acct.records import DroppedRecord, JobSlotRecord, LedgerRecord, NodeSlotRecord, ParsedSegment, RefusedLine
@@ -40,7 +41,7 @@ def store(session: Session, segment: ParsedSegment, prices: Prices, now: int) ->
     if known is not None:
         return _repeat(known, segment)
     node = _node(session, segment)
-    ledgers = _store_ledgers(session, node, segment)
+    ledgers, unsure = _store_ledgers(session, node, segment)
     touched, job_changes = _store_job_slots(session, ledgers, segment)
     node_changes = _store_node_slots(session, node, segment)
     _store_dropped(session, node, segment)
@@ -55,10 +56,11 @@ def store(session: Session, segment: ParsedSegment, prices: Prices, now: int) ->
         )
     )
     session.flush()
-    pairs = merge.rematch(session, node.cluster_id, {job_id for job_id, _ in ledgers})
+    pairs = merge.rematch(session, node.cluster_id, unsure)
     pairs |= merge.matched_pairs(session, touched)
     merge.resum(session, pairs, prices)
-    merge.recount(session, {job for job, _ in pairs} | _jobs_of(ledgers))
+    matched = {row.matched_id for row in ledgers.values() if row.matched_id is not None}
+    merge.recount(session, {job for job, _ in pairs} | matched)
     sitesum.change(session, node.cluster_id, node_changes, job_changes)
     return Receipt(segment.header.name, segment.accepted, list(segment.refused))
 
@@ -91,56 +93,74 @@ def _node(session: Session, segment: ParsedSegment) -> Node:
     return node
 
 
-def _store_ledgers(session: Session, node: Node, segment: ParsedSegment) -> dict[LedgerKey, Ledger]:
-    """Every ledger that the segment speaks of; one whose own record has not come yet is opened at revision 0."""
+class _Stored(NamedTuple):
+    """What is to be known of a ledger that is stored."""
+
+    id: int
+    job_id: int
+    run: str
+    revision: int
+    opened: int
+    matched_id: int | None
+
+
+def _store_ledgers(session: Session, node: Node, segment: ParsedSegment) -> tuple[dict[LedgerKey, _Stored], set[int]]:
+    """Every ledger that the segment speaks of, and the JobIDs of those that have to find their run (again).
+
+    One whose own record has not come yet is opened at revision 0.
+    """
     records = [r for r in segment.records if isinstance(r, LedgerRecord)]
     slots = [r for r in segment.records if isinstance(r, JobSlotRecord)]
-    rows: list[LedgerRecord | JobSlotRecord] = [*slots, *records]  # a ledger's own record prevails
-    known = _known_ledgers(session, node, segment.header.stream, {r.job_id for r in rows})
-    wanted = {(r.job_id, r.run): known.get((r.job_id, r.run)) for r in rows}
-    for row in rows:
-        key = (row.job_id, row.run)
-        ledger = wanted[key]
-        if ledger is None:
-            ledger = _open(session, node, segment.header.stream, row)
-            wanted[key] = ledger
-        if isinstance(row, LedgerRecord) and row.revision > ledger.revision:
-            _replace(ledger, row)
-    session.flush()
-    return {key: ledger for key, ledger in wanted.items() if ledger is not None}
-
-
-def _known_ledgers(session: Session, node: Node, stream: str, job_ids: set[int]) -> dict[LedgerKey, Ledger]:
-    query = select(Ledger).where(Ledger.node_id == node.id, Ledger.stream == stream)
-    return {
-        (row.job_id, row.run): row
-        for part in merge.chunks(job_ids)
-        for row in session.scalars(query.where(Ledger.job_id.in_(part)))
+    job_ids = {r.job_id for r in slots} | {r.job_id for r in records}
+    where = {"node": node.id, "stream": segment.header.stream}
+    known = _known_ledgers(session, where, job_ids)
+    new = {
+        (r.job_id, r.run): {"cluster_id": node.cluster_id, "node_id": node.id, "stream": segment.header.stream}
+        | {**UNKNOWN_LEDGER, "job_id": r.job_id, "run": r.run, "opened": r.opened}
+        for r in slots
+        if (r.job_id, r.run) not in known
     }
+    changed = []
+    for record in records:
+        key = (record.job_id, record.run)
+        values = record.model_dump(exclude={"type", "gpus"}) | {"gpus": json.dumps(record.gpus)}
+        if key not in known:
+            new[key] = {"cluster_id": node.cluster_id, "node_id": node.id, "stream": where["stream"], **values}
+        elif record.revision > known[key].revision:
+            changed.append({"b_id": known[key].id, **values})
+    unsure = {job_id for job_id, _ in new} | {row.job_id for row in known.values() if row.matched_id is None}
+    unsure |= {row["job_id"] for row in changed if row["opened"] != known[row["job_id"], row["run"]].opened}
+    if changed:
+        session.execute(update(table_of(Ledger)).where(Ledger.id == bindparam("b_id")), changed)
+    if new:
+        session.execute(insert(table_of(Ledger)), list(new.values()))
+        known |= _known_ledgers(session, where, {job_id for job_id, _ in new})
+    return known, unsure
 
 
-def _open(session: Session, node: Node, stream: str, row: LedgerRecord | JobSlotRecord) -> Ledger:
-    ledger = Ledger(
-        cluster_id=node.cluster_id,
-        node_id=node.id,
-        stream=stream,
-        job_id=row.job_id,
-        run=row.run,
-        revision=0,
-        opened=row.opened,
+UNKNOWN_LEDGER: dict[str, Any] = {"revision": 0, "gpus": None} | dict.fromkeys(
+    ("closed", "uid", "user", "account", "partition", "restart_count", "het_job_id", "cpus", "node_cpus", "source")
+)
+
+
+def _known_ledgers(session: Session, where: dict[str, Any], job_ids: set[int]) -> dict[LedgerKey, _Stored]:
+    rows = (
+        _Stored(*row)
+        for part in merge.chunks(job_ids)
+        for row in session.execute(_KNOWN_LEDGERS, {**where, "ids": part})
     )
-    session.add(ledger)
-    return ledger
+    return {(row.job_id, row.run): row for row in rows}
 
 
-def _replace(ledger: Ledger, row: LedgerRecord) -> None:
-    for name, value in row.model_dump(exclude={"type", "job_id", "run", "gpus"}).items():
-        setattr(ledger, name, value)
-    ledger.gpus = json.dumps(row.gpus)
+_KNOWN_LEDGERS = select(Ledger.id, Ledger.job_id, Ledger.run, Ledger.revision, Ledger.opened, Ledger.matched_id).where(
+    Ledger.node_id == bindparam("node"),
+    Ledger.stream == bindparam("stream"),
+    Ledger.job_id.in_(bindparam("ids", expanding=True)),
+)
 
 
 def _store_job_slots(
-    session: Session, ledgers: dict[LedgerKey, Ledger], segment: ParsedSegment
+    session: Session, ledgers: dict[LedgerKey, _Stored], segment: ParsedSegment
 ) -> tuple[set[tuple[int, int]], list[Change]]:
     """The (ledger, slot) pairs that changed, and what came and went with them."""
     rows = [r for r in segment.records if isinstance(r, JobSlotRecord)]
@@ -157,7 +177,8 @@ def _store_job_slots(
         key = (ledgers[row.job_id, row.run].id, row.slot)
         if key not in stored or row.revision > stored[key]["revision"]:
             newer[key] = _job_slot_values(key[0], row)
-    return set(newer), _put(session, NodeJobSlot, stored, newer)
+    replace_rows(session, table_of(NodeJobSlot), list(newer.values()), stored)
+    return set(newer), _changes(stored, newer)
 
 
 def _store_node_slots(session: Session, node: Node, segment: ParsedSegment) -> list[Change]:
@@ -170,28 +191,19 @@ def _store_node_slots(session: Session, node: Node, segment: ParsedSegment) -> l
     query = select(NodeSlot.revision, *(getattr(NodeSlot, name) for name in sitesum.NODE_COLUMNS)).where(
         NodeSlot.node_id == node.id, NodeSlot.stream == stream, NodeSlot.slot.between(min(slots), max(slots))
     )
-    stored: dict[int, Mapping[str, Any]] = {row["slot"]: dict(row) for row in session.execute(query).mappings()}
-    newer = {
-        row.slot: _node_slot_values(node.id, stream, row)
-        for row in rows
-        if row.slot not in stored or row.revision > stored[row.slot]["revision"]
+    stored: dict[tuple[int, str, int], Mapping[str, Any]] = {
+        (node.id, stream, row["slot"]): dict(row) for row in session.execute(query).mappings()
     }
-    return _put(session, NodeSlot, stored, newer)
+    newer = {}
+    for row in rows:
+        key = (node.id, stream, row.slot)
+        if key not in stored or row.revision > stored[key]["revision"]:
+            newer[key] = _node_slot_values(node.id, stream, row)
+    replace_rows(session, table_of(NodeSlot), list(newer.values()), stored)
+    return _changes(stored, newer)
 
 
-K = TypeVar("K")
-
-
-def _put(
-    session: Session, model: Any, stored: Mapping[K, Mapping[str, Any]], newer: Mapping[K, dict[str, Any]]
-) -> list[Change]:
-    """Insert rows, or replace those that are stored."""
-    new = [row for key, row in newer.items() if key not in stored]
-    changed = [row for key, row in newer.items() if key in stored]
-    if new:
-        session.bulk_insert_mappings(model.__mapper__, new)
-    if changed:
-        session.bulk_update_mappings(model.__mapper__, changed)
+def _changes(stored: Mapping[Any, Mapping[str, Any]], newer: Mapping[Any, dict[str, Any]]) -> list[Change]:
     return [*((stored[key], -1) for key in newer if key in stored), *((row, 1) for row in newer.values())]
 
 
@@ -246,7 +258,3 @@ def _node_slot_values(node_id: int, stream: str, row: NodeSlotRecord) -> dict[st
         values[f"{name}_method"] = share.method if share else None
         values[f"{name}_reason"] = share.reason if share else None
     return values
-
-
-def _jobs_of(ledgers: dict[LedgerKey, Ledger]) -> set[int]:
-    return {ledger.matched_id for ledger in ledgers.values() if ledger.matched_id is not None}

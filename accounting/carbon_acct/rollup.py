@@ -14,10 +14,11 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
-from sqlalchemy import Integer, Table, cast, delete, func, insert, select, update
+from sqlalchemy import BindParameter, Integer, bindparam, cast, delete, func, select
 from sqlalchemy.orm import Session
 
 from carbon_acct.db.models import COMPONENTS, Association, DaySum, JobDay, JobSlot, SlotPrice
+from carbon_acct.db.rows import replace_rows, table_of
 from carbon_acct.db.upsert import add_to
 
 METHODS = tuple(f"{c}_method" for c in COMPONENTS)
@@ -58,60 +59,62 @@ def refresh(session: Session, days: Collection[tuple[int, int, int]], associatio
     for (start, end), jobs in sorted(by_day.items()):
         before = _stored(session, jobs, start)
         after = _computed(session, jobs, start, end)
-        _store(session, before, after)
+        different = [row for key, row in after.items() if before.get(key) != row]
+        replace_rows(session, table_of(JobDay), different, before, before.keys() - after.keys())
         changes += _changes(start, before, after, associations)
     _add(session, changes)
 
 
 def moved(session: Session, job: int, before: int | None, after: int) -> None:
     """A job has come into another association, with all its days."""
-    rows = _rows(session, select(*_DAY_COLUMNS).where(JobDay.job_id == job))
+    rows = _rows(session, _DAYS.where(JobDay.job_id == bindparam("job")), {"job": job})
     away = [_change(row["day"], before, row, -1) for row in rows.values() if before is not None]
     _add(session, [*away, *(_change(row["day"], after, row, 1) for row in rows.values())])
 
 
 def _add(session: Session, changes: Iterable[dict[str, Any]]) -> None:
     joined = _joined(changes)
-    add_to(session, _table(DaySum), joined)
+    add_to(session, table_of(DaySum), joined)
     days = {row["day"] for row in joined if row["jobs"] < 0}
     if days:
         session.execute(delete(DaySum).where(DaySum.day.in_(days), DaySum.jobs == 0))
 
 
-_DAY_COLUMNS = tuple(_column for _column in JobDay.__table__.columns)
-
-
 def _stored(session: Session, jobs: Collection[int], day: int) -> dict[JobDayKey, dict[str, Any]]:
-    return _rows(session, select(*_DAY_COLUMNS).where(JobDay.job_id.in_(jobs), JobDay.day == day))
+    return _rows(session, _STORED, {"ids": list(jobs), "start": day})
 
 
-def _rows(session: Session, query: Any) -> dict[JobDayKey, dict[str, Any]]:
-    return {(row["job_id"], row["day"]): dict(row) for row in session.execute(query).mappings()}
+def _rows(session: Session, query: Any, asked: Mapping[str, Any]) -> dict[JobDayKey, dict[str, Any]]:
+    return {(row["job_id"], row["day"]): dict(row) for row in session.execute(query, asked).mappings()}
 
 
 def _computed(session: Session, jobs: Collection[int], start: int, end: int) -> dict[JobDayKey, dict[str, Any]]:
-    used = func.coalesce(JobSlot.energy_uj, 0) + func.coalesce(JobSlot.estimated_uj, 0)
-    query = (
-        select(
-            JobSlot.job_id,
-            *(func.sum(getattr(JobSlot, name)).label(name) for name in SUMMED),
-            *(func.max(getattr(JobSlot, name)).label(name) for name in METHODS),
-            func.max(cast(JobSlot.simulated, Integer)).label("simulated"),
-            func.min(JobSlot.notes).label("notes"),
-            func.max(JobSlot.notes).label("last_notes"),
-            func.min(SlotPrice.source_id).label("source"),
-            func.max(SlotPrice.source_id).label("last_source"),
-            func.sum(used * SlotPrice.g_per_kwh_float).label("g_per_kwh_weight"),
-            func.sum(used * SlotPrice.pue_float).label("pue_weight"),
-        )
-        .join(SlotPrice, SlotPrice.id == JobSlot.price_id)
-        .where(JobSlot.job_id.in_(jobs), JobSlot.slot >= start, JobSlot.slot < end)
-        .group_by(JobSlot.job_id)
+    asked = {"ids": list(jobs), "start": start, "end": end}
+    rows = session.execute(_COMPUTED, asked).mappings()
+    return {(row["job_id"], start): _day(session, dict(row), start, end) for row in rows.all()}
+
+
+_IDS: BindParameter[Any] = bindparam("ids", expanding=True)
+_DAYS = select(*table_of(JobDay).columns)
+_STORED = _DAYS.where(JobDay.job_id.in_(_IDS), JobDay.day == bindparam("start"))
+_USED = func.coalesce(JobSlot.energy_uj, 0) + func.coalesce(JobSlot.estimated_uj, 0)
+_COMPUTED = (
+    select(
+        JobSlot.job_id,
+        *(func.sum(getattr(JobSlot, name)).label(name) for name in SUMMED),
+        *(func.max(getattr(JobSlot, name)).label(name) for name in METHODS),
+        func.max(cast(JobSlot.simulated, Integer)).label("simulated"),
+        func.min(JobSlot.notes).label("notes"),
+        func.max(JobSlot.notes).label("last_notes"),
+        func.min(SlotPrice.source_id).label("source"),
+        func.max(SlotPrice.source_id).label("last_source"),
+        func.sum(_USED * SlotPrice.g_per_kwh_float).label("g_per_kwh_weight"),
+        func.sum(_USED * SlotPrice.pue_float).label("pue_weight"),
     )
-    found = {}
-    for row in session.execute(query).mappings():
-        found[row["job_id"], start] = _day(session, dict(row), start, end)
-    return found
+    .join(SlotPrice, SlotPrice.id == JobSlot.price_id)
+    .where(JobSlot.job_id.in_(_IDS), JobSlot.slot >= bindparam("start"), JobSlot.slot < bindparam("end"))
+    .group_by(JobSlot.job_id)
+)
 
 
 def _day(session: Session, row: dict[str, Any], start: int, end: int) -> dict[str, Any]:
@@ -121,36 +124,21 @@ def _day(session: Session, row: dict[str, Any], start: int, end: int) -> dict[st
     for name in WEIGHTS:
         row[name] = float(row[name])
     row |= {"day": start, "simulated": bool(row["simulated"])}
-    within = (JobSlot.job_id == row["job_id"], JobSlot.slot >= start, JobSlot.slot < end)
     last_notes, source, last_source = row.pop("last_notes"), row.pop("source"), row.pop("last_source")
-    if row["notes"] != last_notes:
-        texts = session.scalars(select(JobSlot.notes).where(*within, JobSlot.notes.is_not(None)).distinct())
-        row["notes"] = json.dumps(sorted({note for text in texts for note in json.loads(text or "[]")}))
     row["sources"] = str(source)
-    if source != last_source:
-        query = select(SlotPrice.source_id).join(JobSlot, JobSlot.price_id == SlotPrice.id).where(*within).distinct()
-        row["sources"] = ",".join(str(found) for found in sorted(session.scalars(query)))
+    if row["notes"] != last_notes or source != last_source:
+        row |= _distinct(session, row["job_id"], start, end)
     return row
 
 
-def _store(
-    session: Session, before: Mapping[JobDayKey, dict[str, Any]], after: Mapping[JobDayKey, dict[str, Any]]
-) -> None:
-    table = _table(JobDay)
-    new = [row for key, row in after.items() if key not in before]
-    if new:
-        session.execute(insert(table), new)
-    for key, row in after.items():
-        if key in before and before[key] != row:
-            session.execute(
-                _at(update(table), key).values({n: v for n, v in row.items() if n not in ("job_id", "day")})
-            )
-    for key in before.keys() - after.keys():
-        session.execute(_at(delete(table), key))
-
-
-def _at(statement: Any, key: JobDayKey) -> Any:
-    return statement.where(JobDay.job_id == key[0], JobDay.day == key[1])
+def _distinct(session: Session, job: int, start: int, end: int) -> dict[str, Any]:
+    """Notes and sources of a job's day whose slots differ in them."""
+    within = (JobSlot.job_id == job, JobSlot.slot >= start, JobSlot.slot < end)
+    texts = session.scalars(select(JobSlot.notes).where(*within, JobSlot.notes.is_not(None)).distinct())
+    notes = sorted({note for text in texts for note in json.loads(text or "[]")})
+    priced = select(SlotPrice.source_id).join(JobSlot, JobSlot.price_id == SlotPrice.id).where(*within).distinct()
+    sources = ",".join(str(source) for source in sorted(session.scalars(priced)))
+    return {"notes": json.dumps(notes) if notes else None, "sources": sources}
 
 
 def _changes(
@@ -186,8 +174,3 @@ def _joined(changes: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
             if name not in ("association_id", "day"):
                 sums[key][name] += value
     return [row for row in sums.values() if any(v for n, v in row.items() if n not in ("association_id", "day"))]
-
-
-def _table(model: Any) -> Table:
-    found: Table = model.__table__
-    return found

@@ -15,6 +15,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from carbon_acct.db.models import COMPONENTS, Ledger, Node, NodeJobSlot, NodeSlot, SiteSlot
+from carbon_acct.db.rows import table_of
 from carbon_acct.db.upsert import add_to
 
 ZERO: dict[str, int] = dict.fromkeys(
@@ -44,7 +45,7 @@ def change(session: Session, cluster_id: int, nodes: Iterable[Change], jobs: Ite
         for c in COMPONENTS:
             into[f"{c}_jobs_uj"] += sign * (row[f"{c}_uj"] or 0)
     rows = [{"cluster_id": cluster_id, "slot": slot, **values} for slot, values in sums.items() if any(values.values())]
-    add_to(session, SiteSlot.__table__, rows)  # type: ignore[arg-type] # a Table
+    add_to(session, table_of(SiteSlot), rows)
 
 
 def _add_node(into: dict[str, int], row: Mapping[str, Any], sign: int) -> None:

@@ -4,9 +4,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import Table
+from sqlalchemy import Insert, Table
 from sqlalchemy.dialects import mysql, postgresql, sqlite
 from sqlalchemy.orm import Session
 
@@ -17,14 +18,17 @@ def add_to(session: Session, table: Table, rows: Sequence[dict[str, Any]]) -> No
         return
     keys = [column.name for column in table.primary_key]
     ordered = sorted(rows, key=lambda row: [row[key] for key in keys])
-    added = [name for name in ordered[0] if name not in keys]
-    if session.get_bind().dialect.name in ("mysql", "mariadb"):
+    session.execute(_statement(table, session.get_bind().dialect.name, tuple(ordered[0])), ordered)
+
+
+@lru_cache
+def _statement(table: Table, dialect: str, names: tuple[str, ...]) -> Insert:
+    """Made once: these tables have many columns."""
+    keys = [column.name for column in table.primary_key]
+    added = [name for name in names if name not in keys]
+    if dialect in ("mysql", "mariadb"):
         into = mysql.insert(table)
-        session.execute(into.on_duplicate_key_update({n: table.c[n] + into.inserted[n] for n in added}), ordered)
-        return
-    insert = postgresql.insert if session.get_bind().dialect.name == "postgresql" else sqlite.insert
+        return into.on_duplicate_key_update({n: table.c[n] + into.inserted[n] for n in added})
+    insert = postgresql.insert if dialect == "postgresql" else sqlite.insert
     plain = insert(table)
-    session.execute(
-        plain.on_conflict_do_update(index_elements=keys, set_={n: table.c[n] + plain.excluded[n] for n in added}),
-        ordered,
-    )
+    return plain.on_conflict_do_update(index_elements=keys, set_={n: table.c[n] + plain.excluded[n] for n in added})
