@@ -35,7 +35,7 @@ def ingest_file(site: Site, path: Path) -> Outcome:
     now = int(time.time())
     try:
         with site.database.read() as session:
-            since = meta.details_from(session)
+            since = meta.delivered_from(session)
         segment = parse_segment(body, now, since)
         access.check_cluster(segment.header.cluster, site.cluster)
         with site.database.write() as session:

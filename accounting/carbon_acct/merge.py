@@ -39,11 +39,15 @@ JobSlotKey = tuple[int, int]
 
 
 def rematch(session: Session, cluster_id: int, job_ids: Collection[int]) -> set[JobSlotKey]:
-    """Match the ledgers of these JobIDs again; the (job, slot) pairs whose sums that changes."""
+    """Match the ledgers of these JobIDs again; the (job, slot) pairs whose sums that changes.
+
+    Ledgers of before delivered rows are kept stay as they are: of the run's other nodes nothing may be left.
+    """
+    since = meta.delivered_from(session)
     moved: dict[int, set[int]] = {}
     changed: list[dict[str, int | None]] = []
     for part in chunks(job_ids):
-        asked = {"cluster": cluster_id, "ids": part}
+        asked = {"cluster": cluster_id, "ids": part, "since": since}
         runs: dict[int, list[Run]] = defaultdict(list)
         for row in session.execute(_RUNS, asked):
             runs[row.job_id_raw].append(Run(row.id, row.submit, row.start, row.end, row.state, row.restarts, row.sluid))
@@ -70,7 +74,7 @@ _RUNS = select(Job.job_id_raw, Job.id, Job.submit, Job.start, Job.end, Job.state
     Job.cluster_id == bindparam("cluster"), Job.job_id_raw.in_(_IDS)
 )
 _LEDGERS = select(Ledger.id, Ledger.job_id, Ledger.run, Ledger.opened, Ledger.matched_id).where(
-    Ledger.cluster_id == bindparam("cluster"), Ledger.job_id.in_(_IDS)
+    Ledger.cluster_id == bindparam("cluster"), Ledger.job_id.in_(_IDS), Ledger.opened >= bindparam("since")
 )
 _MATCH = update(table_of(Ledger)).where(Ledger.id == bindparam("b_id"))
 
@@ -78,12 +82,12 @@ _MATCH = update(table_of(Ledger)).where(Ledger.id == bindparam("b_id"))
 def resum(session: Session, pairs: Collection[JobSlotKey], prices: Prices) -> None:
     """Compute the sums and prices of these (job, slot) pairs again, and what follows from them for days and roll-ups.
 
-    Slots whose details were folded away stay as they are.
+    Slots whose delivered rows were pruned stay as they are.
     """
-    details_from = meta.details_from(session)
+    delivered_from = meta.delivered_from(session)
     by_job: dict[int, set[int]] = defaultdict(set)
     for job, slot in pairs:
-        if slot >= details_from:
+        if slot >= delivered_from:
             by_job[job].add(slot)
     for part in chunks(sorted(by_job)):
         _resum(session, {job: by_job[job] for job in part}, prices)
@@ -183,11 +187,11 @@ def recount(session: Session, job_keys: Collection[int]) -> None:
 
     A node with rows counts by its ledger, because Slurm's times are whole seconds and a job metered from
     prolog to epilog must come out whole. A node of the job's list without rows counts by Slurm's elapsed time.
-    Runs that began before details are kept stay as they are.
+    Runs that ended before delivered rows are kept stay as they are.
     """
-    since = meta.details_from(session)
+    since = meta.delivered_from(session)
     for part in chunks(job_keys):
-        jobs = [job for job in session.execute(_COUNTED_JOBS, {"ids": part}) if (job.start or since) >= since]
+        jobs = [job for job in session.execute(_COUNTED_JOBS, {"ids": part}) if job.end is None or job.end >= since]
         spans = _spans(session, jobs)
         changed = []
         for job in jobs:

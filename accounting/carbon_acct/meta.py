@@ -13,8 +13,11 @@ TIMEZONE = "timezone"
 DERIVED = "derived"
 """How the sums were made: where it is not what this program makes, they are made again."""
 
-DETAILS_FROM = "details_from"
-"""Before this instant only days of jobs are known: what nodes delivered, and the jobs' slots, were folded away."""
+DELIVERED_FROM = "delivered_from"
+"""Rows of slots before this instant are refused: those that nodes delivered were pruned."""
+
+SLOTS_FROM = "slots_from"
+"""Before this instant only days of jobs are known: their slots were folded away."""
 
 
 def get(session: Session, key: str) -> str | None:
@@ -33,6 +36,11 @@ def put(session: Session, key: str, value: str) -> None:
     session.flush()
 
 
-def details_from(session: Session) -> int:
-    """First second that details are kept of; rows of before are refused. 0: nothing was ever folded."""
-    return int(get(session, DETAILS_FROM) or 0)
+def delivered_from(session: Session) -> int:
+    """First second that delivered rows are kept of; 0: nothing was ever pruned."""
+    return int(get(session, DELIVERED_FROM) or 0)
+
+
+def slots_from(session: Session) -> int:
+    """First second that slots of jobs are kept of; 0: nothing was ever folded."""
+    return int(get(session, SLOTS_FROM) or 0)

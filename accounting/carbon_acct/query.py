@@ -230,7 +230,7 @@ def _sums(session: Session, found: Sequence[Job], filters: Filters, days: Days) 
     window = filters.window if filters.truncate else Window()
     first, last = _whole_days(window, days)
     cut = _cut_days(window, days, first, last)
-    folded = [day for day in cut if day < meta.details_from(session)] if cut else []
+    folded = [day for day in cut if day < meta.slots_from(session)] if cut else []
     by_id = {job.id: job for job in found}
     for ids in merge.chunks(by_id):
         for row in session.execute(_day_query(ids, (JobDay.day >= first, JobDay.day < last))).mappings():

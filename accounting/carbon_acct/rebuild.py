@@ -25,10 +25,10 @@ def where_needed(session: Session, prices: Prices, timezone: str) -> None:
     if made == (VERSION, timezone):
         return
     if session.scalar(select(func.count()).select_from(Ledger)):
-        if meta.details_from(session):
+        if meta.delivered_from(session):
             raise DatabaseError(
-                f"[site] timezone = {timezone}: the days of the database are those of {made[1]}, and the details to make"
-                " others were folded away (carbon-mgr prune); set it back"
+                f"[site] timezone = {timezone}: the days of the database are those of {made[1]}, and the delivered rows"
+                " to make others were pruned (carbon-mgr prune); set it back"
             )
         log.warning("making the sums of all jobs anew")
         everything(session, prices)

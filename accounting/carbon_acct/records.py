@@ -327,7 +327,7 @@ def _slot_problem(record: JobSlotRecord | NodeSlotRecord, since: int, now: int) 
     if record.slot + (slots - 1) * SLOT_S > now + CLOCK_SLACK_S:
         return "slot is in the future"
     if record.slot < since:
-        return "slot is older than the details that are kept"
+        return "slot is older than the rows that are kept"
     if record.slot // SLOT_S % MAX_SLOTS + slots > MAX_SLOTS:
         return "its slots are of two days of UTC"
     for component, share in record.components.items():

@@ -112,6 +112,23 @@ SETTINGS: tuple[Setting, ...] = (
         "SQLAlchemy URL of the database. Empty: the SQLite file carbon-acct.db under [collector] state_dir.",
     ),
     Setting(
+        "aggregator",
+        "keep_delivered",
+        "seconds",
+        "90 d",
+        "How long rows are kept as the nodes delivered them. Older ones that come late are refused.",
+    ),
+    Setting(
+        "aggregator",
+        "keep_slots",
+        "seconds",
+        "400 d",
+        "How long jobs are known by quarters of an hour, and can be priced again; after that by days.",
+    ),
+    Setting(
+        "aggregator", "keep_jobs", "seconds", "forever", "How long jobs are kept; the sums of their accounts stay."
+    ),
+    Setting(
         "slurm",
         "source",
         "choice",

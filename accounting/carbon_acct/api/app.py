@@ -70,7 +70,7 @@ def _add_delivery(app: FastAPI, site: Site, poller: Poller) -> None:
 def _take(site: Site, poller: Poller, caller: Authenticated) -> Receipt:
     now = int(time.time())
     with site.database.read() as session:
-        since = meta.details_from(session)
+        since = meta.delivered_from(session)
     segment = parse_segment(caller.body, now, since)
     header = segment.header
     if header.node not in (poller.state.nodes or {}):

@@ -1,0 +1,153 @@
+# SPDX-License-Identifier: MIT
+"""Retention: details go, sums stay, and what comes too late is refused and changes nothing."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+
+from accounting.samples import JOB, NOW, SLOT, configure, job, job_slot, ledger, node_slot, segment
+from carbon_acct import meta, prune, query, receive, totals
+from carbon_acct.cli import mgr
+from carbon_acct.jobs import record_jobs
+from carbon_acct.query import Filters, JobRecord
+from carbon_acct.records import parse_segment
+from carbon_acct.site import Site
+from carbon_acct.window import Window
+
+DAY = SLOT - SLOT % 86400 + 86400
+ALL = prune.Horizons(DAY + 86400, DAY + 86400, 0)
+
+
+def deliver(site: Site, body: bytes) -> list[str]:
+    with site.database.write() as session:
+        parsed = parse_segment(body, NOW, meta.delivered_from(session))
+        return [line.reason for line in receive.store(session, parsed, site.prices, NOW).refused]
+
+
+def shown(site: Site, **filters: Any) -> list[JobRecord]:
+    with site.database.read() as session:
+        return query.jobs(session, Filters(**filters))
+
+
+@pytest.fixture
+def old(site: Site) -> Site:
+    """A job of two days and one that nobody knows, and a node."""
+    with site.database.write() as session:
+        record_jobs(session, [job(start=SLOT + 10, end=DAY + 950, elapsed_s=DAY + 940 - SLOT)], site.prices)
+    slots = [SLOT, SLOT + 900, DAY, DAY + 900]
+    rows = [
+        ledger(closed=DAY + 950),
+        *(job_slot(slot=slot) for slot in slots),
+        *(node_slot(slot=slot) for slot in slots),
+    ]
+    deliver(site, segment([*rows, job_slot(job_id=9)]))
+    return site
+
+
+def test_sums_stay(old: Site) -> None:
+    """Jobs, days, and the site's conservation are the same before and after details are gone."""
+    before = shown(old)
+    with old.database.read() as session:
+        sums = totals.days(session, 0, NOW), totals.conservation(session)
+        expected = prune.counts(session, ALL)
+    gone: list[int] = []
+    prune.prune(old.database, ALL, gone.append)
+    with old.database.read() as session:
+        assert (totals.days(session, 0, NOW), totals.conservation(session)) == sums
+        left = prune.counts(session, ALL)
+        unmatched = totals.unmatched(session)
+
+    assert shown(old) == before
+    assert (expected.node_job_slots, expected.node_slots, expected.job_slots) == (4, 4, 4)
+    assert set(vars(left).values()) <= {0, 1}  # the segment itself came today
+    assert [(row.job_id, row.energy_uj) for row in unmatched] == [(9, 1100)]
+    assert sum(gone) >= sum(vars(expected).values()) - expected.segments
+
+
+def test_late_rows_are_refused(old: Site) -> None:
+    """A row of a slot that was pruned is refused by its number, changes nothing, and takes no good one with it."""
+    prune.prune(old.database, ALL, lambda _: None)
+    before = shown(old)
+    late = [job_slot(revision=9), ledger(revision=9, closed=DAY + 950)]
+
+    assert deliver(old, segment(late, sequence=7)) == ["slot is older than the rows that are kept"]
+    assert shown(old) == before
+
+
+def test_windows_of_folded_days_add_up(old: Site) -> None:
+    """A border that cuts a folded day divides it by time, without loss."""
+    (whole,) = shown(old)
+    prune.prune(old.database, ALL, lambda _: None)
+    for border in (SLOT + 100, DAY, DAY + 500):
+        parts = [
+            record.energy_uj or 0
+            for window in (Window(None, border), Window(border, None))
+            for record in shown(old, window=window, truncate=True)
+        ]
+        assert sum(parts) == whole.energy_uj
+
+
+def test_jobs_go_last(old: Site) -> None:
+    """Jobs older than they are kept are gone, what their account had stays."""
+    with old.database.read() as session:
+        sums = totals.days(session, 0, NOW)
+    prune.prune(old.database, prune.Horizons(DAY + 86400, DAY + 86400, DAY + 86400), lambda _: None)
+    with old.database.read() as session:
+        assert totals.days(session, 0, NOW) == sums
+
+    assert shown(old) == []
+
+
+def test_running_jobs_keep_all_rows(site: Site) -> None:
+    """Rows of a job that is not over stay, however old: its coverage is counted from them when it ends."""
+    with site.database.write() as session:
+        record_jobs(session, [job(end=None, state="RUNNING")], site.prices)
+    deliver(site, segment([ledger(closed=None), job_slot()]))
+    prune.prune(site.database, prune.Horizons(DAY, 0, 0), lambda _: None)
+
+    with site.database.read() as session:
+        assert session.scalar(text("SELECT count(*) FROM node_job_slot")) == 1
+
+
+@pytest.fixture
+def run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
+    """Runs carbon-mgr prune; status, output, errors."""
+
+    def call(*args: str, **values: str) -> tuple[int, str, str]:
+        found = mgr.main(["--config", str(configure(tmp_path, **values)), "prune", *args])
+        said = capsys.readouterr()
+        return found, said.out, said.err
+
+    return call
+
+
+def test_dry_run(run: Callable[..., tuple[int, str, str]], tmp_path: Path) -> None:
+    """A dry run counts and takes nothing; then the same is taken, and the second time nothing is left."""
+    from accounting.samples import new_site
+
+    site = new_site(tmp_path)
+    with site.database.write() as session:
+        record_jobs(session, [JOB], site.prices)
+    deliver(site, segment([ledger(), job_slot(), node_slot()]))
+    site.database.close()
+    assert time.time() > NOW + 400 * 86400
+    dry, pruned, again = run("--dry-run")[1], run()[1], run()[1]
+
+    assert "node job slots: 1\n" in dry
+    assert "job slots: 1\njobs: 0\n" in dry
+    assert pruned == dry
+    assert "node job slots: 0\n" in again
+
+
+def test_order_of_kinds(run: Callable[..., tuple[int, str, str]]) -> None:
+    """Slots that go before what they were made of are a wrong setting: one line, nothing done."""
+    found, _out, err = run(aggregator_keep_slots="10 d")
+
+    assert found == 1
+    assert "keep_slots" in err
