@@ -282,16 +282,18 @@ class Intensity(Base):
 
 
 class SlotPrice(Base):
-    """What a zone's energy costs in a slot: a function of the settings and the intensities.
+    """What a zone's energy costs in a slot: a function of the settings and the intensities. The highest revision holds.
 
+    A job's slot names the very revision that priced it, so what is to be priced again is known whatever is killed when.
     Exact texts, decimals or fractions; the `..._float` only weigh what is shown. NULL: the site states none.
     """
 
     __tablename__ = "slot_price"
-    __table_args__ = (UniqueConstraint("zone", "slot"), Index("slot_price_slot", "slot"))
+    __table_args__ = (UniqueConstraint("zone", "slot", "revision"), Index("slot_price_slot", "slot"))
     id: Mapped[int] = mapped_column(BigId, primary_key=True)
     zone: Mapped[str] = mapped_column(String(64))
     slot: Mapped[int]
+    revision: Mapped[int]
     pue: Mapped[str] = mapped_column(String(64))
     pue_float: Mapped[float]
     g_per_kwh: Mapped[str] = mapped_column(String(64))

@@ -111,6 +111,7 @@ def upgrade() -> None:
         sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
         sa.Column("zone", sa.String(length=64), nullable=False),
         sa.Column("slot", sa.BigInteger(), nullable=False),
+        sa.Column("revision", sa.BigInteger(), nullable=False),
         sa.Column("pue", sa.String(length=64), nullable=False),
         sa.Column("pue_float", sa.Double(), nullable=False),
         sa.Column("g_per_kwh", sa.String(length=64), nullable=False),
@@ -131,7 +132,7 @@ def upgrade() -> None:
             ["factor_source.id"],
         ),
         sa.PrimaryKeyConstraint("id"),
-        sa.UniqueConstraint("zone", "slot"),
+        sa.UniqueConstraint("zone", "slot", "revision"),
     )
     op.create_index("slot_price_slot", "slot_price", ["slot"], unique=False)
     op.create_table(

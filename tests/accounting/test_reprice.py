@@ -1,0 +1,152 @@
+# SPDX-License-Identifier: MIT
+"""Re-pricing: every sum follows its price, to the last digit, and doing it again changes nothing."""
+
+from __future__ import annotations
+
+import random
+import tempfile
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from hypothesis import HealthCheck, given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+from sqlalchemy import text
+from sqlalchemy.orm import Session
+
+from accounting.samples import JOB, NOW, SLOT, job, job_slot, ledger, new_site, segment, share
+from accounting.test_store import content, copied_site, deliver, only, tell
+from carbon_acct import rebuild, reprice
+from carbon_acct.prices import Prices
+from carbon_acct.site import Site
+
+SLOTS = [SLOT + 900 * i for i in range(3)]
+
+
+@dataclass(frozen=True)
+class Dated(Prices):
+    """Prices that differ by slot and partition, as a site's with providers do."""
+
+    by_slot: dict[int, str] = field(default_factory=dict)
+    zones: dict[str, str] = field(default_factory=dict)
+
+    def zone(self, cluster: str, partition: str | None) -> str:
+        """By partition."""
+        return self.zones.get(partition or "", super().zone(cluster, partition))
+
+    def values(self, session: Session, zone: str, slots: Iterable[int]) -> dict[int, dict[str, Any]]:
+        """By slot."""
+        found = super().values(session, zone, slots)
+        return {
+            slot: value | {"g_per_kwh": self.by_slot.get(slot, value["g_per_kwh"]), "g_per_kwh_float": 1.0}
+            for slot, value in found.items()
+        }
+
+
+def dated(site: Site, by_slot: dict[int, str], **zones: str) -> Dated:
+    return Dated(**vars(site.prices), by_slot=by_slot, zones=zones)
+
+
+def reprice_all(site: Site, prices: Prices) -> int:
+    """Until nothing is left to do; how many slots of jobs changed."""
+    with site.database.write() as session:
+        reprice.refresh(session, prices, 0, NOW)
+    done = 0
+    while True:
+        with site.database.write() as session:
+            rows = reprice.sweep(session, prices)
+        done += rows
+        if not rows:
+            return done
+
+
+def fill(site: Site) -> None:
+    tell(site, JOB, job(job_id_raw=8, job_id="8", user="bob", partition="gpu"))
+    rows = [ledger(job_id=j) for j in (7, 8)]
+    rows += [job_slot({"cpu": share(10**9 + slot + j)}, job_id=j, slot=slot) for slot in SLOTS for j in (7, 8)]
+    deliver(site, segment(rows))
+
+
+FACTORS = st.dictionaries(st.sampled_from(SLOTS), st.sampled_from(["0", "12.5", "100/3", "999"]))
+
+
+@hypothesis_settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.lists(FACTORS, min_size=1, max_size=3), st.randoms(use_true_random=False))
+def test_as_if_from_scratch(fresh_database: Path, history: list[dict[int, str]], chance: random.Random) -> None:
+    """After any history of prices, broken off anywhere, all sums equal those made from scratch at the last prices."""
+    with tempfile.TemporaryDirectory() as folder:
+        site = copied_site(Path(folder), fresh_database)
+        fill(site)
+        for by_slot in history:
+            with site.database.write() as session:
+                reprice.refresh(session, dated(site, by_slot), 0, NOW)
+            if chance.random() < 0.5:  # else it was killed before it came to the jobs
+                reprice_all(site, dated(site, by_slot))
+        last = dated(site, history[-1])
+        reprice_all(site, last)
+        assert reprice_all(site, last) == 0
+        found = content(site)
+        with site.database.write() as session:
+            rebuild.everything(session, last)
+        scratch = content(site)
+        site.database.close()
+    assert found == scratch
+
+
+def test_only_what_changed(site: Site) -> None:
+    """Prices that stay as they are make no new revision and touch no job."""
+    fill(site)
+    with site.database.write() as session:
+        assert reprice.refresh(session, site.prices, 0, NOW) == []
+    assert reprice_all(site, dated(site, {SLOTS[1]: "10"})) == 2
+
+
+def test_another_zone(site: Site) -> None:
+    """Jobs of a partition that is fed by another zone now take that zone's price, from the instant that was asked for."""
+    fill(site)
+    before = only(site, users=["alice"])
+    prices = dated(site, {}, gpu="FR")
+    with site.database.write() as session:
+        assert reprice.rezone(session, prices, SLOTS[1], 0) == (2, 2)
+        assert reprice.rezone(session, prices, SLOTS[1], 2) == (0, 0)
+
+    assert only(site, users=["alice"]) == before
+    with site.database.read() as session:
+        zones = session.execute(
+            text(
+                "SELECT s.slot, p.zone FROM job_slot s JOIN slot_price p ON p.id = s.price_id JOIN job j ON j.id = s.job_id"
+                " WHERE j.job_id_raw = 8 ORDER BY s.slot"
+            )
+        ).all()
+    assert zones == [(SLOTS[0], "DE"), (SLOTS[1], "FR"), (SLOTS[2], "FR")]
+
+
+def test_old_revisions_go(site: Site) -> None:
+    """A revision that nothing names goes after a day; one that a job still names stays."""
+    fill(site)
+    with site.database.write() as session:
+        reprice.refresh(session, dated(site, {SLOTS[0]: "1"}), 0, NOW)
+        assert reprice.forget(session, 2**40) == 0
+    reprice_all(site, dated(site, {SLOTS[0]: "1"}))
+    with site.database.write() as session:
+        assert reprice.forget(session, 0) == 0
+        assert reprice.forget(session, 2**40) == 1
+
+
+def test_pue(tmp_path: Path) -> None:
+    """A site that states another PUE has its jobs priced with it when it asks for that, and not before."""
+    site = new_site(tmp_path)
+    fill(site)
+    before = only(site, users=["alice"])
+    prices = replace(site.prices, pue="2")
+    with site.database.write() as session:
+        reprice.sweep(session, prices)
+    assert only(site, users=["alice"]) == before
+    reprice_all(site, prices)
+    after = only(site, users=["alice"])
+    site.database.close()
+
+    assert (before.energy_uj, before.pue) == (after.energy_uj, 1.3)
+    assert (after.pue, after.facility_uj) == (2.0, 2 * (after.energy_uj or 0))
