@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 from carbon_collector import sealing
 from carbon_collector.account import Account
 from carbon_collector.cgroups import Usage
-from carbon_collector.daemon import LOOKS_S, SETTLE_S, SHOW_S, WARM_UP_S
+from carbon_collector.collector import LOOKS_S, SETTLE_S, SHOW_S
+from carbon_collector.daemon import WARM_UP_S
 from carbon_collector.host import Topology
 from carbon_collector.ledger import PROLOG, Ledger
 from carbon_collector.meters.base import COUNTER, Domain, Reading

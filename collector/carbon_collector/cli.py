@@ -89,6 +89,7 @@ def _options(args: list[str], values: dict[str, str], flags: set[str]) -> dict[s
 
 def _run(node: str, config: str) -> int:
     from . import daemon
+    from .collector import Collector
     from .lock import Lock
     from .log import Log
 
@@ -106,7 +107,7 @@ def _run(node: str, config: str) -> int:
         if not lock.take():
             return 0  # another one runs, and it has been woken
         daemon.block_signals()
-        daemon.run(daemon.Collector(chosen, node, log), lock, chosen.number("collector", "linger"))
+        daemon.run(Collector(chosen, node, log), lock, chosen.number("collector", "linger"))
     except OSError as err:
         log.line(f"stops: {err}")
         return 1

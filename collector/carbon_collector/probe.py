@@ -11,7 +11,7 @@ import json
 import os
 import time
 
-from . import __version__, daemon, host, nesting, settings, state
+from . import __version__, host, nesting, settings, state, tuning
 from .account import Account
 from .counter import Counter, delta
 from .errors import CarbonError
@@ -44,7 +44,7 @@ def run(node: str, config: str, as_json: bool) -> int:
 
 def look(chosen: Settings, node: str) -> dict[str, Any]:
     """Everything that is shown. Energies are microjoules, powers microwatts; `None` is what is not known."""
-    place = daemon.place_of(chosen)
+    place = tuning.place_of(chosen)
     topology = host.topology(place.sysfs)
     meters = Meters(chosen.words("collector", "meters"), place)
     _wait_for_late(meters)
@@ -146,7 +146,7 @@ def _account(chosen: Settings, topology: host.Topology, meters: Meters) -> tuple
         problems.append(str(err))
     except (LookupError, TypeError, ValueError, AttributeError) as err:
         problems.append(f"{folder}/{state.NAME}: is no state: {err!r}")
-    watts, complaint = daemon.idle_watts(chosen, meters.domains)
+    watts, complaint = tuning.idle_watts(chosen, meters.domains)
     for name, each in watts.items():
         account.idle_of(name).setting_uw = int(each * 1e6)
     read_us = account.last.wall_us if account.last else None
@@ -156,7 +156,7 @@ def _account(chosen: Settings, topology: host.Topology, meters: Meters) -> tuple
 def _interval(chosen: Settings, domains: dict[str, Domain]) -> dict[str, Any]:
     """Seconds between two readings, those that the setting asks for, and the counter that asks for less."""
     asked_s = chosen.number("collector", "interval")
-    longest_s = daemon.longest_interval_s(domains)
+    longest_s = tuning.longest_interval_s(domains)
     wrapping = [d for d in domains.values() if d.range_uj]
     fastest = min(wrapping, key=lambda d: d.range_uj / d.max_watts) if longest_s < asked_s else None
     return {

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import time
+
 from .cgroups import Usage
 from .lean.named import TYPE_CHECKING, NamedTuple
 from .ledger import load_usage
@@ -10,6 +12,18 @@ from .meters.base import Reading
 
 if TYPE_CHECKING:
     from typing import Any
+
+
+class Clock(NamedTuple):
+    """Both clocks in microseconds, read together."""
+
+    wall_us: int
+    mono_us: int
+
+
+def read_clock() -> Clock:
+    """Now. The monotonic clock goes on over a restart of the collector, not over one of the node."""
+    return Clock(time.time_ns() // 1000, time.monotonic_ns() // 1000)
 
 
 class Snapshot(NamedTuple):
