@@ -218,6 +218,8 @@ FIELDS: tuple[Field, ...] = (
     _text("Zone", "zone", "Zone of the grid that feeds the nodes"),
     Field("Coverage", "coverage", "Metered time over allocated time, in percent, rounded down", _coverage, True),
     Field("Quality", "quality", "`measured`, `partial`, `estimated` or `none`, and in brackets why", _quality),
+    _grams("UpstreamRaw", "upstream_ug", "Upstream emissions of the fuels (CO2e; scope 3, category 3)"),
+    _grams("TDRaw", "td_ug", "Emissions of what is lost in transmission and distribution (CO2e; scope 3, category 3)"),
 )
 
 

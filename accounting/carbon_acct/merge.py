@@ -8,21 +8,19 @@ that change.
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple, TypeVar
 
 from sqlalchemy import BindParameter, bindparam, exists, func, select, update
 from sqlalchemy.orm import Session
 
 from carbon_acct import meta, rollup
-from carbon_acct.db.models import COMPONENTS, Cluster, Job, JobSlot, Ledger, NodeJobSlot
+from carbon_acct.db.models import Cluster, Job, JobSlot, Ledger, Node, NodeJobSlot
 from carbon_acct.db.rows import replace_rows, table_of
 from carbon_acct.matching import Run, match
 from carbon_acct.prices import Prices
-from carbon_acct.pricing import Price, priced
-from carbon_acct.slotsum import NodeShare, add, notes_of, sum_shares
+from carbon_acct.slotrow import summed
 from carbon_collector.units import US_PER_S
 
 CHUNK = 500
@@ -105,7 +103,10 @@ def _resum(session: Session, wanted: Mapping[int, set[int]], prices: Prices) -> 
     keys = {(job, slot) for job, many in wanted.items() for slot in many}
     zones = {job: prices.zone(row.cluster, row.partition) for job, row in jobs.items()}
     known = prices.of(session, {(zones[job], slot) for job, slot in delivered})
-    values = [_values((job, slot), rows, known[zones[job], slot]) for (job, slot), rows in sorted(delivered.items())]
+    values = [
+        summed((job, slot), rows, known[zones[job], slot], prices.hardware)
+        for (job, slot), rows in sorted(delivered.items())
+    ]
     replace_rows(session, table_of(JobSlot), values, there, keys)
     days = {(job, prices.days.start(slot)) for job, slot in keys}
     associations = {job: row.association_id for job, row in jobs.items()}
@@ -115,8 +116,10 @@ def _resum(session: Session, wanted: Mapping[int, set[int]], prices: Prices) -> 
 _BETWEEN: tuple[BindParameter[int], BindParameter[int]] = (bindparam("low"), bindparam("high"))
 _SUMMED_SLOTS = select(JobSlot.job_id, JobSlot.slot).where(JobSlot.job_id.in_(_IDS), JobSlot.slot.between(*_BETWEEN))
 _DELIVERED = (
-    select(Ledger.matched_id, *table_of(NodeJobSlot).columns)
+    select(Ledger.matched_id, Ledger.cpus, Ledger.node_cpus, Ledger.gpus, Node.name.label("node"))
+    .add_columns(*table_of(NodeJobSlot).columns)
     .join(NodeJobSlot, NodeJobSlot.ledger_id == Ledger.id)
+    .join(Node, Node.id == Ledger.node_id)
     .where(Ledger.matched_id.in_(_IDS), NodeJobSlot.slot.between(*_BETWEEN))
 )
 
@@ -133,53 +136,6 @@ _LOCKED_JOBS = (
     .order_by(Job.id)
     .with_for_update(of=Job)
 )
-
-
-def _values(key: JobSlotKey, rows: Sequence[Any], price: Price) -> dict[str, Any]:
-    values = _sum_rows(rows)
-    total = add((values["energy_uj"], values["estimated_uj"]))
-    return {
-        "job_id": key[0],
-        "slot": key[1],
-        "price_id": price.id,
-        **values,
-        **vars(priced(total, price)),
-        "embodied_ug": None,
-    }
-
-
-def _sum_rows(rows: Sequence[Any]) -> dict[str, Any]:
-    shares = {c: [_share(row, c) for row in rows if getattr(row, f"{c}_method")] for c in COMPONENTS}
-    sums = {c: sum_shares(many) for c, many in shares.items() if many}
-    values: dict[str, Any] = {
-        "cpu_us": add(row.cpu_us for row in rows),
-        "simulated": any(row.simulated for row in rows),
-        "energy_uj": add(s.energy_uj for s in sums.values()),
-        "estimated_uj": add(s.modelled_uj for s in sums.values()),
-        "notes": None,
-    }
-    notes = notes_of(shares)
-    if notes:
-        values["notes"] = json.dumps(notes)
-    for c in COMPONENTS:
-        s = sums.get(c)
-        values[f"{c}_uj"] = s.energy_uj if s else None
-        values[f"{c}_static_uj"] = s.static_uj if s else None
-        values[f"{c}_metered_us"] = s.metered_us if s else None
-        values[f"{c}_alloc_us"] = s.alloc_us if s else None
-        values[f"{c}_method"] = s.method if s else None
-    return values
-
-
-def _share(row: Any, component: str) -> NodeShare:
-    return NodeShare(
-        energy_uj=getattr(row, f"{component}_uj"),
-        static_uj=getattr(row, f"{component}_static_uj"),
-        metered_us=getattr(row, f"{component}_metered_us") or 0,
-        method=getattr(row, f"{component}_method"),
-        reason=getattr(row, f"{component}_reason"),
-        alloc_us=row.alloc_us,
-    )
 
 
 def recount(session: Session, job_keys: Collection[int]) -> None:

@@ -84,6 +84,8 @@ class JobRecord:
     carbon_ug: int | None
     carbon_market_ug: int | None
     embodied_ug: int | None
+    upstream_ug: int | None
+    td_ug: int | None
     intensity_g_per_kwh: float | None
     intensity_source: str | None
     zone: str | None
@@ -363,6 +365,8 @@ def _record(
         carbon_ug=total["carbon_ug"],
         carbon_market_ug=total["market_ug"],
         embodied_ug=total["embodied_ug"],
+        upstream_ug=total["upstream_ug"],
+        td_ug=total["td_ug"],
         intensity_g_per_kwh=_mean(sums, "g_per_kwh_weight", used),
         intensity_source=_joined(sources[key].text for key in priced),
         zone=_joined(sources[key].zone for key in priced),

@@ -7,10 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from carbon_acct import rebuild
-from carbon_acct.days import Days, zone_info
 from carbon_acct.db.engine import Database, open_database
-from carbon_acct.grid.factors import factor
-from carbon_acct.prices import Prices
+from carbon_acct.prices import Prices, load_prices
 
 if TYPE_CHECKING:
     from carbon_collector.settings import Settings
@@ -28,10 +26,8 @@ class Site:
 
 def open_site(settings: Settings) -> Site:
     """Open the site's database. Raises ZoneError, SettingsError and DatabaseError."""
-    found = factor(settings.text("site", "zone"))
-    timezone = settings.text("site", "timezone")
-    prices = Prices(found, settings.text("site", "pue"), Days(zone_info(timezone)))
+    prices = load_prices(settings)
     database = open_database(settings)
     with database.write() as session:
-        rebuild.where_needed(session, prices, timezone)
-    return Site(database, prices, found.zone, settings.text("site", "cluster"))
+        rebuild.where_needed(session, prices, settings.text("site", "timezone"))
+    return Site(database, prices, prices.home, settings.text("site", "cluster"))

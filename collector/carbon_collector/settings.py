@@ -43,11 +43,19 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "site",
         "pue",
-        "number",
+        "text",
         "1.0",
-        "Power usage effectiveness (ISO/IEC 30134-2): facility energy over IT energy, at least 1.",
+        "Power usage effectiveness (ISO/IEC 30134-2): facility energy over IT energy, at least 1. With dates: "
+        "1.35 2026-01-01:1.30; or a CSV file of start,value.",
     ),
     Setting("site", "timezone", "text", "UTC", "Time zone of month borders in reports, e.g. Europe/Berlin."),
+    Setting(
+        "site",
+        "hardware",
+        "path",
+        "",
+        "CSV file of node types: embodied emissions, and overhead where no meter sees the whole node (docs/methodology.md).",
+    ),
     Setting(
         "collector",
         "aggregators",
@@ -138,6 +146,45 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     Setting("slurm", "poll", "seconds", "60 s", "Time between two queries of Slurm's accounting."),
     Setting("slurm", "munge_socket", "path", "", "Socket of munged. Empty: munge's own default."),
+    Setting(
+        "grid",
+        "zones",
+        "words",
+        "",
+        "Zones of clusters and partitions that another grid feeds than [site] zone: hpc:DE hpc/gpu:FR.",
+    ),
+    Setting(
+        "grid",
+        "providers",
+        "words",
+        "",
+        "Where intensities are fetched, in order; ZONE=provider for one zone. Empty: the yearly factor of the zone.",
+    ),
+    Setting("grid", "poll", "seconds", "15 m", "Time between two queries of a provider."),
+    Setting("grid", "electricitymaps_token", "path", "", "File with the token of Electricity Maps."),
+    Setting("grid", "entsoe_token", "path", "", "File with the security token of ENTSO-E."),
+    Setting(
+        "grid",
+        "market",
+        "text",
+        "",
+        "Market-based factor of the site's contracts in g/kWh (GHG Protocol, scope 2), like [site] pue. Empty: none stated.",
+    ),
+    Setting("grid", "market_source", "text", "contract", "What the market-based factor rests on, as reports print it."),
+    Setting(
+        "grid",
+        "upstream",
+        "text",
+        "",
+        "Upstream emissions of fuels in g/kWh (scope 3, category 3), like [site] pue. Empty: none stated.",
+    ),
+    Setting(
+        "grid",
+        "td_losses",
+        "text",
+        "",
+        "Share of the generation lost in transmission and distribution, 0.06, like [site] pue. Empty: none stated.",
+    ),
     Setting("reports", "output_dir", "path", "/var/lib/carbon-acct/reports", "Where carbon-report writes."),
 )
 
@@ -296,8 +343,6 @@ def _check(setting: Setting, value: str) -> str:
             return "not a number"
         if not 0 <= number < FOREVER:
             return "not a number that can be used"
-        if (setting.section, setting.key) == ("site", "pue") and number < 1:
-            return "PUE is at least 1 (facility energy over IT energy)"
     if setting.choices:
         words = value.replace(",", " ").split() if setting.kind == "words" else [value]
         wrong = [word for word in words if word not in setting.choices]

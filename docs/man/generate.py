@@ -19,6 +19,7 @@ SECTIONS = {
     "site": "The site: its grid, its building, its calendar. Reports and prices come from here.",
     "collector": "The compute nodes. %n in a path stands for the node's name in Slurm.",
     "aggregator": "The accounting host.",
+    "grid": "The electricity: where intensities come from, and which figures stand beside the location-based one.",
     "slurm": "How Slurm and MUNGE are reached.",
     "reports": "What carbon-report writes.",
 }

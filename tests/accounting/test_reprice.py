@@ -19,6 +19,7 @@ from sqlalchemy.orm import Session
 from accounting.samples import JOB, NOW, SLOT, job, job_slot, ledger, new_site, segment, share
 from accounting.test_store import content, copied_site, deliver, only, tell
 from carbon_acct import rebuild, reprice
+from carbon_acct.dated import dated as dated_figure
 from carbon_acct.prices import Prices
 from carbon_acct.site import Site
 
@@ -26,15 +27,10 @@ SLOTS = [SLOT + 900 * i for i in range(3)]
 
 
 @dataclass(frozen=True)
-class Dated(Prices):
-    """Prices that differ by slot and partition, as a site's with providers do."""
+class BySlot(Prices):
+    """Prices that differ by slot, as a site's with providers do."""
 
     by_slot: dict[int, str] = field(default_factory=dict)
-    zones: dict[str, str] = field(default_factory=dict)
-
-    def zone(self, cluster: str, partition: str | None) -> str:
-        """By partition."""
-        return self.zones.get(partition or "", super().zone(cluster, partition))
 
     def values(self, session: Session, zone: str, slots: Iterable[int]) -> dict[int, dict[str, Any]]:
         """By slot."""
@@ -45,8 +41,8 @@ class Dated(Prices):
         }
 
 
-def dated(site: Site, by_slot: dict[int, str], **zones: str) -> Dated:
-    return Dated(**vars(site.prices), by_slot=by_slot, zones=zones)
+def dated(site: Site, by_slot: dict[int, str]) -> BySlot:
+    return BySlot(**vars(site.prices), by_slot=by_slot)
 
 
 def reprice_all(site: Site, prices: Prices) -> int:
@@ -107,7 +103,7 @@ def test_another_zone(site: Site) -> None:
     """Jobs of a partition that is fed by another zone now take that zone's price, from the instant that was asked for."""
     fill(site)
     before = only(site, users=["alice"])
-    prices = dated(site, {}, gpu="FR")
+    prices = replace(site.prices, zones={"demo/gpu": "FR"})
     with site.database.write() as session:
         assert reprice.rezone(session, prices, SLOTS[1], 0) == (2, 2)
         assert reprice.rezone(session, prices, SLOTS[1], 2) == (0, 0)
@@ -140,7 +136,7 @@ def test_pue(tmp_path: Path) -> None:
     site = new_site(tmp_path)
     fill(site)
     before = only(site, users=["alice"])
-    prices = replace(site.prices, pue="2")
+    prices = replace(site.prices, pue=dated_figure("x", "2", site.prices.days.zone))
     with site.database.write() as session:
         reprice.sweep(session, prices)
     assert only(site, users=["alice"]) == before

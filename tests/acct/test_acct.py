@@ -55,6 +55,8 @@ JOB: dict[str, Any] = {
     "carbon_ug": 619_300_000,
     "carbon_market_ug": None,
     "embodied_ug": None,
+    "upstream_ug": None,
+    "td_ug": None,
     "intensity_g_per_kwh": 381.11,
     "intensity_source": "Ember yearly, 2023",
     "zone": "DE",

@@ -19,7 +19,7 @@ NAMES = """
 JobID JobIDRaw JobName User Account Partition QOS Cluster State ExitCode Restarts Submit Start End Elapsed ElapsedRaw
 NNodes NCPUS AllocTRES NodeList Energy EnergyRaw CPUEnergyRaw DRAMEnergyRaw GPUEnergyRaw OtherEnergyRaw StaticEnergyRaw
 EstimatedEnergyRaw AvePower FacilityEnergyRaw PUE Carbon CarbonRaw CarbonMarketRaw EmbodiedRaw Intensity
-IntensitySource Zone Coverage Quality
+IntensitySource Zone Coverage Quality UpstreamRaw TDRaw
 """
 
 

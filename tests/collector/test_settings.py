@@ -40,7 +40,6 @@ def conf(folder: Path, text: str) -> str:
         ("[collector]\nspool_limit = -1\n", "not a number that can be used"),
         ("[collector]\nspool_limit = inf\n", "not a number that can be used"),
         ("[collector]\nspool_limit = nan\n", "not a number that can be used"),
-        ("[site]\npue = 0.9\n", "PUE is at least 1"),
         ("[slurm]\nsource = oracle\n", "not one of auto, pyslurm, sacct"),
         ("[collector]\nrun_dir = run\n", "not a path from the root"),
         ("[collector]\nrun_dir =\n", "not a path from the root"),

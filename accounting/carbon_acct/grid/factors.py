@@ -45,12 +45,12 @@ def factors() -> dict[str, Factor]:
     return {row["zone"]: Factor(**row) for row in csv.DictReader(text.splitlines())}
 
 
-def factor(zone: str) -> Factor:
+def factor(zone: str, setting: str = "[site] zone") -> Factor:
     """The factor of a zone, its name matched without case. Raises ZoneError naming the nearest zones."""
     known = {name.casefold(): name for name in factors()}
     found = known.get(zone.strip().casefold())
     if found is None:
-        raise ZoneError(f"[site] zone = {zone}: no such zone; {_nearest(zone)}")
+        raise ZoneError(f"{setting} = {zone}: no such zone; {_nearest(zone)}")
     return factors()[found]
 
 

@@ -1,18 +1,23 @@
 # SPDX-License-Identifier: MIT
-"""Keeps the factors of a zone in the database, with their provenance."""
+"""Keeps the factors of a zone in the database, with their provenance: sources, and their periods by revision."""
 
 from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from carbon_acct.db.models import FactorSource, Intensity
 from carbon_acct.grid.factors import Factor
+from carbon_acct.grid.provider import Period
+from carbon_acct.grid.series import Known
 
 YEARLY = "yearly"
+LOCATION, MARKET = "location", "market"
 
 
-def source_of(session: Session, zone: str, provider: str, text: str, scope: str, purpose: str = "location") -> int:
+def source_of(session: Session, zone: str, provider: str, text: str, scope: str, purpose: str = LOCATION) -> int:
     """The id of a source, which is put into the table if it is new."""
     wanted = {"zone": zone, "provider": provider, "text": text, "scope": scope, "purpose": purpose}
     row = session.scalar(select(FactorSource).filter_by(**wanted))
@@ -47,3 +52,46 @@ def yearly_source(session: Session, factor: Factor, now: int) -> int:
         )
         session.flush()
     return source
+
+
+def periods(session: Session, sources: Sequence[int], start: int, end: int) -> list[tuple[int, list[Known]]]:
+    """What the sources have of [start, end), in the order of the sources; every revision, the newest with the highest order."""
+    query = select(Intensity).where(
+        Intensity.source_id.in_(sources), Intensity.period_start < end, Intensity.period_end > start
+    )
+    found: dict[int, list[Known]] = {source: [] for source in sources}
+    for row in session.scalars(query):
+        if row.period_end is not None:
+            found[row.source_id].append(Known(row.period_start, row.period_end, row.g_per_kwh, row.estimated, row.id))
+    return list(found.items())
+
+
+def keep(session: Session, source: int, fetched: Iterable[Period], now: int) -> list[Period]:
+    """Store what a source says; what it said before stays as an earlier revision. Those periods that are new or different."""
+    known = sorted(fetched, key=lambda period: period.start)
+    if not known:
+        return []
+    query = select(Intensity).where(
+        Intensity.source_id == source, Intensity.period_start.between(known[0].start, known[-1].start)
+    )
+    newest = {row.period_start: row for row in session.scalars(query.order_by(Intensity.revision))}
+    changed = []
+    for period in known:
+        row = newest.get(period.start)
+        if row and (row.period_end, row.g_per_kwh, row.estimated) == (period.end, period.g_per_kwh, period.estimated):
+            continue
+        session.add(
+            Intensity(
+                source_id=source,
+                period_start=period.start,
+                period_end=period.end,
+                g_per_kwh=period.g_per_kwh,
+                estimated=period.estimated,
+                fetched_at=now,
+                updated_at=period.updated_at,
+                revision=row.revision + 1 if row else 1,
+            )
+        )
+        changed.append(period)
+    session.flush()
+    return changed
