@@ -18,6 +18,7 @@ import uvicorn
 
 from carbon_acct.api.app import create_app
 from carbon_acct.errors import ListenError
+from carbon_acct.grid.follow import Follower
 from carbon_acct.poll import Poller
 from carbon_acct.site import Site, open_site
 from carbon_acct.slurm.programs import Programs
@@ -36,13 +37,14 @@ def serve(config: Settings, debug: bool = False) -> None:
     try:
         listener = _listen(config.text("aggregator", "listen"))
         poller = Poller(site, Programs(), config.text("slurm", "source"), config.number("slurm", "poll"))
-        _serve(site, poller, listener, config.text("slurm", "munge_socket"))
+        follower = Follower(site.database, site.prices, site.providers, config.number("grid", "poll"))
+        _serve(site, poller, follower, listener, config.text("slurm", "munge_socket"))
     finally:
         site.database.close()
 
 
-def _serve(site: Site, poller: Poller, listener: socket.socket, munge_socket: str) -> None:
-    app = create_app(site, poller, munge_socket)
+def _serve(site: Site, poller: Poller, follower: Follower, listener: socket.socket, munge_socket: str) -> None:
+    app = create_app(site, poller, munge_socket, follower)
     options = uvicorn.Config(
         app,
         log_config=None,
@@ -52,9 +54,11 @@ def _serve(site: Site, poller: Poller, listener: socket.socket, munge_socket: st
         timeout_graceful_shutdown=STOP_S,
     )
     poller.start()
+    follower.start()
     try:
         _Server(options).run(sockets=[listener])
     finally:
+        follower.stop()
         poller.stop()
 
 

@@ -6,6 +6,7 @@ CarbonError (carbon_collector.errors)
     ├── DatabaseError     the database cannot be opened, or its schema is newer than this program
     ├── SlurmError        Slurm's programs or its database do not answer
     ├── ZoneError         no factor is known for the site's grid zone
+    ├── ProviderError     a provider of grid intensities cannot be used, or its answer cannot be trusted
     ├── ListenError       the aggregator cannot listen where it should
     └── RefusedError           a request is refused, with the HTTP status that says how finally
 """
@@ -29,6 +30,19 @@ class SlurmError(AccountingError):
 
 class ZoneError(AccountingError):
     """No factor is known for a zone of the grid."""
+
+
+class ProviderError(AccountingError):
+    """A provider of grid intensities gave nothing that can be used.
+
+    `permanent`: asking again changes nothing until a person does (a token, a zone, a file).
+    `retry_after_s`: the provider itself said when to come back.
+    """
+
+    def __init__(self, reason: str, *, permanent: bool = False, retry_after_s: float | None = None) -> None:
+        super().__init__(reason)
+        self.permanent = permanent
+        self.retry_after_s = retry_after_s
 
 
 class ListenError(AccountingError):

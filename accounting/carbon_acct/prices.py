@@ -20,6 +20,7 @@ from carbon_acct.dated import Dated, dated
 from carbon_acct.days import Days, zone_info
 from carbon_acct.db.models import SlotPrice
 from carbon_acct.db.rows import table_of
+from carbon_acct.grid.chain import chains
 from carbon_acct.grid.factors import factor
 from carbon_acct.grid.intensity import MARKET, periods, source_of, yearly_source
 from carbon_acct.grid.series import Known, Mean, exact, means
@@ -29,6 +30,7 @@ from carbon_collector.errors import SettingsError
 from carbon_collector.units import SLOT_S
 
 if TYPE_CHECKING:
+    from carbon_acct.grid.provider import Provider
     from carbon_collector.settings import Settings
 
 NOTHING = Dated()
@@ -120,8 +122,8 @@ def lost(g_per_kwh: str, losses: str) -> str:
     return exact(Fraction(g_per_kwh) * share / (1 - share))
 
 
-def load_prices(settings: Settings) -> Prices:
-    """The prices that the settings state. Raises SettingsError and ZoneError."""
+def load_prices(settings: Settings) -> tuple[Prices, dict[str, tuple[Provider, ...]]]:
+    """The prices that the settings state, and the providers of each zone. Raises SettingsError and ZoneError."""
     clock = zone_info(settings.text("site", "timezone"))
 
     def series(section: str, key: str, least: str = "0", most: str = "5000") -> Dated:
@@ -130,17 +132,22 @@ def load_prices(settings: Settings) -> Prices:
     pue = series("site", "pue", "1", "10")
     if pue.at(0) is None:
         raise SettingsError("[site] pue: say what holds before its first date: a number without one")
-    return Prices(
-        home=factor(settings.text("site", "zone")).zone,
+    home = factor(settings.text("site", "zone")).zone
+    zones = dict(_zone_of(word) for word in settings.words("grid", "zones"))
+    providers = chains(settings, {home, *zones.values()})
+    prices = Prices(
+        home=home,
         days=Days(clock),
         pue=pue,
-        zones=dict(_zone_of(word) for word in settings.words("grid", "zones")),
+        zones=zones,
+        sources={zone: tuple(Source(p.slug, p.text, p.scope) for p in many) for zone, many in providers.items()},
         market=series("grid", "market"),
         market_text=settings.text("grid", "market_source"),
         upstream=series("grid", "upstream"),
         td_losses=series("grid", "td_losses", most="0.5"),
         hardware=load_hardware(settings.text("site", "hardware")),
     )
+    return prices, providers
 
 
 def _zone_of(word: str) -> tuple[str, str]:

@@ -9,6 +9,7 @@ its days and roll-ups. What a kill leaves undone, or another aggregator stores m
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import BindParameter, bindparam, delete, func, select, update
@@ -21,6 +22,7 @@ from carbon_acct.merge import chunks, lock_jobs
 from carbon_acct.prices import Prices, ZoneSlot, current
 from carbon_acct.pricing import Price, priced
 from carbon_acct.slotsum import add
+from carbon_collector.units import SLOT_S
 
 PRICED_BY = (
     *("pue", "g_per_kwh", "source_id", "estimated"),
@@ -31,8 +33,49 @@ PRICED_BY = (
 BATCH = 2000
 """Jobs in one transaction."""
 
-SPARE_S = 86400
+DAY_S = 86400
+SPARE_S = DAY_S
 """Revisions that nothing names any more are kept so long: a segment that is being stored may be about to."""
+
+
+@dataclass(frozen=True)
+class Preview:
+    """What a re-pricing would change: prices, slots of jobs, and what those are now and would be."""
+
+    prices: int
+    slots: int
+    before_ug: int
+    after_ug: int
+
+
+def preview(session: Session, prices: Prices, since: int, until: int) -> Preview:
+    """What `refresh` and `sweep` would do, and `rezone` for the zones of jobs; nothing is stored if the caller takes it back.
+
+    `after_ug` is priced by slot, not by job and slot: less than a microgram off for each.
+    """
+    slots = before = after = 0
+    changed = refresh(session, prices, since, until)
+    old = _outdated(session)
+    total = func.sum(func.coalesce(JobSlot.energy_uj, 0) + func.coalesce(JobSlot.estimated_uj, 0))
+    for part in chunks(old):
+        query = select(SlotPrice.zone, SlotPrice.slot, func.count(), total, func.sum(JobSlot.carbon_ug))
+        query = query.join(JobSlot, JobSlot.price_id == SlotPrice.id).where(SlotPrice.id.in_(part))
+        rows = session.execute(query.group_by(SlotPrice.zone, SlotPrice.slot)).all()
+        known = prices.of(session, {(row.zone, row.slot) for row in rows})
+        for zone, slot, count, energy, grams in rows:
+            slots += count
+            before += int(grams or 0)
+            after += priced(int(energy), known[zone, slot]).carbon_ug or 0
+    return Preview(len(changed), slots, before, after)
+
+
+def stretches(session: Session, since: int, until: int) -> list[tuple[int, int]]:
+    """[since, until) in parts of a day that one transaction takes, as far as there are prices."""
+    low, high = session.execute(select(func.min(SlotPrice.slot), func.max(SlotPrice.slot))).one()
+    if low is None:
+        return []
+    start, end = max(since, low), min(until, high + SLOT_S)
+    return [(at, min(at + DAY_S, end)) for at in range(start, end, DAY_S)]
 
 
 def refresh(session: Session, prices: Prices, since: int, until: int) -> list[ZoneSlot]:

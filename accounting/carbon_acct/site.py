@@ -11,6 +11,9 @@ from carbon_acct.db.engine import Database, open_database
 from carbon_acct.prices import Prices, load_prices
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from carbon_acct.grid.provider import Provider
     from carbon_collector.settings import Settings
 
 
@@ -20,14 +23,15 @@ class Site:
 
     database: Database
     prices: Prices
+    providers: Mapping[str, tuple[Provider, ...]]
     zone: str
     cluster: str
 
 
 def open_site(settings: Settings) -> Site:
     """Open the site's database. Raises ZoneError, SettingsError and DatabaseError."""
-    prices = load_prices(settings)
+    prices, providers = load_prices(settings)
     database = open_database(settings)
     with database.write() as session:
         rebuild.where_needed(session, prices, settings.text("site", "timezone"))
-    return Site(database, prices, prices.home, settings.text("site", "cluster"))
+    return Site(database, prices, providers, prices.home, settings.text("site", "cluster"))

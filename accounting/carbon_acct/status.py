@@ -18,6 +18,8 @@ def lines(status: Mapping[str, Any], now: float | None = None) -> Iterator[str]:
     yield f"carbon-aggregator {status['version']}, cluster {slurm['cluster'] or 'not known yet'}, zone {status['zone']}"
     yield f"database:  {status['database']}"
     yield f"slurm:     {_slurm(slurm, time.time() if now is None else now)}"
+    for source in status["grid"]:
+        yield f"grid:      {_grid(source, time.time() if now is None else now)}"
     yield f"jobs:      {status['jobs']}, nodes: {status['nodes']}, segments: {status['segments']}"
     yield f"unmatched: {status['unmatched']} ledgers without a job of Slurm's"
     dropped = status["dropped"]
@@ -54,6 +56,12 @@ def _slurm(slurm: Mapping[str, Any], now: float) -> str:
     when = "never answered yet" if polled is None else f"last poll {max(0, int(now - polled))} s ago"
     source = f"{slurm['source']}, " if slurm["source"] else ""
     return f"{source}{when}" + (f"; now: {slurm['error']}" if slurm["error"] else "")
+
+
+def _grid(source: Mapping[str, Any], now: float) -> str:
+    fetched = source["fetched_at"]
+    when = "never answered yet" if fetched is None else f"last answer {max(0, int(now - fetched))} s ago"
+    return f"{source['zone']}, {source['text']}: {when}" + (f"; now: {source['error']}" if source["error"] else "")
 
 
 def _table(found: Mapping[str, list[int]]) -> Iterator[str]:

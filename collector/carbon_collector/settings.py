@@ -160,6 +160,9 @@ SETTINGS: tuple[Setting, ...] = (
         "",
         "Where intensities are fetched, in order; ZONE=provider for one zone. Empty: the yearly factor of the zone.",
     ),
+    Setting(
+        "grid", "addresses", "words", "", "Other addresses of providers, a mirror's: uk=https://mirror.example/uk."
+    ),
     Setting("grid", "poll", "seconds", "15 m", "Time between two queries of a provider."),
     Setting("grid", "electricitymaps_token", "path", "", "File with the token of Electricity Maps."),
     Setting("grid", "entsoe_token", "path", "", "File with the security token of ENTSO-E."),

@@ -68,7 +68,7 @@ def run(config: Path) -> tuple[int, str]:
         ({"aggregator_listen": "192.0.2.1:6829"}, "cannot listen on 192.0.2.1:6829"),
         ({"aggregator_database": "tea"}, "not a database URL"),
         ({"aggregator_database": "sqlite:////proc/nothing/x.db"}, "database"),
-        ({"site_pue": "0.9"}, "PUE is at least 1"),
+        ({"site_pue": "0.9"}, "[site] pue: '0.9' is not a number between 1 and 10"),
         ({"site_zon": "DE"}, "did you mean 'zone'"),
     ],
 )

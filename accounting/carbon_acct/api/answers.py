@@ -48,6 +48,17 @@ class SlurmAnswer:
 
 
 @dataclass(frozen=True)
+class GridAnswer:
+    """How a provider of intensities is doing."""
+
+    zone: str
+    provider: str
+    text: str
+    fetched_at: int | None
+    error: str
+
+
+@dataclass(frozen=True)
 class StatusAnswer:
     """The state of the accounting."""
 
@@ -60,6 +71,7 @@ class StatusAnswer:
     unmatched: int
     dropped: DroppedAnswer
     slurm: SlurmAnswer
+    grid: list[GridAnswer]
     simulated: bool
     conservation: dict[str, BalanceAnswer]
 

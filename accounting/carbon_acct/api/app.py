@@ -16,6 +16,7 @@ from starlette.exceptions import HTTPException
 from carbon_acct import access, meta, query, receive, totals
 from carbon_acct.api.answers import (
     DroppedAnswer,
+    GridAnswer,
     Health,
     JobsAnswer,
     SlurmAnswer,
@@ -26,6 +27,7 @@ from carbon_acct.api.answers import (
 )
 from carbon_acct.api.identity import Authenticated
 from carbon_acct.errors import DatabaseError, RefusedError, SlurmError
+from carbon_acct.grid.follow import Follower
 from carbon_acct.poll import Poller
 from carbon_acct.query import Filters
 from carbon_acct.receive import Receipt
@@ -41,13 +43,13 @@ Names = Annotated[str, Query(description="comma separated", max_length=65536)]
 Flag = Annotated[bool, Query()]
 
 
-def create_app(site: Site, poller: Poller, munge_socket: str = "") -> FastAPI:
-    """The API over a site's database and what its poller knows of Slurm."""
+def create_app(site: Site, poller: Poller, munge_socket: str = "", follower: Follower | None = None) -> FastAPI:
+    """The API over a site's database, and what its poller knows of Slurm and its follower of the grid."""
     app = FastAPI(title="carbon-aggregator", version=__version__, docs_url=None, redoc_url=None)
     app.state.munge_socket = munge_socket
     _add_errors(app)
     _add_delivery(app, site, poller)
-    _add_queries(app, site, poller)
+    _add_queries(app, site, poller, follower)
     _add_operations(app, site, poller)
     return app
 
@@ -84,7 +86,7 @@ def _take(site: Site, poller: Poller, caller: Authenticated) -> Receipt:
     return receipt
 
 
-def _add_queries(app: FastAPI, site: Site, poller: Poller) -> None:
+def _add_queries(app: FastAPI, site: Site, poller: Poller, follower: Follower | None) -> None:
     @app.get("/v1/jobs")
     def jobs(
         caller: Authenticated,
@@ -148,6 +150,10 @@ def _add_queries(app: FastAPI, site: Site, poller: Poller) -> None:
             unmatched=counts.unmatched,
             dropped=DroppedAnswer(lost.nodes, lost.records, str(lost.energy_uj)),
             slurm=SlurmAnswer(state.cluster, state.source, state.polled_at, state.error),
+            grid=[
+                GridAnswer(state.zone, state.provider, state.text, state.fetched_at, state.error)
+                for state in (follower.states.values() if follower else ())
+            ],
             simulated=found.simulated,
             conservation=balances(found),
         )

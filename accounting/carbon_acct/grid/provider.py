@@ -1,17 +1,98 @@
 # SPDX-License-Identifier: MIT
-"""What a source of intensities is, whoever runs it."""
+"""What a provider of grid intensities is: something that knows periods of time and the grams a kilowatt-hour cost then.
+
+Providers are asked by the aggregator only, never by a job or a node, and never while anything waits for them.
+A period is given whole, with the provider's own borders, even where it sticks out of the asked range: the same
+period then has the same start whoever asks, and is stored once.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+# The end of what holds until further notice (the year 10000).
+FOREVER = 253_402_300_800
+
+LIFECYCLE = "lifecycle"
+DIRECT = "direct"
 
 
 @dataclass(frozen=True)
 class Period:
-    """The intensity of [start, end), epoch seconds UTC; `g_per_kwh` is exact decimal text."""
+    """The intensity from `start` to before `end` (seconds of the epoch, UTC).
+
+    `g_per_kwh` is exact decimal text, from 0. `estimated`: the provider itself calls it an estimate or a forecast.
+    `updated_at`: the provider's own stamp of the value, None where it gives none.
+    """
 
     start: int
     end: int
     g_per_kwh: str
     estimated: bool = False
     updated_at: int | None = None
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How long a provider is waited for: `timeout_s` for any silence, `answer_s` for a whole answer."""
+
+    attempts: int = 4
+    wait_s: float = 1.0
+    wait_max_s: float = 15.0
+    timeout_s: float = 20.0
+    answer_s: float = 60.0
+    max_bytes: int = 32 << 20
+
+
+@dataclass(frozen=True)
+class Access:
+    """What a provider needs to know to be asked: the site's zone, and what stands behind its name in the settings.
+
+    `base_url` overrides the service's own address; `scope` is empty where the provider's own is meant.
+    """
+
+    zone: str
+    argument: str = ""
+    scope: str = ""
+    token_file: Path | None = None
+    base_url: str | None = None
+    patience: Patience = field(default_factory=Patience)
+
+
+class Provider(Protocol):
+    """A source of intensities for one zone."""
+
+    @property
+    def slug(self) -> str:
+        """Its name in the settings and in the database."""
+
+    @property
+    def text(self) -> str:
+        """What people see as the source of a price."""
+
+    @property
+    def scope(self) -> str:
+        """`lifecycle` or `direct`."""
+
+    @property
+    def step_s(self) -> int:
+        """Its own resolution."""
+
+    @property
+    def max_range_s(self) -> int:
+        """The longest range of one request; a longer one is asked in pieces."""
+
+    def history(self, start: int, end: int) -> list[Period]:
+        """What is known of [start, end): sorted, disjoint, checked, possibly with gaps. Raises ProviderError."""
+
+    def forecast(self, start: int, end: int) -> list[Period]:
+        """What is expected of [start, end), all of it estimated; empty where there is no forecast. Raises ProviderError."""
+
+
+def pieces(start: int, end: int, longest_s: int) -> Iterator[tuple[int, int]]:
+    """[start, end) in pieces that a provider answers at once."""
+    for at in range(start, end, longest_s):
+        yield at, min(end, at + longest_s)

@@ -1,0 +1,140 @@
+# SPDX-License-Identifier: MIT
+"""Asks a provider over HTTP: with patience that ends, and an error that is one line.
+
+What passes by itself (no connection, silence, HTTP 5xx) is tried again after a random, growing pause. "Too many
+requests" is not: the provider's own `Retry-After` is handed to whoever plans the next try. No redirect is followed,
+since a token might travel with it, and neither a token nor an address with one in it gets into a message or a log.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import ssl
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from functools import cache
+
+import httpx
+from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
+
+from carbon_acct.errors import ProviderError
+from carbon_acct.grid.provider import Patience
+from carbon_collector import __version__
+
+# At INFO httpx logs whole addresses; ENTSO-E wants its token in there.
+logging.getLogger("httpx").setLevel(logging.WARNING)
+
+LONGEST_RETRY_AFTER_S = 86_400
+REFUSALS = {
+    400: "refuses the request",
+    401: "refuses the token",
+    403: "does not allow this",
+    404: "does not know this zone or address",
+}
+
+
+class _PassingError(ProviderError):
+    """What may be gone at the next try."""
+
+
+@dataclass(frozen=True)
+class Question:
+    """A GET. `secret` is what must never be shown; `accepted` are statuses whose body is an answer."""
+
+    who: str
+    url: str
+    params: Mapping[str, str]
+    headers: Mapping[str, str] | None = None
+    secret: str = ""
+    accepted: tuple[int, ...] = (200,)
+
+
+def fetch(question: Question, patience: Patience) -> bytes:
+    """The body of an answer. Raises ProviderError."""
+    tries = Retrying(
+        stop=stop_after_attempt(patience.attempts),
+        wait=wait_random_exponential(multiplier=patience.wait_s, max=patience.wait_max_s),
+        retry=retry_if_exception_type(_PassingError),
+        reraise=True,
+    )
+    return tries(_ask, question, patience)
+
+
+def _ask(question: Question, patience: Patience) -> bytes:
+    who = question.who
+    headers = {"User-Agent": f"carbon-acct/{__version__}", **(question.headers or {})}
+    try:
+        with (
+            httpx.Client(timeout=patience.timeout_s, verify=_certificates()) as client,
+            client.stream("GET", question.url, params=dict(question.params), headers=headers) as response,
+        ):
+            body = _body(who, response, patience)
+    except httpx.TimeoutException as e:
+        raise _PassingError(f"{who}: no answer within {patience.timeout_s:g} s") from e
+    except (httpx.HTTPError, httpx.InvalidURL, UnicodeError) as e:
+        # Its text may quote the address.
+        raise _PassingError(f"{who}: no connection or a torn answer ({type(e).__name__})") from e
+    if response.status_code not in question.accepted:
+        raise _refusal(question, response, body)
+    return body
+
+
+@cache
+def _certificates() -> ssl.SSLContext:
+    """The host's own trust, made once: reading it takes longer than a request."""
+    return ssl.create_default_context()
+
+
+def _body(who: str, response: httpx.Response, patience: Patience) -> bytes:
+    """A body, bounded in size and time: every piece of a dripping one would come within the timeout."""
+    deadline = time.monotonic() + patience.answer_s
+    body = bytearray()
+    for piece in response.iter_bytes():
+        body += piece
+        if len(body) > patience.max_bytes:
+            raise ProviderError(f"{who}: the answer is larger than {patience.max_bytes} bytes")
+        if time.monotonic() > deadline:
+            raise _PassingError(f"{who}: the answer is not complete after {patience.answer_s:g} s")
+    return bytes(body)
+
+
+def _refusal(question: Question, response: httpx.Response, body: bytes) -> ProviderError:
+    status = response.status_code
+    said = _said(body).replace(question.secret or "\0", "…")
+    why = f"HTTP {status}{f': {said}' if said else ''}"
+    wait = _retry_after(response.headers.get("Retry-After", ""))
+    if status == 429 or (status == 503 and wait is not None):
+        again = f"; again in {wait:g} s" if wait is not None else ""
+        return ProviderError(f"{question.who} asks for fewer requests ({why}){again}", retry_after_s=wait)
+    if status >= 500:
+        return _PassingError(f"{question.who} is out of order ({why})")
+    return ProviderError(f"{question.who} {REFUSALS.get(status, 'does not answer')} ({why})", permanent=True)
+
+
+def _said(body: bytes) -> str:
+    """What an error's body says for people: one short printable line, empty where it is none of the usual forms."""
+    try:
+        found = json.loads(body)
+    except (ValueError, RecursionError):
+        return ""
+    for name in ("error", "message", "detail", "error_description"):
+        if isinstance(found, dict) and name in found:
+            found = found[name]
+    text = found if isinstance(found, str) else ""
+    return "".join(c if c.isprintable() else " " for c in text)[:200]
+
+
+def _retry_after(text: str) -> float | None:
+    """The seconds of a Retry-After, which may be a date; None where there is none that can be read."""
+    if text.strip().isascii() and text.strip().isdigit():
+        return float(min(int(text.strip()[:9]), LONGEST_RETRY_AFTER_S))
+    try:
+        at = parsedate_to_datetime(text)
+    except ValueError:
+        return None
+    seconds = (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp() - datetime.now(UTC).timestamp()
+    return min(max(0.0, seconds), LONGEST_RETRY_AFTER_S)

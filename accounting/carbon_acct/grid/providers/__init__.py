@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: MIT
+"""The providers of grid intensities, by their names in the settings.
+
+A new one is one file here and one entry in PROVIDERS.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from carbon_acct.errors import ProviderError
+from carbon_acct.grid.provider import DIRECT, LIFECYCLE, Access, Patience, Provider
+from carbon_acct.grid.providers import constant, uk, yearly
+
+
+@dataclass(frozen=True)
+class Entry:
+    """How a provider is made, and what may stand behind its name."""
+
+    make: Callable[[Access], Provider]
+    argument: str = ""
+    needs_argument: bool = False
+    needs_token: bool = False
+    # Whether `+direct` or `+lifecycle` may follow its name.
+    has_scopes: bool = False
+
+
+PROVIDERS: dict[str, Entry] = {
+    uk.SLUG: Entry(uk.uk, argument="region 1 to 17"),
+    constant.SLUG: Entry(constant.constant, argument="g/kWh", needs_argument=True, has_scopes=True),
+    yearly.SLUG: Entry(yearly.yearly, argument="zone"),
+}
+
+
+@dataclass(frozen=True)
+class Means:
+    """What the settings know of the providers: files with tokens and other addresses, by provider."""
+
+    token_files: Mapping[str, Path] = field(default_factory=dict)
+    base_urls: Mapping[str, str] = field(default_factory=dict)
+    patience: Patience = field(default_factory=Patience)
+
+
+def parse_spec(text: str, zone: str, means: Means | None = None) -> Provider:
+    """The provider that `name`, `name:argument` or `name+direct:argument` means in a zone.
+
+    Raises ProviderError, and ZoneError for an unknown zone of the yearly table.
+    """
+    known = means or Means()
+    head, _, argument = text.strip().partition(":")
+    slug, plus, scope = head.strip().casefold().partition("+")
+    entry = PROVIDERS.get(slug)
+    if entry is None:
+        raise ProviderError(f"{text}: no such provider; {_nearest(slug)}", permanent=True)
+    _check(text, slug, entry, argument.strip(), (plus, scope), known)
+    access = Access(
+        zone, argument.strip(), scope, known.token_files.get(slug), known.base_urls.get(slug), known.patience
+    )
+    return entry.make(access)
+
+
+def _check(text: str, slug: str, entry: Entry, argument: str, scope: tuple[str, str], means: Means) -> None:
+    plus, wanted = scope
+    if argument and not entry.argument:
+        raise ProviderError(f"{text}: {slug} takes nothing behind a colon", permanent=True)
+    if entry.needs_argument and not argument:
+        raise ProviderError(f"{text}: write {slug}:{entry.argument.upper().replace(' ', '_')}", permanent=True)
+    if plus and not entry.has_scopes:
+        raise ProviderError(f"{text}: {slug} has one scope only; leave out +{wanted}", permanent=True)
+    if plus and wanted not in (LIFECYCLE, DIRECT):
+        raise ProviderError(f"{text}: no scope is named {wanted!r}; +{LIFECYCLE} or +{DIRECT}", permanent=True)
+    if entry.needs_token and slug not in means.token_files:
+        raise ProviderError(f"{text}: {slug} needs a token; name the file that holds it in [grid]", permanent=True)
+
+
+def _nearest(slug: str) -> str:
+    close = difflib.get_close_matches(slug, PROVIDERS, 1, 0.4)
+    return f"did you mean {close[0]}?" if close else f"known are {', '.join(PROVIDERS)}"

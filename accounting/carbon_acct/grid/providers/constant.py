@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: MIT
+"""One figure for all times, e.g. of the site's own power station: `constant:50`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
+
+from carbon_acct.errors import ProviderError
+from carbon_acct.grid.check import amount, plain
+from carbon_acct.grid.provider import FOREVER, LIFECYCLE, Access, Period
+
+SLUG = "constant"
+
+
+@dataclass(frozen=True)
+class Constant:
+    """The same intensity for ever."""
+
+    g_per_kwh: str
+    scope: str
+    slug: str = SLUG
+    step_s: int = 86_400
+    max_range_s: int = FOREVER
+
+    @property
+    def text(self) -> str:
+        """What people see as the source."""
+        return f"constant {self.g_per_kwh} g/kWh, set by the site, {self.scope}"
+
+    def history(self, start: int, end: int) -> list[Period]:
+        """One period, whatever is asked."""
+        return [Period(0, FOREVER, self.g_per_kwh)] if start < end else []
+
+    def forecast(self, start: int, end: int) -> list[Period]:  # noqa: ARG002  # the protocol's
+        """None: it would say the same."""
+        return []
+
+
+def constant(access: Access) -> Constant:
+    """The provider of `constant:G_PER_KWH`. Raises ProviderError."""
+    try:
+        number = Decimal(access.argument)
+    except InvalidOperation as e:
+        raise ProviderError(
+            f"constant:{access.argument} is not a number of g/kWh; write e.g. constant:50", permanent=True
+        ) from e
+    return Constant(plain(amount("constant", "the value", "all times", number)), access.scope or LIFECYCLE)

@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: MIT
+"""Great Britain's Carbon Intensity API (NESO): `uk` for all of it, `uk:13` for one of its 17 regions (13 is London).
+
+Half-hours of direct emissions, imports and network losses included. Nationally each half-hour has a forecast and,
+some time after it, an actual; a region never has an actual, so its values stay estimates.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from carbon_acct.errors import ProviderError
+from carbon_acct.grid.answer import instant, member, parse, value_of
+from carbon_acct.grid.check import Sample, checked, moment
+from carbon_acct.grid.fetch import Question, fetch
+from carbon_acct.grid.provider import DIRECT, Access, Period, pieces
+
+SLUG = "uk"
+BASE_URL = "https://api.carbonintensity.org.uk"
+REGIONS = range(1, 18)
+
+
+@dataclass(frozen=True)
+class CarbonIntensityUk:
+    """The national series, or that of a region (None: national)."""
+
+    access: Access
+    region: int | None
+    slug: str = SLUG
+    scope: str = DIRECT
+    step_s: int = 1800
+    max_range_s: int = 14 * 86_400
+
+    @property
+    def text(self) -> str:
+        """What people see as the source."""
+        return f"UK Carbon Intensity API (NESO){f', region {self.region}' if self.region else ''}, half-hourly, direct"
+
+    def history(self, start: int, end: int) -> list[Period]:
+        """The actual of each half-hour, else its forecast as an estimate. Raises ProviderError."""
+        found = [s for a, b in pieces(start, end, self.max_range_s) for s in self._ask(a, moment(b))]
+        return self._checked(found, start, end)
+
+    def forecast(self, start: int, end: int) -> list[Period]:
+        """The forecast of the 48 hours from `start`. Raises ProviderError."""
+        return self._checked([s for s in self._ask(start, "fw48h") if s.estimated], start, end)
+
+    def _checked(self, found: list[Sample], start: int, end: int) -> list[Period]:
+        return checked(self.text, "intensity", self.scope, found, start, end)
+
+    def _ask(self, start: int, end: str) -> Iterator[Sample]:
+        url = f"{self.access.base_url or BASE_URL}/{'regional/' if self.region else ''}intensity/{moment(start)}/{end}"
+        url += f"/regionid/{self.region}" if self.region else ""
+        answer = parse(self.text, fetch(Question(self.text, url, {}), self.access.patience))
+        where = member(self.text, answer, "data", dict) if self.region else answer
+        for row in member(self.text, where, "data", list):
+            yield self._sample(row)
+
+    def _sample(self, row: object) -> Sample:
+        start, end = instant(self.text, row, "from"), instant(self.text, row, "to")
+        intensity = member(self.text, row, "intensity", dict)
+        actual = None if self.region else value_of(self.text, intensity, "actual")
+        value = value_of(self.text, intensity, "forecast") if actual is None else actual
+        return Sample(start, end, value, estimated=actual is None)
+
+
+def uk(access: Access) -> CarbonIntensityUk:
+    """The provider of `uk` or `uk:REGION`. Raises ProviderError."""
+    if not access.argument:
+        return CarbonIntensityUk(access, None)
+    if not access.argument.isdecimal() or int(access.argument) not in REGIONS:
+        raise ProviderError(f"uk:{access.argument}: the regions are numbered 1 to 17; write e.g. uk:13", permanent=True)
+    return CarbonIntensityUk(access, int(access.argument))

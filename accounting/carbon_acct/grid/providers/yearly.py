@@ -1,0 +1,44 @@
+# SPDX-License-Identifier: MIT
+"""The yearly factor of the zone that is shipped: the last resort, which needs no network."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from carbon_acct.grid.factors import Factor, factor
+from carbon_acct.grid.provider import FOREVER, Access, Period
+
+SLUG = "yearly"
+
+
+@dataclass(frozen=True)
+class Yearly:
+    """A zone's average over a year, taken for any time."""
+
+    factor: Factor
+    slug: str = SLUG
+    step_s: int = 365 * 86_400
+    max_range_s: int = FOREVER
+
+    @property
+    def text(self) -> str:
+        """What people see as the source, year and scope included."""
+        return self.factor.text
+
+    @property
+    def scope(self) -> str:
+        """As the factor's own source has it."""
+        return self.factor.scope
+
+    def history(self, start: int, end: int) -> list[Period]:
+        """One period, whatever is asked."""
+        return [Period(0, FOREVER, self.factor.g_per_kwh)] if start < end else []
+
+    def forecast(self, start: int, end: int) -> list[Period]:  # noqa: ARG002  # the protocol's
+        """None: it would say the same."""
+        return []
+
+
+def yearly(access: Access) -> Yearly:
+    """The provider of `yearly` or `yearly:ZONE`. Raises ZoneError."""
+    return Yearly(factor(access.argument or access.zone))

@@ -1,0 +1,42 @@
+# SPDX-License-Identifier: MIT
+"""Reads a provider's token: a file of its own, which nobody else can read."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+from carbon_acct.errors import ProviderError
+
+LONGEST = 4096
+
+
+def read_token(path: Path) -> str:
+    """The token in a file, read anew each time so that a renewed one needs no restart. Raises ProviderError."""
+    try:
+        # Not to hang on a FIFO that somebody put there.
+        with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as f:
+            status = os.fstat(f.fileno())
+            content = f.read(LONGEST + 1) if stat.S_ISREG(status.st_mode) else None
+    except OSError as e:
+        raise ProviderError(f"token file {path}: {e.strerror}", permanent=True) from e
+    if content is None:
+        raise ProviderError(f"token file {path} is not a regular file", permanent=True)
+    if status.st_mode & 0o077:
+        mode = stat.S_IMODE(status.st_mode)
+        raise ProviderError(f"token file {path} has mode {mode:04o}; others can read it: chmod 600", permanent=True)
+    return _token(path, content)
+
+
+def _token(path: Path, content: bytes) -> str:
+    """The one word of a token file. A message never quotes it."""
+    words = content.split()
+    if (
+        len(words) != 1
+        or len(content) > LONGEST
+        or not words[0].isascii()
+        or not words[0].decode("ascii").isprintable()
+    ):
+        raise ProviderError(f"token file {path} does not hold one word of printable ASCII", permanent=True)
+    return words[0].decode("ascii")
