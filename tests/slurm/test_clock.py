@@ -6,6 +6,7 @@ It is a cluster of its own, in which every program lives by clock.c.
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 import time
@@ -20,7 +21,7 @@ from slurm.cluster import Cluster
 from slurm.jobs import on_each_node, running
 from slurm.layout import NODES
 from slurm.product import Product
-from slurm.stock import take_stock
+from slurm.stock import last_readings, take_stock
 
 pytestmark = pytest.mark.slurm
 
@@ -78,13 +79,24 @@ def let_a_day_pass(cluster: Cluster) -> None:
 
     slurmctld is held meanwhile: its credentials expire within minutes, and it would take its nodes for dead.
     """
+    collectors = [pid for node in NODES for pid in cluster.collectors(node)]
     cluster.kill("slurmctld", signal.SIGSTOP)
     for _ in range(DAY_SLOTS):
         cluster.clock.step(SLOT_S)
+        now_s = cluster.clock.time()
+        for pid in collectors:
+            os.kill(pid, signal.SIGURG)  # as any prolog would
         for node in NODES:
-            cluster.kill_collector(node, signal.SIGURG)  # as any prolog would
-        time.sleep(0.1)
+            until_read(cluster, node, now_s)
     cluster.kill("slurmctld", signal.SIGCONT)
+
+
+def until_read(cluster: Cluster, node: str, since_s: float) -> None:
+    """Wait until a node was read after a time of the cluster's clock."""
+    deadline = time.monotonic() + 20
+    while last_readings(cluster, node)[0] < since_s:
+        assert time.monotonic() < deadline, f"{node} was not read"
+        time.sleep(0.02)
 
 
 def test_the_aggregator_is_unreachable_for_a_day(stepped: Cluster) -> None:
@@ -93,7 +105,7 @@ def test_the_aggregator_is_unreachable_for_a_day(stepped: Cluster) -> None:
     before = take_stock(stepped, product)
     stepped.run(["scontrol", "update", "PartitionName=batch", "MaxTime=UNLIMITED"])
     stepped.stop_part("aggregator")
-    jobs = [stepped.sbatch("alice", "-w", node, script=WORK.format(seconds=20)) for node in NODES]
+    jobs = [stepped.sbatch("alice", "-w", node, script=WORK.format(seconds=30)) for node in NODES]
     for job in jobs:
         running(stepped, job)
     let_a_day_pass(stepped)
