@@ -56,6 +56,7 @@ class Account:
         self.ledgers: dict[tuple[int, str], Ledger] = {}
         self.rows: dict[tuple[int, str, int], Row] = {}
         self.recent: dict[str, int] = {}
+        self._to_wall: int | None = None
 
     # -- moving forward ---------------------------------------------------------------------------------------
 
@@ -92,7 +93,7 @@ class Account:
             ledger.settled = True
         self.deficit = {}
         self.owed = {}
-        self.last = None
+        self.last = self._to_wall = None
 
     def new_process(self, integrated: set[str]) -> None:
         """After a restart of the collector counters have counted on; a power that it integrated itself has not."""
@@ -109,6 +110,20 @@ class Account:
         for ledger in self.ledgers.values():
             ledger.dirty = True
 
+    def follow_clock(self, wall_us: int, mono_us: int) -> None:
+        """Take in the time by both clocks, before the tickets that were read by it. A clock that was stepped makes no
+        job longer: what is open was opened by the new clock's time.
+        """
+        to_wall = wall_us - mono_us
+        step_us = 0 if self._to_wall is None else to_wall - self._to_wall
+        self._to_wall = to_wall
+        if abs(step_us) <= SLEW_US:
+            return
+        for ledger in self.ledgers.values():
+            if ledger.closed_us is None:
+                ledger.opened_us += step_us
+                ledger.dirty = True
+
     def advance(self, now: Snapshot) -> None:
         """Account for the time from the last snapshot to this one.
 
@@ -117,7 +132,6 @@ class Account:
         last = self.last
         pieces = self._pieces(self._start(last, now), now.wall_us)
         parent = now.parent
-        self._follow_clock(last, now)
         if last is None:
             self._first(now)
             self.resumed = False
@@ -126,16 +140,6 @@ class Account:
         for ledger in self.ledgers.values():
             ledger.settled |= ledger.closed_us is not None
         self.last = now._replace(parent=parent)
-
-    def _follow_clock(self, last: Snapshot | None, now: Snapshot) -> None:
-        """A clock that was stepped makes no job longer: what is open was opened by the new clock's time."""
-        step_us = 0 if last is None else (now.wall_us - now.mono_us) - (last.wall_us - last.mono_us)
-        if last is None or abs(step_us) <= SLEW_US:
-            return
-        for ledger in self.ledgers.values():
-            if ledger.closed_us is None and ledger.open_mono_us <= last.mono_us:
-                ledger.opened_us += step_us
-                ledger.dirty = True
 
     def _start(self, last: Snapshot | None, now: Snapshot) -> int:
         """Wall-clock time at which the interval began.
@@ -371,6 +375,7 @@ class Account:
         self.revision = int(saved["revision"])
         self.cluster = str(saved["cluster"])
         self.last = Snapshot.load(saved["last"]) if saved["last"] else None
+        self._to_wall = self.last.wall_us - self.last.mono_us if self.last else None
         self.last_sealed = int(saved["last_sealed"])
         self.memory_base = saved["memory_base"]
         self.deficit = {int(socket): us for socket, us in saved["deficit"].items()}

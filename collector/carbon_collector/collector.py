@@ -123,6 +123,7 @@ class Collector:
             self._take_meters()
         clock = read_clock()
         now = self._snapshot(clock)
+        self.account.follow_clock(clock.wall_us, clock.mono_us)
         tickets = [one for one in tickets if self.arrivals.apply(one, clock)]
         self.arrivals.find_strangers(now, clock)
         self.arrivals.close_lost(now, clock)

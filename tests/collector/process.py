@@ -245,6 +245,7 @@ class Host:
     def frozen(self) -> Iterator[None]:
         """Between two readings: what happens in here is seen all at once."""
         assert self.process is not None
+        self.tick()  # at another moment it may be in the middle of one, and have looked for tickets already
         self.process.send_signal(signal.SIGSTOP)
         try:
             yield

@@ -310,6 +310,30 @@ def test_a_ledger_lives_as_long_as_its_rows(world: World, keeper: Keeper) -> Non
     assert row_of(keeper, 1)["alloc_us"] == ledger.closed_us - ledger.opened_us
 
 
+@pytest.mark.parametrize("step_s", [900, -900])
+@pytest.mark.parametrize("late", [False, True], ids=["in time", "late"])
+def test_a_ledger_is_told_by_the_clock_that_its_tickets_were_read_by(
+    world: World, keeper: Keeper, step_s: int, late: bool
+) -> None:
+    """The clock is stepped between a ticket and its reading: Slurm would not know a job that began a quarter later."""
+    for act in (keeper.open, keeper.close):
+        world.run(10 * SECOND, IDLE)
+        act(make_job(1, cpus=8))
+        if late:
+            tickets, keeper.tickets = keeper.tickets, []
+            keeper.step()
+            keeper.tickets = tickets
+        world.offset_us += step_s * SECOND
+        world.run(SECOND, IDLE)
+        keeper.step()
+        ledger = keeper.account.ledgers[1, "restart:0"]
+        assert ledger.opened_us == ledger.open_mono_us + world.offset_us
+
+    assert ledger.closed_us is not None
+    assert ledger.close_mono_us is not None
+    assert ledger.closed_us == ledger.close_mono_us + world.offset_us
+
+
 def test_a_frozen_counter_is_unknown_in_short_looks_as_well(world: World, keeper: Keeper) -> None:
     """Once it stands still, a look of a tenth of a second that sees nothing is no 0; the first step of it is known again."""
     still = {**LOADED, "GPU-a": 0}

@@ -154,6 +154,7 @@ def test_a_step_between_a_ticket_and_its_reading(host: Host, tmp_path: Path) -> 
     for job in steps:
         assert got.is_closed(job)
         assert 0 < sums(got, job)["metered"] == sums(got, job)["alloc"] <= lasted_us
+        assert told_seconds(got, job) <= lasted_us / US_PER_S + 1
     assert got.energy("cpu") == len(steps) * 2 * JOULE
     assert got.is_conserved()
 

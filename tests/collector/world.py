@@ -196,6 +196,7 @@ class Keeper:
 
     def step(self, die: bool = False) -> None:
         """Take in tickets, read, account, save; only then the tickets are gone. `die`: killed before it saves."""
+        self.account.follow_clock(self.world.wall_us, self.world.mono_us)
         for kind, job, mono_us in self.tickets:
             self._apply(kind, job, mono_us)
         now = self.world.snapshot()
