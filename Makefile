@@ -5,7 +5,7 @@ PYTHON ?= /usr/bin/python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-DEBIAN := python3 python3-venv gcc libc6-dev shellcheck munge slurm-wlm slurmdbd mariadb-server util-linux man-db
+DEBIAN := python3 python3-venv gcc libc6-dev shellcheck munge slurm-wlm slurmdbd mariadb-server postgresql util-linux man-db
 
 .DEFAULT_GOAL := help
 .PHONY: help demo demo-stop test test-vm check lint zipapp debian format clean bench-accuracy bench-overhead bench-latency bench-spool
@@ -23,8 +23,8 @@ test: $(STAMP) debian lint zipapp ## install what is needed and pass all tests: 
 	$(BIN)/pytest -q -n auto -m "not slurm and not gpu"
 	$(BIN)/pytest -q -m slurm
 
-check: $(STAMP) lint zipapp ## the quick one: rings 1 and 2, without root, network or Slurm
-	HYPOTHESIS_PROFILE=quick $(BIN)/pytest -q -n auto -m "not slurm and not gpu"
+check: $(STAMP) lint zipapp ## the quick one: rings 1 and 2, without root, network, Slurm or database servers
+	HYPOTHESIS_PROFILE=quick $(BIN)/pytest -q -n auto -m "not slurm and not gpu and not servers"
 
 test-vm: $(STAMP) zipapp ## ring 5: the newest Slurm under systemd in an emulated machine that crashes (root, minutes)
 	@$(MAKE) --no-print-directory debian DEBIAN="qemu-system-x86 qemu-utils debootstrap e2fsprogs"

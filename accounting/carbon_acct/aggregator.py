@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """`carbon-aggregator`: slurmdbd's neighbour; in the foreground it receives, polls Slurm, and answers.
 
-It starts although Slurm is down, and stops cleanly on SIGTERM: what was acknowledged is stored.
+It starts although Slurm or the database's server is down, and stops cleanly on SIGTERM: what was acknowledged is stored.
 """
 
 from __future__ import annotations
@@ -17,12 +17,14 @@ from types import FrameType
 import uvicorn
 
 from carbon_acct.api.app import create_app
-from carbon_acct.errors import ListenError
+from carbon_acct.errors import AwayError, ListenError
 from carbon_acct.grid.follow import Follower
 from carbon_acct.poll import Poller
-from carbon_acct.site import Site, open_site
+from carbon_acct.site import Site, site_of
 from carbon_acct.slurm.programs import Programs
 from carbon_collector.settings import Settings
+
+log = logging.getLogger(__name__)
 
 BACKLOG = 1024
 STOP_S = 30
@@ -33,14 +35,22 @@ def serve(config: Settings, debug: bool = False) -> None:
     level = logging.DEBUG if debug else logging.INFO
     logging.basicConfig(level=level, format="carbon-aggregator: %(message)s", stream=sys.stderr)
     logging.getLogger("alembic").setLevel(logging.WARNING)
-    site = open_site(config)
+    site = site_of(config)
     try:
+        _open(site)
         listener = _listen(config.text("aggregator", "listen"))
         poller = Poller(site, Programs(), config.text("slurm", "source"), config.number("slurm", "poll"))
         follower = Follower(site.database, site.prices, site.providers, config.number("grid", "poll"))
         _serve(site, poller, follower, listener, config.text("slurm", "munge_socket"))
     finally:
         site.database.close()
+
+
+def _open(site: Site) -> None:
+    try:
+        site.database.open()
+    except AwayError as err:
+        log.warning("%s; starting without it, the nodes keep their rows until it answers", err)
 
 
 def _serve(site: Site, poller: Poller, follower: Follower, listener: socket.socket, munge_socket: str) -> None:

@@ -3,7 +3,9 @@
 
 CarbonError (carbon_collector.errors)
 └── AccountingError
-    ├── DatabaseError     the database cannot be opened, or its schema is newer than this program
+    ├── DatabaseError     the database cannot be used
+    │   ├── AwayError     its server does not answer, and may come back
+    │   └── SchemaError   its tables are not those of this program
     ├── SlurmError        Slurm's programs or its database do not answer
     ├── ZoneError         no factor is known for the site's grid zone
     ├── ProviderError     a provider of grid intensities cannot be used, or its answer cannot be trusted
@@ -22,6 +24,14 @@ class AccountingError(CarbonError):
 
 class DatabaseError(AccountingError):
     """The database cannot be used."""
+
+
+class AwayError(DatabaseError):
+    """The database's server does not answer; it may come back."""
+
+
+class SchemaError(DatabaseError):
+    """The database's tables are not those that this program needs."""
 
 
 class SlurmError(AccountingError):

@@ -38,8 +38,7 @@ def ingest_file(site: Site, path: Path) -> Outcome:
             since = meta.delivered_from(session)
         segment = parse_segment(body, now, since)
         access.check_cluster(segment.header.cluster, site.cluster)
-        with site.database.write() as session:
-            receipt = receive.store(session, segment, site.prices, now)
+        receipt = site.database.run(lambda session: receive.store(session, segment, site.prices, now))
     except RefusedError as err:
         return Outcome(f"refused: {err}", complete=False)
     if not receipt.refused:

@@ -12,7 +12,9 @@ import threading
 import time
 from dataclasses import dataclass, replace
 
-from carbon_acct.errors import SlurmError
+from sqlalchemy.orm import Session
+
+from carbon_acct.errors import DatabaseError, SlurmError
 from carbon_acct.jobs import record_jobs, unsettled
 from carbon_acct.receive import cluster_named
 from carbon_acct.site import Site
@@ -82,6 +84,8 @@ class Poller:
                 self._rights_at = self._settled_at = 0.0
             try:
                 changed = self._poll(int(time.time()))
+            except DatabaseError:
+                raise  # it tells of itself
             except CarbonError as err:
                 self._note(str(err))
                 raise
@@ -138,23 +142,26 @@ class Poller:
 
     def _poll_jobs(self, client: SlurmClient, now: int) -> int:
         database = self._site.database
-        with database.write() as session:
-            until = cluster_named(session, self.state.cluster).polled_until
+        until = database.run(lambda session: cluster_named(session, self.state.cluster).polled_until)
         since = min(until, now) - OVERLAP_S if until else now - FIRST_WINDOW_S
         jobs = client.jobs(since, now + 1)
         jobs += self._settle(client, jobs, now)
-        with database.write() as session:
-            changed = record_jobs(session, jobs, self._site.prices)
+
+        def record(session: Session) -> int:
             cluster_named(session, self.state.cluster).polled_until = now
-        return changed
+            return record_jobs(session, jobs, self._site.prices)
+
+        return database.run(record)
 
     def _settle(self, client: SlurmClient, jobs: list[SlurmJob], now: int) -> list[SlurmJob]:
         if self._settled_at and time.monotonic() - self._settled_at < SETTLE_EVERY_S:
             return []
         self._settled_at = time.monotonic()
-        with self._site.database.write() as session:
-            cluster = cluster_named(session, self.state.cluster)
-            missed = unsettled(session, cluster.id, jobs, now - LOOK_BACK_S)
+
+        def find(session: Session) -> dict[int, int]:
+            return unsettled(session, cluster_named(session, self.state.cluster).id, jobs, now - LOOK_BACK_S)
+
+        missed = self._site.database.run(find)
         if not missed:
             return []
         return client.jobs(min(missed.values()) - OVERLAP_S, now + 1, list(missed))

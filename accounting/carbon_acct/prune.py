@@ -64,14 +64,16 @@ def counts(session: Session, horizons: Horizons) -> Counts:
 
 def prune(database: Database, horizons: Horizons, gone: Callable[[int], None]) -> None:
     """Take away what is older. `gone` is told of rows as they go. Raises DatabaseError."""
-    with database.write() as session:
+
+    def begin(session: Session) -> None:
         for key, value in ((meta.DELIVERED_FROM, horizons.delivered), (meta.SLOTS_FROM, horizons.slots)):
             if value > int(meta.get(session, key) or 0):
                 meta.put(session, key, str(value))
+
+    database.run(begin)
     for step in (*_delivered(horizons.delivered), _slots(horizons.slots), _jobs(horizons.jobs)):
         while True:
-            with database.write() as session:
-                rows = step(session)
+            rows = database.run(step)
             if not rows:
                 break
             gone(rows)

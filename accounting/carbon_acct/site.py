@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from carbon_acct import rebuild
-from carbon_acct.db.engine import Database, open_database
+from carbon_acct.db.engine import Database, url_of
 from carbon_acct.prices import Prices, load_prices
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Site:
-    """An open database and what energy costs at this site. `cluster` is empty where Slurm has to say it."""
+    """A database and what energy costs at this site. `cluster` is empty where Slurm has to say it."""
 
     database: Database
     prices: Prices
@@ -28,10 +28,16 @@ class Site:
     cluster: str
 
 
-def open_site(settings: Settings) -> Site:
-    """Open the site's database. Raises ZoneError, SettingsError and DatabaseError."""
+def site_of(settings: Settings) -> Site:
+    """The site, with a database that is opened when it is first used. Raises ZoneError, SettingsError, DatabaseError."""
     prices, providers = load_prices(settings)
-    database = open_database(settings)
-    with database.write() as session:
-        rebuild.where_needed(session, prices, settings.text("site", "timezone"))
+    timezone = settings.text("site", "timezone")
+    database = Database(url_of(settings), lambda session: rebuild.where_needed(session, prices, timezone))
     return Site(database, prices, providers, prices.home, settings.text("site", "cluster"))
+
+
+def open_site(settings: Settings) -> Site:
+    """The site, with its database opened. Raises ZoneError, SettingsError and DatabaseError."""
+    site = site_of(settings)
+    site.database.open()
+    return site

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
-from sqlalchemy.engine import make_url
 
 from carbon_acct import query, totals
+from carbon_acct.db.connect import is_sqlite, parse_urls
 from carbon_acct.db.engine import open_database, url_of
 from carbon_acct.errors import DatabaseError
 from carbon_acct.window import Window
@@ -93,8 +93,8 @@ def _owner(job: Mapping[str, Any]) -> str:
 
 def _must_exist(url: str) -> None:
     """A report must not make an empty database and call it the site's."""
-    parsed = make_url(url)
-    if parsed.get_backend_name() == "sqlite" and not Path(parsed.database or "").is_file():
+    parsed = parse_urls(url)[0]
+    if is_sqlite(parsed) and not Path(parsed.database or "").is_file():
         raise DatabaseError(
             f"{parsed.database}: no such database; is this the accounting host? carbon-aggregator makes it"
         )

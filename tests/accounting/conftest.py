@@ -12,30 +12,18 @@ from pathlib import Path
 
 import pytest
 
-from accounting.samples import new_site
 from accounting.served import Served, serve, wait_for
 from accounting.slurm_programs import StandIn
 from carbon_acct.poll import Poller
 from carbon_acct.site import Site
-
-
-@pytest.fixture(scope="session")
-def fresh_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A database as the migrations leave it: making one takes longer than most tests."""
-    folder = tmp_path_factory.mktemp("fresh")
-    new_site(folder).database.close()
-    return folder / "carbon-acct.db"
+from databases.fixtures import Backend
 
 
 @pytest.fixture
-def site(tmp_path: Path, fresh_database: Path) -> Iterator[Site]:
-    """A site in zone DE with a fresh database."""
-    folder = tmp_path / "site"
-    folder.mkdir()
-    shutil.copy(fresh_database, folder)
-    found = new_site(folder)
-    yield found
-    found.database.close()
+def site(backend: Backend) -> Iterator[Site]:
+    """A site in zone DE with a fresh database, of each kind in turn."""
+    with backend.site() as found:
+        yield found
 
 
 @pytest.fixture

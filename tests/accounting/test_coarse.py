@@ -153,6 +153,7 @@ def test_the_status_tells_losses_only_where_there_are_any(site: Site) -> None:
         "zone": "DE",
         "database": "x",
         "slurm": {"cluster": "c", "source": "s", "polled_at": None, "error": ""},
+        "grid": [{"zone": "DE", "text": "RTE", "fetched_at": 5, "error": "out of order"}],
         "jobs": 1,
         "nodes": 1,
         "segments": 1,

@@ -17,20 +17,35 @@ from alembic.migration import MigrationContext
 from sqlalchemy import text
 
 from accounting.samples import NOW, SLOT, configure, job_slot, ledger, segment
-from carbon_acct import query, receive, totals
+from carbon_acct import meta, query, rebuild, receive, totals
 from carbon_acct.db import engine
 from carbon_acct.db.engine import Database
 from carbon_acct.db.models import Base
 from carbon_acct.records import parse_segment
 from carbon_acct.site import Site, open_site
 from carbon_collector import settings
+from databases.fixtures import Backend
 
 
-def test_migrations_make_the_models(site: Site) -> None:
-    """The migrations leave the very schema that the models describe."""
-    with site.database.engine.connect() as connection:
-        context = MigrationContext.configure(connection)
-        assert compare_metadata(context, Base.metadata) == []
+def migrate(url: str, target: str) -> None:
+    """Run the migrations up to `target` on a database."""
+    database = Database(url)
+    config = Config()
+    config.set_main_option("script_location", str(Path(engine.__file__).parent / "migrations"))
+    with database.engine.connect() as connection, connection.begin():
+        config.attributes["connection"] = connection
+        command.upgrade(config, target)
+    database.close()
+
+
+def test_migrations_make_the_models(backend: Backend) -> None:
+    """The migrations leave the very schema that the models describe, from which an empty database is made."""
+    with backend.empty() as url:
+        migrate(url, "head")
+        database = Database(url)
+        with database.engine.connect() as connection:
+            assert compare_metadata(MigrationContext.configure(connection), Base.metadata) == []
+        database.close()
 
 
 def test_an_error_stores_nothing(site: Site) -> None:
@@ -53,7 +68,7 @@ def test_writers_wait_for_each_other(site: Site) -> None:
 
     def hold() -> None:
         with site.database.write() as session:
-            session.execute(text("UPDATE meta SET value = '1' WHERE key = 'derived'"))
+            meta.put(session, meta.DERIVED, "x")
             entered.set()
             time.sleep(0.5)
 
@@ -61,9 +76,9 @@ def test_writers_wait_for_each_other(site: Site) -> None:
     thread.start()
     entered.wait(10)
     with site.database.read() as session:
-        assert session.scalar(text("SELECT count(*) FROM meta")) == 2
+        assert meta.get(session, meta.DERIVED) == rebuild.VERSION
     with site.database.write() as session:
-        assert session.scalar(text("SELECT value FROM meta WHERE key = 'derived'")) == "1"
+        assert meta.get(session, meta.DERIVED) == "x"
     thread.join()
 
 
@@ -75,6 +90,7 @@ from carbon_acct import receive
 from carbon_acct.records import parse_segment
 from carbon_acct.site import open_site
 from carbon_collector import settings
+from databases.fixtures import Backend
 site = open_site(settings.load(sys.argv[1]))
 for sequence in range(1, 1000):
     body = segment([ledger(revision=sequence), job_slot(revision=sequence)], sequence=sequence)
@@ -151,12 +167,9 @@ INSERT INTO node_slot (node_id, stream, slot, revision, elapsed_us, simulated, c
 
 def test_an_older_database_gets_its_sums(tmp_path: Path) -> None:
     """A database of before there were days is brought up to date, with sums made of what it holds."""
+    migrate(f"sqlite:///{tmp_path}/carbon-acct.db", "0002")
     database = Database(f"sqlite:///{tmp_path}/carbon-acct.db")
-    config = Config()
-    config.set_main_option("script_location", str(Path(engine.__file__).parent / "migrations"))
     with database.engine.connect() as connection, connection.begin():
-        config.attributes["connection"] = connection
-        command.upgrade(config, "0002")
         for statement in BEFORE_DAYS.format(slot=SLOT).split(";")[:-1]:
             connection.execute(text(statement))
     database.close()

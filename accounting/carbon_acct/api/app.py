@@ -78,8 +78,7 @@ def _take(site: Site, poller: Poller, caller: Authenticated) -> Receipt:
     if header.node not in (poller.state.nodes or {}):
         poller.refresh_nodes()
     access.check_delivery(caller.identity, caller.peer, header.cluster, header.node, poller.state)
-    with site.database.write() as session:
-        receipt = receive.store(session, segment, site.prices, now)
+    receipt = site.database.run(lambda session: receive.store(session, segment, site.prices, now))
     if receipt.refused:
         first = receipt.refused[0]
         log.warning("%s: %d refused, line %d: %s", header.name, len(receipt.refused), first.line, first.reason)

@@ -1,82 +1,170 @@
 # SPDX-License-Identifier: MIT
-"""Opens the database, brings its schema up to date, and hands out transactions that read or write.
+"""The accounting database: opened when it is first used, and handing out transactions that read or write.
 
-SQLite needs care that servers do not: WAL lets readers go on while a segment is stored, synchronous=FULL
-keeps an acknowledged segment through a power cut (https://sqlite.org/pragma.html#pragma_synchronous: NORMAL
-in WAL may lose the last commits), and a writer must say so at BEGIN, because a reader that turns into a
-writer fails at once where it should wait.
+One transaction writes at a time, on every kind of database. SQLite has it so anyhow; on a server a writer takes
+its turn by changing one row first, whose lock the next writer waits for, and which in a Galera cluster, where
+no lock reaches another node, makes all but the first of two commits fail and be tried again. So what is summed
+from rows that several nodes deliver at once is summed from all of them.
 """
 
 from __future__ import annotations
 
-import os
-import sqlite3
-from collections.abc import Iterator
+import logging
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypeVar
 
-from alembic import command
-from alembic.config import Config
-from alembic.util import CommandError
-from sqlalchemy import Connection, Engine, create_engine, event
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+from sqlalchemy import insert, update
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
-from carbon_acct.errors import DatabaseError
+from carbon_acct.db import connect, faults, schema
+from carbon_acct.db.models import Meta
+from carbon_acct.errors import AwayError, DatabaseError
 
 if TYPE_CHECKING:
     from carbon_collector.settings import Settings
 
+log = logging.getLogger(__name__)
+
 FILE_NAME = "carbon-acct.db"
-BUSY_TIMEOUT_S = 30
+TURN = "writer"
+"""The key in `meta` of the row that a writer changes first."""
+
+OPEN_AGAIN_S = 1.0
+"""A database that is away is looked for so often, however many ask for it."""
+
+T = TypeVar("T")
 
 
 class Database:
-    """One accounting database. `read` and `write` give sessions in one transaction each."""
+    """One accounting database. `prepare` runs in its first transaction, each time that the program starts."""
 
-    def __init__(self, url: str) -> None:
-        self.url = url
-        self.engine = _engine(url)
+    def __init__(self, url: str, prepare: Callable[[Session], None] | None = None) -> None:
+        urls = connect.parse_urls(url)
+        self.engine = connect.engine_of(urls)
+        self.shown = " ".join(one.render_as_string(hide_password=True) for one in urls)
+        """The URLs without their passwords."""
+        self._prepare = prepare
+        self._opening = threading.Lock()
+        self._is_open = self._is_away = False
+        self._failure: tuple[float, DatabaseError] | None = None
+
+    def open(self) -> None:
+        """Make or check its tables, if that has not been done; `read`, `write` and `run` do so. Raises DatabaseError.
+
+        AwayError: its server does not answer; what comes later tries again.
+        """
+        if self._is_open:
+            return
+        with self._opening:
+            if self._is_open:
+                return
+            if self._failure and time.monotonic() < self._failure[0]:
+                raise self._failure[1]
+            try:
+                with self._errors():
+                    faults.again(self._open)
+            except DatabaseError as err:
+                if self._failure and str(self._failure[1]) != str(err):
+                    log.warning("%s", err)  # the first is told by whoever asked first
+                self._failure = (time.monotonic() + OPEN_AGAIN_S, err)
+                raise
+            self._is_open = True
+            if self._failure:
+                log.warning("%s: answers now", self.shown)
 
     @contextmanager
     def read(self) -> Iterator[Session]:
-        """A consistent view for queries; nothing is written."""
-        with _as_database_error(self.url), Session(self.engine) as session:
-            yield session
+        """A consistent view for queries; nothing is written. Raises DatabaseError."""
+        self.open()
+        with self._errors(), self.engine.connect() as connection:
+            if not self._is_file:
+                connection.execution_options(isolation_level="REPEATABLE READ")
+            with Session(connection) as session:
+                yield session
 
     @contextmanager
     def write(self) -> Iterator[Session]:
-        """One transaction: all of it is stored when the block ends, or nothing. Raises DatabaseError."""
-        with _as_database_error(self.url), self.engine.connect() as connection:
-            connection.execution_options(carbon_write=True)
-            with Session(connection) as session, session.begin():
-                yield session
+        """One transaction: all of it is stored when the block ends, or nothing. Raises DatabaseError.
 
-    def upgrade(self) -> None:
-        """Make the tables, or bring them up to this program's schema. Raises DatabaseError."""
-        config = Config()
-        config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
-        with _as_database_error(self.url), self.engine.connect() as connection:
-            connection.execution_options(carbon_write=True)
-            with connection.begin():
-                config.attributes["connection"] = connection
-                try:
-                    command.upgrade(config, "head")
-                except CommandError as err:
-                    raise DatabaseError(
-                        f"{self.shown}: its schema is newer than this program ({err}); install the newer release"
-                    ) from err
+        It is tried once; `run` is what programs use where others write as well.
+        """
+        self.open()
+        with self._errors(), self._transaction() as session:
+            yield session
+
+    def run(self, work: Callable[[Session], T]) -> T:
+        """The result of `work` in one transaction, which is tried again if it meets another or loses its connection.
+
+        `work` may run several times, and once more after it was stored: it must then find that and change nothing.
+        Raises DatabaseError.
+        """
+        self.open()
+
+        def attempt() -> T:
+            with self._transaction() as session:
+                return work(session)
+
+        with self._errors():
+            return faults.again(attempt)
+
+    def upgrade(self) -> str | None:
+        """Bring the tables up to this program's schema, a server's as well; the schema before. Raises DatabaseError."""
+        with self._errors():
+            return schema.ensure(self.engine, self.shown, upgrade=True)
 
     def close(self) -> None:
         """Give all connections back."""
         self.engine.dispose()
 
     @property
-    def shown(self) -> str:
-        """The URL without its password."""
-        return self.engine.url.render_as_string(hide_password=True)
+    def _is_file(self) -> bool:
+        return connect.is_sqlite(self.engine.url)
+
+    def _open(self) -> None:
+        schema.ensure(self.engine, self.shown)
+        if self._prepare:
+            with self._transaction() as session:
+                self._prepare(session)
+
+    @contextmanager
+    def _transaction(self) -> Iterator[Session]:
+        with self.engine.connect() as connection:
+            connection.execution_options(carbon_write=True)
+            if not self._is_file:
+                # A statement must see what others committed while this transaction waited for its turn.
+                connection.execution_options(isolation_level="READ COMMITTED")
+            with Session(connection) as session, session.begin():
+                if not self._is_file:
+                    _take_turn(session)
+                yield session
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        """DatabaseError instead of the driver's errors; a server that goes and comes back is told once each."""
+        try:
+            yield
+        except SQLAlchemyError as err:
+            away = faults.is_away(err)
+            reason = f"{self.shown}: {connect.one_line(err)}"
+            if away and self._is_open and not self._is_away:
+                log.warning("%s; the nodes keep their rows until it answers", reason)
+            self._is_away = away
+            raise (AwayError if away else DatabaseError)(reason) from err
+        if self._is_away and self._is_open:
+            log.warning("%s: answers again", self.shown)
+            self._is_away = False
+
+
+def _take_turn(session: Session) -> None:
+    me = uuid.uuid4().hex  # a change that changes nothing would not be one to a Galera cluster
+    turn = session.connection().execute(update(Meta).where(Meta.key == TURN).values(value=me))
+    if not turn.rowcount:
+        session.execute(insert(Meta).values(key=TURN, value=me))
 
 
 def url_of(settings: Settings) -> str:
@@ -86,60 +174,7 @@ def url_of(settings: Settings) -> str:
 
 
 def open_database(settings: Settings) -> Database:
-    """Open the site's database and bring its schema up to date. Raises DatabaseError."""
+    """Open the site's database. Raises DatabaseError."""
     database = Database(url_of(settings))
-    database.upgrade()
+    database.open()
     return database
-
-
-def _engine(url: str) -> Engine:
-    try:
-        parsed = make_url(url)
-        if parsed.get_backend_name() == "sqlite":
-            if parsed.database and parsed.database != ":memory:":
-                _make_private(Path(parsed.database))
-            return _sqlite(url)
-        return create_engine(parsed, pool_pre_ping=True)
-    except (ArgumentError, ImportError, SQLAlchemyError) as err:
-        raise DatabaseError(f"[aggregator] database: not a database URL that can be used: {_line(err)}") from err
-    except OSError as err:
-        raise DatabaseError(f"[aggregator] database: {err}") from err
-
-
-def _make_private(path: Path) -> None:
-    """SQLite gives its files the mode of the database's: everybody's jobs are in it, whatever the umask."""
-    path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-
-
-def _sqlite(url: str) -> Engine:
-    engine = create_engine(url, connect_args={"timeout": BUSY_TIMEOUT_S, "check_same_thread": False})
-
-    @event.listens_for(engine, "connect")
-    def _prepare(connection: sqlite3.Connection, _record: Any) -> None:
-        connection.isolation_level = None  # the driver must not guess where transactions begin
-        connection.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_S * 1000}")
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = FULL")
-        connection.execute("PRAGMA foreign_keys = ON")
-
-    @event.listens_for(engine, "begin")
-    def _begin(connection: Connection) -> None:
-        writes = connection.get_execution_options().get("carbon_write")
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
-
-    return engine
-
-
-@contextmanager
-def _as_database_error(url: str) -> Iterator[None]:
-    try:
-        yield
-    except SQLAlchemyError as err:
-        shown = make_url(url).render_as_string(hide_password=True)
-        raise DatabaseError(f"{shown}: {_line(err)}") from err
-
-
-def _line(err: Exception) -> str:
-    origin = getattr(err, "orig", None) or err
-    return " ".join(str(origin).split())[:300]

@@ -12,8 +12,9 @@ import logging
 import random
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
@@ -123,9 +124,7 @@ class Follower:
             log.exception("grid: %s", provider.text)
             self._failed(key, f"{provider.text}: {type(err).__name__}: {err}", None, now)
             return []
-        with self._database.write() as session:
-            source = intensity.source_of(session, key[0], provider.slug, provider.text, provider.scope)
-            changed = intensity.keep(session, source, periods, int(now))
+        changed = self._database.run(lambda session: _keep(session, key[0], provider, periods, int(now)))
         if state.error:
             log.warning("grid: zone %s: %s answers again", *key)
         self.states[key] = replace(
@@ -159,15 +158,17 @@ class Follower:
         with self._database.read() as session:
             stretches = reprice.stretches(session, since - since % SLOT_S, until)
         for start, end in stretches:
-            with self._database.write() as session:
-                reprice.refresh(session, self._prices, start, end)
+            self._database.run(partial(reprice.refresh, prices=self._prices, since=start, until=end))
 
     def _sweep(self) -> None:
         while not self._stop.is_set():
-            with self._database.write() as session:
-                done = reprice.sweep(session, self._prices)
-            if not done:
+            if not self._database.run(partial(reprice.sweep, prices=self._prices)):
                 return
+
+
+def _keep(session: Session, zone: str, provider: Provider, periods: Iterable[Period], now: int) -> list[Period]:
+    source = intensity.source_of(session, zone, provider.slug, provider.text, provider.scope)
+    return intensity.keep(session, source, periods, now)
 
 
 def _kind(error: str) -> str:

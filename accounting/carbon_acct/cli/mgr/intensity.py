@@ -131,8 +131,7 @@ def _import(site: Site, file: Path, now: int) -> int:
     from .reprice import sweep
 
     found = exchange.read(str(file), file.read_text("utf-8"))
-    with site.database.write() as session:
-        changed = exchange.keep(session, found, now)
+    changed = site.database.run(lambda session: exchange.keep(session, found, now))
     print(f"{len(found)} periods, {len(changed)} of them new or different")
     if changed:
         sweep(site, min(p.start for p in changed) // 900 * 900, max(p.end for p in changed))

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import argparse
 import time
+from functools import partial
 from typing import TYPE_CHECKING
 
 from carbon_collector import settings
@@ -53,20 +54,17 @@ def sweep(site: Site, since: int, until: int, rezone: bool = False) -> int:
     with site.database.read() as session:
         stretches = reprice.stretches(session, since, until)
     for start, end in stretches:
-        with site.database.write() as session:
-            reprice.refresh(session, site.prices, start, end)
+        site.database.run(partial(reprice.refresh, prices=site.prices, since=start, until=end))
     changed = after = 0
     with tqdm(unit=" slots", disable=None) as bar:
         while True:
-            with site.database.write() as session:
-                done = reprice.sweep(session, site.prices)
+            done = site.database.run(partial(reprice.sweep, prices=site.prices))
             changed += done
             bar.update(done)
             if not done:
                 break
         while rezone:
-            with site.database.write() as session:
-                done, after = reprice.rezone(session, site.prices, since, after)
+            done, after = site.database.run(partial(reprice.rezone, prices=site.prices, since=since, after=after))
             changed += done
             bar.update(done)
             if not after:

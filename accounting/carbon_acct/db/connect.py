@@ -1,0 +1,166 @@
+# SPDX-License-Identifier: MIT
+"""Connects to a database of each kind, so that all of them behave alike.
+
+SQLite needs care that servers do not: WAL lets readers go on while a segment is stored, synchronous=FULL
+keeps an acknowledged segment through a power cut (https://sqlite.org/pragma.html#pragma_synchronous: NORMAL
+in WAL may lose the last commits), and a writer must say so at BEGIN, because a reader that turns into a
+writer fails at once where it should wait.
+
+MariaDB compares names without case, and without blanks at their end, unless a table says otherwise; and its
+TEXT ends at 64 KiB.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import URL, Connection, Engine, Text, create_engine, event
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.schema import CreateTable
+
+from carbon_acct.db.faults import is_not_ready
+from carbon_acct.errors import DatabaseError
+
+BUSY_TIMEOUT_S = 30
+CONNECT_TIMEOUT_S = 5
+LOCK_TIMEOUT_S = 30
+ANSWER_TIMEOUT_S = 600
+"""A server that is gone without a word is given up after this long."""
+
+MARIADB = ("mariadb", "mysql")
+"""Names of SQLAlchemy's dialect for it."""
+
+
+def parse_urls(text: str) -> list[URL]:
+    """The URLs of one database, with blanks between: those after the first are its other servers. Raises DatabaseError."""
+    try:
+        urls = [make_url(word) for word in text.split()]
+    except ArgumentError as err:
+        raise DatabaseError(f"[aggregator] database: not a database URL that can be used: {err}") from err
+    if len({(url.drivername, url.database) for url in urls}) != 1 or (len(urls) > 1 and is_sqlite(urls[0])):
+        raise DatabaseError("[aggregator] database: several URLs name the servers of one database, of the same kind")
+    return urls
+
+
+def is_sqlite(url: URL) -> bool:
+    """Whether it is a file."""
+    return url.get_backend_name() == "sqlite"
+
+
+def engine_of(urls: Sequence[URL]) -> Engine:
+    """An engine that has not connected yet. Raises DatabaseError."""
+    try:
+        if is_sqlite(urls[0]):
+            if urls[0].database and urls[0].database != ":memory:":
+                _make_private(Path(urls[0].database))
+            return _sqlite(urls[0])
+        return _server(urls)
+    except (ArgumentError, ImportError, SQLAlchemyError) as err:
+        raise DatabaseError(f"[aggregator] database: not a database URL that can be used: {one_line(err)}") from err
+    except OSError as err:
+        raise DatabaseError(f"[aggregator] database: {err}") from err
+
+
+def one_line(err: Exception) -> str:
+    """What the driver says, in one line."""
+    origin = getattr(err, "orig", None) or err
+    return " ".join(str(origin).split())[:300]
+
+
+def _make_private(path: Path) -> None:
+    """SQLite gives its files the mode of the database's: everybody's jobs are in it, whatever the umask."""
+    path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+
+
+def _sqlite(url: URL) -> Engine:
+    engine = create_engine(url, connect_args={"timeout": BUSY_TIMEOUT_S, "check_same_thread": False})
+
+    @event.listens_for(engine, "connect")
+    def _prepare(connection: sqlite3.Connection, _record: Any) -> None:
+        connection.isolation_level = None  # the driver must not guess where transactions begin
+        connection.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_S * 1000}")
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("PRAGMA foreign_keys = ON")
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Connection) -> None:
+        writes = connection.get_execution_options().get("carbon_write")
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+    return engine
+
+
+def _server(urls: Sequence[URL]) -> Engine:
+    """A connection that was lost is made anew, to the first of the servers that answers."""
+    mariadb = urls[0].get_backend_name() in MARIADB
+    engine = create_engine(urls[0], pool_pre_ping=True, connect_args=_mariadb() if mariadb else _postgresql())
+    targets = [engine.dialect.create_connect_args(url) for url in urls]
+    good = [0]
+
+    @event.listens_for(engine, "do_connect")
+    def _connect(dialect: Any, _record: Any, _args: Any, params: dict[str, Any]) -> Any:
+        failure: Exception | None = None
+        for at in [*range(good[0], len(targets)), *range(good[0])]:  # the last that answered before the others
+            args, own = targets[at]
+            try:
+                connection = dialect.connect(*args, **{**params, **own})
+                if mariadb and len(targets) > 1:
+                    _must_be_ready(connection)
+            except dialect.loaded_dbapi.Error as err:
+                failure = err
+            else:
+                good[0] = at
+                return connection
+        raise failure or AssertionError("no target")
+
+    @event.listens_for(engine, "handle_error")
+    def _judge(context: Any) -> None:
+        if is_not_ready(context.original_exception):
+            context.is_disconnect = True  # the next connection is made to another node
+
+    return engine
+
+
+def _mariadb() -> dict[str, Any]:
+    session = f"SET SESSION innodb_lock_wait_timeout = {LOCK_TIMEOUT_S}, sql_mode = 'TRADITIONAL'"
+    timeouts = {
+        "connect_timeout": CONNECT_TIMEOUT_S,
+        "read_timeout": ANSWER_TIMEOUT_S,
+        "write_timeout": ANSWER_TIMEOUT_S,
+    }
+    return {"charset": "utf8mb4", "init_command": session, **timeouts}
+
+
+def _postgresql() -> dict[str, Any]:
+    keep = {"keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3}
+    options = f"-c lock_timeout={LOCK_TIMEOUT_S}s -c timezone=UTC"
+    return {"connect_timeout": CONNECT_TIMEOUT_S, "options": options, "client_encoding": "utf8", **keep}
+
+
+def _must_be_ready(connection: Any) -> None:
+    """A Galera node that is joining, or cut off from the others, takes connections but no statements."""
+    with connection.cursor() as cursor:
+        cursor.execute("SHOW STATUS LIKE 'wsrep_ready'")
+        row = cursor.fetchone()
+    if row is not None and row[1] != "ON":
+        connection.close()
+        raise type(connection).OperationalError(1047, "WSREP has not yet prepared node for application use")
+
+
+@compiles(CreateTable, *MARIADB)
+def _create_table(element: CreateTable, compiler: Any, **options: Any) -> str:
+    made = compiler.visit_create_table(element, **options).rstrip()
+    return f"{made} ENGINE=InnoDB CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin"
+
+
+@compiles(Text, *MARIADB)
+def _text(_element: Text, _compiler: Any, **_options: Any) -> str:
+    return "MEDIUMTEXT"

@@ -1,0 +1,92 @@
+# SPDX-License-Identifier: MIT
+"""Tells the errors of a database apart: what another try can mend, and what waits for the server to come back."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import random
+import sqlite3
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+
+log = logging.getLogger(__name__)
+
+ATTEMPTS = 12
+PATIENCE_S = 20.0
+"""No further try after this long: the node that waits for the answer has its own patience, and comes again."""
+
+FIRST_PAUSE_S = 0.01
+LONGEST_PAUSE_S = 1.0
+
+# MariaDB: 1020 record changed since it was read, 1205 lock wait timeout, 1213 deadlock and, in a Galera cluster,
+# a commit that another node's came before; 1047 WSREP has not yet prepared the node; 1062 a row that another
+# transaction has just made; 1053 and 1927: the server shuts down, the connection was killed.
+MARIADB_AGAIN = frozenset({1020, 1047, 1053, 1062, 1205, 1213, 1927})
+MARIADB_AWAY = frozenset({1040, 1047, 1053, 2002, 2003, 2006, 2013, 2055})
+
+# PostgreSQL (appendix A of its manual): serialization failure, deadlock, lock not available, unique violation.
+POSTGRESQL_AGAIN = frozenset({"40001", "40P01", "55P03", "23505"})
+POSTGRESQL_AWAY = frozenset({"53300", "57P01", "57P02", "57P03"})
+POSTGRESQL_NOT_YET = ("starting up", "shutting down", "recovery mode", "too many")
+
+T = TypeVar("T")
+
+
+def again(attempt: Callable[[], T]) -> T:
+    """Its result; tried again, a bounded number of times, if it met another transaction or lost its connection.
+
+    It may have been stored although its connection was lost: what is tried again must be the same when done twice.
+    """
+    deadline = time.monotonic() + PATIENCE_S
+    for number in itertools.count(1):
+        try:
+            return attempt()
+        except DBAPIError as err:
+            if number == ATTEMPTS or time.monotonic() > deadline or not _mendable(err):
+                raise
+            log.debug("transaction is tried again: %s", err.orig)
+        # At random, so that those that met do not meet again.
+        time.sleep(random.uniform(0, min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2**number)))  # noqa: S311  no secret
+    raise AssertionError  # itertools.count does not end
+
+
+def _mendable(err: DBAPIError) -> bool:
+    if err.connection_invalidated:
+        return True
+    if isinstance(err.orig, sqlite3.Error):
+        return err.orig.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+    return _mariadb_code(err) in MARIADB_AGAIN or _sqlstate(err) in POSTGRESQL_AGAIN
+
+
+def is_away(err: SQLAlchemyError) -> bool:
+    """Whether the server does not answer and may come back: not a wrong password, not a wrong statement."""
+    if isinstance(err, PoolTimeoutError):
+        return True
+    if not isinstance(err, DBAPIError):
+        return False
+    state = _sqlstate(err)
+    if err.connection_invalidated or _mariadb_code(err) in MARIADB_AWAY or state in POSTGRESQL_AWAY:
+        return True
+    # psycopg gives no SQLSTATE for a connection that did not come about, only the server's words.
+    refused = state == "" and type(err.orig).__name__ in ("OperationalError", "ConnectionTimeout")
+    return refused and ("FATAL:" not in str(err.orig) or any(words in str(err.orig) for words in POSTGRESQL_NOT_YET))
+
+
+def is_not_ready(err: BaseException) -> bool:
+    """Whether a node of a Galera cluster answers, but not to statements: another node may."""
+    return bool(err.args) and err.args[0] == 1047
+
+
+def _mariadb_code(err: DBAPIError) -> int | None:
+    args = getattr(err.orig, "args", ())
+    return args[0] if args and isinstance(args[0], int) else None
+
+
+def _sqlstate(err: DBAPIError) -> str | None:
+    """None where the driver is not PostgreSQL's; empty where it knows none."""
+    return (getattr(err.orig, "sqlstate", None) or "") if hasattr(err.orig, "sqlstate") else None

@@ -1,0 +1,137 @@
+# SPDX-License-Identifier: MIT
+"""Makes the tables in an empty database, and brings older ones up to date.
+
+Two programs that start at once do not both do it. A file is copied before it is changed; of a server's
+database only its administrator knows whether there is a copy, so nothing but `carbon-mgr upgrade` changes it.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, Engine, inspect, text
+
+from carbon_acct.db.connect import MARIADB, is_sqlite
+from carbon_acct.db.models import Base
+from carbon_acct.errors import DatabaseError, SchemaError
+
+LOCK = "carbon-acct schema"
+LOCK_NUMBER = 0x636172626F6E
+LOCK_S = 600
+
+
+def newest() -> str:
+    """The schema of this program."""
+    return _scripts().get_current_head() or ""
+
+
+def present(connection: Connection) -> str | None:
+    """The database's schema; None where it has none."""
+    return MigrationContext.configure(connection).get_current_revision()
+
+
+def ensure(engine: Engine, shown: str, upgrade: bool = False) -> str | None:
+    """Have the tables be there as this program needs them; the schema that was there before.
+
+    `upgrade`: change those of a server as well. Raises SchemaError.
+    """
+    with engine.connect() as connection:
+        found = present(connection)
+    if found == newest():
+        return found
+    with _alone(engine) as connection:
+        found = present(connection)
+        if found is None:
+            _create(connection, shown)
+        elif found != newest():
+            _refuse(found, shown, upgrade or is_sqlite(engine.url))
+            if is_sqlite(engine.url):
+                copy_file(Path(engine.url.database or ""), copy_of(engine))
+            _migrate(connection)
+    return found
+
+
+def copy_of(engine: Engine) -> Path:
+    """Where a file's copy goes before it is changed."""
+    return Path(f"{engine.url.database}.before-{newest()}")
+
+
+def copy_file(source: Path, target: Path) -> None:
+    """Copy an SQLite database that may be in use; the copy is whole or not there. Raises DatabaseError."""
+    partial = target.with_name(f"{target.name}.part")
+    try:
+        partial.unlink(missing_ok=True)
+        os.close(os.open(partial, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+        with (
+            closing(sqlite3.connect(f"file:{source}?mode=ro", uri=True)) as old,
+            closing(sqlite3.connect(partial)) as new,
+        ):
+            old.backup(new)
+        with partial.open("rb+") as file:
+            os.fsync(file.fileno())
+        partial.rename(target)
+    except (OSError, sqlite3.Error) as err:
+        partial.unlink(missing_ok=True)
+        raise DatabaseError(f"{source} cannot be copied to {target}: {err}") from err
+
+
+def _refuse(found: str, shown: str, may_upgrade: bool) -> None:
+    if found not in {script.revision for script in _scripts().walk_revisions()}:
+        raise SchemaError(
+            f"{shown}: its schema, {found}, is newer than this program's, {newest()}; install the newer release"
+        )
+    if not may_upgrade:
+        raise SchemaError(
+            f"{shown}: its schema is {found}, this program needs {newest()}: back it up, then carbon-mgr upgrade"
+        )
+
+
+def _create(connection: Connection, shown: str) -> None:
+    foreign = sorted(set(inspect(connection).get_table_names()) - set(Base.metadata.tables) - {"alembic_version"})
+    if foreign:
+        raise SchemaError(
+            f"{shown}: it has tables of something else ({', '.join(foreign[:3])}); give carbon-acct its own"
+        )
+    Base.metadata.create_all(connection)  # what a kill left of it is completed
+    MigrationContext.configure(connection).stamp(_scripts(), "head")
+
+
+def _migrate(connection: Connection) -> None:
+    config = _config()
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")
+
+
+def _scripts() -> ScriptDirectory:
+    return ScriptDirectory.from_config(_config())
+
+
+def _config() -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    return config
+
+
+@contextmanager
+def _alone(engine: Engine) -> Iterator[Connection]:
+    """A transaction in which nobody else changes the schema."""
+    with engine.connect() as connection:
+        connection.execution_options(carbon_write=True)
+        with connection.begin():
+            if engine.dialect.name == "postgresql":
+                connection.execute(text(f"SELECT pg_advisory_xact_lock({LOCK_NUMBER})"))
+            if engine.dialect.name in MARIADB:
+                connection.execute(text(f"SELECT GET_LOCK('{LOCK}', {LOCK_S})"))
+            try:
+                yield connection
+            finally:
+                if engine.dialect.name in MARIADB and not connection.invalidated:
+                    connection.execute(text(f"SELECT RELEASE_LOCK('{LOCK}')"))
