@@ -19,24 +19,36 @@ from carbon_collector.munge import Identity
 
 @dataclass(frozen=True)
 class Viewer:
-    """Who asks, and whose jobs that one may see: all, or the own ones and those of `accounts`."""
+    """Who asks, and what that one may see: all jobs, or those of `user` and of `accounts`; totals of everybody's usage.
+
+    `user` is the name under which slurmdbd knows the uid, empty where it knows none: jobs belong to associations there,
+    and those to names. A uid that was given to somebody else does not bring the jobs of its former owner.
+    """
 
     uid: int
     sees_all: bool
+    user: str = ""
     accounts: frozenset[str] = frozenset()
     operator: bool = False
+    sees_totals: bool = False
 
 
 def viewer(uid: int, state: SlurmState) -> Viewer:
     """The rights of a uid. As long as Slurm's rights were never known, only root sees others' jobs."""
-    rights = state.rights
+    rights, user = state.rights, _user_name(uid)
     if uid == 0 or (rights is not None and uid == rights.slurm_uid):
-        return Viewer(uid, sees_all=True, operator=True)
+        return Viewer(uid, sees_all=True, operator=True, sees_totals=True)
     if rights is None:
-        return Viewer(uid, sees_all=False)
-    user = _user_name(uid)
+        return Viewer(uid, sees_all=False, user=user)
     operator = user in rights.operators
-    return Viewer(uid, operator or not rights.private_jobs, rights.accounts_of(user), operator)
+    return Viewer(
+        uid,
+        sees_all=operator or not rights.private_jobs,
+        user=user if user in rights.users else "",
+        accounts=rights.accounts_of(user),
+        operator=operator,
+        sees_totals=operator or not (rights.private_jobs or rights.private_usage),
+    )
 
 
 def check_delivery(identity: Identity, peer: str, cluster: str, node: str, state: SlurmState) -> None:

@@ -164,7 +164,8 @@ def _conditions(filters: Filters) -> list[ColumnElement[bool]]:
 def _visible(viewer: Viewer | None) -> list[ColumnElement[bool]]:
     if viewer is None or viewer.sees_all:
         return []
-    return [or_(Job.uid == viewer.uid, Job.account.in_(viewer.accounts))]
+    own = [Job.user == viewer.user] if viewer.user else []
+    return [or_(*own, Job.account.in_(viewer.accounts))]
 
 
 def _job_condition(text: str) -> ColumnElement[bool]:

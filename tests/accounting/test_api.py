@@ -13,14 +13,14 @@ import pytest
 
 from accounting.samples import SLOT, job_slot, ledger, node_slot, segment
 from accounting.served import Served
-from accounting.slurm_programs import StandIn
+from accounting.slurm_programs import CONFIG, StandIn
 from carbon_acct.query import JobRecord
 from carbon_collector import munge
 from carbon_collector.http import request
 
 BODY = segment([ledger(), job_slot(), node_slot()])
-ALICE, BOB, ANNA, OPERATOR = 54001, 54002, 54003, 54004
-NAMES = {ALICE: "alice", BOB: "bob", ANNA: "anna", OPERATOR: "op"}
+ALICE, BOB, ANNA, OPERATOR, CARL = 54001, 54002, 54003, 54004, 54009
+NAMES = {ALICE: "alice", BOB: "bob", ANNA: "anna", OPERATOR: "op", CARL: "carl"}
 
 
 def deliver(served: Served, body: bytes = BODY) -> tuple[int, Any]:
@@ -269,9 +269,11 @@ def people(monkeypatch: pytest.MonkeyPatch) -> None:
 ROWS = [
     {"JobIDRaw": "1", "JobID": "1", "User": "alice", "UID": str(ALICE), "Account": "physics"},
     {"JobIDRaw": "2", "JobID": "2", "User": "bob", "UID": str(BOB), "Account": "qcd"},
-    {"JobIDRaw": "3", "JobID": "3", "User": "carl", "UID": "54009", "Account": "bio"},
+    {"JobIDRaw": "3", "JobID": "3", "User": "carl", "UID": str(CARL), "Account": "bio"},
 ]
 EVERYONE = ["1", "2", "3"]
+TREE = "physics|root|\nqcd|physics|\nbio|root|\nphysics||alice\nphysics||anna\nqcd||bob\n"
+"""carl, who has run a job, is in no association any more."""
 
 
 @pytest.mark.parametrize(
@@ -291,6 +293,8 @@ EVERYONE = ["1", "2", "3"]
         ("jobs", OPERATOR, "/v1/jobs?all_users=1", EVERYONE),
         ("jobs", 64030, "/v1/jobs?all_users=1", EVERYONE),
         ("jobs", 54321, "/v1/jobs?all_users=1", []),
+        ("jobs", CARL, "/v1/jobs?all_users=1", []),
+        ("none", CARL, "/v1/jobs?all_users=1", EVERYONE),
         ("jobs", 0, "/v1/jobs", EVERYONE),
         ("jobs", 0, f"/v1/jobs?users={BOB},alice", ["1", "2"]),
     ],
@@ -301,7 +305,7 @@ def test_privacy(
     """Who sees whose jobs is what slurmdbd would show: own, coordinated with sub-accounts, or all."""
     slurm.jobs(ROWS)
     users = "op|Operator|\nanna|None|physics\nalice|None|\n"
-    slurm.rights(private=private, users=users, tree="physics|root|\nqcd|physics|\nbio|root|\n")
+    slurm.rights(private=private, users=users, tree=TREE)
     served.poller.poll(thorough=True)
     _, answer = get(served, target, uid)
     assert [job["job_id"] for job in answer["jobs"]] == seen
@@ -309,16 +313,46 @@ def test_privacy(
 
 @pytest.mark.parametrize("target", ["/v1/status", "/v1/unmatched"])
 def test_totals_are_private_too(served: Served, slurm: StandIn, people: None, target: str) -> None:
-    """Totals of all jobs are kept from whoever may not see all jobs."""
-    slurm.rights(private="jobs")
-    served.poller.poll(thorough=True)
-    assert get(served, target, ALICE)[0] == 403
-    slurm.rights(private="none")
-    served.poller.poll(thorough=True)
-    assert get(served, target, ALICE)[0] == 200
+    """Totals of all jobs are kept from whoever may not see all jobs, or others' usage, as sreport keeps them."""
+    for private, status in (("jobs", 403), ("usage", 403), ("all", 403), ("users,accounts", 200), ("none", 200)):
+        slurm.rights(private=private, users="op|Operator|\n")
+        served.poller.poll(thorough=True)
+        assert get(served, target, ALICE)[0] == status
+        assert get(served, target, OPERATOR)[0] == 200
 
 
-def test_rights_never_known(served: Served, slurm: StandIn) -> None:
+def test_slurm_conf_is_not_heeded(served: Served, slurm: StandIn, people: None) -> None:
+    """PrivateData of slurm.conf, which sacctmgr shows first, is not slurmdbd's."""
+    slurm.jobs(ROWS)
+    slurm.says(
+        "sacctmgr show configuration", "PrivateData = jobs\nSlurmUserId = x(1)\n" + CONFIG.format(private="none", uid=2)
+    )
+    served.poller.poll(thorough=True)
+    assert len(get(served, "/v1/jobs?all_users=1", BOB)[1]["jobs"]) == 3
+    assert served.poller.state.rights is not None
+    assert served.poller.state.rights.slurm_uid == 2
+
+
+def test_no_hint(served: Served, slurm: StandIn, people: None) -> None:
+    """Whoever may not see a job gets the very answer that a job which never was gets, whatever is asked of it."""
+    slurm.jobs(ROWS)
+    slurm.rights(private="jobs", tree=TREE)
+    served.poller.poll(thorough=True)
+    for query in (
+        "jobs={}",
+        "jobs={}&states=RUNNING",
+        "jobs={}&duplicates=1&truncate=1",
+        "jobs={}_1",
+        "jobs={}&nodes=n1",
+    ):
+        foreign, never = (served.ask("GET", f"/v1/jobs?all_users=1&{query.format(i)}", uid=ALICE) for i in (2, 99))
+        assert foreign == never
+    for query in ("users=bob", "accounts=qcd", "clusters=demo&accounts=bio", "partitions=p&users=carl"):
+        answer = served.ask("GET", f"/v1/jobs?all_users=1&{query}", uid=ALICE)
+        assert answer == served.ask("GET", "/v1/jobs?users=nobody-of-this-name", uid=ALICE)
+
+
+def test_rights_never_known(served: Served, slurm: StandIn, people: None) -> None:
     """As long as Slurm never said who may see what, a user sees the own jobs only."""
     from dataclasses import replace
 

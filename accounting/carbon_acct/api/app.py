@@ -183,8 +183,8 @@ def _add_operations(app: FastAPI, site: Site, poller: Poller) -> None:
 
 def _require_all(caller: Authenticated, poller: Poller) -> None:
     """Totals of a site are everybody's jobs: who may not see those gets no hint of them."""
-    if not access.viewer(caller.identity.uid, poller.state).sees_all:
-        raise RefusedError(403, "PrivateData keeps other users' jobs from you, and these are totals of all")
+    if not access.viewer(caller.identity.uid, poller.state).sees_totals:
+        raise RefusedError(403, "PrivateData keeps other users' jobs or usage from you, and these are totals of all")
 
 
 def _warnings(poller: Poller) -> list[str]:

@@ -19,7 +19,10 @@ class Rights:
     """A snapshot of Slurm's rights. Coordinators see their accounts and every account below (slurm.conf, PrivateData)."""
 
     private_jobs: bool
+    private_usage: bool = False
     slurm_uid: int | None = None
+    users: frozenset[str] = frozenset()
+    """Those with an association: where jobs are private, slurmdbd shows others nothing, not even what they ran."""
     operators: frozenset[str] = frozenset()
     coordinated: Mapping[str, frozenset[str]] = field(default_factory=dict)
     parents: Mapping[str, str] = field(default_factory=dict)
@@ -43,20 +46,27 @@ class Rights:
 
 def load_rights(programs: Programs) -> Rights:
     """Ask slurmdbd, by three short queries. Raises SlurmError."""
-    config = parse_config(programs.run("sacctmgr", "show", "configuration"))
-    private = config.get("PrivateData", "").replace(",", " ").split()
+    config = parse_config(_of_slurmdbd(programs.run("sacctmgr", "show", "configuration")))
+    private = set(config.get("PrivateData", "").replace(",", " ").split())
     users = programs.run("sacctmgr", "-nP", "show", "user", "withcoord", "format=User,AdminLevel,Coordinators")
     tree = programs.run("sacctmgr", "-nP", "show", "associations", "format=Account,ParentName,User")
     operators, coordinated = _users(users)
     if config.get("DisableCoordDBD", "").lower() in ("yes", "1", "true"):
         coordinated = {}
     return Rights(
-        private_jobs=bool({"jobs", "all"} & set(private)),
+        private_jobs=not private.isdisjoint(("jobs", "all")),
+        private_usage=not private.isdisjoint(("usage", "all")),
         slurm_uid=_slurm_uid(config),
+        users=_associated(tree),
         operators=operators,
         coordinated=coordinated,
         parents=_parents(tree),
     )
+
+
+def _of_slurmdbd(text: str) -> str:
+    """What slurmdbd.conf says: slurm.conf, which comes first, has a PrivateData of its own, and slurmdbd does not heed it."""
+    return text.partition("SlurmDBD configuration:")[2] or text
 
 
 def _users(text: str) -> tuple[frozenset[str], dict[str, frozenset[str]]]:
@@ -69,6 +79,11 @@ def _users(text: str) -> tuple[frozenset[str], dict[str, frozenset[str]]]:
         if accounts.strip():
             coordinated[user] = frozenset(a.strip() for a in accounts.split(",") if a.strip())
     return frozenset(operators), coordinated
+
+
+def _associated(text: str) -> frozenset[str]:
+    rows = (line.split("|") for line in text.splitlines())
+    return frozenset(row[2] for row in rows if len(row) > 2 and row[2])
 
 
 def _parents(text: str) -> dict[str, str]:
