@@ -54,22 +54,23 @@ def viewer(uid: int, state: SlurmState) -> Viewer:
 def check_delivery(identity: Identity, peer: str, cluster: str, node: str, state: SlurmState) -> None:
     """Raises RefusedError: 403 where it is final, 503 where Slurm has yet to say which nodes there are."""
     if identity.uid != 0:
-        raise RefusedError(403, f"only root delivers segments, this is uid {identity.uid}")
+        raise RefusedError(403, f"only root delivers segments, this is uid {identity.uid}", "not_root")
     if state.nodes is None or not state.cluster:
         raise RefusedError(503, "Slurm's nodes are not known yet; try again")
     check_cluster(cluster, state.cluster)
     host = state.nodes.get(node)
     if host is None:
-        raise RefusedError(403, f"node {node} is not known to Slurm")
+        raise RefusedError(403, f"node {node} is not known to Slurm", "unknown_node")
     if not speaks_for(identity, peer, host, own_names()):
         speaker = identity.host or identity.address
-        raise RefusedError(403, f"{speaker} may not deliver for node {node}, which lives on {host.hostname}")
+        reason = f"{speaker} may not deliver for node {node}, which lives on {host.hostname}"
+        raise RefusedError(403, reason, "foreign_node")
 
 
 def check_cluster(cluster: str, ours: str) -> None:
     """Raises RefusedError 403 for the records of another cluster; `ours` empty: any will do."""
     if ours and cluster != ours:
-        raise RefusedError(403, f"cluster {cluster} is not accounted here, {ours} is")
+        raise RefusedError(403, f"cluster {cluster} is not accounted here, {ours} is", "foreign_cluster")
 
 
 def speaks_for(identity: Identity, peer: str, node: NodeHost, own: frozenset[str]) -> bool:

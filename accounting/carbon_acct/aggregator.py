@@ -10,13 +10,15 @@ import contextlib
 import logging
 import signal
 import socket
-import sys
 from collections.abc import Iterator
 from types import FrameType
 
 import uvicorn
 
+from carbon_acct import logs
+from carbon_acct.api import protocol
 from carbon_acct.api.app import create_app
+from carbon_acct.api.limits import Limits
 from carbon_acct.errors import AwayError, ListenError
 from carbon_acct.grid.follow import Follower
 from carbon_acct.poll import Poller
@@ -27,14 +29,11 @@ from carbon_collector.settings import Settings
 log = logging.getLogger(__name__)
 
 BACKLOG = 1024
-STOP_S = 30
 
 
 def serve(config: Settings, debug: bool = False) -> None:
     """Open everything, serve until SIGTERM or SIGINT, close everything. Raises CarbonError."""
-    level = logging.DEBUG if debug else logging.INFO
-    logging.basicConfig(level=level, format="carbon-aggregator: %(message)s", stream=sys.stderr)
-    logging.getLogger("alembic").setLevel(logging.WARNING)
+    logs.start("carbon-aggregator", config.text("aggregator", "log_format"), debug)
     site = site_of(config)
     try:
         _open(site)
@@ -54,19 +53,13 @@ def _open(site: Site) -> None:
 
 
 def _serve(site: Site, poller: Poller, follower: Follower, listener: socket.socket, munge_socket: str) -> None:
-    app = create_app(site, poller, munge_socket, follower)
-    options = uvicorn.Config(
-        app,
-        log_config=None,
-        log_level="warning",
-        access_log=False,
-        server_header=False,
-        timeout_graceful_shutdown=STOP_S,
-    )
+    limits = Limits()
+    app = create_app(site, poller, munge_socket, limits, follower)
+    protocol.prepare(listener, limits)
     poller.start()
     follower.start()
     try:
-        _Server(options).run(sockets=[listener])
+        _Server(protocol.options(app, limits, app.state.metrics.refuse)).run(sockets=[listener])
     finally:
         follower.stop()
         poller.stop()

@@ -50,7 +50,7 @@ def ask_jobs(settings: Settings, parameters: Mapping[str, str]) -> Page:
 def _page(url: str, answer: Answer) -> Page:
     if answer.status in (400, 422):
         raise UsageError(_detail(answer))
-    if answer.status in (401, 403):
+    if answer.status in (401, 403, 429):
         raise RequestError(f"{url} refuses: {_detail(answer)}", answer.status)
     if answer.status != 200:
         raise RequestError(

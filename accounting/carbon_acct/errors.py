@@ -17,6 +17,19 @@ from __future__ import annotations
 
 from carbon_collector.errors import CarbonError
 
+KINDS = {
+    400: "parameter",
+    401: "credential",
+    403: "not_allowed",
+    404: "no_such",
+    405: "no_such",
+    408: "slow",
+    413: "too_large",
+    422: "segment",
+    429: "rate",
+    503: "not_ready",
+}
+
 
 class AccountingError(CarbonError):
     """Anything the accounting host reports in one line."""
@@ -60,8 +73,13 @@ class ListenError(AccountingError):
 
 
 class RefusedError(AccountingError):
-    """A request is refused. `status` is the HTTP status; 400, 403, 413 and 422 are final (record-format.md)."""
+    """A request is refused. `status` is the HTTP status; 400, 403, 413 and 422 are final (record-format.md).
 
-    def __init__(self, status: int, reason: str) -> None:
+    `kind` is the class of the reason, as /metrics counts it; `retry_after_s` is when another try may do better.
+    """
+
+    def __init__(self, status: int, reason: str, kind: str = "", retry_after_s: int = 0) -> None:
         super().__init__(reason)
         self.status = status
+        self.kind = kind or KINDS.get(status, "other")
+        self.retry_after_s = retry_after_s

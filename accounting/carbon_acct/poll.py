@@ -37,6 +37,7 @@ LOOK_BACK_S = 30 * 86400
 SETTLE_EVERY_S = 600
 RIGHTS_EVERY_S = 600
 NODES_AT_MOST_EVERY_S = 10
+REFRESH_WAIT_S = 5
 
 
 @dataclass(frozen=True)
@@ -92,15 +93,24 @@ class Poller:
             self._note("")
             return changed
 
-    def refresh_nodes(self) -> None:
-        """Read the node list again, unless that was done a moment ago: a node may be newer than the list."""
-        with self._lock:
-            if time.monotonic() - self._nodes_at < NODES_AT_MOST_EVERY_S:
-                return
-            try:
+    def refresh_nodes(self) -> bool:
+        """Read the node list again, unless that was done a moment ago: a node may be newer than the list.
+
+        False: the list may be old, because Slurm does not answer, or a poll goes on for longer than a delivery can wait.
+        """
+        if not self._lock.acquire(timeout=REFRESH_WAIT_S):
+            return False
+        try:
+            if not self._nodes_are_new():
                 self._load_nodes()
-            except SlurmError as err:
-                self._note(str(err))
+        except SlurmError as err:
+            self._note(str(err))
+        finally:
+            self._lock.release()
+        return self._nodes_are_new()
+
+    def _nodes_are_new(self) -> bool:
+        return time.monotonic() - self._nodes_at < NODES_AT_MOST_EVERY_S
 
     def _run(self) -> None:
         while not self._stop.is_set():

@@ -46,6 +46,8 @@ class Filters:
     window: Window = field(default_factory=Window)
     truncate: bool = False
     duplicates: bool = False
+    most: int | None = None
+    """Rows; where there are more, ValueError says how to ask for fewer."""
 
 
 @dataclass(frozen=True)
@@ -123,7 +125,11 @@ class _Sum:
 def _rows(session: Session, filters: Filters) -> list[tuple[Job, str]]:
     query = select(Job, Cluster.name).join(Cluster, Cluster.id == Job.cluster_id)
     query = query.where(*_conditions(filters)).order_by(Cluster.name, Job.job_id_raw, Job.submit)
+    if filters.most is not None:
+        query = query.limit(filters.most + 1)
     found = [(job, cluster) for job, cluster in session.execute(query)]
+    if filters.most is not None and len(found) > filters.most:
+        raise ValueError(f"more than {filters.most} jobs; ask for fewer, by start and end, users, accounts or JobIDs")
     if not filters.nodes:
         return found
     wanted = set(expand(filters.nodes))

@@ -32,6 +32,10 @@ MAX_SLOT_US = 2 * SLOT_S * US_PER_S  # twice a slot: a monotonic clock does not 
 MAX_SLOTS = 96  # a UTC day of them
 MAX_ROWS = 40_000
 """Of one slot each in a segment: 4 KiB of memory each. A node's own compactor makes no more than 22,000."""
+MAX_LINES = 100_000
+"""Records in a segment. The smallest that means something has 84 bytes."""
+MAX_REFUSED = 10_000
+"""Records that are named in a receipt, 300 characters each: a node reads no more than 4 MiB of an answer."""
 MAX_CPU_US = 2**46
 """In a slot: two years of a CPU. What a node of 256 of them used in three days may come with one reading, and the rows
 of 100,000 nodes add up to less than 64 bits."""
@@ -231,6 +235,24 @@ Record = LedgerRecord | JobSlotRecord | NodeSlotRecord | DroppedRecord
 _ADAPTER: TypeAdapter[Record] = TypeAdapter(Annotated[Record, Field(discriminator="type")])
 
 
+KINDS = (
+    ("in the future", "future"),
+    ("older than", "past"),
+    (" W in the metered time", "ceiling"),
+    ("more than any node", "ceiling"),
+    ("longer than its slots", "ceiling"),
+    ("multiple of", "slot"),
+    ("two days", "slot"),
+    ("same key", "twice"),
+    ("speaks of more than", "too_many"),
+)
+
+
+def kind_of(reason: str) -> str:
+    """The class of the reason for which a record was refused, as /metrics counts it; `format` where it says no other."""
+    return next((kind for part, kind in KINDS if part in reason), "format")
+
+
 @dataclass(frozen=True)
 class RefusedLine:
     """A record that was not taken, by its line number from 1, and why."""
@@ -257,6 +279,8 @@ def parse_segment(body: bytes, now: int, since: int = 0) -> ParsedSegment:
     """Check a segment. `since` and `now` (epoch seconds) bound its slots. Raises RefusedError 413 or 422 for the whole."""
     if len(body) > MAX_SEGMENT_BYTES:
         raise RefusedError(413, f"the segment has {len(body)} bytes; at most {MAX_SEGMENT_BYTES} are allowed")
+    if body.count(b"\n") > MAX_LINES + 2:
+        raise RefusedError(413, f"the segment has more than {MAX_LINES} records")
     lines = body.split(b"\n")
     if len(lines) < 3 or lines[-1] != b"":
         raise RefusedError(422, "torn segment: it does not end with a whole trailer line")
@@ -273,6 +297,10 @@ def parse_segment(body: bytes, now: int, since: int = 0) -> ParsedSegment:
             found = f"with it the segment speaks of more than {MAX_ROWS} slots of jobs and node"
         if isinstance(found, str):
             refused.append(RefusedLine(number, found))
+            if len(refused) > MAX_REFUSED:
+                raise RefusedError(
+                    422, f"more than {MAX_REFUSED} of its records are bad, the first: {refused[0].reason}"
+                )
             continue
         seen.update(map(_key, found))
         records += found
@@ -286,9 +314,8 @@ def _header(line: bytes) -> Header:
     except ValidationError as err:
         raise RefusedError(422, f"not a segment: header: {_first(err)}") from err
     if header.version != 1:
-        raise RefusedError(
-            422, f"record format version {header.version} is not known here (1 is); upgrade the aggregator"
-        )
+        reason = f"record format version {header.version} is not known here (1 is); upgrade the aggregator"
+        raise RefusedError(422, reason, "version")
     return header
 
 

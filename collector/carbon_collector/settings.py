@@ -137,6 +137,14 @@ SETTINGS: tuple[Setting, ...] = (
         "aggregator", "keep_jobs", "seconds", "forever", "How long jobs are kept; the sums of their accounts stay."
     ),
     Setting(
+        "aggregator",
+        "log_format",
+        "choice",
+        "text",
+        "How the aggregator logs to standard error: text for people, json for machines, one line an event.",
+        ("text", "json"),
+    ),
+    Setting(
         "slurm",
         "source",
         "choice",

@@ -12,7 +12,9 @@ from dataclasses import dataclass
 
 import uvicorn
 
+from carbon_acct.api import protocol
 from carbon_acct.api.app import create_app
+from carbon_acct.api.limits import Limits
 from carbon_acct.poll import Poller
 from carbon_acct.site import Site
 from carbon_collector import munge
@@ -47,9 +49,12 @@ class Served:
         return subprocess.run(command, check=True, capture_output=True, text=True, user=uid).stdout.strip()
 
 
-def serve(site: Site, poller: Poller, munge_socket: str) -> Iterator[Served]:
+def serve(site: Site, poller: Poller, munge_socket: str, limits: Limits | None = None) -> Iterator[Served]:
+    limits = limits or Limits()
     listener = socket.create_server(("127.0.0.1", 0))
-    server = uvicorn.Server(uvicorn.Config(create_app(site, poller, munge_socket), log_config=None, access_log=False))
+    app = create_app(site, poller, munge_socket, limits)
+    protocol.prepare(listener, limits)
+    server = uvicorn.Server(protocol.options(app, limits, app.state.metrics.refuse))
     thread = threading.Thread(target=server.run, args=([listener],))
     thread.start()
     try:

@@ -10,6 +10,13 @@ from carbon_acct.totals import Balance, Conservation, UnmatchedLedger
 
 
 @dataclass(frozen=True)
+class ErrorAnswer:
+    """Why a request was refused, in one line."""
+
+    detail: str
+
+
+@dataclass(frozen=True)
 class JobsAnswer:
     """Jobs, and what the caller should know about the answer."""
 

@@ -1,26 +1,49 @@
 # SPDX-License-Identifier: MIT
-"""Says who makes a request: reads its body within bounds and has munged check its credential.
+"""Says who makes a request: has munged check its credential, then reads its body within bounds.
 
-Bodies are read without holding a thread, so a slow or broken client holds nobody else up.
+The credential comes first: who is nobody, or may not deliver, or asks too often, has no byte of a body kept. Bodies are
+read without holding a thread, so a slow or broken client holds nobody else up.
 """
 
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+import hashlib
+from dataclasses import dataclass, field
 from typing import Annotated
 
 from fastapi import Depends, Request
+from fastapi.security import APIKeyHeader
 from starlette.requests import ClientDisconnect
 
+from carbon_acct.api.limits import Lanes, Limits, Rates, check_rate
 from carbon_acct.errors import RefusedError
 from carbon_collector import munge
 from carbon_collector.errors import MungeError
 
 MAX_BODY_BYTES = 16 * 1024 * 1024
-MAX_UNKEPT_BYTES = 4 * MAX_BODY_BYTES
-BODY_TIMEOUT_S = 60.0
-MAX_CREDENTIAL_BYTES = 64 * 1024
+MAX_UNKEPT_BYTES = 128 * 1024 * 1024
+MAX_CREDENTIAL_BYTES = 32 * 1024
+
+SCHEME = APIKeyHeader(
+    name="Authorization",
+    scheme_name="munge",
+    auto_error=False,
+    description=(
+        "`MUNGE <credential>`. The credential's payload is, in hexadecimal, the SHA-256 of the body; for a GET of the "
+        "target, path and query as sent. munged takes a credential once, and within its time to live."
+    ),
+)
+
+
+@dataclass
+class Gate:
+    """What every request passes: munged, and the limits."""
+
+    munge_socket: str
+    limits: Limits
+    lanes: Lanes = field(default_factory=Lanes)
+    rates: Rates = field(default_factory=Rates)
 
 
 @dataclass(frozen=True)
@@ -32,70 +55,72 @@ class Caller:
     body: bytes
 
 
-async def read_body(request: Request) -> bytes:
-    """The body. Raises RefusedError: 413 if it is too large, 408 if it does not come, 401 without a credential.
+async def identify(request: Request, _header: Annotated[str | None, Depends(SCHEME)]) -> Caller:
+    """The caller. Raises RefusedError: 401 for a bad credential, 429 for too many requests, 408 and 413 for the body.
 
     What is refused is read to its end all the same, unkept and within bounds: a client that is still sending
     when the connection closes sees a reset, not the reason.
     """
-    problem = _problem(request)
-    body, length = bytearray(), 0
+    gate: Gate = request.app.state.gate
+    peer = request.client.host if request.client else ""
     try:
-        async with asyncio.timeout(BODY_TIMEOUT_S):
-            async for chunk in request.stream():
-                length += len(chunk)
-                if length > MAX_BODY_BYTES:
-                    problem = problem or RefusedError(413, f"the body is larger than {MAX_BODY_BYTES} bytes")
-                    body.clear()
-                if length > MAX_UNKEPT_BYTES:
-                    break
-                if problem is None:
-                    body += chunk
-    except TimeoutError:
-        raise RefusedError(408, f"the body did not come within {BODY_TIMEOUT_S:g} s") from None
-    except ClientDisconnect:
-        raise RefusedError(400, "the body broke off") from None
-    if problem is not None:
-        raise problem
-    return bytes(body)
+        identity = await _decode(gate, peer, request)
+        check_rate(gate.rates, (identity.uid, identity.host), gate.limits.users if identity.uid else gate.limits.root)
+    except RefusedError:
+        await _read(request, gate.limits.body_s, keep=False)
+        raise
+    # Only root has a body to send that anybody reads.
+    body, digest = await _read(request, gate.limits.body_s, keep=identity.uid == 0)
+    if identity.payload != (digest if request.method != "GET" else munge.digest(_target(request))):
+        raise RefusedError(401, "the credential belongs to another request", "other_request")
+    return Caller(identity, peer, body)
 
 
-def _problem(request: Request) -> RefusedError | None:
-    """Who names nobody need not have 16 MiB kept first."""
+async def _decode(gate: Gate, peer: str, request: Request) -> munge.Identity:
+    credential = _credential(request)
     try:
-        _credential(request)
-    except RefusedError as err:
-        return err
-    return None
-
-
-def identify(request: Request, body: Annotated[bytes, Depends(read_body)]) -> Caller:
-    """The caller. Raises RefusedError 401 if munged refuses the credential, or it belongs to another request."""
-    try:
-        identity = munge.decode(_credential(request), request.app.state.munge_socket)
+        return await gate.lanes.credentials.run(peer, lambda: munge.decode(credential, gate.munge_socket))
     except (MungeError, KeyError, ValueError) as err:
         raise RefusedError(401, f"the credential is refused: {err}") from err
-    if identity.payload != _digest(request, body):
-        raise RefusedError(401, "the credential belongs to another request")
-    return Caller(identity, request.client.host if request.client else "", body)
 
 
 def _credential(request: Request) -> str:
     scheme, _, credential = request.headers.get("authorization", "").partition(" ")
     if scheme.upper() != "MUNGE" or not credential.strip():
-        raise RefusedError(401, "a credential is missing: Authorization: MUNGE <credential>")
+        raise RefusedError(401, "a credential is missing: Authorization: MUNGE <credential>", "no_credential")
     if len(credential) > MAX_CREDENTIAL_BYTES:
         raise RefusedError(401, "the credential is too large")
     return credential.strip()
 
 
-def _digest(request: Request, body: bytes) -> str:
-    """As carbon_collector.munge.request_digest, on the target's bytes as they were sent."""
-    if request.method != "GET":
-        return munge.digest(body)
+async def _read(request: Request, seconds: float, keep: bool) -> tuple[bytes, str]:
+    """The body and its digest; the body stays empty unless it is to be kept. Raises RefusedError 408, 413 or 400."""
+    body, length, digest = bytearray(), 0, hashlib.sha256()
+    try:
+        async with asyncio.timeout(seconds):
+            async for chunk in request.stream():
+                length += len(chunk)
+                if length > MAX_UNKEPT_BYTES:
+                    break
+                if length > MAX_BODY_BYTES:
+                    body.clear()
+                elif keep:
+                    body += chunk
+                digest.update(chunk)
+    except TimeoutError:
+        raise RefusedError(408, f"the body did not come within {seconds:g} s") from None
+    except ClientDisconnect:
+        raise RefusedError(400, "the body broke off", "broke_off") from None
+    if length > MAX_BODY_BYTES:
+        raise RefusedError(413, f"the body is larger than {MAX_BODY_BYTES} bytes")
+    return bytes(body), digest.hexdigest()
+
+
+def _target(request: Request) -> bytes:
+    """Path and query, in the bytes that were sent."""
     query: bytes = request.scope["query_string"]
     target: bytes = request.scope.get("raw_path") or request.scope["path"].encode()
-    return munge.digest(target.partition(b"?")[0] + (b"?" + query if query else b""))
+    return target.partition(b"?")[0] + (b"?" + query if query else b"")
 
 
 Authenticated = Annotated[Caller, Depends(identify)]

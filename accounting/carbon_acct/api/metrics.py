@@ -1,0 +1,144 @@
+# SPDX-License-Identifier: MIT
+"""What Prometheus may know of the aggregator: counts of requests and records, and nothing of any user.
+
+No label holds what a stranger sent: routes, classes of reasons, statuses. The number of series is bounded.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
+from sqlalchemy import func, select, text
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from carbon_acct.db.models import Ledger
+from carbon_acct.errors import DatabaseError
+from carbon_acct.poll import Poller
+from carbon_acct.receive import Receipt
+from carbon_acct.records import kind_of
+from carbon_acct.site import Site
+from carbon_collector import __version__
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+METHODS = ("GET", "POST")
+COUNT_EVERY_S = 60.0
+
+
+class Metrics:
+    """The aggregator's counters, and gauges that are read when they are asked for."""
+
+    def __init__(self, site: Site, poller: Poller) -> None:
+        self.registry = CollectorRegistry()
+        self.requests = self._counter("requests", "Answers by route, method and status.", "route", "method", "status")
+        self.refused = self._counter("requests_refused", "Requests that were refused, by class of reason.", "reason")
+        self.segments = self._counter("segments", "Segments that were stored or had been.")
+        self.accepted = self._counter("records_accepted", "Records of segments that were taken.")
+        self.records_refused = self._counter("records_refused", "Records not taken, by class of reason.", "reason")
+        self.seconds = Histogram(
+            "carbon_acct_request_seconds",
+            "Time from the head of a request to the end of its answer.",
+            ["route"],
+            buckets=BUCKETS,
+            registry=self.registry,
+        )
+        self.registry.register(_State(site, poller))
+
+    def _counter(self, name: str, says: str, *labels: str) -> Counter:
+        return Counter(f"carbon_acct_{name}", says, labels, registry=self.registry)
+
+    def received(self, receipt: Receipt) -> None:
+        """Count a segment and its records."""
+        self.segments.inc()
+        self.accepted.inc(receipt.accepted)
+        for line in receipt.refused:
+            self.records_refused.labels(kind_of(line.reason)).inc()
+
+    def refuse(self, kind: str) -> None:
+        """Count a request that is refused."""
+        self.refused.labels(kind).inc()
+
+    def text(self) -> bytes:
+        """All of it, as Prometheus reads it."""
+        return generate_latest(self.registry)
+
+
+class _State(Collector):
+    """The database and the poll of Slurm, as they are now."""
+
+    def __init__(self, site: Site, poller: Poller) -> None:
+        self._site = site
+        self._poller = poller
+        self._counted_at = 0.0
+        self._unmatched: int | None = None
+
+    def describe(self) -> list[Metric]:
+        """Nothing: registering must not ask the database."""
+        return []
+
+    def collect(self) -> Iterator[Metric]:
+        """The gauges; one that is not known is left out."""
+        info = GaugeMetricFamily("carbon_acct_build_info", "Always 1; the version is a label.", labels=["version"])
+        info.add_metric([__version__], 1)
+        yield info
+        state = self._poller.state
+        yield GaugeMetricFamily(
+            "carbon_acct_slurm_up", "Whether the last poll of Slurm succeeded.", int(not state.error)
+        )
+        if state.polled_at is not None:
+            age = max(0.0, time.time() - state.polled_at)
+            yield GaugeMetricFamily("carbon_acct_slurm_poll_age_seconds", "Time since Slurm last answered a poll.", age)
+        yield GaugeMetricFamily("carbon_acct_database_up", "Whether the database answers.", int(self._answers()))
+        if self._unmatched is not None:
+            says = "Ledgers without a job of Slurm's, counted once a minute."
+            yield GaugeMetricFamily("carbon_acct_unmatched_ledgers", says, self._unmatched)
+
+    def _answers(self) -> bool:
+        try:
+            with self._site.database.read() as session:
+                session.execute(text("SELECT 1"))
+                if self._unmatched is None or time.monotonic() - self._counted_at > COUNT_EVERY_S:
+                    query = select(func.count()).select_from(Ledger).where(Ledger.matched_id.is_(None))
+                    self._unmatched = session.execute(query).scalar_one()
+                    self._counted_at = time.monotonic()
+        except DatabaseError:
+            self._unmatched = None
+            return False
+        return True
+
+
+class Measured:
+    """Counts and times every request, around everything else that is done with it."""
+
+    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+        self._app = app
+        self._metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve a request."""
+        status = 500
+
+        async def note(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        start = time.perf_counter()
+        try:
+            await self._app(scope, receive, note)
+        finally:
+            route = _route(scope)
+            self._metrics.seconds.labels(route).observe(time.perf_counter() - start)
+            method = scope.get("method", "")
+            self._metrics.requests.labels(route, method if method in METHODS else "other", str(status)).inc()
+
+
+def _route(scope: Scope) -> str:
+    """The route's own path; `other` for what is none of ours."""
+    return str(getattr(scope.get("route"), "path", "other"))

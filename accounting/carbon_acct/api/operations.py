@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: MIT
+"""What operators and monitoring ask of the aggregator."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Request, Response
+from sqlalchemy import text
+
+from carbon_acct.api.answers import Health, SyncAnswer
+from carbon_acct.api.identity import Authenticated
+from carbon_acct.api.metrics import CONTENT_TYPE
+from carbon_acct.api.parts import Aggregator, answer, errors
+from carbon_acct.errors import RefusedError
+
+
+def routes(aggregator: Aggregator) -> APIRouter:
+    """The operations; health and metrics need no credential and tell nothing of anybody."""
+    router = APIRouter(tags=["operations"])
+    lanes = aggregator.gate.lanes
+
+    @router.post("/v1/sync", response_model=SyncAnswer, responses=errors(400, 401, 403, 408, 413, 429, 503))
+    async def sync(caller: Authenticated) -> Response:
+        """Ask Slurm now; answers when that is done. For root, SlurmUser and operators."""
+        if not aggregator.viewer(caller).operator:
+            raise RefusedError(403, "only root, SlurmUser and Slurm's operators may do this")
+        poll = aggregator.poller.poll
+        return await lanes.syncs.run(caller.identity.uid, lambda: answer(SyncAnswer(poll(thorough=True))))
+
+    @router.get("/healthz", response_model=Health, responses=errors(429, 503))
+    async def healthz(request: Request) -> Response:
+        """Whether the database answers; needs no credential."""
+        return await lanes.health.run(_peer(request), lambda: _health(aggregator))
+
+    @router.get(
+        "/metrics",
+        response_class=Response,
+        responses={
+            200: {"description": "Prometheus' text format.", "content": {"text/plain": {"schema": {"type": "string"}}}},
+            **errors(429),
+        },
+    )
+    async def metrics(request: Request) -> Response:
+        """Counts for Prometheus; needs no credential."""
+        found = await lanes.health.run(_peer(request), aggregator.metrics.text)
+        return Response(found, headers={"Content-Type": CONTENT_TYPE})
+
+    return router
+
+
+def _peer(request: Request) -> str:
+    return request.client.host if request.client else ""
+
+
+def _health(aggregator: Aggregator) -> Response:
+    with aggregator.site.database.read() as session:
+        session.execute(text("SELECT 1"))
+    return answer(Health())

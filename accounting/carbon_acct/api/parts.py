@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: MIT
+"""What the parts of the API share: the aggregator behind them, and the forms of answers and errors."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from fastapi import Query, Response
+from fastapi.responses import JSONResponse
+from pydantic import TypeAdapter
+
+from carbon_acct import access
+from carbon_acct.access import Viewer
+from carbon_acct.api.answers import ErrorAnswer
+from carbon_acct.api.identity import Caller, Gate
+from carbon_acct.api.metrics import Metrics
+from carbon_acct.errors import RefusedError
+from carbon_acct.grid.follow import Follower
+from carbon_acct.poll import Poller
+from carbon_acct.site import Site
+from carbon_acct.window import Window
+
+Time = Annotated[int | None, Query(ge=0, le=2**40, description="epoch seconds", examples=[1790000000])]
+
+
+@dataclass(frozen=True)
+class Aggregator:
+    """What answers: the site's database, what is known of Slurm and of the grid, the limits, the counters."""
+
+    site: Site
+    poller: Poller
+    gate: Gate
+    metrics: Metrics
+    follower: Follower | None = None
+
+    def viewer(self, caller: Caller) -> Viewer:
+        """The rights of a caller."""
+        return access.viewer(caller.identity.uid, self.poller.state)
+
+    def require_all(self, caller: Caller) -> None:
+        """Totals of a site are everybody's jobs: who may not see those gets no hint of them."""
+        if not self.viewer(caller).sees_totals:
+            reason = "PrivateData keeps other users' jobs or usage from you, and these are totals of all"
+            raise RefusedError(403, reason)
+
+
+def answer(what: Any) -> Response:
+    """An answer as JSON, made where this is called: in a thread, not in the loop that serves everybody."""
+    return Response(TypeAdapter(type(what)).dump_json(what), media_type="application/json")
+
+
+def error(status: int, reason: str, retry_after_s: int = 0) -> JSONResponse:
+    """An error: one line of `detail`."""
+    headers = {"Retry-After": str(retry_after_s)} if retry_after_s else None
+    return JSONResponse({"detail": " ".join(reason.split())}, status, headers)
+
+
+def window(start: int | None, end: int | None) -> Window:
+    """[start, end). Raises RefusedError 400."""
+    if start is not None and end is not None and end < start:
+        raise RefusedError(400, "end is before start")
+    return Window(start, end)
+
+
+SAYS = {
+    400: "A parameter is wrong, or the body broke off.",
+    401: "The credential is missing, forged, expired, used before, or another request's.",
+    403: "The caller may not do this. Final for a segment.",
+    408: "The body did not come in time.",
+    413: "The body, or the answer, is too large. Final for a segment.",
+    422: "No segment, or not a whole one. Final.",
+    429: "The caller asks too often, or too much at once; Retry-After says when to try again.",
+    503: "The database or Slurm does not answer, or the query took too long; try again.",
+}
+
+
+def errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """How OpenAPI describes the errors of an operation."""
+    return {status: {"model": ErrorAnswer, "description": SAYS[status]} for status in statuses}

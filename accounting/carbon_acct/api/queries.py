@@ -1,0 +1,144 @@
+# SPDX-License-Identifier: MIT
+"""Users ask for jobs, and those who may see all of them for the state of the accounting."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated, TypeVar
+
+from fastapi import APIRouter, Query, Response
+from sqlalchemy.orm import Session
+
+from carbon_acct import query, totals
+from carbon_acct.api.answers import (
+    DroppedAnswer,
+    GridAnswer,
+    JobsAnswer,
+    SlurmAnswer,
+    StatusAnswer,
+    UnmatchedAnswer,
+    balances,
+)
+from carbon_acct.api.deadline import read_within
+from carbon_acct.api.identity import Authenticated, Caller
+from carbon_acct.api.parts import Aggregator, Time, answer, errors, window
+from carbon_acct.errors import RefusedError
+from carbon_acct.query import Filters
+from carbon_acct.window import Window
+from carbon_collector import __version__
+
+T = TypeVar("T")
+Names = Annotated[str, Query(description="comma separated", max_length=65536)]
+Flag = Annotated[bool, Query()]
+
+
+def routes(aggregator: Aggregator) -> APIRouter:
+    """The operations that read."""
+    router = APIRouter(tags=["queries"])
+
+    @router.get("/v1/jobs", response_model=JobsAnswer, responses=errors(400, 401, 408, 413, 429, 503))
+    async def jobs(
+        caller: Authenticated,
+        users: Annotated[str, Query(description="names or uids, comma separated", max_length=65536)] = "",
+        all_users: Annotated[bool, Query(description="not the caller's jobs only")] = False,
+        accounts: Names = "",
+        partitions: Names = "",
+        qos: Names = "",
+        states: Annotated[str, Query(description="job states, comma separated, e.g. CD,F", max_length=65536)] = "",
+        jobs: Annotated[str, Query(description="JobIDs: 12, 12_3, 12+1; comma separated", max_length=65536)] = "",
+        nodes: Annotated[str, Query(description="a Slurm node list, e.g. n[1-4]", max_length=65536)] = "",
+        clusters: Names = "",
+        start: Time = None,
+        end: Time = None,
+        truncate: Annotated[bool, Query(description="energy and carbon of the slots inside the window")] = False,
+        duplicates: Annotated[bool, Query(description="every run of a JobID, not the newest only")] = False,
+    ) -> Response:
+        """Jobs with their energy and carbon; those that the caller may see, and no hint of others."""
+        filters = Filters(
+            viewer=aggregator.viewer(caller),
+            users=_words(users),
+            uids=_uids(users, all_users, caller),
+            accounts=_words(accounts),
+            partitions=_words(partitions),
+            qos=_words(qos),
+            states=_words(states),
+            jobs=_words(jobs),
+            nodes=nodes,
+            clusters=_words(clusters),
+            window=window(start, end),
+            truncate=truncate,
+            duplicates=duplicates,
+            most=aggregator.gate.limits.rows,
+        )
+        return await _read(aggregator, caller, lambda session: _jobs(aggregator, session, filters))
+
+    @router.get("/v1/status", response_model=StatusAnswer, responses=errors(400, 401, 403, 408, 413, 429, 503))
+    async def status(caller: Authenticated, start: Time = None, end: Time = None) -> Response:
+        """The state of the accounting, with the conservation of energy over the window; for who may see all jobs."""
+        aggregator.require_all(caller)
+        within = window(start, end)
+        return await _read(aggregator, caller, lambda session: _status(aggregator, session, within))
+
+    @router.get("/v1/unmatched", response_model=UnmatchedAnswer, responses=errors(400, 401, 403, 408, 413, 429, 503))
+    async def unmatched(caller: Authenticated) -> Response:
+        """Ledgers for which Slurm has no run of the job; for those who may see all jobs."""
+        aggregator.require_all(caller)
+        return await _read(aggregator, caller, lambda session: UnmatchedAnswer(totals.unmatched(session)))
+
+    return router
+
+
+async def _read(aggregator: Aggregator, caller: Caller, work: Callable[[Session], object]) -> Response:
+    """What a query finds, as JSON, in a thread and in time."""
+    gate = aggregator.gate
+
+    def within() -> Response:
+        with read_within(aggregator.site.database, gate.limits.query_s) as session:
+            found = work(session)
+        return answer(found)
+
+    return await gate.lanes.queries.run(caller.identity.uid, within)
+
+
+def _jobs(aggregator: Aggregator, session: Session, filters: Filters) -> JobsAnswer:
+    try:
+        found = query.jobs(session, filters)
+    except ValueError as err:
+        raise RefusedError(400, str(err)) from err
+    error = aggregator.poller.state.error
+    return JobsAnswer(found, ["Slurm does not answer; what is shown of its jobs may be old"] if error else [])
+
+
+def _status(aggregator: Aggregator, session: Session, within: Window) -> StatusAnswer:
+    counts = totals.counts(session)
+    found = totals.conservation(session, within.start, within.end)
+    lost = totals.losses(session)
+    state = aggregator.poller.state
+    return StatusAnswer(
+        version=__version__,
+        database=aggregator.site.database.shown,
+        zone=aggregator.site.zone,
+        jobs=counts.jobs,
+        nodes=counts.nodes,
+        segments=counts.segments,
+        unmatched=counts.unmatched,
+        dropped=DroppedAnswer(lost.nodes, lost.records, str(lost.energy_uj)),
+        slurm=SlurmAnswer(state.cluster, state.source, state.polled_at, state.error),
+        grid=[
+            GridAnswer(source.zone, source.provider, source.text, source.fetched_at, source.error)
+            for source in (aggregator.follower.states.values() if aggregator.follower else ())
+        ],
+        simulated=found.simulated,
+        conservation=balances(found),
+    )
+
+
+def _words(names: str) -> list[str]:
+    return [word.strip() for word in names.split(",") if word.strip()]
+
+
+def _uids(users: str, all_users: bool, caller: Caller) -> list[int]:
+    """Ids among the names; without any names the caller's own, for root everybody's."""
+    if not users and not all_users and caller.identity.uid != 0:
+        return [caller.identity.uid]
+    return [int(w) for w in _words(users) if w.isascii() and w.isdigit() and len(w) < 11]
