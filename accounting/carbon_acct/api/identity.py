@@ -8,6 +8,7 @@ read without holding a thread, so a slow or broken client holds nobody else up.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 from dataclasses import dataclass, field
 from typing import Annotated
@@ -67,7 +68,8 @@ async def identify(request: Request, _header: Annotated[str | None, Depends(SCHE
         identity = await _decode(gate, peer, request)
         check_rate(gate.rates, (identity.uid, identity.host), gate.limits.users if identity.uid else gate.limits.root)
     except RefusedError:
-        await _read(request, gate.limits.body_s, keep=False)
+        with contextlib.suppress(RefusedError):  # the first reason is the one that helps
+            await _read(request, gate.limits.body_s, keep=False)
         raise
     # Only root has a body to send that anybody reads.
     body, digest = await _read(request, gate.limits.body_s, keep=identity.uid == 0)
