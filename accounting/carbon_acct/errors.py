@@ -59,12 +59,15 @@ class ProviderError(AccountingError):
     """A provider of grid intensities gave nothing that can be used.
 
     `permanent`: asking again changes nothing until a person does (a token, a zone, a file).
-    `retry_after_s`: the provider itself said when to come back.
+    `retry_after_s`: the provider itself said when to come back. `forbidden`: the token, or what it may ask, is the reason.
     """
 
-    def __init__(self, reason: str, *, permanent: bool = False, retry_after_s: float | None = None) -> None:
+    def __init__(
+        self, reason: str, *, permanent: bool = False, retry_after_s: float | None = None, forbidden: bool = False
+    ) -> None:
         super().__init__(reason)
         self.permanent = permanent
+        self.forbidden = forbidden
         self.retry_after_s = retry_after_s
 
 

@@ -52,12 +52,16 @@ def spans(starts: Sequence[int], step_s: int) -> list[tuple[int, int]]:
     return [(at, min(at + step_s, following.get(at, at + step_s))) for at in starts]
 
 
-def amount(who: str, name: str, when: str, value: object) -> Decimal:
-    """A number from 0 to 5000 g/kWh. Raises ProviderError for anything else, text that looks like one included."""
+def amount(who: str, name: str, when: str, value: object, *, permanent: bool = False) -> Decimal:
+    """A number from 0 to 5000 g/kWh. Raises ProviderError for anything else, text that looks like one included.
+
+    `permanent`: a person wrote it, and nothing changes until a person does.
+    """
     number = Decimal(value) if isinstance(value, int) and not isinstance(value, bool) else value
     if not (isinstance(number, Decimal) and number.is_finite() and 0 <= number <= MOST_G_PER_KWH):
         shown = repr(str(value) if isinstance(value, Decimal) else value)[:60]
-        raise ProviderError(f"{who}: {name} of {when} is {shown}; expected a number from 0 to {MOST_G_PER_KWH} g/kWh")
+        expected = f"expected a number from 0 to {MOST_G_PER_KWH} g/kWh"
+        raise ProviderError(f"{who}: {name} of {when} is {shown}; {expected}", permanent=permanent)
     return number
 
 

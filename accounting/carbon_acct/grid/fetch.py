@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from functools import cache
+from pathlib import Path
 
 import httpx
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
@@ -43,13 +44,17 @@ class _PassingError(ProviderError):
 
 @dataclass(frozen=True)
 class Question:
-    """A GET. `secret` is what must never be shown; `accepted` are statuses whose body is an answer."""
+    """A GET. `secret` is what must never be shown; `accepted` are statuses whose body is an answer.
+
+    `token_file` is where a person looks when the token is refused.
+    """
 
     who: str
     url: str
     params: Mapping[str, str]
     headers: Mapping[str, str] | None = None
     secret: str = ""
+    token_file: Path | None = None
     accepted: tuple[int, ...] = (200,)
 
 
@@ -62,6 +67,11 @@ def fetch(question: Question, patience: Patience) -> bytes:
         reraise=True,
     )
     return tries(_ask, question, patience)
+
+
+def stamp(at: int, form: str = "%Y-%m-%dT%H:%M:%SZ") -> str:
+    """An instant as an address spells it, in UTC."""
+    return datetime.fromtimestamp(at, UTC).strftime(form)
 
 
 def _ask(question: Question, patience: Patience) -> bytes:
@@ -112,7 +122,10 @@ def _refusal(question: Question, response: httpx.Response, body: bytes) -> Provi
         return ProviderError(f"{question.who} asks for fewer requests ({why}){again}", retry_after_s=wait)
     if status >= 500:
         return _PassingError(f"{question.who} is out of order ({why})")
-    return ProviderError(f"{question.who} {REFUSALS.get(status, 'does not answer')} ({why})", permanent=True)
+    forbidden = status in (401, 403)
+    remedy = f"; check {question.token_file}" if forbidden and question.token_file else ""
+    reason = f"{question.who} {REFUSALS.get(status, 'does not answer')} ({why}){remedy}"
+    return ProviderError(reason, permanent=True, forbidden=forbidden)
 
 
 def _said(body: bytes) -> str:

@@ -13,7 +13,17 @@ from pathlib import Path
 
 from carbon_acct.errors import ProviderError
 from carbon_acct.grid.provider import DIRECT, LIFECYCLE, Access, Patience, Provider
-from carbon_acct.grid.providers import constant, uk, yearly
+from carbon_acct.grid.providers import (
+    constant,
+    csvfile,
+    electricitymaps,
+    energidata,
+    energycharts,
+    entsoe,
+    rte,
+    uk,
+    yearly,
+)
 
 
 @dataclass(frozen=True)
@@ -29,7 +39,13 @@ class Entry:
 
 
 PROVIDERS: dict[str, Entry] = {
+    electricitymaps.SLUG: Entry(electricitymaps.electricitymaps, argument="zone", needs_token=True, has_scopes=True),
     uk.SLUG: Entry(uk.uk, argument="region 1 to 17"),
+    energidata.SLUG: Entry(energidata.energidata, argument="DK1 or DK2"),
+    rte.SLUG: Entry(rte.rte),
+    energycharts.SLUG: Entry(energycharts.energycharts, argument="country"),
+    entsoe.SLUG: Entry(entsoe.entsoe, argument="area", needs_token=True),
+    csvfile.SLUG: Entry(csvfile.csvfile, argument="/path/file.csv", needs_argument=True, has_scopes=True),
     constant.SLUG: Entry(constant.constant, argument="g/kWh", needs_argument=True, has_scopes=True),
     yearly.SLUG: Entry(yearly.yearly, argument="zone"),
 }
@@ -79,3 +95,17 @@ def _check(text: str, slug: str, entry: Entry, argument: str, scope: tuple[str, 
 def _nearest(slug: str) -> str:
     close = difflib.get_close_matches(slug, PROVIDERS, 1, 0.4)
     return f"did you mean {close[0]}?" if close else f"known are {', '.join(PROVIDERS)}"
+
+
+# Who knows a zone well and asks for no token, the best first. Nothing is asked of them unless the settings say so.
+KEYLESS = {"FR": rte.SLUG, "GB": uk.SLUG, "DK1": energidata.SLUG, "DK2": energidata.SLUG}
+
+
+def suggested(zone: str) -> tuple[str, ...]:
+    """The chain of providers that suits a zone, as the settings spell it. It is advice, never a default."""
+    known = zone.strip().upper()
+    own = [KEYLESS[known]] if known in KEYLESS else []
+    # Energy-Charts has countries, not price areas, and Great Britain's own service is the better one there.
+    european = [energycharts.SLUG] if known in energycharts.COUNTRIES else []
+    elsewhere = [] if own or european else [electricitymaps.SLUG]
+    return (*own, *european, *elsewhere, yearly.SLUG)

@@ -45,4 +45,6 @@ def constant(access: Access) -> Constant:
         raise ProviderError(
             f"constant:{access.argument} is not a number of g/kWh; write e.g. constant:50", permanent=True
         ) from e
-    return Constant(plain(amount("constant", "the value", "all times", number)), access.scope or LIFECYCLE)
+    return Constant(
+        plain(amount("constant", "the value", "all times", number, permanent=True)), access.scope or LIFECYCLE
+    )

@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: MIT
+"""Electricity Maps, API v3: `electricitymaps`, `electricitymaps:DK-DK1`, `electricitymaps+direct:US-CAL-CISO`.
+
+Hourly averages of what is consumed, imports traced to where they were made. Needs a token. What a token may ask
+depends on its plan: where a range of the past is not in it, the last 24 hours are asked instead, else the latest hour.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from carbon_acct.errors import ProviderError
+from carbon_acct.grid.answer import instant, member, parse, value_of
+from carbon_acct.grid.check import Sample, checked
+from carbon_acct.grid.fetch import Question, fetch, stamp
+from carbon_acct.grid.provider import LIFECYCLE, Access, Period, pieces
+from carbon_acct.grid.secret import read_token
+
+SLUG = "electricitymaps"
+BASE_URL = "https://api.electricitymaps.com/v3"
+HOUR_S = 3600
+# The kinds of answers: `past-range` has `data`, some versions of it and `history` have `history`, `forecast` its own.
+SERIES = ("data", "history", "forecast")
+
+
+@dataclass(frozen=True)
+class ElectricityMaps:
+    """The hourly series of a zone; values are revised later, so `updated_at` is kept."""
+
+    access: Access
+    token_file: Path
+    zone: str
+    scope: str
+    slug: str = SLUG
+    step_s: int = HOUR_S
+    max_range_s: int = 10 * 86_400
+
+    @property
+    def text(self) -> str:
+        """What people see as the source."""
+        return f"Electricity Maps {self.zone}, hourly, {self.scope}"
+
+    def history(self, start: int, end: int) -> list[Period]:
+        """The past of the zone, as far as the token's plan goes. Raises ProviderError."""
+        try:
+            found = [s for a, b in pieces(start, end, self.max_range_s) for s in self._range(a, b)]
+        except ProviderError as refused:
+            if not refused.forbidden:
+                raise
+            found = self._plan_allows()
+        return checked(self.text, "carbonIntensity", self.scope, found, start, end)
+
+    def forecast(self, start: int, end: int) -> list[Period]:
+        """The forecast of the zone, where the plan has one. Raises ProviderError."""
+        found = self._samples("forecast", {}, estimated=True)
+        return checked(self.text, "carbonIntensity", self.scope, found, start, end)
+
+    def _range(self, start: int, end: int) -> list[Sample]:
+        # An hour is asked for by its beginning: the one that holds `start` too.
+        first = start - start % HOUR_S
+        return self._samples("past-range", {"start": stamp(first), "end": stamp(end)})
+
+    def _plan_allows(self) -> list[Sample]:
+        try:
+            return self._samples("history", {})
+        except ProviderError as refused:
+            if not refused.forbidden:
+                raise
+            return self._samples("latest", {})
+
+    def _samples(self, what: str, params: dict[str, str], *, estimated: bool = False) -> list[Sample]:
+        answer = self._ask(what, {"zone": self.zone, "emissionFactorType": self.scope, **params})
+        self._check_scope(answer)
+        updated_at = self._updated_at(answer, None)
+        return [self._sample(row, updated_at, estimated) for row in self._rows(what, answer)]
+
+    def _ask(self, what: str, params: dict[str, str]) -> object:
+        token = read_token(self.token_file)
+        url = f"{self.access.base_url or BASE_URL}/carbon-intensity/{what}"
+        question = Question(self.text, url, params, {"auth-token": token}, secret=token, token_file=self.token_file)
+        return parse(self.text, fetch(question, self.access.patience))
+
+    def _rows(self, what: str, answer: object) -> Iterable[object]:
+        if what == "latest":
+            return [answer]
+        named = [n for n in SERIES if isinstance(answer, dict) and n in answer]
+        return member(self.text, answer, named[0] if named else SERIES[0], list)
+
+    def _sample(self, row: object, updated_at: int | None, estimated: bool) -> Sample:
+        self._check_scope(row)
+        start = instant(self.text, row, "datetime")
+        value = value_of(self.text, row, "carbonIntensity")
+        guessed = estimated or bool(isinstance(row, dict) and row.get("isEstimated"))
+        return Sample(start, start + HOUR_S, value, guessed, self._updated_at(row, updated_at))
+
+    def _check_scope(self, where: object) -> None:
+        said = where.get("emissionFactorType", self.scope) if isinstance(where, dict) else self.scope
+        if said != self.scope:
+            raise ProviderError(f"{self.text}: emissionFactorType is {str(said)[:40]!r}; expected {self.scope!r}")
+
+    def _updated_at(self, where: object, otherwise: int | None) -> int | None:
+        known = isinstance(where, dict) and where.get("updatedAt") is not None
+        return instant(self.text, where, "updatedAt") if known else otherwise
+
+
+def electricitymaps(access: Access) -> ElectricityMaps:
+    """The provider of `electricitymaps` or `electricitymaps:ZONE`. Raises ProviderError."""
+    if access.token_file is None:
+        raise ProviderError("electricitymaps needs a token file", permanent=True)
+    return ElectricityMaps(access, access.token_file, access.argument or access.zone, access.scope or LIFECYCLE)

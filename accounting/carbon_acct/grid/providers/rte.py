@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: MIT
+"""France's eCO2mix (RTE), through the open data portal ODRÉ: `rte`.
+
+Direct emissions of what is produced in France. The last weeks come by the quarter of an hour, in real time; what is
+older, consolidated, by the half. A record that has no figure yet has `taux_co2` null and is no value.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from carbon_acct.errors import ProviderError
+from carbon_acct.grid.answer import instant, member, parse, value_of
+from carbon_acct.grid.check import Sample, checked, spans
+from carbon_acct.grid.fetch import Question, fetch, stamp
+from carbon_acct.grid.provider import DIRECT, Access, Period, pieces
+
+SLUG = "rte"
+BASE_URL = "https://odre.opendatasoft.com/api/explore/v2.1"
+# A data set and how long its values hold, the better one first.
+REAL_TIME = ("eco2mix-national-tr", 900)
+CONSOLIDATED = ("eco2mix-national-cons-def", 1800)
+# The portal gives at most a hundred records at once, and none beyond the first ten thousand.
+PAGE = 100
+MOST_PAGES = 100
+
+
+@dataclass(frozen=True)
+class Rte:
+    """The national series."""
+
+    access: Access
+    slug: str = SLUG
+    scope: str = DIRECT
+    step_s: int = 900
+    max_range_s: int = 7 * 86_400
+
+    @property
+    def text(self) -> str:
+        """What people see as the source."""
+        return "RTE eCO2mix via ODRÉ, quarter-hourly, direct"
+
+    def history(self, start: int, end: int) -> list[Period]:
+        """The real-time values of each week, else the consolidated ones. Raises ProviderError."""
+        found = [s for a, b in pieces(start, end, self.max_range_s) for s in self._week(a, b)]
+        return checked(self.text, "taux_co2", self.scope, found, start, end)
+
+    def forecast(self, start: int, end: int) -> list[Period]:  # noqa: ARG002  # the protocol's
+        """None: eCO2mix forecasts the load, not the emissions."""
+        return []
+
+    def _week(self, start: int, end: int) -> list[Sample]:
+        return self._samples(*REAL_TIME, start, end) or self._samples(*CONSOLIDATED, start, end)
+
+    def _samples(self, dataset: str, step_s: int, start: int, end: int) -> list[Sample]:
+        rows = [row for row in self._rows(dataset, start - start % step_s, end) if row[1] is not None]
+        ends = dict(spans([at for at, _ in rows], step_s))
+        return [Sample(at, ends[at], value) for at, value in rows]
+
+    def _rows(self, dataset: str, start: int, end: int) -> list[tuple[int, object]]:
+        rows: list[tuple[int, object]] = []
+        for _ in range(MOST_PAGES):
+            answer = self._ask(dataset, start, end, len(rows))
+            page = member(self.text, answer, "results", list)
+            rows += [(instant(self.text, r, "date_heure"), value_of(self.text, r, "taux_co2")) for r in page]
+            if not page or len(rows) >= member(self.text, answer, "total_count", int):
+                return rows
+        raise ProviderError(f"{self.text}: more than {MOST_PAGES * PAGE} records in a week; expected 672")
+
+    def _ask(self, dataset: str, start: int, end: int, offset: int) -> object:
+        params = {
+            "select": "date_heure,taux_co2",
+            "where": f"date_heure >= date'{stamp(start)}' and date_heure < date'{stamp(end)}'",
+            "order_by": "date_heure",
+            "timezone": "UTC",
+            "limit": str(PAGE),
+            "offset": str(offset),
+        }
+        url = f"{self.access.base_url or BASE_URL}/catalog/datasets/{dataset}/records"
+        return parse(self.text, fetch(Question(self.text, url, params), self.access.patience))
+
+
+def rte(access: Access) -> Rte:
+    """The provider of `rte`, for the zone FR. Raises ProviderError."""
+    if access.zone.upper() != "FR":
+        raise ProviderError(f"rte knows France only, and the zone is {access.zone}", permanent=True)
+    return Rte(access)
