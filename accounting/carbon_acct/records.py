@@ -378,5 +378,7 @@ def _first(err: ValidationError) -> str:
     detail = err.errors(include_url=False, include_input=False, include_context=False)[0]
     path = [str(part) for part in detail["loc"] if part not in ("ledger", "job_slot", "node_slot", "dropped")]
     message = " ".join(str(detail["msg"]).split()).removeprefix("Value error, ")
+    if detail["type"] == "union_tag_invalid":  # pydantic's own message quotes the tag
+        message = "type: not a record that is known"
     place = "".join(c if c.isprintable() else "?" for c in ".".join(path)[:80])
     return f"{place}: {message}"[:300] if path else message[:300]

@@ -213,10 +213,12 @@ def is_reset(connection: socket.socket) -> int:
     ids=["long target", "long header", "TLS", "two lengths", "absurd chunk"],
 )
 def test_no_http(limited: Serve, head: bytes) -> None:
-    """What is no request, or too long a head for one, is answered with 4xx and counted, without a line of the log each."""
+    """What is no request, or too long a head for one, is answered in the form of every error."""
     served = limited(Limits())
     with closing(connect(served, head)) as connection:
-        assert connection.recv(65536).startswith(b"HTTP/1.1 4")
+        answer = b"".join(iter(lambda: connection.recv(65536), b""))
+    assert answer.startswith(b"HTTP/1.1 4")
+    assert "detail" in json.loads(answer.rpartition(b"\r\n\r\n")[2])
     assert delivered(served) == 200
 
 

@@ -8,6 +8,8 @@ oldest of the address that has most reason to go is closed, so that a flood of t
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import json
 import resource
 import socket
 from collections import OrderedDict
@@ -16,11 +18,13 @@ from typing import Any
 
 import h11
 import uvicorn
+from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from carbon_acct.api.limits import Limits
 
 KEEP_ALIVE_S = 5
+LINGER_S = 2.0
 STOP_S = 30
 
 
@@ -59,6 +63,7 @@ class Guarded(H11Protocol):
 
     door: Door
     _deadline: asyncio.TimerHandle | None = None
+    _dropping = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Wait for the first head."""
@@ -67,8 +72,9 @@ class Guarded(H11Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Wait for the next head, once the request before it is answered."""
-        super().data_received(data)
-        self._watch()
+        if not self._dropping:
+            super().data_received(data)
+            self._watch()
 
     def on_response_complete(self) -> None:
         """As above."""
@@ -80,10 +86,17 @@ class Guarded(H11Protocol):
         self._stop_waiting()
         super().connection_lost(exc)
 
-    def send_400_response(self, msg: str) -> None:
-        """Count what is no HTTP."""
+    def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - uvicorn's own words are not for clients
+        """Answer what is no HTTP, or too much before its body, as every other error is answered; and count it."""
         self.door.refused("http")
-        super().send_400_response(msg)
+        headers, body = refusal(self.door.limits)
+        with contextlib.suppress(h11.LocalProtocolError):  # an answer was on its way already
+            for event in (h11.Response(status_code=400, headers=headers), h11.Data(data=body), h11.EndOfMessage()):
+                self.transport.write(self.conn.send(event) or b"")
+        # A client that is still sending would see a reset, not the reason: what comes is taken, and dropped, for a while.
+        self._dropping = True
+        self.transport.write_eof()
+        self.loop.call_later(LINGER_S, self.transport.abort)
 
     def give_up(self, kind: str) -> None:
         """Close a connection that has not sent a request."""
@@ -96,8 +109,8 @@ class Guarded(H11Protocol):
 
     def _watch(self) -> None:
         """The deadline runs from when the connection began to wait: bytes that trickle in do not move it."""
-        idle = (self.cycle is None or self.cycle.response_complete) and not self.transport.is_closing()
-        if not idle:
+        idle = self.cycle is None or self.cycle.response_complete
+        if not idle or self._dropping or self.transport.is_closing():
             self._stop_waiting()
         elif self._deadline is None:
             self._deadline = self.loop.call_later(self.door.limits.head_s, self.give_up, "slow")
@@ -110,11 +123,40 @@ class Guarded(H11Protocol):
             self._deadline = None
 
 
+def refusal(limits: Limits) -> tuple[list[tuple[bytes, bytes]], bytes]:
+    """Headers and body of the answer to what is no request."""
+    reason = f"not an HTTP request, or more than {limits.head_bytes // 1024} KiB before its body"
+    body = json.dumps({"detail": reason}).encode()
+    length = str(len(body)).encode()
+    return [(b"content-type", b"application/json"), (b"content-length", length), (b"connection", b"close")], body
+
+
+class Bounded:
+    """Refuses heads that are too long: h11 itself only refuses those that are not complete by then."""
+
+    def __init__(self, app: ASGIApp, door: Door) -> None:
+        self._app = app
+        self._door = door
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve a request."""
+        length = len(scope.get("raw_path", b"")) + len(scope.get("query_string", b""))
+        length += sum(len(name) + len(value) for name, value in scope.get("headers", ()))
+        if length <= self._door.limits.head_bytes:
+            await self._app(scope, receive, send)
+            return
+        self._door.refused("http")
+        headers, body = refusal(self._door.limits)
+        await send({"type": "http.response.start", "status": 400, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
+
+
 def options(app: Any, limits: Limits, refused: Callable[[str], None] = lambda _: None) -> uvicorn.Config:
     """How uvicorn serves the app: h11, guarded, without a log line a request. `refused` counts closed connections."""
+    door = Door(limits, refused)
     return uvicorn.Config(
-        app,
-        http=type("Connection", (Guarded,), {"door": Door(limits, refused)}),
+        Bounded(app, door),
+        http=type("Connection", (Guarded,), {"door": door}),
         ws="none",
         lifespan="off",
         log_config=None,

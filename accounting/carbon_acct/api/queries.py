@@ -28,7 +28,10 @@ from carbon_acct.window import Window
 from carbon_collector import __version__
 
 T = TypeVar("T")
-Names = Annotated[str, Query(description="comma separated", max_length=65536)]
+MAX_TEXT = 32 * 1024
+"""Characters of a parameter; what comes before the body of a request has 64 KiB in all."""
+
+Names = Annotated[str, Query(description="comma separated", max_length=MAX_TEXT)]
 Flag = Annotated[bool, Query()]
 
 
@@ -39,14 +42,14 @@ def routes(aggregator: Aggregator) -> APIRouter:
     @router.get("/v1/jobs", response_model=JobsAnswer, responses=errors(400, 401, 408, 413, 429, 503))
     async def jobs(
         caller: Authenticated,
-        users: Annotated[str, Query(description="names or uids, comma separated", max_length=65536)] = "",
+        users: Annotated[str, Query(description="names or uids, comma separated", max_length=MAX_TEXT)] = "",
         all_users: Annotated[bool, Query(description="not the caller's jobs only")] = False,
         accounts: Names = "",
         partitions: Names = "",
         qos: Names = "",
-        states: Annotated[str, Query(description="job states, comma separated, e.g. CD,F", max_length=65536)] = "",
-        jobs: Annotated[str, Query(description="JobIDs: 12, 12_3, 12+1; comma separated", max_length=65536)] = "",
-        nodes: Annotated[str, Query(description="a Slurm node list, e.g. n[1-4]", max_length=65536)] = "",
+        states: Annotated[str, Query(description="job states, comma separated, e.g. CD,F", max_length=MAX_TEXT)] = "",
+        jobs: Annotated[str, Query(description="JobIDs: 12, 12_3, 12+1; comma separated", max_length=MAX_TEXT)] = "",
+        nodes: Annotated[str, Query(description="a Slurm node list, e.g. n[1-4]", max_length=MAX_TEXT)] = "",
         clusters: Names = "",
         start: Time = None,
         end: Time = None,

@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: MIT
+"""The record reader under a coverage-guided fuzzer: `python tests/fuzz/records.py CORPUS -max_total_time=60`.
+
+`check` is the property; the corpus is replayed by it as ordinary tests.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from accounting.samples import NOW, header  # noqa: E402
+from carbon_acct.errors import RefusedError  # noqa: E402
+from carbon_acct.records import (  # noqa: E402
+    CEILING_GRACE_S,
+    CEILING_WATTS,
+    CLOCK_SLACK_S,
+    MAX_ROWS,
+    JobSlotRecord,
+    NodeSlotRecord,
+    kind_of,
+    parse_segment,
+)
+from carbon_collector.units import SLOT_S, US_PER_S  # noqa: E402
+
+
+def check(data: bytes) -> None:
+    """As a body it is refused or read; as the records of a whole segment it is read, and every line has its fate."""
+    try:
+        parse_segment(data, NOW)
+    except RefusedError as err:
+        assert err.status in (413, 422)
+        assert str(err).isprintable()
+    lines = data.split(b"\n")
+    try:
+        segment = parse_segment(_whole(lines), NOW)
+    except RefusedError as err:
+        assert err.status in (413, 422)
+        return
+    assert segment.accepted + len(segment.refused) == len(lines)
+    assert len(segment.records) <= MAX_ROWS
+    for refused in segment.refused:
+        assert 2 <= refused.line <= len(lines) + 1
+        assert refused.reason
+        assert refused.reason.isprintable()
+        assert kind_of(refused.reason).isidentifier()
+    for record in segment.records:
+        if isinstance(record, JobSlotRecord | NodeSlotRecord):
+            _check_slot(record)
+
+
+def _check_slot(record: JobSlotRecord | NodeSlotRecord) -> None:
+    """What is taken can be: no energy below 0, above its ceiling or beyond 64 bits, no slot off the grid or to come."""
+    assert record.slot % SLOT_S == 0
+    assert 0 <= record.slot <= NOW + CLOCK_SLACK_S
+    for name, share in record.components.items():
+        ceiling = CEILING_WATTS[name] * (share.metered_us + CEILING_GRACE_S * US_PER_S)
+        assert 0 <= (share.energy_uj or 0) <= ceiling < 2**63
+
+
+def _whole(lines: list[bytes]) -> bytes:
+    head = b"".join(line + b"\n" for line in (json.dumps(header()).encode(), *lines))
+    end = {"type": "end", "rows": len(lines), "sha256": hashlib.sha256(head).hexdigest()}
+    return head + json.dumps(end).encode() + b"\n"
+
+
+def main() -> None:
+    """Fuzz until the time is over, or until something is found."""
+    import atheris
+
+    from carbon_acct import records
+
+    for name in ("_records", "_slot_problem", "_key", "_first", "kind_of"):
+        setattr(records, name, atheris.instrument_func(getattr(records, name)))
+    records.parse_segment = atheris.instrument_func(parse_segment)
+    atheris.instrument_func(check)
+    atheris.Setup(sys.argv, check)
+    atheris.Fuzz()
+
+
+if __name__ == "__main__":
+    main()
