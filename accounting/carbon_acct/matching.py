@@ -4,12 +4,15 @@
 A JobID identifies nothing by itself: requeues keep it, and ids wrap and are used again. What a node
 knows of the run depends on Slurm's release (SLUID, start time, restart count, or only that it saw the
 job's cgroup), so the answer may change when Slurm's record grows; it is then asked for again.
+
+A resize splits the record of a run and the nodes know nothing of it: a ledger that goes on spans several
+records. So all ledgers of such a run belong to its newest record, and the earlier ones (RESIZING) have none.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 
 START_SLACK_S = 5
 """The prolog's SLURM_JOB_START_TIME and sacct's Start are one figure; a resize may move it a little."""
@@ -17,12 +20,17 @@ START_SLACK_S = 5
 OPENED_SLACK_S = 60
 """A prolog runs a little after Start (a node that boots: more), and clocks of node and controller differ."""
 
-REQUEUEING = ("REQUEUED", "NODE_FAIL", "PREEMPTED", "BOOT_FAIL", "RESIZING")
+REQUEUEING = ("REQUEUED", "NODE_FAIL", "PREEMPTED", "BOOT_FAIL")
+
+RESIZED = "RESIZING"
+"""State of a record that a resize ended; the next record of the run begins, and was "submitted", at its end."""
+
+RESIZE_SLACK_S = 5
 
 
 @dataclass(frozen=True)
 class Run:
-    """What identifies a run in Slurm's record."""
+    """What identifies a run in Slurm's record. `key` is that of its record, of its newest where it was resized."""
 
     key: int
     submit: int
@@ -31,19 +39,49 @@ class Run:
     state: str
     restarts: int | None
     sluid: str | None
+    parts: tuple[Run, ...] = ()
+    """The records that resizes split it into, oldest first."""
+
+    @property
+    def records(self) -> tuple[Run, ...]:
+        """All records of the run."""
+        return self.parts or (self,)
+
+
+def whole(records: Iterable[Run]) -> list[Run]:
+    """The runs that records make up, oldest first: those that a resize split are one, named by its newest record."""
+    runs: list[list[Run]] = []
+    for record in sorted(records, key=lambda r: r.submit):
+        if runs and _goes_on(runs[-1][-1], record):
+            runs[-1].append(record)
+        else:
+            runs.append([record])
+    return [_joined(parts) if len(parts) > 1 else parts[0] for parts in runs]
+
+
+def _goes_on(before: Run, after: Run) -> bool:
+    return before.state == RESIZED and before.end is not None and abs(after.submit - before.end) <= RESIZE_SLACK_S
+
+
+def _joined(parts: list[Run]) -> Run:
+    return replace(parts[-1], submit=parts[0].submit, start=parts[0].start, parts=tuple(parts))
 
 
 def match(run: str, opened: int, runs: Sequence[Run]) -> Run | None:
     """The run among all known `runs` of one JobID to which a ledger with this `run` key and `opened` belongs."""
     kind, _, value = run.partition(":")
-    ordered = sorted(runs, key=lambda r: r.submit)
+    ordered = whole(runs)
     if kind == "sluid":
-        return _best([r for r in ordered if r.sluid == value], opened)
+        return _best([r for r in ordered if value in {record.sluid for record in r.records}], opened)
     if kind == "start":
-        return _best([r for r in ordered if r.start is not None and abs(r.start - int(value)) <= START_SLACK_S], opened)
+        return _best([r for r in ordered if _started(r, int(value))], opened)
     if kind == "restart":
         return _by_restart(int(value), opened, ordered)
     return _best([r for r in ordered if _holds(r, opened)], opened)
+
+
+def _started(run: Run, at: int) -> bool:
+    return any(r.start is not None and abs(r.start - at) <= START_SLACK_S for r in run.records)
 
 
 def _by_restart(count: int, opened: int, ordered: list[Run]) -> Run | None:

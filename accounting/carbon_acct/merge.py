@@ -18,7 +18,7 @@ from sqlalchemy.orm import Session
 from carbon_acct import meta, rollup
 from carbon_acct.db.models import Cluster, Job, JobSlot, Ledger, Node, NodeJobSlot
 from carbon_acct.db.rows import replace_rows, table_of
-from carbon_acct.matching import Run, match
+from carbon_acct.matching import RESIZED, Run, match
 from carbon_acct.prices import Prices
 from carbon_acct.slotrow import summed
 from carbon_collector.units import US_PER_S
@@ -152,7 +152,8 @@ def recount(session: Session, job_keys: Collection[int]) -> None:
         changed = []
         for job in jobs:
             nodes = spans[job.id]
-            without = max(0, (job.nnodes or 0) - len(nodes)) if job.start is not None else 0
+            held = job.start is not None and job.state != RESIZED  # its newest record stands for all of a resized run
+            without = max(0, (job.nnodes or 0) - len(nodes)) if held else 0
             lost_us = without * (job.elapsed_s or 0) * US_PER_S + sum(_lost_us(job, span) for span in nodes)
             if (without, lost_us) != (job.unmetered_nodes, job.unmetered_us):
                 changed.append({"b_id": job.id, "unmetered_nodes": without, "unmetered_us": lost_us})

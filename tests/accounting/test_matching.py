@@ -5,7 +5,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from carbon_acct.matching import Run, match
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from carbon_acct.matching import Run, match, whole
 
 T = 1_000_000
 FIRST = Run(1, T, T + 10, T + 100, "REQUEUED", None, None)
@@ -24,11 +28,55 @@ def test_sluid() -> None:
     assert key("sluid:s3", T + 20, *runs) is None
 
 
-def test_resized_job_keeps_its_sluid() -> None:
-    """A resize splits the record and keeps the SLUID: the ledger goes where its opening lies."""
-    runs = (replace(FIRST, sluid="s1", state="RESIZING"), replace(SECOND, sluid="s1", start=T + 100))
-    assert key("sluid:s1", T + 11, *runs) == 1
-    assert key("sluid:s1", T + 120, *runs) == 2
+BEFORE = Run(1, T, T + 10, T + 100, "RESIZING", None, None)
+AFTER = Run(2, T + 100, T + 100, T + 200, "COMPLETED", None, None)
+
+
+@pytest.mark.parametrize("run", ["restart:0", f"start:{T + 10}", f"start:{T + 100}", f"seen:{T + 11}"])
+@pytest.mark.parametrize("opened", [T + 11, T + 101])
+def test_a_resized_run_is_its_newest_record(run: str, opened: int) -> None:
+    """A resize splits Slurm's record; ledgers of before and after it belong to the newest, whatever nodes know."""
+    assert key(run, opened, AFTER, BEFORE) == 2
+    assert key(run, T + 11, BEFORE) == (None if run == f"start:{T + 100}" else 1)
+
+
+def test_resized_run_by_sluid() -> None:
+    """The nodes keep the first record's SLUID; the record that a resize begins has its own (Slurm 24.11 to 25.11)."""
+    before, after = replace(BEFORE, sluid="s1"), replace(AFTER, sluid="s2")
+    assert key("sluid:s1", T + 11, before, after) == 2
+    assert key("sluid:s2", T + 101, before, after) == 2
+
+
+def test_a_resize_is_no_restart() -> None:
+    """A run that was resized twice and then requeued is followed by restart 1, not 3."""
+    again = replace(BEFORE, key=2, submit=T + 100, start=T + 100, end=T + 200)
+    last = replace(AFTER, key=3, submit=T + 200, start=T + 200, end=T + 300, state="REQUEUED")
+    second = Run(4, T + 301, T + 302, None, "RUNNING", None, None)
+    assert key("restart:0", T + 150, BEFORE, again, last, second) == 3
+    assert key("restart:1", T + 302, BEFORE, again, last, second) == 4
+
+
+def test_a_resize_of_long_ago() -> None:
+    """A record that does not begin where the resized one ended is another run."""
+    later = replace(AFTER, submit=T + 10**6, start=T + 10**6, end=None)
+    assert [run.key for run in whole([later, BEFORE])] == [1, 2]
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=1, max_size=12))
+def test_runs_within_seconds_of_each_other(lives: list[tuple[int, int]]) -> None:
+    """However fast a job is requeued, each run's ledger finds its own record: two in one second as well."""
+    runs: list[Run] = []
+    at = T
+    for number, (waits, lasts) in enumerate(lives):
+        start = at + waits
+        last = number == len(lives) - 1
+        runs.append(Run(number, at, start, start + lasts, "COMPLETED" if last else "REQUEUED", None, None))
+        at = max(
+            start + lasts, at + 1
+        )  # slurmctld gives a requeued job another submit time, if need be the next second
+    for run in runs:
+        assert run.start is not None
+        assert key(f"restart:{run.key}", run.start, *runs) == run.key
 
 
 def test_start() -> None:
