@@ -5,7 +5,8 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -75,22 +76,42 @@ def _known(session: Session, cluster_id: int, job_ids: set[int]) -> dict[tuple[i
     }
 
 
-def unsettled(session: Session, cluster_id: int, seen: Iterable[SlurmJob], since: int) -> dict[int, int]:
-    """JobIDs that Slurm should be asked about by name -> the time from which.
+@dataclass(frozen=True)
+class Turn:
+    """Whose turn it was last: rows of `job` and `ledger`. Who was asked about comes again when all others were."""
+
+    job: int = 0
+    ledger: int = 0
+
+
+def unsettled(
+    session: Session, cluster_id: int, seen: Iterable[SlurmJob], since: int, turn: Turn
+) -> tuple[dict[int, int], Turn]:
+    """JobIDs that Slurm should be asked about by name -> the time from which; at most MAX_ASKED, all in turn.
 
     Jobs that had not ended and yet are in the last answer no more, and ledgers that no run is known for:
     slurmdbd may have learnt of them late, with times before the window that was asked for.
     """
     returned = {job.job_id_raw for job in seen}
-    still_open = select(Job.job_id_raw, Job.submit).where(
-        Job.cluster_id == cluster_id, Job.end.is_(None), Job.submit >= since
-    )
-    unmatched = select(Ledger.job_id, Ledger.opened).where(
+    still_open = select(Job.id, Job.job_id_raw, Job.submit).where(Job.cluster_id == cluster_id, Job.end.is_(None))
+    unmatched = select(Ledger.id, Ledger.job_id, Ledger.opened).where(
         Ledger.cluster_id == cluster_id, Ledger.matched_id.is_(None), Ledger.opened >= since
     )
+    jobs, job = _in_turn(session, still_open, Job.id, turn.job, returned)
+    ledgers, ledger = _in_turn(session, unmatched, Ledger.id, turn.ledger, returned)
+    for job_id, at in ledgers.items():
+        jobs[job_id] = min(at, jobs.get(job_id, at))
+    return jobs, Turn(job, ledger)
+
+
+def _in_turn(session: Session, query: Any, key: Any, last: int, returned: set[int]) -> tuple[dict[int, int], int]:
+    """JobIDs of rows after `last`, then from the first; and the last of them."""
     asked: dict[int, int] = {}
-    for query in (still_open, unmatched):
-        for job_id, at in session.execute(query.limit(MAX_ASKED)):
+    for where in (key > last, key <= last):
+        for row_id, job_id, at in session.execute(query.where(where).order_by(key)):
             if job_id not in returned:
                 asked[job_id] = min(at, asked.get(job_id, at))
-    return dict(sorted(asked.items())[:MAX_ASKED])
+                last = row_id
+            if len(asked) >= MAX_ASKED // 2:
+                return asked, last
+    return asked, last

@@ -3,6 +3,7 @@
 
 Slurm may be down for hours: what is known holds, the failure is logged once, and the poll goes on. A poll
 is one bounded query of slurmdbd, and now and then a second one for the few jobs that the window missed.
+What was missed for days is made up a day at a time, with rests between (slurm/pace.py).
 """
 
 from __future__ import annotations
@@ -10,17 +11,21 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 from sqlalchemy.orm import Session
 
 from carbon_acct.errors import DatabaseError, SlurmError
-from carbon_acct.jobs import record_jobs, unsettled
+from carbon_acct.jobs import Turn, record_jobs, unsettled
 from carbon_acct.receive import cluster_named
 from carbon_acct.site import Site
 from carbon_acct.slurm.choose import choose_client
 from carbon_acct.slurm.client import SlurmClient, SlurmJob
+from carbon_acct.slurm.dbd import DbdLimits, load_limits
 from carbon_acct.slurm.nodes import NodeHost, load_cluster_config, load_nodes
+from carbon_acct.slurm.pace import Pace
 from carbon_acct.slurm.programs import Programs
 from carbon_acct.slurm.rights import Rights, load_rights
 from carbon_collector.errors import CarbonError
@@ -32,9 +37,13 @@ OVERLAP_S = 600
 
 FIRST_WINDOW_S = 7 * 86400
 LOOK_BACK_S = 30 * 86400
-"""Jobs and ledgers older than this are no longer asked for."""
+"""Ledgers older than this are no longer asked for."""
 
 SETTLE_EVERY_S = 600
+AGAIN_EVERY_S = 6 * 3600
+"""So often the window is as long as it may be: a slurmctld that was cut off from slurmdbd tells it late."""
+
+LEAST_REST_S = 1.0
 RIGHTS_EVERY_S = 600
 NODES_AT_MOST_EVERY_S = 10
 REFRESH_WAIT_S = 5
@@ -50,6 +59,14 @@ class SlurmState:
     source: str = ""
     polled_at: int | None = None
     error: str = ""
+    limits: DbdLimits = field(default_factory=DbdLimits)
+    behind_s: int = 0
+    """Of so much time up to now Slurm has not been asked yet."""
+
+    def purged_before(self, now: int) -> int:
+        """Jobs that ended before this instant slurmdbd may have purged; 0: it purges none."""
+        keep = self.limits.keep_jobs_s
+        return 0 if keep is None else max(0, now - keep)
 
 
 class Poller:
@@ -63,8 +80,13 @@ class Poller:
         self._interval_s = interval_s
         self._client: SlurmClient | None = None
         self._lock = threading.Lock()
+        self._nodes_lock = threading.Lock()
+        self._state_lock = threading.Lock()
         self._stop = threading.Event()
+        self._pace = Pace()
+        self._turn = Turn()
         self._rights_at = self._settled_at = self._nodes_at = 0.0
+        self._again_at = time.monotonic()
         self._thread = threading.Thread(target=self._run, name="slurm-poll", daemon=True)
 
     def start(self) -> None:
@@ -79,12 +101,17 @@ class Poller:
             self._thread.join(timeout=10)
 
     def poll(self, thorough: bool = False) -> int:
-        """Ask Slurm now; how many jobs were new or different. `thorough` skips no query. Raises CarbonError."""
+        """Ask Slurm now, about one window of time; how many jobs were new or different. Raises CarbonError.
+
+        `thorough` skips no query, and goes on until nothing is left to ask.
+        """
         with self._lock:
             if thorough:
                 self._rights_at = self._settled_at = 0.0
             try:
                 changed = self._poll(int(time.time()))
+                while thorough and self.state.behind_s and not self._stop.is_set():
+                    changed += self._poll(int(time.time()))
             except DatabaseError:
                 raise  # it tells of itself
             except CarbonError as err:
@@ -96,9 +123,9 @@ class Poller:
     def refresh_nodes(self) -> bool:
         """Read the node list again, unless that was done a moment ago: a node may be newer than the list.
 
-        False: the list may be old, because Slurm does not answer, or a poll goes on for longer than a delivery can wait.
+        False: the list may be old, because Slurm does not answer.
         """
-        if not self._lock.acquire(timeout=REFRESH_WAIT_S):
+        if not self._nodes_lock.acquire(timeout=REFRESH_WAIT_S):
             return False
         try:
             if not self._nodes_are_new():
@@ -106,7 +133,7 @@ class Poller:
         except SlurmError as err:
             self._note(str(err))
         finally:
-            self._lock.release()
+            self._nodes_lock.release()
         return self._nodes_are_new()
 
     def _nodes_are_new(self) -> bool:
@@ -120,7 +147,13 @@ class Poller:
                 pass  # noted, and told once
             except Exception:
                 log.exception("the poll of Slurm failed")
-            self._stop.wait(self._interval_s)
+            self._stop.wait(self.rest_s)
+
+    @property
+    def rest_s(self) -> float:
+        """How long to wait for the next poll: the interval, less while catching up, more while slurmdbd is slow."""
+        least = LEAST_REST_S if self.state.behind_s and not self.state.error else self._interval_s
+        return max(least, self._pace.rest_s)
 
     def _note(self, error: str) -> None:
         if error != self.state.error and not self._stop.is_set():
@@ -128,17 +161,22 @@ class Poller:
                 log.warning("slurm: %s; going on with what is known", error)
             else:
                 log.warning("slurm: answers again")
-        self.state = replace(self.state, error=error)
+        self._know(error=error)
+
+    def _know(self, **facts: Any) -> None:
+        with self._state_lock:
+            self.state = replace(self.state, **facts)
 
     def _poll(self, now: int) -> int:
-        self._load_nodes()
+        with self._nodes_lock:
+            self._load_nodes()
         if time.monotonic() - self._rights_at > RIGHTS_EVERY_S or not self._rights_at:
-            self.state = replace(self.state, rights=load_rights(self._programs))
+            self._know(rights=load_rights(self._programs), limits=load_limits(self._programs))
             self._rights_at = time.monotonic()
         if self._client is None:
             self._client = choose_client(self._source, self._programs)
         changed = self._poll_jobs(self._client, now)
-        self.state = replace(self.state, source=self._client.name, polled_at=now)
+        self._know(source=self._client.name, polled_at=now)
         return changed
 
     def _load_nodes(self) -> None:
@@ -146,32 +184,57 @@ class Poller:
             cluster = load_cluster_config(self._programs).get("ClusterName", "")
             if not cluster:
                 raise SlurmError("scontrol show config names no ClusterName; set [site] cluster")
-            self.state = replace(self.state, cluster=cluster)
-        self.state = replace(self.state, nodes=load_nodes(self._programs))
+            self._know(cluster=cluster)
+        self._know(nodes=load_nodes(self._programs))
         self._nodes_at = time.monotonic()
 
     def _poll_jobs(self, client: SlurmClient, now: int) -> int:
         database = self._site.database
-        until = database.run(lambda session: cluster_named(session, self.state.cluster).polled_until)
-        since = min(until, now) - OVERLAP_S if until else now - FIRST_WINDOW_S
-        jobs = client.jobs(since, now + 1)
-        jobs += self._settle(client, jobs, now)
+        known = database.run(lambda session: cluster_named(session, self.state.cluster).polled_until)
+        since, until = self._window(known, now)
+        jobs = self._ask(client, since, until)
+        if until == now:
+            jobs += self._settle(client, jobs, now)
 
         def record(session: Session) -> int:
-            cluster_named(session, self.state.cluster).polled_until = now
+            cluster_named(session, self.state.cluster).polled_until = until
             return record_jobs(session, jobs, self._site.prices)
 
-        return database.run(record)
+        changed = database.run(record)
+        self._know(behind_s=now - until)
+        return changed
+
+    def _window(self, known: int | None, now: int) -> tuple[int, int]:
+        """The time to ask about: from what is known already, less an overlap, for as long as one query may be about."""
+        longest_s = self._pace.within(self.state.limits.query_s).window_s
+        start = now - FIRST_WINDOW_S if known is None else min(known, now)
+        since = start - min(OVERLAP_S, longest_s // 2)
+        until = min(now, since + longest_s)
+        if until == now and time.monotonic() - self._again_at > AGAIN_EVERY_S:
+            self._again_at = time.monotonic()
+            since = now - longest_s
+        return since, until
+
+    def _ask(self, client: SlurmClient, since: int, until: int, job_ids: Sequence[int] = ()) -> list[SlurmJob]:
+        started = time.monotonic()
+        answered = False
+        try:
+            jobs = client.jobs(since, until, job_ids)
+            answered = True
+        finally:
+            self._pace = self._pace.after(time.monotonic() - started, answered)
+        return jobs
 
     def _settle(self, client: SlurmClient, jobs: list[SlurmJob], now: int) -> list[SlurmJob]:
         if self._settled_at and time.monotonic() - self._settled_at < SETTLE_EVERY_S:
             return []
         self._settled_at = time.monotonic()
 
-        def find(session: Session) -> dict[int, int]:
-            return unsettled(session, cluster_named(session, self.state.cluster).id, jobs, now - LOOK_BACK_S)
+        def find(session: Session) -> tuple[dict[int, int], Turn]:
+            cluster = cluster_named(session, self.state.cluster)
+            return unsettled(session, cluster.id, jobs, now - LOOK_BACK_S, self._turn)
 
-        missed = self._site.database.run(find)
+        missed, self._turn = self._site.database.run(find)
         if not missed:
             return []
-        return client.jobs(min(missed.values()) - OVERLAP_S, now + 1, list(missed))
+        return self._ask(client, min(missed.values()) - OVERLAP_S, now + 1, sorted(missed))

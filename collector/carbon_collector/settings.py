@@ -149,7 +149,7 @@ SETTINGS: tuple[Setting, ...] = (
         "source",
         "choice",
         "auto",
-        "Where Slurm's records come from. auto: pyslurm where it fits the site's Slurm, else sacct.",
+        "Where Slurm's records come from. auto: pyslurm where it fits the site's Slurm and tells every run, else sacct.",
         ("auto", "pyslurm", "sacct"),
     ),
     Setting("slurm", "poll", "seconds", "60 s", "Time between two queries of Slurm's accounting."),

@@ -11,7 +11,7 @@ from typing import Any
 from carbon_acct.slurm.programs import Programs
 
 SACCT = """\
-import json, os, pathlib, sys
+import json, os, pathlib, sys, time
 here = pathlib.Path(__file__).parent
 said = json.loads((here / "sacct.json").read_text())
 with open(here / "calls", "a") as calls:
@@ -21,6 +21,7 @@ if "--version" in sys.argv:
     sys.exit()
 if said.get("error"):
     sys.exit("sacct: error: " + said["error"])
+time.sleep(said["slow_s"])
 delimiter = next(a for a in sys.argv if a.startswith("--delimiter=")).partition("=")[2]
 fields = sys.argv[sys.argv.index("-o") + 1].split(",")
 for job in said["jobs"]:
@@ -63,7 +64,7 @@ ROW = {
     "AllocTRES": "cpu=2",
     "NodeList": "n1",
 }
-CONFIG = "SlurmDBD configuration:\nPrivateData            = {private}\nSlurmUserId            = slurm({uid})\n"
+CONFIG = "SlurmDBD configuration:\nPrivateData            = {private}\nSlurmUserId            = slurm({uid})\n{more}"
 
 
 class StandIn:
@@ -90,14 +91,14 @@ class StandIn:
         """Have a program print `text` from now on."""
         (self.folder / f"{call}.txt").write_text(text)
 
-    def jobs(self, rows: list[dict[str, str]], version: str = "22.05.8", error: str = "") -> None:
-        """Have sacct print these rows, each changed from ROW; or fail with `error`."""
-        said = {"version": version, "jobs": [ROW | row for row in rows], "error": error}
+    def jobs(self, rows: list[dict[str, str]], version: str = "22.05.8", error: str = "", slow_s: float = 0) -> None:
+        """Have sacct print these rows, each changed from ROW, after `slow_s`; or fail with `error`."""
+        said = {"version": version, "jobs": [ROW | row for row in rows], "error": error, "slow_s": slow_s}
         (self.folder / "sacct.json").write_text(json.dumps(said))
 
-    def rights(self, private: str = "none", users: str = "", tree: str = "", uid: int = 64030) -> None:
-        """Have sacctmgr print these rights."""
-        self.says("sacctmgr show configuration", CONFIG.format(private=private, uid=uid))
+    def rights(self, private: str = "none", users: str = "", tree: str = "", uid: int = 64030, more: str = "") -> None:
+        """Have sacctmgr print these rights, and `more` lines of slurmdbd's configuration."""
+        self.says("sacctmgr show configuration", CONFIG.format(private=private, uid=uid, more=more))
         self.says("sacctmgr show user", users)
         self.says("sacctmgr show associations", tree)
 

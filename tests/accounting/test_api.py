@@ -325,7 +325,8 @@ def test_slurm_conf_is_not_heeded(served: Served, slurm: StandIn, people: None) 
     """PrivateData of slurm.conf, which sacctmgr shows first, is not slurmdbd's."""
     slurm.jobs(ROWS)
     slurm.says(
-        "sacctmgr show configuration", "PrivateData = jobs\nSlurmUserId = x(1)\n" + CONFIG.format(private="none", uid=2)
+        "sacctmgr show configuration",
+        "PrivateData = jobs\nSlurmUserId = x(1)\n" + CONFIG.format(private="none", uid=2, more=""),
     )
     served.poller.poll(thorough=True)
     assert len(get(served, "/v1/jobs?all_users=1", BOB)[1]["jobs"]) == 3

@@ -5,25 +5,30 @@ from __future__ import annotations
 
 import contextlib
 import sys
+import time
 import types
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from accounting import sacct_text as texts
 from accounting.samples import JOB, SLOT, job
-from accounting.slurm_programs import ROW, StandIn
+from accounting.slurm_programs import StandIn
 from carbon_acct.errors import SlurmError
+from carbon_acct.matching import Run, whole
 from carbon_acct.slurm.choose import choose_client
 from carbon_acct.slurm.client import SlurmClient, SlurmJob, leader_of
+from carbon_acct.slurm.dbd import DbdLimits, load_limits
 from carbon_acct.slurm.nodelist import expand
 from carbon_acct.slurm.nodes import load_nodes
 from carbon_acct.slurm.programs import Programs
+from carbon_acct.slurm.pyslurm_db import PyslurmClient
 from carbon_acct.slurm.rights import load_rights
-from carbon_acct.slurm.sacct import FIELDS, SacctClient, parse
+from carbon_acct.slurm.sacct import SacctClient, fields_of, parse
 
 HOSTILE = "\na|b\nc\td\\e\x1b[31m<x>\r\n|7|'; DROP TABLE job; --\udcff"
 
@@ -52,16 +57,6 @@ def test_delimiter_cannot_be_foreseen(slurm: StandIn) -> None:
     assert all(len(word) > 30 for word in used)
 
 
-@given(st.lists(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00"), max_size=30), max_size=5))
-def test_any_names(names: list[str]) -> None:
-    """Whatever the names hold, as many jobs come out as went in, with those names."""
-    mark = "<a1b2>"
-    rows = [ROW | {"JobName": name, "JobIDRaw": str(n), "JobID": str(n)} for n, name in enumerate(names)]
-    text = "".join("".join(row[f] + mark for f in FIELDS) + "\n" for row in rows)
-    if not any(mark in name for name in names):
-        assert [found.name for found in parse(text, mark, FIELDS)] == names
-
-
 def test_unknown_values(slurm: StandIn) -> None:
     """What Slurm does not know is None, not 0 and not the word that sacct prints for it."""
     empty = {"Start": "Unknown", "End": "None", "NodeList": "None assigned", "AllocTRES": "", "UID": ""}
@@ -70,15 +65,123 @@ def test_unknown_values(slurm: StandIn) -> None:
     assert (found.start, found.end, found.nodelist, found.alloc_tres, found.uid) == (None,) * 5
 
 
+RESTARTS = {"Restarts": "2", "SLUID": "s891M8001ARZ00"}
+
+
 @pytest.mark.parametrize(
-    ("version", "restarts"), [("22.05.8", None), ("24.05.1", None), ("24.11.5", 2), ("26.05.0", 2)]
+    ("version", "newer", "known"),
+    [
+        ("22.05.8", {}, (None, None)),
+        ("24.05.1", {}, (None, None)),
+        ("24.11.5", RESTARTS, (2, "s891M8001ARZ00")),
+        ("25.11.1", RESTARTS, (2, "s891M8001ARZ00")),
+        ("26.05.0", RESTARTS | {"OriginalSLUID": "s891M8001ARY00"}, (2, "s891M8001ARY00")),
+        ("26.05.0", RESTARTS | {"OriginalSLUID": ""}, (2, "s891M8001ARZ00")),
+    ],
 )
-def test_fields_by_version(slurm: StandIn, version: str, restarts: int | None) -> None:
-    """Restarts and SLUID are asked for from 24.11 on; an older sacct would fail over them."""
-    newer = {"Restarts": "2", "SLUID": "s891M8001ARZ00"} if restarts is not None else {}
+def test_fields_by_version(
+    slurm: StandIn, version: str, newer: dict[str, str], known: tuple[int | None, str | None]
+) -> None:
+    """Restarts and SLUID are asked for from 24.11 on, OriginalSLUID from 26.05: an older sacct would fail over them."""
     slurm.jobs([newer], version=version)
     (found,) = SacctClient(slurm.programs).jobs(0, SLOT)
-    assert (found.restarts, found.sluid) == (restarts, "s891M8001ARZ00" if newer else None)
+    assert (found.restarts, found.sluid) == known
+
+
+RECORDED = sorted((Path(__file__).parent / "sacct").rglob("*.sacct"))
+
+
+def recorded(path: Path) -> list[SlurmJob]:
+    major, minor = path.parent.name.split(".")[:2]
+    text = path.read_bytes().decode("utf-8", "replace")
+    return parse(text, "<recorded>", fields_of((int(major), int(minor))))
+
+
+@pytest.mark.parametrize("path", RECORDED, ids=lambda path: f"{path.parent.name}/{path.stem}")
+def test_what_sacct_prints(path: Path) -> None:
+    """Of every release: jobs of every kind, with whatever their users called them (sacct/README.md: what is recorded)."""
+    jobs = recorded(path)
+    names = {j.name for j in jobs}
+    states = [j.state for j in jobs if j.name == "resized"]
+    assert {"a|b|7|COMPLETED|", "first\nsecond\n", "x" * 255, "\x1b[31mred\x1b[0m\t\x07"} <= names
+    assert states == ["RESIZING", "COMPLETED"]
+    assert {j.job_id for j in jobs} >= {"9_1", "9_2", "9_3", "10+0", "10+1"}
+    assert {j.state for j in jobs} >= {"COMPLETED", "FAILED", "CANCELLED by 70002", "REQUEUED", "RUNNING"}
+    assert [j.end for j in jobs if j.state == "RUNNING"] == [None]
+    assert [j.alloc_tres for j in jobs if j.job_id == "13"] == ["billing=1,cpu=1,gres/gpu=2,mem=512M,node=1"]
+    assert all(j.start and j.start >= j.submit and (j.nodelist or "").startswith("n") for j in jobs)
+
+
+@pytest.mark.parametrize("path", RECORDED, ids=lambda path: f"{path.parent.name}/{path.stem}")
+def test_the_run_of_a_resized_job(path: Path) -> None:
+    """Both records of the resized job are one run, by the times of every release."""
+    parts = [j for j in recorded(path) if j.name == "resized"]
+    runs = [Run(n, j.submit, j.start, j.end, j.state, j.restarts, j.sluid) for n, j in enumerate(parts)]
+    (run,) = whole(runs)
+    assert (run.key, run.start, run.end) == (1, parts[0].start, parts[1].end)
+
+
+@given(st.lists(texts.slurm_jobs(), max_size=5))
+def test_parsing_is_the_inverse_of_printing(jobs: list[SlurmJob]) -> None:
+    """Whatever the jobs are called, and whatever is known of them: what sacct prints of them are those jobs."""
+    ordered = sorted(jobs, key=lambda j: (j.submit, j.job_id_raw))
+    assert parse(texts.rendered(ordered), texts.MARK, fields_of((24, 11))) == ordered
+
+
+@pytest.mark.parametrize("odd", ["0n", "4K", "1.5", "-1", "٣", "9" * 20, "", "Unknown"])
+def test_a_number_that_is_none(slurm: StandIn, odd: str) -> None:
+    """`0n` and its like are not known, which is not 0."""
+    slurm.jobs([{"NNodes": odd, "NCPUS": odd, "ElapsedRaw": odd, "Start": odd, "UID": odd}])
+    (found,) = SacctClient(slurm.programs).jobs(0, SLOT)
+    assert (found.nnodes, found.ncpus, found.elapsed_s, found.start, found.uid) == (None,) * 5
+
+
+@pytest.mark.parametrize("zone", ["Europe/Berlin", "America/New_York", "Pacific/Apia"])
+def test_a_night_that_has_an_hour_twice(slurm: StandIn, zone: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wherever the aggregator lives: an hour that its clocks show twice is asked for once, and seconds stay seconds."""
+    monkeypatch.setenv("TZ", zone)
+    time.tzset()
+    try:
+        twice = 1_793_494_800  # 2026-11-01 01:00 UTC: an hour later clocks of Berlin have done it, of New York not yet
+        slurm.jobs([{"Start": str(twice), "End": str(twice + 3600)}])
+        (found,) = SacctClient(slurm.programs).jobs(twice, twice + 3600)
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+    (call,) = slurm.calls()
+    assert (found.start, found.end) == (twice, twice + 3600)
+    assert (call[call.index("-S") + 1], call[call.index("-E") + 1]) == ("2026-11-01T01:00:00", "2026-11-01T02:00:00")
+
+
+def test_too_much_at_once(tmp_path: Path) -> None:
+    """A program that prints without end is given up before it fills the memory."""
+    path = tmp_path / "sacct"
+    path.write_text("#!/bin/sh\nexec yes\n")
+    path.chmod(0o755)
+    with pytest.raises(SlurmError, match="more than 1 MiB at once"):
+        Programs(search=(str(tmp_path),), most_bytes=1 << 20).run("sacct")
+
+
+@pytest.mark.parametrize(
+    ("said", "limits"),
+    [
+        ("MaxQueryTimeRange = UNLIMITED\nPurgeJobAfter = NONE\n", DbdLimits()),
+        ("MaxQueryTimeRange = 7-00:00:00\nPurgeJobAfter = 12 months*\n", DbdLimits(7 * 86400, 12 * 31 * 86400)),
+        ("MaxQueryTimeRange = 01:30:00\nPurgeJobAfter = 48 hours\n", DbdLimits(5400, 48 * 3600)),
+    ],
+)
+def test_limits(slurm: StandIn, said: str, limits: DbdLimits) -> None:
+    """What slurmdbd allows and keeps is read from its configuration."""
+    slurm.rights(more=said)
+    assert load_limits(slurm.programs) == limits
+
+
+def test_recorded_limits(slurm: StandIn) -> None:
+    """The real configuration is read: it has no limits."""
+    said = (Path(__file__).parent / "sacct" / "22.05.8" / "configuration.txt").read_text()
+    slurm.says("sacctmgr show configuration", said)
+    assert load_limits(slurm.programs) == DbdLimits()
+    assert load_rights(slurm.programs).slurm_uid == 0
 
 
 def test_one_bounded_query(slurm: StandIn) -> None:
@@ -230,7 +333,9 @@ class Record:
         self.allocated_tres = None
 
 
+REQUEUED = job(alloc_tres=None, submit=SLOT - 100, start=SLOT - 90, end=SLOT - 30, state="REQUEUED")
 JOBS = [
+    REQUEUED,
     job(alloc_tres=None),
     job(job_id_raw=20, job_id="19_0", alloc_tres=None, submit=SLOT + 1),
     job(job_id_raw=31, job_id="30+0", alloc_tres=None, submit=SLOT + 2, state="CANCELLED by 0", exit_code="0:15"),
@@ -242,7 +347,7 @@ JOBS = [
 def fake_pyslurm(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], types.ModuleType]]:
     """Puts a stand-in for pyslurm of any release on sys.path."""
 
-    def install(version: str) -> types.ModuleType:
+    def install(version: str, listed: bool = False) -> types.ModuleType:
         package, db = types.ModuleType("pyslurm"), types.ModuleType("pyslurm.db")
         asked: list[Any] = []
 
@@ -250,12 +355,14 @@ def fake_pyslurm(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], ty
             def __init__(self, **values: Any) -> None:
                 asked.append(values)
 
-        class Jobs:
-            data: ClassVar[Any] = {"demo": {j.job_id_raw: Record(j) for j in JOBS}}
+        newest = {j.job_id_raw: Record(j) for j in JOBS}  # slurmdbd tells no other without the flag for duplicates
+
+        class Jobs(list[Record]):
+            """A list in the branch for 22.05, a map of maps later."""
 
             @staticmethod
-            def load(_filter: JobFilter) -> Jobs:
-                return Jobs()
+            def load(_filter: JobFilter) -> Any:
+                return Jobs(newest.values()) if listed else types.SimpleNamespace(data={"demo": newest})
 
         package.__version__ = version  # type: ignore[attr-defined]
         db.Jobs, db.JobFilter, db.asked = Jobs, JobFilter, asked  # type: ignore[attr-defined]
@@ -273,7 +380,7 @@ def _sacct(slurm: StandIn, _fake: Any) -> SlurmClient:
     slurm.jobs(
         [
             {"JobIDRaw": text(j.job_id_raw), "JobID": j.job_id, "Submit": text(j.submit), "State": j.state}
-            | {"End": text(j.end) or "Unknown", "ExitCode": text(j.exit_code), "AllocTRES": ""}
+            | {"Start": text(j.start), "End": text(j.end) or "Unknown", "ExitCode": text(j.exit_code), "AllocTRES": ""}
             for j in JOBS
         ]
     )
@@ -286,21 +393,38 @@ def _pyslurm(slurm: StandIn, fake: Any) -> SlurmClient:
     return choose_client("pyslurm", slurm.programs)
 
 
-@pytest.mark.parametrize("make", [_sacct, _pyslurm])
+def _listed_pyslurm(slurm: StandIn, fake: Any) -> SlurmClient:
+    slurm.jobs([], version="22.05.8")
+    fake("22.5.1", listed=True)
+    return choose_client("pyslurm", slurm.programs)
+
+
+@pytest.mark.parametrize("make", [_sacct, _pyslurm, _listed_pyslurm])
 def test_contract(make: Callable[[StandIn, Any], SlurmClient], slurm: StandIn, fake_pyslurm: Any) -> None:
     """Sacct and pyslurm give the same objects for the same jobs, oldest submit first."""
     client = make(slurm, fake_pyslurm)
-    assert client.jobs(SLOT, SLOT + 900) == JOBS
+    found = client.jobs(SLOT, SLOT + 900)
+    assert found == (JOBS if client.every_run else [j for j in JOBS if j != REQUEUED])
     assert client.name.split()[0] in ("sacct", "pyslurm")
 
 
-@pytest.mark.parametrize(
-    ("release", "chosen"), [("22.5.1", "pyslurm 22.5"), ("25.11.2", "sacct"), ("unknown", "sacct")]
-)
-def test_auto(release: str, chosen: str, slurm: StandIn, fake_pyslurm: Any) -> None:
-    """`auto` takes pyslurm only if its release is the site's."""
+@pytest.mark.parametrize("release", ["22.5.1", "25.11.2", "unknown"])
+def test_auto(release: str, slurm: StandIn, fake_pyslurm: Any) -> None:
+    """`auto` takes pyslurm only if its release is the site's and it tells every run, which none does (ADR 6)."""
     fake_pyslurm(release)
-    assert choose_client("auto", slurm.programs).name == chosen
+    assert choose_client("auto", slurm.programs).every_run
+
+
+def test_auto_takes_a_pyslurm_that_tells_every_run(
+    slurm: StandIn, fake_pyslurm: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once pyslurm tells every run, `auto` takes it where it fits the site's Slurm, and only there."""
+    monkeypatch.setattr(PyslurmClient, "every_run", True)
+    names = []
+    for release in ("22.5.1", "25.11.2", "unknown"):
+        fake_pyslurm(release)
+        names.append(choose_client("auto", slurm.programs).name)
+    assert names == ["pyslurm 22.5", "sacct", "sacct"]
 
 
 def test_no_pyslurm(slurm: StandIn) -> None:

@@ -15,22 +15,31 @@ log = logging.getLogger(__name__)
 
 
 def choose_client(source: str, programs: Programs) -> SlurmClient:
-    """`sacct`, `pyslurm`, or `auto`: pyslurm where one is installed that fits the site's Slurm.
+    """`sacct`, `pyslurm`, or `auto`: pyslurm where one is installed that fits the site's Slurm and tells every run.
 
-    A pyslurm of another release reads slurmdbd's answers wrongly, so it is never taken. Raises SlurmError.
+    A pyslurm of another release reads slurmdbd's answers wrongly, so it is never taken. One that tells only the
+    newest run of a JobID is taken where it is asked for by name (ADR 6). Raises SlurmError.
     """
     if source == "sacct":
         return SacctClient(programs)
+    problem = _unfit(programs)
+    if source == "pyslurm":
+        if problem:
+            raise SlurmError(f"[slurm] source = pyslurm: {problem}; set sacct")
+        log.warning("[slurm] source = pyslurm: of jobs that are requeued or resized only the newest run will be known")
+        return PyslurmClient()
+    if not problem and PyslurmClient.every_run:
+        return PyslurmClient()
+    log.info("%s: using sacct", problem or "pyslurm tells only the newest run of each job")
+    return SacctClient(programs)
+
+
+def _unfit(programs: Programs) -> str:
+    """Why pyslurm cannot be used here; empty if it can."""
     release = pyslurm_release()
     if release is None:
-        if source == "pyslurm":
-            raise SlurmError("[slurm] source = pyslurm: pyslurm is not installed; install it or set sacct")
-        return SacctClient(programs)
+        return "pyslurm is not installed"
     site = programs.version()
-    if release == site:
-        return PyslurmClient()
-    message = f"pyslurm {release[0]}.{release[1]} does not fit the site's Slurm {site[0]}.{site[1]:02d}"
-    if source == "pyslurm":
-        raise SlurmError(f"[slurm] source = pyslurm: {message}; set sacct")
-    log.info("%s: using sacct", message)
-    return SacctClient(programs)
+    if release != site:
+        return f"pyslurm {release[0]}.{release[1]} does not fit the site's Slurm {site[0]}.{site[1]:02d}"
+    return ""

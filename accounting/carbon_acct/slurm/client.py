@@ -47,8 +47,13 @@ class SlurmClient(Protocol):
         """For people: the program or library, with its version."""
         ...
 
+    @property
+    def every_run(self) -> bool:
+        """Whether all runs of a job that was requeued or resized are in its answers, or only the newest."""
+        ...
+
     def jobs(self, since: int, until: int, job_ids: Sequence[int] = ()) -> list[SlurmJob]:
-        """Every run of every job that was eligible, running or ending in [since, until], oldest submit first.
+        """Every run (see `every_run`) of every job that was eligible, running or ending in [since, until], oldest submit first.
 
         `job_ids` bounds the answer to these JobIDs. Raises SlurmError.
         """

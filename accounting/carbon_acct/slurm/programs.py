@@ -10,6 +10,8 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+import tempfile
+import threading
 from collections.abc import Sequence
 
 from carbon_acct.errors import SlurmError
@@ -18,39 +20,65 @@ SEARCH = ("/usr/bin", "/usr/local/bin", "/opt/slurm/bin", "/usr/sbin")
 TIMEOUT_S = 120.0
 """slurmdbd may be busy for minutes; a poll that hangs longer is given up and tried again."""
 
+MOST_BYTES = 64 << 20
+"""Some 250,000 jobs. Who gets more asks for less at once."""
+
 
 class Programs:
     """Slurm's programs on this host; `search` are the folders that may hold them."""
 
-    def __init__(self, search: Sequence[str] = SEARCH, timeout_s: float = TIMEOUT_S) -> None:
+    def __init__(
+        self, search: Sequence[str] = SEARCH, timeout_s: float = TIMEOUT_S, most_bytes: int = MOST_BYTES
+    ) -> None:
         self._search = search
         self._timeout_s = timeout_s
+        self._most_bytes = most_bytes
         self._running: set[subprocess.Popen[bytes]] = set()
 
     def run(self, name: str, *args: str) -> str:
         """Output of a program; bytes that are no UTF-8 come as replacement characters. Raises SlurmError."""
-        try:
-            process = subprocess.Popen(
-                [self._find(name), *args],
-                env=_environment(),
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-            )
-        except OSError as err:
-            raise SlurmError(f"{name} cannot be run: {err}") from err
+        with tempfile.TemporaryFile() as errors:
+            try:
+                process = subprocess.Popen(
+                    [self._find(name), *args],
+                    env=_environment(),
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.PIPE,
+                    stderr=errors,
+                )
+            except OSError as err:
+                raise SlurmError(f"{name} cannot be run: {err}") from err
+            out = self._read(name, process)
+            errors.seek(0)
+            if process.returncode != 0:
+                raise SlurmError(f"{name}: {_line(errors.read()) or f'exit status {process.returncode}'}")
+        return out.decode("utf-8", "replace")
+
+    def _read(self, name: str, process: subprocess.Popen[bytes]) -> bytes:
+        """All that a program prints until it ends, which it must in time and without filling the memory."""
+        late = threading.Event()
+
+        def give_up() -> None:
+            late.set()
+            process.kill()
+
+        timer = threading.Timer(self._timeout_s, give_up)
+        timer.start()
         self._running.add(process)
         try:
-            out, err_out = process.communicate(timeout=self._timeout_s)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.communicate()
-            raise SlurmError(f"{name} did not answer within {self._timeout_s:g} s") from None
+            with process:
+                assert process.stdout  # noqa: S101  it is a pipe
+                out = process.stdout.read(self._most_bytes + 1)
+                if len(out) > self._most_bytes:
+                    process.kill()
         finally:
+            timer.cancel()
             self._running.discard(process)
-        if process.returncode != 0:
-            raise SlurmError(f"{name}: {_line(err_out) or f'exit status {process.returncode}'}")
-        return out.decode("utf-8", "replace")
+        if late.is_set():
+            raise SlurmError(f"{name} did not answer within {self._timeout_s:g} s")
+        if len(out) > self._most_bytes:
+            raise SlurmError(f"{name}: more than {self._most_bytes >> 20} MiB at once")
+        return out
 
     def version(self) -> tuple[int, int]:
         """Major and minor of the site's Slurm, e.g. (22, 5). Raises SlurmError."""

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
 """Slurm's record of the jobs by pyslurm's `pyslurm.db`, the only file that imports it.
 
-pyslurm is bound to one Slurm release and comes from the site. Its `Jobs` keeps one record a JobID and its
-`JobFilter` cannot ask for duplicates (pyslurm/db/job.pyx: `out[cluster][job.id] = job`), so it shows of a
-requeued job only the newest run: where jobs are requeued, `[slurm] source = sacct` knows more.
+pyslurm is bound to one Slurm release and comes from the site. Its `JobFilter` asks slurmdbd for the newest
+record of each JobID only: it sets JOBCOND_FLAG_NO_TRUNC and not JOBCOND_FLAG_DUP, and has no option for that
+(pyslurm/db/job.pyx), and releases whose `Jobs` is a map keep one record a JobID besides. ADR 6 says what follows.
 """
 
 from __future__ import annotations
@@ -32,23 +32,31 @@ def pyslurm_release() -> tuple[int, int] | None:
 class PyslurmClient:
     """SlurmClient by pyslurm."""
 
+    every_run = False
+
     def __init__(self) -> None:
         self._db: Any = importlib.import_module("pyslurm.db")
         release = pyslurm_release()
         self.name = f"pyslurm {release[0]}.{release[1]}" if release else "pyslurm"
 
     def jobs(self, since: int, until: int, job_ids: Sequence[int] = ()) -> list[SlurmJob]:
-        """See SlurmClient; only the newest run of each JobID. Raises SlurmError."""
+        """See SlurmClient. Raises SlurmError."""
         asked: dict[str, Any] = {"start_time": since, "end_time": until}
         if job_ids:
             asked["ids"] = list(job_ids)
         try:
             found = self._db.Jobs.load(self._db.JobFilter(**asked))
-            records = [job for jobs in found.data.values() for job in jobs.values()]
+            records = _records(found)
         except Exception as err:
             raise SlurmError(f"pyslurm: {' '.join(str(err).split())}") from err
         jobs = [_job(record) for record in records if record.submit_time]
         return sorted(jobs, key=lambda j: (j.submit, j.job_id_raw))
+
+
+def _records(found: Any) -> list[Any]:
+    """`Jobs` was a list at first, and is a map of maps by cluster and JobID since."""
+    data = getattr(found, "data", None)
+    return list(found) if data is None else [job for jobs in data.values() for job in jobs.values()]
 
 
 def _job(record: Any) -> SlurmJob:

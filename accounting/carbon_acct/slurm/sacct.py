@@ -19,12 +19,17 @@ FIELDS = (
     *("Cluster", "JobIDRaw", "JobID", "JobName", "User", "UID", "Account", "Partition", "QOS", "State", "ExitCode"),
     *("Submit", "Eligible", "Start", "End", "ElapsedRaw", "NNodes", "NCPUS", "AllocTRES", "NodeList"),
 )
-NEWER_FIELDS = ("Restarts", "SLUID")
-NEWER_SINCE = (24, 11)  # src/sacct/print.c of 24.11 is the first to know them; an unknown field is fatal
+NEWER_FIELDS = (
+    # The first release of each whose src/sacct/print.c knows it; an unknown field is fatal.
+    ((24, 11), ("Restarts", "SLUID")),
+    ((26, 5), ("OriginalSLUID",)),
+)
 
 
 class SacctClient:
     """SlurmClient by the `sacct` program."""
+
+    every_run = True
 
     def __init__(self, programs: Programs) -> None:
         self._programs = programs
@@ -39,12 +44,17 @@ class SacctClient:
         """See SlurmClient. Raises SlurmError."""
         if self._version is None:
             self._version = self._programs.version()
-        fields = [*FIELDS, *(NEWER_FIELDS if self._version >= NEWER_SINCE else ())]
+        fields = fields_of(self._version)
         delimiter = f"<{secrets.token_hex(12)}>"
         args = ["-a", "-D", "-X", "-n", "-p", "--noconvert", f"--delimiter={delimiter}", "-S", _iso(since)]
         args += ["-E", _iso(until), "-o", ",".join(fields)]
         args += ["-j", ",".join(str(job_id) for job_id in job_ids)] if job_ids else []
         return parse(self._programs.run("sacct", *args), delimiter, fields)
+
+
+def fields_of(version: tuple[int, int]) -> list[str]:
+    """The columns that sacct of a release is asked for."""
+    return [*FIELDS, *(name for since, names in NEWER_FIELDS if version >= since for name in names)]
 
 
 def parse(text: str, delimiter: str, fields: Sequence[str]) -> list[SlurmJob]:
@@ -80,7 +90,8 @@ def _job(row: dict[str, str]) -> SlurmJob | None:
         state=row["State"],
         exit_code=_text(row["ExitCode"]),
         restarts=_number(row.get("Restarts", "")),
-        sluid=_text(row.get("SLUID", "")),
+        # A resize gives the new record another SLUID; the nodes know the run by its first (26.05: OriginalSLUID).
+        sluid=_text(row.get("OriginalSLUID", "")) or _text(row.get("SLUID", "")),
         submit=submit,
         eligible=_time(row["Eligible"]),
         start=_time(row["Start"]),

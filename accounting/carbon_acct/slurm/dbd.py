@@ -1,0 +1,41 @@
+# SPDX-License-Identifier: MIT
+"""What slurmdbd allows and keeps: the longest window of a query, and after what time it purges jobs."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from carbon_acct.slurm.nodes import parse_config
+from carbon_acct.slurm.programs import Programs
+
+UNITS_S = {"hour": 3600, "day": 86400, "month": 31 * 86400}
+
+
+@dataclass(frozen=True)
+class DbdLimits:
+    """In seconds. None: no limit, or none that could be read."""
+
+    query_s: int | None = None
+    keep_jobs_s: int | None = None
+
+
+def load_limits(programs: Programs) -> DbdLimits:
+    """Ask slurmdbd, by one short query. Raises SlurmError."""
+    config = parse_config(programs.run("sacctmgr", "show", "configuration"))
+    return DbdLimits(_time(config.get("MaxQueryTimeRange", "")), _age(config.get("PurgeJobAfter", "")))
+
+
+def _time(text: str) -> int | None:
+    """`7-00:00:00`, `12:00:00`; UNLIMITED is none."""
+    found = re.fullmatch(r"(?:(\d+)-)?(\d+):(\d+):(\d+)", text)
+    if not found:
+        return None
+    days, hours, minutes, seconds = (int(part or 0) for part in found.groups())
+    return ((days * 24 + hours) * 60 + minutes) * 60 + seconds
+
+
+def _age(text: str) -> int | None:
+    """`12 months`, `30 days*`, `48 hours`; NONE is none."""
+    found = re.match(r"(\d+) *(hour|day|month)", text.lower())
+    return int(found[1]) * UNITS_S[found[2]] if found else None
