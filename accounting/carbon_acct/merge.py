@@ -104,7 +104,7 @@ def _resum(session: Session, wanted: Mapping[int, set[int]], prices: Prices) -> 
     zones = {job: prices.zone(row.cluster, row.partition) for job, row in jobs.items()}
     known = prices.of(session, {(zones[job], slot) for job, slot in delivered})
     values = [
-        summed((job, slot), rows, known[zones[job], slot], prices.hardware)
+        summed((job, slot), rows, known[zones[job], slot], prices.node_types)
         for (job, slot), rows in sorted(delivered.items())
     ]
     replace_rows(session, table_of(JobSlot), values, there, keys)

@@ -24,7 +24,7 @@ from carbon_acct.grid.chain import chains
 from carbon_acct.grid.factors import factor
 from carbon_acct.grid.intensity import MARKET, periods, source_of, yearly_source
 from carbon_acct.grid.series import Known, Mean, exact, means
-from carbon_acct.hardware import Hardware, load_hardware
+from carbon_acct.nodetypes import NodeTypes, load_node_types
 from carbon_acct.pricing import Price
 from carbon_collector.errors import SettingsError
 from carbon_collector.units import SLOT_S
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from carbon_collector.settings import Settings
 
 NOTHING = Dated()
-NO_HARDWARE = Hardware({})
+NO_NODE_TYPES = NodeTypes({})
 ZoneSlot = tuple[str, int]
 
 
@@ -63,7 +63,7 @@ class Prices:
     market_text: str = ""
     upstream: Dated = NOTHING
     td_losses: Dated = NOTHING
-    hardware: Hardware = NO_HARDWARE
+    node_types: NodeTypes = NO_NODE_TYPES
 
     def zone(self, cluster: str, partition: str | None) -> str:
         """The zone that feeds a job's nodes."""
@@ -145,7 +145,7 @@ def load_prices(settings: Settings) -> tuple[Prices, dict[str, tuple[Provider, .
         market_text=settings.text("grid", "market_source"),
         upstream=series("grid", "upstream"),
         td_losses=series("grid", "td_losses", most="0.5"),
-        hardware=load_hardware(settings.text("site", "hardware")),
+        node_types=load_node_types(settings.text("site", "hardware")),
     )
     return prices, providers
 

@@ -9,14 +9,14 @@ from fractions import Fraction
 from typing import Any
 
 from carbon_acct.db.models import COMPONENTS
-from carbon_acct.hardware import Hardware, held_gpus
+from carbon_acct.nodetypes import NodeTypes, held_gpus
 from carbon_acct.pricing import Price, priced
 from carbon_acct.slotsum import NodeShare, add, notes_of, sum_shares
 
 
-def summed(key: tuple[int, int], rows: Sequence[Any], price: Price, hardware: Hardware) -> dict[str, Any]:
+def summed(key: tuple[int, int], rows: Sequence[Any], price: Price, node_types: NodeTypes) -> dict[str, Any]:
     """The row of (job, slot). A delivered row has its ledger's node, CPUs and GPUs besides."""
-    values = _sum_rows(rows, hardware)
+    values = _sum_rows(rows, node_types)
     total = add((values["energy_uj"], values["estimated_uj"]))
     return {
         "job_id": key[0],
@@ -24,12 +24,12 @@ def summed(key: tuple[int, int], rows: Sequence[Any], price: Price, hardware: Ha
         "price_id": price.id,
         **values,
         **vars(priced(total, price)),
-        "embodied_ug": add(_embodied_ug(row, hardware) for row in rows),
+        "embodied_ug": add(_embodied_ug(row, node_types) for row in rows),
     }
 
 
-def _sum_rows(rows: Sequence[Any], hardware: Hardware) -> dict[str, Any]:
-    shares = _shares(rows, hardware)
+def _sum_rows(rows: Sequence[Any], node_types: NodeTypes) -> dict[str, Any]:
+    shares = _shares(rows, node_types)
     sums = {c: sum_shares(many) for c, many in shares.items() if many}
     values: dict[str, Any] = {
         "cpu_us": add(row.cpu_us for row in rows),
@@ -51,13 +51,13 @@ def _sum_rows(rows: Sequence[Any], hardware: Hardware) -> dict[str, Any]:
     return values
 
 
-def _shares(rows: Sequence[Any], hardware: Hardware) -> dict[str, list[NodeShare]]:
+def _shares(rows: Sequence[Any], node_types: NodeTypes) -> dict[str, list[NodeShare]]:
     shares: dict[str, list[NodeShare]] = {c: [] for c in COMPONENTS}
     for row in rows:
         for c in COMPONENTS:
             if getattr(row, f"{c}_method"):
                 shares[c].append(_share(row, c))
-        kind = hardware.of(row.node)
+        kind = node_types.of(row.node)
         if kind and kind.overhead and not row.other_method:
             shares["other"].append(_overhead(row, kind.overhead))
     return shares
@@ -87,8 +87,8 @@ def _overhead(row: Any, factor: Fraction) -> NodeShare:
     )
 
 
-def _embodied_ug(row: Any, hardware: Hardware) -> int | None:
-    kind = hardware.of(row.node)
+def _embodied_ug(row: Any, node_types: NodeTypes) -> int | None:
+    kind = node_types.of(row.node)
     if kind is None or not row.cpus or not row.node_cpus:
         return None
     return kind.embodied_ug(

@@ -13,9 +13,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from accounting.samples import NOW, header  # noqa: E402
-from carbon_acct.errors import RefusedError  # noqa: E402
-from carbon_acct.records import (  # noqa: E402
+from accounting.samples import NOW, header
+from carbon_acct.errors import RefusedError
+from carbon_acct.records import (
     CEILING_GRACE_S,
     CEILING_WATTS,
     CLOCK_SLACK_S,
@@ -25,7 +25,7 @@ from carbon_acct.records import (  # noqa: E402
     kind_of,
     parse_segment,
 )
-from carbon_collector.units import SLOT_S, US_PER_S  # noqa: E402
+from carbon_collector.units import SLOT_S, US_PER_S
 
 
 def check(data: bytes) -> None:

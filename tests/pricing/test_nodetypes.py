@@ -10,16 +10,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from carbon_acct.hardware import YEAR_S, Hardware, NodeType, held_gpus, load_hardware
+from carbon_acct.nodetypes import YEAR_S, NodeType, NodeTypes, held_gpus, load_node_types
 from carbon_collector.errors import SettingsError
 
 HEADER = "nodes,embodied_kg,gpu_kg,lifetime_years,gpus,overhead,source\n"
 
 
-def written(folder: Path, *rows: str) -> Hardware:
+def written(folder: Path, *rows: str) -> NodeTypes:
     path = folder / "hardware.csv"
     path.write_text(HEADER + "".join(f"{row}\n" for row in rows))
-    return load_hardware(str(path))
+    return load_node_types(str(path))
 
 
 def test_a_year_of_a_node(tmp_path: Path) -> None:
@@ -50,7 +50,7 @@ def test_held_gpus() -> None:
 
 def test_nothing_stated(tmp_path: Path) -> None:
     """Where the site states nothing, nothing is known; it is not 0."""
-    assert load_hardware("").embodied_ug(YEAR_S) is None
+    assert load_node_types("").embodied_ug(YEAR_S) is None
     node = written(tmp_path, "n1,,,,,1.2,").of("n1")
     assert node is not None
     assert (node.node_ug(YEAR_S), node.overhead) == (None, Fraction(6, 5))
@@ -83,4 +83,4 @@ def test_an_unknown_column(tmp_path: Path) -> None:
     path = tmp_path / "hardware.csv"
     path.write_text("nodes,kg\nn1,5\n")
     with pytest.raises(SettingsError, match="unknown column 'kg'"):
-        load_hardware(str(path))
+        load_node_types(str(path))

@@ -52,7 +52,7 @@ class NodeType:
 
 
 @dataclass(frozen=True)
-class Hardware:
+class NodeTypes:
     """Node types by name of node; empty: the site states nothing."""
 
     types: dict[str, NodeType]
@@ -73,10 +73,10 @@ def held_gpus(names: Iterable[str]) -> Fraction:
     return sum((Fraction(1, MIG_SLICES) if name.startswith("MIG-") else Fraction(1) for name in names), Fraction(0))
 
 
-def load_hardware(path: str) -> Hardware:
+def load_node_types(path: str) -> NodeTypes:
     """Read [site] hardware; no path, no types. Raises SettingsError that names the line."""
     if not path:
-        return Hardware({})
+        return NodeTypes({})
     try:
         lines = Path(path).read_text("utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as err:
@@ -94,7 +94,7 @@ def load_hardware(path: str) -> Hardware:
             if node in types:
                 raise SettingsError(f"{place}: node {node} is in two rows")
             types[node] = kind
-    return Hardware(types)
+    return NodeTypes(types)
 
 
 def _nodes(place: str, text: str) -> list[str]:
