@@ -27,6 +27,9 @@ RESIZED = "RESIZING"
 
 RESIZE_SLACK_S = 5
 
+LATE_SOURCES = ("epilog", "cgroup")
+"""Ledgers of jobs that no prolog announced: they were opened when the job was found, or only at its end."""
+
 
 @dataclass(frozen=True)
 class Run:

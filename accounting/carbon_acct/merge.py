@@ -18,7 +18,7 @@ from sqlalchemy.orm import Session
 from carbon_acct import meta, rollup
 from carbon_acct.db.models import Cluster, Job, JobSlot, Ledger, Node, NodeJobSlot
 from carbon_acct.db.rows import replace_rows, table_of
-from carbon_acct.matching import RESIZED, Run, match
+from carbon_acct.matching import LATE_SOURCES, RESIZED, Run, match
 from carbon_acct.prices import Prices
 from carbon_acct.slotrow import summed
 from carbon_collector.units import US_PER_S
@@ -28,9 +28,6 @@ CHUNK = 500
 
 SEAL_SLACK_S = 2
 """Opened and closed are whole seconds: a sealed ledger may span so much less than they say."""
-
-LATE_SOURCES = ("epilog", "cgroup")
-"""Ledgers of jobs that no prolog announced: they were opened when the job was found, or only at its end."""
 
 T = TypeVar("T")
 JobSlotKey = tuple[int, int]
