@@ -62,8 +62,8 @@ def _record(session: Session, cluster_id: int, jobs: Sequence[SlurmJob], prices:
                 rematch.add(job.job_id_raw)
         changed.append(row)
     session.flush()
-    merge.resum(session, merge.rematch(session, cluster_id, rematch), prices)
-    merge.recount(session, {row.id for row in changed})
+    pairs = merge.rematch(session, cluster_id, rematch)
+    merge.settle(session, {row.id for row in changed} | {job for job, _ in pairs}, pairs, prices)
     return len(changed)
 
 

@@ -19,6 +19,7 @@ from carbon_acct import meta, rollup
 from carbon_acct.db.models import Cluster, Job, JobSlot, Ledger, Node, NodeJobSlot
 from carbon_acct.db.rows import replace_rows, table_of
 from carbon_acct.matching import LATE_SOURCES, RESIZED, Run, match
+from carbon_acct.missing import missing
 from carbon_acct.prices import Prices
 from carbon_acct.slotrow import summed
 from carbon_collector.units import US_PER_S
@@ -60,7 +61,6 @@ def rematch(session: Session, cluster_id: int, job_ids: Collection[int]) -> set[
     for part in chunks(moved):
         for ledger_id, slot in session.execute(slots.where(NodeJobSlot.ledger_id.in_(part))):
             pairs |= {(job, slot) for job in moved[ledger_id]}
-    recount(session, {job for jobs in moved.values() for job in jobs})
     return pairs
 
 
@@ -72,6 +72,27 @@ _LEDGERS = select(Ledger.id, Ledger.job_id, Ledger.run, Ledger.opened, Ledger.ma
     Ledger.cluster_id == bindparam("cluster"), Ledger.job_id.in_(_IDS), Ledger.opened >= bindparam("since")
 )
 _MATCH = update(table_of(Ledger)).where(Ledger.id == bindparam("b_id"))
+
+
+def settle(session: Session, job_keys: Collection[int], pairs: Collection[JobSlotKey], prices: Prices) -> None:
+    """Bring everything that is computed of these runs up to date, and these (job, slot) pairs of them.
+
+    Where the time that nobody metered changed, all slots of the run are computed again: what was estimated for it, too.
+    """
+    changed = recount(session, job_keys)
+    stored = select(JobSlot.job_id, JobSlot.slot)
+    again: set[JobSlotKey] = set(pairs)
+    for part in chunks(changed):
+        again |= {(job, slot) for job, slot in session.execute(stored.where(JobSlot.job_id.in_(part)))}
+    again |= missing(session, changed, prices.estimates).keys()
+    resum(session, again, prices)
+
+
+def estimate_again(session: Session, prices: Prices, since: int) -> None:
+    """Estimate anew what nobody metered of runs that ended since: what it is estimated from may have come only now."""
+    jobs = select(Job.id).where(Job.unmetered_us > 0, Job.end >= since)
+    for part in chunks(sorted(session.scalars(jobs))):
+        resum(session, missing(session, part, prices.estimates).keys(), prices)
 
 
 def resum(session: Session, pairs: Collection[JobSlotKey], prices: Prices) -> None:
@@ -98,11 +119,15 @@ def _resum(session: Session, wanted: Mapping[int, set[int]], prices: Prices) -> 
         if row.slot in wanted[row.matched_id]:
             delivered[row.matched_id, row.slot].append(row)
     keys = {(job, slot) for job, many in wanted.items() for slot in many}
+    estimated = missing(session, wanted, prices.estimates)
+    known = keys & (delivered.keys() | estimated.keys())
     zones = {job: prices.zone(row.cluster, row.partition) for job, row in jobs.items()}
-    known = prices.of(session, {(zones[job], slot) for job, slot in delivered})
+    price = prices.of(session, {(zones[job], slot) for job, slot in known})
     values = [
-        summed((job, slot), rows, known[zones[job], slot], prices.node_types)
-        for (job, slot), rows in sorted(delivered.items())
+        summed(
+            (job, slot), delivered[job, slot], estimated.get((job, slot)), price[zones[job], slot], prices.node_types
+        )
+        for job, slot in sorted(known)
     ]
     replace_rows(session, table_of(JobSlot), values, there, keys)
     days = {(job, prices.days.start(slot)) for job, slot in keys}
@@ -135,14 +160,15 @@ _LOCKED_JOBS = (
 )
 
 
-def recount(session: Session, job_keys: Collection[int]) -> None:
-    """Compute again for how much node-time of these runs there is no row at all.
+def recount(session: Session, job_keys: Collection[int]) -> list[int]:
+    """Compute again for how much node-time of these runs there is no row at all; those for which it is another one now.
 
     A node with rows counts by its ledger, because Slurm's times are whole seconds and a job metered from
     prolog to epilog must come out whole. A node of the job's list without rows counts by Slurm's elapsed time.
     Runs that ended before delivered rows are kept stay as they are.
     """
     since = meta.delivered_from(session)
+    different: list[int] = []
     for part in chunks(job_keys):
         jobs = [job for job in session.execute(_COUNTED_JOBS, {"ids": part}) if job.end is None or job.end >= since]
         spans = _spans(session, jobs)
@@ -156,6 +182,8 @@ def recount(session: Session, job_keys: Collection[int]) -> None:
                 changed.append({"b_id": job.id, "unmetered_nodes": without, "unmetered_us": lost_us})
         if changed:
             session.execute(_COUNT, changed)
+        different += [row["b_id"] for row in changed]
+    return different
 
 
 _COUNTED_JOBS = select(

@@ -31,10 +31,13 @@ CHUNK = 500
 """Values in one IN list."""
 
 
-def missing(
-    session: Session, job_ids: Collection[int], hardware: Hardware | None = None
-) -> dict[tuple[int, int], Estimate]:
-    """(job, slot) -> estimate of what nobody measured, of these jobs (`job.id`) as far as they have ended."""
+def missing(session: Session, job_ids: Collection[int], hardware: Hardware | None) -> dict[tuple[int, int], Estimate]:
+    """(job, slot) -> estimate of what nobody measured, of these jobs (`job.id`) as far as they have ended.
+
+    `hardware` None: the site wants no estimates.
+    """
+    if hardware is None:
+        return {}
     since = meta.delivered_from(session)
     history = _History(session)
     found: dict[tuple[int, int], Estimate] = {}
@@ -44,7 +47,7 @@ def missing(
         for row in session.execute(_ROWS, {"ids": [job.id for job in jobs]}):
             rows[row.matched_id].append(row)
         for job in jobs:
-            for slot, estimate in _of_run(job, rows[job.id], history, hardware or Hardware()).items():
+            for slot, estimate in _of_run(job, rows[job.id], history, hardware).items():
                 if slot >= since:
                     found[job.id, slot] = estimate
     return found

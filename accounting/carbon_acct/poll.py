@@ -13,10 +13,12 @@ import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 from sqlalchemy.orm import Session
 
+from carbon_acct import merge
 from carbon_acct.errors import DatabaseError, SlurmError
 from carbon_acct.jobs import Turn, record_jobs, unsettled
 from carbon_acct.receive import cluster_named
@@ -42,6 +44,9 @@ LOOK_BACK_S = 30 * 86400
 SETTLE_EVERY_S = 600
 AGAIN_EVERY_S = 6 * 3600
 """So often the window is as long as it may be: a slurmctld that was cut off from slurmdbd tells it late."""
+
+ESTIMATES_S = 3 * 86400
+"""Of runs that ended so long ago at most what nobody metered is estimated again, as often: what it rests on comes late too."""
 
 LEAST_REST_S = 1.0
 RIGHTS_EVERY_S = 600
@@ -213,6 +218,7 @@ class Poller:
         if until == now and time.monotonic() - self._again_at > AGAIN_EVERY_S:
             self._again_at = time.monotonic()
             since = now - longest_s
+            self._site.database.run(partial(merge.estimate_again, prices=self._site.prices, since=now - ESTIMATES_S))
         return since, until
 
     def _ask(self, client: SlurmClient, since: int, until: int, job_ids: Sequence[int] = ()) -> list[SlurmJob]:

@@ -24,6 +24,7 @@ from carbon_acct.grid.chain import chains
 from carbon_acct.grid.factors import factor
 from carbon_acct.grid.intensity import MARKET, periods, source_of, yearly_source
 from carbon_acct.grid.series import Known, Mean, exact, means
+from carbon_acct.hardware import Hardware
 from carbon_acct.nodetypes import NodeTypes, load_node_types
 from carbon_acct.pricing import Price
 from carbon_collector.errors import SettingsError
@@ -51,6 +52,7 @@ class Prices:
     """The site's prices. The yearly factor of a zone prices what none of its sources covers.
 
     `zones`: a zone by `cluster/partition` or `cluster`, where it is not `home`. `sources`: those of a zone, in order.
+    `estimates`: what energy that nobody measured is estimated with in the last resort; None: it is not estimated.
     `market`: g/kWh of the site's contract; `upstream`: g/kWh; `td_losses`: share of the generation that is lost.
     """
 
@@ -64,6 +66,7 @@ class Prices:
     upstream: Dated = NOTHING
     td_losses: Dated = NOTHING
     node_types: NodeTypes = NO_NODE_TYPES
+    estimates: Hardware | None = None
 
     def zone(self, cluster: str, partition: str | None) -> str:
         """The zone that feeds a job's nodes."""
@@ -146,6 +149,7 @@ def load_prices(settings: Settings) -> tuple[Prices, dict[str, tuple[Provider, .
         upstream=series("grid", "upstream"),
         td_losses=series("grid", "td_losses", most="0.5"),
         node_types=load_node_types(settings.text("site", "hardware")),
+        estimates=Hardware() if settings.text("aggregator", "estimate") == "yes" else None,
     )
     return prices, providers
 

@@ -50,4 +50,8 @@ def everything(session: Session, prices: Prices) -> None:
         pairs = select(Ledger.matched_id, NodeJobSlot.slot).join(NodeJobSlot, NodeJobSlot.ledger_id == Ledger.id)
         found = session.execute(pairs.where(Ledger.matched_id.in_(part)).distinct())
         merge.resum(session, {(job, slot) for job, slot in found if job is not None}, prices)
+    silent = select(Job.id).where(Job.unmetered_us > 0)
+    for part in merge.chunks(sorted(session.scalars(silent))):
+        merge.settle(session, part, [], prices)
+    merge.estimate_again(session, prices, 0)
     sitesum.everything(session)

@@ -58,9 +58,8 @@ def store(session: Session, segment: ParsedSegment, prices: Prices, now: int) ->
     session.flush()
     pairs = merge.rematch(session, node.cluster_id, unsure)
     pairs |= merge.matched_pairs(session, touched)
-    merge.resum(session, pairs, prices)
     matched = {row.matched_id for row in ledgers.values() if row.matched_id is not None}
-    merge.recount(session, {job for job, _ in pairs} | matched)
+    merge.settle(session, {job for job, _ in pairs} | matched, pairs, prices)
     sitesum.change(session, node.cluster_id, node_changes, job_changes)
     return Receipt(segment.header.name, segment.accepted, list(segment.refused))
 

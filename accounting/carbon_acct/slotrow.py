@@ -9,14 +9,17 @@ from fractions import Fraction
 from typing import Any
 
 from carbon_acct.db.models import COMPONENTS
+from carbon_acct.estimate import Estimate
 from carbon_acct.nodetypes import NodeTypes, held_gpus
 from carbon_acct.pricing import Price, priced
 from carbon_acct.slotsum import NodeShare, add, notes_of, sum_shares
 
 
-def summed(key: tuple[int, int], rows: Sequence[Any], price: Price, node_types: NodeTypes) -> dict[str, Any]:
+def summed(
+    key: tuple[int, int], rows: Sequence[Any], estimate: Estimate | None, price: Price, node_types: NodeTypes
+) -> dict[str, Any]:
     """The row of (job, slot). A delivered row has its ledger's node, CPUs and GPUs besides."""
-    values = _sum_rows(rows, node_types)
+    values = _sum_rows(rows, estimate, node_types)
     total = add((values["energy_uj"], values["estimated_uj"]))
     return {
         "job_id": key[0],
@@ -28,12 +31,14 @@ def summed(key: tuple[int, int], rows: Sequence[Any], price: Price, node_types: 
     }
 
 
-def _sum_rows(rows: Sequence[Any], node_types: NodeTypes) -> dict[str, Any]:
+def _sum_rows(rows: Sequence[Any], estimate: Estimate | None, node_types: NodeTypes) -> dict[str, Any]:
     shares = _shares(rows, node_types)
+    for c, uj in estimate.uj.items() if estimate else ():
+        shares[c].append(NodeShare(uj, None, 0, "modelled", estimate.note if estimate else "", 0))
     sums = {c: sum_shares(many) for c, many in shares.items() if many}
     values: dict[str, Any] = {
         "cpu_us": add(row.cpu_us for row in rows),
-        "simulated": any(row.simulated for row in rows),
+        "simulated": any(row.simulated for row in rows) or bool(estimate and estimate.simulated),
         "energy_uj": add(s.energy_uj for s in sums.values()),
         "estimated_uj": add(s.modelled_uj for s in sums.values()),
         "notes": None,

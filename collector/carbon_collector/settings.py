@@ -138,6 +138,15 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     Setting(
         "aggregator",
+        "estimate",
+        "choice",
+        "yes",
+        "Whether energy that nobody measured is estimated: from the job's other nodes, its partition, or the hardware. "
+        "It is kept apart from what was measured, and says so.",
+        ("yes", "no"),
+    ),
+    Setting(
+        "aggregator",
         "log_format",
         "choice",
         "text",

@@ -129,7 +129,7 @@ def found(site: Site, hardware: Hardware | None = None) -> dict[tuple[int, int],
     """By JobIDRaw and slot."""
     with site.database.read() as session:
         ids = {row.id: row.job_id_raw for row in session.query(Job)}
-        return {(ids[job], slot): e for (job, slot), e in missing(session, ids, hardware).items()}
+        return {(ids[job], slot): e for (job, slot), e in missing(session, ids, hardware or Hardware()).items()}
 
 
 def test_nothing_is_missing(site: Site) -> None:

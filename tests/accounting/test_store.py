@@ -28,7 +28,7 @@ from accounting.samples import (
     segment,
     share,
 )
-from carbon_acct import query, rebuild, receive, totals
+from carbon_acct import merge, query, rebuild, receive, totals
 from carbon_acct.db import checksum
 from carbon_acct.errors import RefusedError
 from carbon_acct.jobs import record_jobs
@@ -149,9 +149,10 @@ def test_order_and_repetition(
     chance.shuffle(again)
     dumps = []
     for order in (events, again):
-        with backend.site() as site:
+        with backend.site(aggregator_estimate="yes") as site:
             for event in order:
                 tell(site, event) if isinstance(event, SlurmJob) else deliver(site, event)
+            site.database.run(partial(merge.estimate_again, prices=site.prices, since=0))
             dumps.append(content(site))
             if order is again:
                 site.database.run(partial(rebuild.everything, prices=site.prices))
@@ -294,6 +295,33 @@ def test_node_without_rows(site: Site) -> None:
     record = only(site)
     assert (record.coverage, record.quality) == (50.0, "partial")
     assert record.notes == ("1 of the job's nodes reported nothing",)
+
+
+def test_a_silent_node_is_estimated(backend: Backend) -> None:
+    """What a silent node would have told is estimated from the job's other node, apart, and priced; and is gone when it tells."""
+    with backend.site(aggregator_estimate="yes") as site:
+        tell(site, job(nnodes=2, nodelist="n[1-2]", ncpus=4))
+        deliver(site, segment([ledger(), job_slot()]))
+        record = only(site)
+        deliver(site, segment([ledger(), job_slot()], node="n2"))
+        after = only(site)
+
+    assert (record.energy_uj, record.estimated_uj, record.facility_uj) == (1100, 1100, 2860)
+    assert (record.coverage, record.quality) == (50.0, "estimated")
+    assert "cpu: 1 of 2 nodes estimated from the job's other nodes" in record.notes
+    assert (after.energy_uj, after.estimated_uj, after.quality) == (2200, None, "measured")
+
+
+def test_a_job_that_nobody_metered_is_estimated(backend: Backend) -> None:
+    """Its energy is unknown, not 0; what the hardware would draw stands apart, and says what it rests on."""
+    with backend.site(aggregator_estimate="yes") as site:
+        tell(site, JOB)
+        record = only(site)
+
+    assert (record.energy_uj, record.cpu_uj, record.quality) == (None, None, "estimated")
+    assert record.estimated_uj
+    assert record.estimated_uj > 0
+    assert any("the hardware's figures" in note for note in record.notes)
 
 
 def test_rows_that_never_came(site: Site) -> None:

@@ -113,7 +113,7 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Site:
     path = tmp_path / "carbon-acct.conf"
     path.write_text(
         "[site]\nname = Demo & Sons\ncluster = demo\nzone = DE\npue = 1.3\ntimezone = Europe/Berlin\n"
-        f"[collector]\nstate_dir = {tmp_path}/state\n[reports]\noutput_dir = {tmp_path}/reports\n",
+        f"[aggregator]\nestimate = no\n[collector]\nstate_dir = {tmp_path}/state\n[reports]\noutput_dir = {tmp_path}/reports\n",
         encoding="utf-8",
     )
     monkeypatch.setenv("CARBON_ACCT_CONF", str(path))

@@ -114,7 +114,7 @@ class Follower:
         state = self.states[key]
         revised, gaps = now - state.revised_at >= REVISED_EVERY_S, now - state.gaps_at >= GAPS_EVERY_S
         with self._database.read() as session:
-            since = self._since(session, key[0], revised, gaps, int(now))
+            since = self._since(session, state, revised, gaps, int(now))
         try:
             periods = provider.history(since, int(now) + SLOT_S)
         except ProviderError as err:
@@ -138,11 +138,12 @@ class Follower:
         )
         return changed
 
-    def _since(self, session: Session, zone: str, revised: bool, gaps: bool, now: int) -> int:
-        """From when on a provider is asked this time."""
-        since = now - (REVISED_S if revised else NEW_S)
+    def _since(self, session: Session, state: State, revised: bool, gaps: bool, now: int) -> int:
+        """From when on a provider is asked this time: what an outage of its left is asked for first of all."""
+        answered = max(state.fetched_at or 0, now - REVISED_S)
+        since = now - REVISED_S if revised else min(now, answered) - NEW_S
         if gaps:
-            first = select(func.min(SlotPrice.slot)).where(SlotPrice.zone == zone, SlotPrice.slot >= now - GAPS_S)
+            first = select(func.min(SlotPrice.slot)).where(SlotPrice.zone == state.zone, SlotPrice.slot >= now - GAPS_S)
             since = min(since, session.scalar(first) or since)
         return since - since % SLOT_S
 
