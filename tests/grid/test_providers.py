@@ -149,11 +149,14 @@ def test_suggestions_can_be_used(make: Make) -> None:
     """What is suggested for a zone ends with the yearly table, and the settings understand it."""
     assert suggested("FR") == ("rte", "energycharts", "yearly")
     assert suggested("gb") == ("uk", "yearly")
-    assert suggested("DK1") == ("energidata", "yearly")
+    assert suggested("DK1") == ("energidata", "yearly:DK")
+    assert suggested("US-CAL-CISO") == ("electricitymaps", "yearly:US")
     assert suggested("DE") == ("energycharts", "yearly")
     assert suggested("US-CA") == ("electricitymaps", "yearly")
-    for zone in ("FR", "GB", "DE", "US-CA"):
-        assert [make(text, zone).slug for text in suggested(zone)] == list(suggested(zone))
+    for zone in ("FR", "GB", "DE", "US-CA", "DK1", "US-CAL-CISO", "somewhere"):
+        made = [make(text, zone) for text in suggested(zone)]
+        assert [p.slug for p in made] == [text.partition(":")[0] for text in suggested(zone)]
+        assert made[-1].history(T0, T0 + 900)
 
 
 def test_token_file(token_file: Path) -> None:

@@ -15,6 +15,9 @@ from importlib.resources import files
 
 from carbon_acct.errors import ZoneError
 
+# What people write who do not mean the code of ISO 3166.
+HABITS = {"uk": "GB", "el": "GR", "usa": "US"}
+
 
 @dataclass(frozen=True)
 class Factor:
@@ -50,7 +53,7 @@ def factor(zone: str, setting: str = "[site] zone") -> Factor:
     known = {name.casefold(): name for name in factors()}
     found = known.get(zone.strip().casefold())
     if found is None:
-        raise ZoneError(f"{setting} = {zone}: no such zone; {_nearest(zone)}")
+        raise ZoneError(f"{setting} = {zone}: no such zone; {nearest(zone)}")
     return factors()[found]
 
 
@@ -60,8 +63,10 @@ def search(pattern: str) -> list[Factor]:
     return [f for f in factors().values() if wanted in f.zone.casefold() or wanted in f.name.casefold()]
 
 
-def _nearest(zone: str) -> str:
+def nearest(zone: str) -> str:
+    """What to write instead of a zone that is unknown: the zones whose code or name comes close."""
     by_text = {f.zone.casefold(): f for f in factors().values()} | {f.name.casefold(): f for f in factors().values()}
+    by_text |= {habit: factors()[zone] for habit, zone in HABITS.items()}
     close = difflib.get_close_matches(zone.strip().casefold(), by_text, 3, 0.5)
     names = ", ".join(dict.fromkeys(f"{by_text[c].zone} ({by_text[c].name})" for c in close))
-    return f"did you mean {names}?" if names else "`carbon-mgr zones` lists them"
+    return f"{f'did you mean {names}? ' if names else ''}`carbon-mgr zones` lists them all"

@@ -21,11 +21,11 @@ def add(commands: argparse._SubParsersAction[Parser]) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Run the command."""
-    from ...grid.factors import search
+    from ...grid.factors import nearest, search
 
     found = search(options.pattern)
     if not found:
-        raise UsageError(f"no zone has {options.pattern!r} in its code or name; `carbon-mgr zones` lists them all")
+        raise UsageError(f"no zone has {options.pattern!r} in its code or name; {nearest(options.pattern)}")
     for f in found:
         print(f"{f.zone:8} {f.g_per_kwh:>8} g/kWh  {f.year}  {f.scope:9}  {f.name}  ({f.source}, {f.licence})")
     return 0

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from carbon_acct.errors import ProviderError
+from carbon_acct.grid.factors import factors
 from carbon_acct.grid.provider import DIRECT, LIFECYCLE, Access, Patience, Provider
 from carbon_acct.grid.providers import (
     constant,
@@ -108,4 +109,11 @@ def suggested(zone: str) -> tuple[str, ...]:
     # Energy-Charts has countries, not price areas, and Great Britain's own service is the better one there.
     european = [energycharts.SLUG] if known in energycharts.COUNTRIES else []
     elsewhere = [] if own or european else [electricitymaps.SLUG]
-    return (*own, *european, *elsewhere, yearly.SLUG)
+    return (*own, *european, *elsewhere, _last_resort(known))
+
+
+def _last_resort(zone: str) -> str:
+    """The yearly table, by the country where it does not have the zone itself."""
+    if zone.casefold() in {known.casefold() for known in factors()}:
+        return yearly.SLUG
+    return f"{yearly.SLUG}:{zone[:2] if zone[:2] in factors() else 'WORLD'}"

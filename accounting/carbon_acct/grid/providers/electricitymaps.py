@@ -45,7 +45,9 @@ class ElectricityMaps:
     def history(self, start: int, end: int) -> list[Period]:
         """The past of the zone, as far as the token's plan goes. Raises ProviderError."""
         try:
-            found = [s for a, b in pieces(start, end, self.max_range_s) for s in self._range(a, b)]
+            # An hour is asked for by its beginning: the one that holds `start` too.
+            ranges = pieces(start - start % HOUR_S, end, self.max_range_s)
+            found = [s for a, b in ranges for s in self._range(a, b)]
         except ProviderError as refused:
             if not refused.forbidden:
                 raise
@@ -58,9 +60,7 @@ class ElectricityMaps:
         return checked(self.text, "carbonIntensity", self.scope, found, start, end)
 
     def _range(self, start: int, end: int) -> list[Sample]:
-        # An hour is asked for by its beginning: the one that holds `start` too.
-        first = start - start % HOUR_S
-        return self._samples("past-range", {"start": stamp(first), "end": stamp(end)})
+        return self._samples("past-range", {"start": stamp(start), "end": stamp(end)})
 
     def _plan_allows(self) -> list[Sample]:
         try:
