@@ -90,7 +90,7 @@ def _check(text: str, slug: str, entry: Entry, argument: str, scope: tuple[str, 
     if plus and wanted not in (LIFECYCLE, DIRECT):
         raise ProviderError(f"{text}: no scope is named {wanted!r}; +{LIFECYCLE} or +{DIRECT}", permanent=True)
     if entry.needs_token and slug not in means.token_files:
-        raise ProviderError(f"{text}: {slug} needs a token; name the file that holds it in [grid]", permanent=True)
+        raise ProviderError(f"{text}: {slug} needs a token; [grid] {slug}_token names its file", permanent=True)
 
 
 def _nearest(slug: str) -> str:
