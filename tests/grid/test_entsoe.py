@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from decimal import Decimal
 
 import pytest
@@ -16,7 +17,7 @@ from carbon_acct.grid.provider import Period
 from carbon_acct.grid.providers.entsoe import areas
 
 from .conftest import TOKEN, Make
-from .services import Reply, Service
+from .services import Asked, Reply, Service
 
 T0 = 1_767_225_600
 NAMESPACE = "urn:iec62325.351:tc57wg16:451-6:generationloaddocument:3:0"
@@ -44,6 +45,9 @@ def document(*inside: str, kind: str = "GL_MarketDocument") -> Reply:
     return Reply(body.encode(), content_type="text/xml")
 
 
+DAY = 24
+
+
 def values(make: Make, hours: int = 2) -> list[tuple[int, str]]:
     return [(p.start - T0, p.g_per_kwh) for p in make("entsoe", "DE").history(T0, T0 + hours * 3600)]
 
@@ -62,7 +66,7 @@ def test_mix(make: Make, service: Service) -> None:
         "documentType": "A75",
         "processType": "A16",
         "in_Domain": "10Y1001A1001A83F",
-        "periodStart": "202601010000",
+        "periodStart": "202512310000",
         "periodEnd": "202601010200",
     }
 
@@ -104,6 +108,44 @@ def test_an_incomplete_hour_is_left_out(make: Make, service: Service) -> None:
     )
 
     assert values(make, 3) == [(0, "251"), (3600, "149.5")]
+
+
+def test_what_is_late_in_all_of_the_range(make: Make, service: Service) -> None:
+    """A type that has not reported once in the asked range is missed by what it reported the day before."""
+    nuclear, gas = ["1000"] * (DAY + 3), ["1000"] * (DAY + 1)
+
+    def answer(asked: Asked) -> Reply:
+        """What the platform has of the asked hours, from the day before T0 on."""
+        first = datetime.strptime(asked.params["periodStart"] + "+0000", "%Y%m%d%H%M%z").timestamp()
+        skip = max(0, int(first - T0) // 3600 + DAY)
+        at = T0 + (skip - DAY) * 3600
+        return document(*(series(psr, mw[skip:], at=at) for psr, mw in (("B14", nuclear), ("B04", gas)) if mw[skip:]))
+
+    service.answer = answer
+    assert make("entsoe", "DE").history(T0, T0 + 3600) == [Period(T0, T0 + 3600, "251")]
+    assert make("entsoe", "DE").history(T0 + 3600, T0 + 3 * 3600) == []
+
+
+def test_a_type_that_seldom_runs(make: Make, service: Service) -> None:
+    """An oil plant's one hour counts in that hour, and takes no other hour away."""
+    service.say(document(series("B14", ["1000"] * 40), series("B06", ["10"], at=T0 + 3600)))
+    found = values(make, 40)
+
+    assert [at for at, _ in found] == [n * 3600 for n in range(40)]
+    assert [at for at, value in found if value != "12"] == [3600]
+
+
+def test_a_sun_that_is_late(make: Make, service: Service) -> None:
+    """An hour in which the sun shone the day before has no figure without it; at night it is not missed."""
+    yesterday = T0 - DAY * 3600
+    service.say(
+        document(
+            series("B04", ["1000"] * (DAY + 2), at=yesterday),
+            series("B16", ["0", "500"], at=yesterday),
+        )
+    )
+
+    assert values(make) == [(0, "490")]
 
 
 def test_night_sun_takes_nothing_away(make: Make, service: Service) -> None:

@@ -126,6 +126,25 @@ def test_what_is_older_comes_consolidated(make: Make, service: Service) -> None:
     ]
 
 
+@pytest.mark.parametrize("begins", [1800, 2700])
+def test_where_the_french_sets_meet(make: Make, service: Service, begins: int) -> None:
+    """A range that begins before the real-time set does has no gap: what is older comes consolidated, up to there."""
+    service.answer = portal(  # type: ignore[assignment]
+        {
+            "eco2mix-national-tr": [french(T0 + at, 30) for at in range(begins, 5400, 900)],
+            "eco2mix-national-cons-def": [french(T0 + at, 40) for at in range(0, 5400, 1800)],
+        }
+    )
+    found = make("rte", "FR").history(T0, T0 + 5400)
+
+    assert [(p.start - T0, p.end - T0, p.g_per_kwh) for p in found if p.start < T0 + begins] == (
+        [(0, 1800, "40")] if begins == 1800 else [(0, 1800, "40"), (1800, 2700, "40")]
+    )
+    assert [(p.start - T0, p.g_per_kwh) for p in found if p.start >= T0 + begins] == [
+        (at, "30") for at in range(begins, 5400, 900)
+    ]
+
+
 def test_a_portal_that_never_ends(make: Make, service: Service) -> None:
     """A count that is never reached ends the paging, with one line."""
     service.say(as_json({"total_count": 10**9, "results": [french(T0, 33)]}))

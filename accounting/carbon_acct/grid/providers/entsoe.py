@@ -37,6 +37,9 @@ if TYPE_CHECKING:
 SLUG = "entsoe"
 BASE_URL = "https://web-api.tp.entsoe.eu"
 HOUR_S = 3600
+DAY_S = 86_400
+# A type that made less than this of what is in an answer may be silent without the mix looking different.
+LITTLE = Decimal("0.01")
 RESOLUTIONS = {"PT15M": 900, "PT30M": 1800, "PT60M": HOUR_S, "PT1H": HOUR_S}
 # A curve of this type leaves out a point that equals the one before it.
 REPEATING = "A03"
@@ -75,7 +78,8 @@ class Entsoe:
         return []
 
     def _week(self, start: int, end: int) -> list[Sample]:
-        curves = self._curves(self._ask(start - start % HOUR_S, end + -end % HOUR_S))
+        # A day more than is wanted: only by what reported then can be told what is late now.
+        curves = self._curves(self._ask(start - start % HOUR_S - DAY_S, end + -end % HOUR_S))
         return [Sample(at, at + step, intensity(mix)) for at, step, mix in mixes(curves)]
 
     def _ask(self, start: int, end: int) -> Element:
@@ -175,7 +179,8 @@ def mixes(curves: dict[str, Curve]) -> Iterator[tuple[int, int, dict[str, Decima
     """Each period of the finest resolution, its length, and what each type generated in it.
 
     One that lacks a type which reports elsewhere in the answer is left out: the youngest hours are incomplete, and a
-    mix without its coal would look clean. The sun alone may be missing: some report none at night.
+    mix without its coal would look clean. Two kinds may be missing: what made next to nothing, and the sun at an hour
+    at which it made nothing the day before (some report none at night).
     """
     step = min((step for curve in curves.values() for _, step in curve), default=HOUR_S)
     fine: dict[str, dict[int, Decimal]] = {
@@ -183,11 +188,19 @@ def mixes(curves: dict[str, Curve]) -> Iterator[tuple[int, int, dict[str, Decima
         for t, curve in curves.items()
         if curve
     }
-    needed = counted(fine) - {SOLAR}
+    needed = _large(fine) - {SOLAR}
     for at in sorted({at for t in needed for at in fine[t]}):
         mix = {t: curve[at] for t, curve in fine.items() if at in curve}
-        if needed <= set(mix):
+        sun_is_late = SOLAR not in mix and fine.get(SOLAR, {}).get(at - DAY_S, 0) > 0
+        if needed <= set(mix) and not sun_is_late:
             yield at, step, mix
+
+
+def _large(fine: dict[str, dict[int, Decimal]]) -> set[str]:
+    """The types that made more than a little of all that was generated; all of them where nothing was."""
+    made = {t: sum((max(Decimal(0), mw) for mw in fine[t].values()), Decimal(0)) for t in counted(fine)}
+    least = sum(made.values(), Decimal(0)) * LITTLE
+    return {t for t, mw in made.items() if mw >= least}
 
 
 @cache

@@ -7,7 +7,7 @@ older, consolidated, by the half. A record that has no figure yet has `taux_co2`
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from carbon_acct.errors import ProviderError
 from carbon_acct.grid.answer import instant, member, parse, value_of
@@ -41,7 +41,7 @@ class Rte:
         return "RTE eCO2mix via ODRÉ, quarter-hourly, direct"
 
     def history(self, start: int, end: int) -> list[Period]:
-        """The real-time values of each week, else the consolidated ones. Raises ProviderError."""
+        """The real-time values, and the consolidated ones of the time before these begin. Raises ProviderError."""
         found = [s for a, b in pieces(start, end, self.max_range_s) for s in self._week(a, b)]
         return checked(self.text, "taux_co2", self.scope, found, start, end)
 
@@ -50,7 +50,12 @@ class Rte:
         return []
 
     def _week(self, start: int, end: int) -> list[Sample]:
-        return self._samples(*REAL_TIME, start, end) or self._samples(*CONSOLIDATED, start, end)
+        recent = self._samples(*REAL_TIME, start, end)
+        begins = min((s.start for s in recent), default=end)
+        if begins - start < CONSOLIDATED[1]:
+            return recent
+        older = [s for s in self._samples(*CONSOLIDATED, start, begins) if s.start < begins]
+        return [*(replace(s, end=min(s.end, begins)) if recent else s for s in older), *recent]
 
     def _samples(self, dataset: str, step_s: int, start: int, end: int) -> list[Sample]:
         rows = [row for row in self._rows(dataset, start - start % step_s, end) if row[1] is not None]
