@@ -27,9 +27,22 @@ def save(folder: str, state: dict[str, Any], sync: bool = False) -> None:
 
     Not synced at every reading: after a power failure the counters are new ones anyway.
     """
-    body = jsontext.dumps({"version": VERSION, **state})
+    body = _written({"version": VERSION, **state}).encode()
     os.makedirs(folder, mode=0o700, exist_ok=True)
-    write_durably(f"{folder}/{NAME}", f"{digest(body.encode())}\n{body}".encode(), sync=sync)
+    write_durably(f"{folder}/{NAME}", f"{digest(body)}\n".encode() + body, sync=sync)
+
+
+def _written(state: dict[str, Any]) -> str:
+    """JSON, made piece by piece: the encoder holds every word of what it is given until it joins them, and memory that
+    was needed for a moment stays with the process.
+    """
+    return "{" + ",".join(f"{jsontext.dumps(key)}:{_piece(value)}" for key, value in state.items()) + "}"
+
+
+def _piece(value: Any) -> str:
+    if isinstance(value, list):
+        return "[" + ",".join(map(jsontext.dumps, value)) + "]"
+    return jsontext.dumps(value)
 
 
 def load(folder: str) -> dict[str, Any] | None:
