@@ -94,6 +94,29 @@ def test_a_job_of_no_use_and_no_reservation_pays_nothing(world: World, keeper: K
     assert row_of(keeper, 1)["components"]["cpu"]["metered_us"] == row_of(keeper, 1)["alloc_us"]
 
 
+def test_a_node_that_is_never_idle_comes_out_right(world: World) -> None:
+    """50 W, and 25 W for each busy CPU; never seen at rest. One job that comes and goes tells what rest would cost."""
+    keeper = Keeper(world)
+    for job_id in (1, 2):
+        keeper.open(make_job(job_id, cpus=4))
+        world.start_job(str(job_id))
+    keeper.step()
+    for interval in range(8):
+        busy = {"1": 1, "2": 2 * (interval % 2)}
+        power = 50 + 25 * sum(busy.values())
+        used = {job: {0: cpus * 10 * SECOND, 1: cpus * 10 * SECOND} for job, cpus in busy.items()}
+        world.run(10 * SECOND, {**LOADED, "package-0": power, "package-1": power}, used)
+        keeper.step()
+    before = paid(keeper, 1, "cpu")
+    world.run(10 * SECOND, {**LOADED, "package-0": 125, "package-1": 125}, used)
+    keeper.step()
+    idle = keeper.account.idle_of("package-0").idle()
+
+    assert idle.rule == "fit"
+    assert idle.power_uw == pytest.approx(50 * SECOND, rel=0.001)
+    assert (paid(keeper, 1, "cpu") or 0) - (before or 0) == pytest.approx(2 * 10 * (25 + 25) * SECOND, rel=0.001)
+
+
 def test_a_gpu_is_its_holders_and_else_idle(world: World, keeper: Keeper) -> None:
     """A device goes whole to the job that holds it, used or not; two holders share it; the other one is idle."""
     keeper.open(make_job(1, gpus=("GPU-a",)))

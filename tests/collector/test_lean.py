@@ -8,6 +8,7 @@ import json
 import pickle
 import subprocess
 import sys
+import sysconfig
 from collections import namedtuple
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,8 @@ from hypothesis import strategies as st
 
 from carbon_collector.lean import jsontext
 from carbon_collector.lean.named import NamedTuple
+
+from .node import FileNode
 
 COLLECTOR = Path(__file__).parents[2] / "collector"
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text()
@@ -111,3 +114,21 @@ def test_the_collector_does_without_the_wrappers() -> None:
     loaded = subprocess.run(args, capture_output=True, text=True, check=True).stdout.split()
 
     assert not set(WRAPPERS) & set(loaded)
+
+
+def test_pynvml_is_imported_only_where_a_driver_is(tmp_path: Path) -> None:
+    """It and ctypes are two megabytes that a node without GPUs does not pay; it says that there is no driver."""
+    program = (
+        "import sys; sys.path += sys.argv[1:3]; "
+        "from carbon_collector.meters import Meters, Place, nvml; nvml.LOADER_CACHE = '/nowhere'; "
+        "found = Meters(['powercap', 'nvml', 'model'], Place(*sys.argv[3:], '', '')); "
+        "print(found.missing['gpu'], *sys.modules, sep='\\n')"
+    )
+    node = FileNode(tmp_path)
+    libraries = sysconfig.get_path("purelib")
+    args = [sys.executable, "-IS", "-c", program, str(COLLECTOR), libraries, str(node.sys), str(node.proc)]
+    why, *loaded = subprocess.run(args, capture_output=True, text=True, check=True).stdout.splitlines()
+
+    assert "no NVIDIA driver" in why
+    assert "carbon_collector.meters.nvml" in loaded
+    assert not {"pynvml", "ctypes"} & set(loaded)
