@@ -82,7 +82,7 @@ def test_a_job_on_two_nodes_is_right_on_each_although_a_counter_wraps(
 
     for node in ("n2", "n3"):
         true = truth(job, node, 1)
-        assert sum(true.least.cpu_seconds) > 2
+        assert sum(true.least.cpu_seconds) > 1  # less than that on a host that is overloaded
         assert true.agrees(product.energy_uj(job, "cpu", node), "cpu", 0.01)
 
 
