@@ -305,11 +305,14 @@ class Cluster:
 
     def spawn_simulator(self, part: str, nodes: Path, out: Path, truth: Path) -> None:
         """Start simulated hardware, and wait until it shows itself in `out`."""
-        environment = [f"{k}={v}" for k, v in _environment().items()]
-        arguments = map(str, (nodes, out, truth))
-        self.spawn(part, ["env", *environment, sys.executable, "-m", "simulator", *arguments])
+        self.spawn_module(part, "simulator", *map(str, (nodes, out, truth)))
         ready = Path("/proc", str(self._init), "root", out.relative_to("/"), "ready")
         _until(ready.exists, 10, f"{part} is not ready")
+
+    def spawn_module(self, part: str, module: str, *arguments: str) -> None:
+        """Start a module of these tests that stays."""
+        environment = [f"{k}={v}" for k, v in _environment().items()]
+        self.spawn(part, ["env", *environment, sys.executable, "-m", module, *arguments])
 
     def start_aggregator(self) -> None:
         """Start the aggregator as its own user, and wait until it answers."""

@@ -151,7 +151,7 @@ class Follower:
         state = self.states[key]
         if _kind(error) != _kind(state.error):
             log.warning("grid: zone %s: %s; the next source prices meanwhile", key[0], error)
-        wait = min(WAIT_S * 2**state.failures, WAIT_MOST_S) * random.uniform(0.8, 1.2)  # noqa: S311  no secret
+        wait = min(min(WAIT_S, self._interval_s) * 2**state.failures, WAIT_MOST_S) * random.uniform(0.8, 1.2)  # noqa: S311  no secret
         wait = max(wait, retry_after_s or 0.0)
         self.states[key] = replace(state, error=error, failures=min(state.failures + 1, 10), again_at=now + wait)
 
