@@ -54,15 +54,15 @@ class Site:
     """A site with a database in `folder`, its PUE as in the settings."""
 
     def __init__(self, folder: Path, pue: str, timezone: str) -> None:
-        self._site = samples.new_site(folder, site_zone=ZONE, site_pue=pue, site_timezone=timezone)
-        self.prices = replace(self._site.prices, sources={ZONE: (SERIES,)})
+        self.site = samples.new_site(folder, site_zone=ZONE, site_pue=pue, site_timezone=timezone)
+        self.prices = replace(self.site.prices, sources={ZONE: (SERIES,)})
 
     def deliver(self, works: Sequence[Work], now: int) -> None:
         """Jobs as Slurm tells them, and their nodes' rows."""
         for at in range(0, len(works), SEGMENT_JOBS):
             part = works[at : at + SEGMENT_JOBS]
             segment = samples.segment([row for work in part for row in _rows(work)], sequence=at + 1)
-            with self._site.database.write() as session:
+            with self.site.database.write() as session:
                 record_jobs(session, [_job(work) for work in part], self.prices)
                 receipt = receive.store(session, parse_segment(segment, now), self.prices, now)
             if receipt.refused:
@@ -70,19 +70,19 @@ class Site:
 
     def learn(self, series: Iterable[Period], now: int) -> None:
         """The provider answers at last; what that touches is priced again."""
-        with self._site.database.write() as session:
+        with self.site.database.write() as session:
             source = intensity.source_of(session, ZONE, *SERIES)
             intensity.keep(session, source, series, now)
-        with self._site.database.write() as session:
+        with self.site.database.write() as session:
             reprice.refresh(session, self.prices, 0, now)
         left = 1
         while left:
-            with self._site.database.write() as session:
+            with self.site.database.write() as session:
                 left = reprice.sweep(session, self.prices)
 
     def found(self) -> Found:
         """What a report would read."""
-        with self._site.database.read() as session:
+        with self.site.database.read() as session:
             slots = session.execute(
                 select(Job.job_id_raw, JobSlot.slot, JobSlot.carbon_ug).join(Job, Job.id == JobSlot.job_id)
             )
@@ -96,7 +96,7 @@ class Site:
 
     def close(self) -> None:
         """Give the database back."""
-        self._site.database.close()
+        self.site.database.close()
 
 
 def _rows(work: Work) -> list[dict[str, object]]:
