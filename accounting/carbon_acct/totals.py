@@ -32,6 +32,9 @@ from carbon_acct.window import Window
 
 SPLIT = 1_000_000
 
+KNOWN_AFTER_S = 3600
+"""A job that ended so long ago Slurm has been asked about by name (poll.py), more than once."""
+
 
 @dataclass(frozen=True)
 class Balance:
@@ -120,6 +123,8 @@ class UnmatchedLedger:
     user: str | None
     account: str | None
     energy_uj: int | None
+    why: str
+    """`waiting`: Slurm may tell yet. `purged`: it may have forgotten. `never knew`: it was asked and does not know."""
 
 
 def conservation(session: Session, start: int | None = None, end: int | None = None) -> Conservation:
@@ -189,16 +194,16 @@ def losses(session: Session) -> Losses:
     return Losses(int(nodes), int(records or 0), sum(energies))
 
 
-def unmatched(session: Session) -> list[UnmatchedLedger]:
-    """Ledgers without a run of a job, oldest first."""
+def unmatched(session: Session, purged_before: int = 0) -> list[UnmatchedLedger]:
+    """Ledgers without a run of a job, oldest first. `purged_before`: jobs of before then Slurm may have purged."""
     energies = [part for name in COMPONENTS for part in _split(getattr(NodeJobSlot, f"{name}_uj"))]
     query = (
-        select(Cluster.name, Node.name, Ledger, *energies)
+        select(Cluster.name, Cluster.polled_until, Node.name, Ledger, *energies)
         .join(Node, Node.id == Ledger.node_id)
         .join(Cluster, Cluster.id == Ledger.cluster_id)
         .outerjoin(NodeJobSlot, NodeJobSlot.ledger_id == Ledger.id)
         .where(Ledger.matched_id.is_(None))
-        .group_by(Cluster.name, Node.name, *Ledger.__table__.columns)
+        .group_by(Cluster.name, Cluster.polled_until, Node.name, *Ledger.__table__.columns)
         .order_by(Ledger.opened, Node.name, Ledger.job_id)
     )
     return [
@@ -212,9 +217,17 @@ def unmatched(session: Session) -> list[UnmatchedLedger]:
             user=ledger.user,
             account=ledger.account,
             energy_uj=add(_joined(sums[i : i + 2]) for i in range(0, len(sums), 2)),
+            why=_why(ledger, polled_until, purged_before),
         )
-        for cluster, node, ledger, *sums in session.execute(query)
+        for cluster, polled_until, node, ledger, *sums in session.execute(query)
     ]
+
+
+def _why(ledger: Ledger, polled_until: int | None, purged_before: int) -> str:
+    last = ledger.closed if ledger.closed is not None else ledger.opened
+    if last < purged_before:
+        return "purged"
+    return "waiting" if polled_until is None or last > polled_until - KNOWN_AFTER_S else "never knew"
 
 
 def _split(column: Any) -> list[Any]:

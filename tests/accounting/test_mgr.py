@@ -3,13 +3,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from accounting.samples import configure, job_slot, ledger, node_share, node_slot, segment, share
+from accounting.samples import SLOT, configure, job_slot, ledger, node_share, node_slot, segment, share
 from accounting.served import Served
 from accounting.slurm_programs import StandIn
 from carbon_acct import status
@@ -149,12 +150,28 @@ def test_differences_do_not_cancel() -> None:
 
 
 def test_unmatched(ask: Run, served: Served) -> None:
-    """Ledgers without a job are listed with what hangs on them."""
-    served.ask("POST", "/v1/segments", segment([ledger(), job_slot()]))
+    """What nodes delivered of unknown jobs is a table: who, when, how much, and why it is unknown."""
+    assert ask("unmatched")[:2] == (0, "")
+    hostile = ledger(job_id=8, user="a\u202eb", opened=SLOT + 20, closed=None)
+    served.ask("POST", "/v1/segments", segment([ledger(), job_slot(), hostile]))
     found, out, _err = ask("unmatched")
+    head, first, second, _, *explained = out.splitlines()
     assert found == 0
-    assert "demo n1: job 7 restart:0" in out
-    assert "0.001100 J" in out
+    assert head.split() == ["Cluster", "Node", "JobID", "Run", "User", "Account", "Opened", "Closed", "Joules", "Why"]
+    assert first.split()[:6] == ["demo", "n1", "7", "restart:0", "alice", "physics"]
+    assert first.split()[-3:] == ["0.001100", "never", "knew"]
+    assert "a\\u202eb" in second
+    assert [line.partition(":")[0] for line in explained] == ["never knew"]
+    assert len({line.index(cell) for line, cell in ((head, "Why"), (first, "never"), (second, "never"))}) == 1
+
+
+def test_unmatched_for_programs(ask: Run, served: Served) -> None:
+    """With --json the aggregator's answer is passed on."""
+    served.ask("POST", "/v1/segments", segment([ledger(), job_slot()]))
+    found, out, _err = ask("unmatched", "--json")
+    (row,) = json.loads(out)["unmatched"]
+    assert found == 0
+    assert (row["job_id"], row["energy_uj"], row["why"]) == (7, 1100, "never knew")
 
 
 def test_sync(ask: Run, slurm: StandIn) -> None:

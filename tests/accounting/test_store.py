@@ -216,6 +216,26 @@ def test_difference_shows(site: Site) -> None:
         assert totals.conservation(session).total.difference_uj == 1
 
 
+@pytest.mark.parametrize(
+    ("polled_until", "purged_before", "why"),
+    [
+        (None, 0, "waiting"),
+        (SLOT + 60, 0, "waiting"),
+        (SLOT + 3000, 0, "waiting"),
+        (SLOT + 7200, 0, "never knew"),
+        (SLOT + 7200, SLOT + 70, "never knew"),
+        (SLOT + 7200, SLOT + 71, "purged"),
+    ],
+)
+def test_why_unmatched(site: Site, polled_until: int | None, purged_before: int, why: str) -> None:
+    """Slurm may tell yet, or was asked and does not know, or keeps nothing of that time."""
+    deliver(site, segment([ledger(), job_slot()]))
+    with site.database.write() as session:
+        receive.cluster_named(session, "demo").polled_until = polled_until
+        (row,) = totals.unmatched(session, purged_before)
+    assert row.why == why
+
+
 def test_unmatched_then_matched(site: Site) -> None:
     """A ledger without a job stays visible, and finds its job when Slurm tells of it."""
     deliver(site, segment([ledger(), job_slot()]))

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Annotated, TypeVar
 
@@ -86,7 +87,8 @@ def routes(aggregator: Aggregator) -> APIRouter:
     async def unmatched(caller: Authenticated) -> Response:
         """Ledgers for which Slurm has no run of the job; for those who may see all jobs."""
         aggregator.require_all(caller)
-        return await _read(aggregator, caller, lambda session: UnmatchedAnswer(totals.unmatched(session)))
+        purged = aggregator.poller.state.purged_before(int(time.time()))
+        return await _read(aggregator, caller, lambda session: UnmatchedAnswer(totals.unmatched(session, purged)))
 
     return router
 

@@ -22,7 +22,12 @@ class DbdLimits:
 
 def load_limits(programs: Programs) -> DbdLimits:
     """Ask slurmdbd, by one short query. Raises SlurmError."""
-    config = parse_config(programs.run("sacctmgr", "show", "configuration"))
+    return parse_limits(programs.run("sacctmgr", "show", "configuration"))
+
+
+def parse_limits(text: str) -> DbdLimits:
+    """Of what `sacctmgr show configuration` prints."""
+    config = parse_config(text)
     return DbdLimits(_time(config.get("MaxQueryTimeRange", "")), _age(config.get("PurgeJobAfter", "")))
 
 

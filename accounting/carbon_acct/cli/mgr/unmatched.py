@@ -1,35 +1,78 @@
 # SPDX-License-Identifier: MIT
-"""`carbon-mgr unmatched`: ledgers for which Slurm has no job."""
+"""`carbon-mgr unmatched`: what nodes delivered of jobs that Slurm does not know, and why that is so."""
 
 from __future__ import annotations
 
 import argparse
+import json
+import time
 from typing import TYPE_CHECKING
 
 from carbon_collector import settings
 
-from ...text import visible
+from ...text import visible, width
 from .ask import ask
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from typing import Any
+
     from .. import Parser
+
+COLUMNS = ("Cluster", "Node", "JobID", "Run", "User", "Account", "Opened", "Closed", "Joules", "Why")
+RIGHT = ("JobID", "Joules")
+EXPLAINED = {
+    "waiting": "waiting: Slurm has not told of it yet, and is asked about it every ten minutes",
+    "purged": "purged: it is older than what slurmdbd keeps (PurgeJobAfter)",
+    "never knew": "never knew: Slurm was asked about it by JobID, and knows no such run",
+}
 
 
 def add(commands: argparse._SubParsersAction[Parser]) -> None:
     """Register the command."""
-    p = commands.add_parser("unmatched", help="ledgers for which Slurm has no job")
+    p = commands.add_parser("unmatched", help="what nodes delivered of jobs that Slurm does not know, and why")
+    p.add_argument("--json", action="store_true", help="the aggregator's answer as it is")
     p.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
     """Run the command."""
+    answer = ask(settings.load(options.config), "GET", "/v1/unmatched")
+    if options.json:
+        print(json.dumps(answer, indent=2))
+        return 0
+    for line in _table(answer["unmatched"]):
+        print(line)
+    return 0
+
+
+def _table(ledgers: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """A line for each ledger, and what the reasons mean that occur; nothing where there are none."""
+    if not ledgers:
+        return
+    cells = [list(COLUMNS), *([visible(cell) for cell in _cells(ledger)] for ledger in ledgers)]
+    widths = [max(width(row[i]) for row in cells) for i in range(len(COLUMNS))]
+    for row in cells:
+        padded = (_padded(name, cell, size) for name, cell, size in zip(COLUMNS, row, widths, strict=True))
+        yield "  ".join(padded).rstrip()
+    yield ""
+    yield from (text for why, text in EXPLAINED.items() if any(ledger["why"] == why for ledger in ledgers))
+
+
+def _cells(ledger: Mapping[str, Any]) -> Iterator[str]:
     from ...status import joules
 
-    found = ask(settings.load(options.config), "GET", "/v1/unmatched")["unmatched"]
-    for row in found:
-        energy = "energy not known" if row["energy_uj"] is None else f"{joules(row['energy_uj'])} J"
-        who = f"user {row['user'] or 'not known'}, account {row['account'] or 'not known'}"
-        end = row["closed"] if row["closed"] is not None else "open"
-        place = f"{row['cluster']} {row['node']}: job {row['job_id']} {row['run']}"
-        print(visible(f"{place}, {row['opened']} to {end}, {who}, {energy}"))
-    return 0
+    yield from (ledger["cluster"], ledger["node"], str(ledger["job_id"]), ledger["run"])
+    yield from (ledger["user"] or "", ledger["account"] or "")
+    yield from (_local(ledger["opened"]), _local(ledger["closed"]))
+    yield "" if ledger["energy_uj"] is None else joules(ledger["energy_uj"])
+    yield ledger["why"]
+
+
+def _local(at: int | None) -> str:
+    return "" if at is None else time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(at))
+
+
+def _padded(name: str, cell: str, size: int) -> str:
+    blanks = " " * (size - width(cell))
+    return blanks + cell if name in RIGHT else cell + blanks
