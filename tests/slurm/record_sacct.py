@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""Records what the real sacct prints, for tests/accounting/sacct: `python -m slurm.record_sacct FOLDER` as root.
+"""Records what the real sacct prints, for tests/accounting/sacct: `python -m slurm.record_sacct FOLDER [TREE]` as root.
 
-It brings a cluster up, has jobs of every kind live their lives, and keeps sacct's output byte for byte.
+It brings a cluster up, has jobs of every kind live their lives, and keeps sacct's output byte for byte. With the
+tree of another Debian (`debootstrap --variant=minbase --include=slurm-wlm,slurmdbd,munge,mariadb-server SUITE TREE`)
+it is that one's Slurm.
 """
 
 from __future__ import annotations
@@ -12,9 +14,10 @@ import tempfile
 import time
 from pathlib import Path
 
-from carbon_acct.slurm.sacct import FIELDS
+from carbon_acct.slurm.sacct import fields_of
 
 from .cluster import Cluster
+from .elsewhere import Elsewhere
 from .jobs import burn, running
 
 DELIMITER = "<recorded>"
@@ -79,6 +82,8 @@ def cancelled(cluster: Cluster) -> int:
 def record(cluster: Cluster, folder: Path) -> None:
     """Keep what sacct says now, with the release that said it."""
     version = cluster.run(["sacct", "--version"]).stdout.split()[-1]
+    major, minor = version.split(".")[:2]
+    fields = ",".join(fields_of((int(major), int(minor))))
     place = folder / version
     place.mkdir(parents=True, exist_ok=True)
     asked = ["-a", "-X", "-n", "-p", "--noconvert", f"--delimiter={DELIMITER}", "-S", "2000-01-01"]
@@ -92,7 +97,7 @@ def record(cluster: Cluster, folder: Path) -> None:
             *asked,
             *options,
             "-o",
-            ",".join(FIELDS),
+            fields,
         ]
         done = subprocess.run([*cluster.entry(), *command], capture_output=True, check=True)
         (place / f"{name}.sacct").write_bytes(done.stdout)
@@ -101,9 +106,12 @@ def record(cluster: Cluster, folder: Path) -> None:
 
 def main() -> None:
     """Record into the folder that the command line names."""
-    with tempfile.TemporaryDirectory(prefix="record-") as place, Cluster(Path(place) / "cluster") as cluster:
-        live(cluster)
-        record(cluster, Path(sys.argv[1]))
+    folder, *tree = map(Path, sys.argv[1:])
+    with tempfile.TemporaryDirectory(prefix="record-") as place:
+        cluster = Elsewhere(tree[0]) if tree else Cluster(Path(place) / "cluster")
+        with cluster:
+            live(cluster)
+            record(cluster, folder)
 
 
 if __name__ == "__main__":
