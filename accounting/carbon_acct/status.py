@@ -20,8 +20,10 @@ def lines(status: Mapping[str, Any], now: float | None = None) -> Iterator[str]:
     yield f"slurm:     {_slurm(slurm, time.time() if now is None else now)}"
     for source in status["grid"]:
         yield f"grid:      {_grid(source, time.time() if now is None else now)}"
-    yield f"jobs:      {status['jobs']}, nodes: {status['nodes']}, segments: {status['segments']}"
+    newest = "none yet" if status["last_slot"] is None else f"{_utc(status['last_slot'])}"
+    yield f"jobs:      {status['jobs']}, nodes: {status['nodes']}, segments: {status['segments']}, newest slot: {newest}"
     yield f"unmatched: {status['unmatched']} ledgers without a job of Slurm's"
+    yield from _silent(status["silent"])
     dropped = status["dropped"]
     if dropped["records"]:
         joules_lost = joules(int(dropped["energy_uj"]))
@@ -51,6 +53,15 @@ def joules(uj: int) -> str:
     return f"{sign}{amount // UJ_PER_J}.{amount % UJ_PER_J:06d}"
 
 
+def _silent(silent: Mapping[str, Any]) -> Iterator[str]:
+    """Nodes from which nothing comes; a node that has had no job is among them unless its collector stays."""
+    for key, says in (("never", "never delivered"), ("day", "told of no slot for a day")):
+        if silent[key]:
+            names = ", ".join(silent[f"{key}_nodes"])
+            more = ", ..." if silent[key] > len(silent[f"{key}_nodes"]) else ""
+            yield f"silent:    {silent[key]} nodes {says}: {names}{more}"
+
+
 def _slurm(slurm: Mapping[str, Any], now: float) -> str:
     polled = slurm["polled_at"]
     when = "never answered yet" if polled is None else f"last poll {max(0, int(now - polled))} s ago"
@@ -62,6 +73,10 @@ def _grid(source: Mapping[str, Any], now: float) -> str:
     fetched = source["fetched_at"]
     when = "never answered yet" if fetched is None else f"last answer {max(0, int(now - fetched))} s ago"
     return f"{source['zone']}, {source['text']}: {when}" + (f"; now: {source['error']}" if source["error"] else "")
+
+
+def _utc(seconds: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%MZ", time.gmtime(seconds))
 
 
 def _table(found: Mapping[str, list[int]]) -> Iterator[str]:

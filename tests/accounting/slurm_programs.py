@@ -73,12 +73,19 @@ class StandIn:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         folder.mkdir()
-        for name, text in (("sacct", SACCT), ("sinfo", PRINT), ("scontrol", PRINT), ("sacctmgr", PRINT)):
+        for name, text in (
+            ("sacct", SACCT),
+            ("sinfo", PRINT),
+            ("scontrol", PRINT),
+            ("sacctmgr", PRINT),
+            ("sdiag", PRINT),
+        ):
             path = folder / name
             path.write_text(f"#!{sys.executable} -S\n{text}")
             path.chmod(0o755)
         self.jobs([])
         self.says("sinfo", "n1    localhost   127.0.0.1\n")
+        self.says("sdiag", "*****\nServer thread count:  3\nDBD Agent queue size: 0\n")
         self.says("scontrol show config", "ClusterName             = demo\n")
         self.rights()
 

@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -14,7 +16,9 @@ from pathlib import Path
 
 import pytest
 
-from accounting.samples import configure
+from accounting.samples import configure, ledger, segment
+from carbon_collector import munge
+from carbon_collector.errors import RequestError
 from carbon_collector.http import request
 
 
@@ -43,6 +47,62 @@ def test_life(tmp_path: Path, number: signal.Signals) -> None:
     assert err.count("\n") <= 1
     assert "Traceback" not in err
     assert (tmp_path / "carbon-acct.db").stat().st_mode & 0o077 == 0
+
+
+def test_stop_with_a_request_on_its_way(tmp_path: Path, munge_socket: str) -> None:
+    """Told to stop it answers the request that it has begun to read, takes no new one, and ends with status 0."""
+    body = segment([ledger()])
+    credential = munge.encode(munge.digest(body), munge_socket)
+    head = f"POST /v1/segments HTTP/1.1\r\nHost: x\r\nAuthorization: MUNGE {credential}\r\nContent-Length: {len(body)}\r\n\r\n"
+    with running(configure(tmp_path, aggregator_listen="127.0.0.1:0", slurm_munge_socket=munge_socket)) as (
+        process,
+        url,
+    ):
+        port = int(url.rpartition(":")[2])
+        with (
+            socket.create_connection(("127.0.0.1", port)) as idle,
+            socket.create_connection(("127.0.0.1", port)) as busy,
+        ):
+            busy.sendall(head.encode() + body[:10])
+            busy.settimeout(20)
+            idle.settimeout(20)
+            assert request("GET", url, "/healthz", b"", {}).status == 200  # the head has been read by then
+            process.send_signal(signal.SIGTERM)
+            assert idle.recv(1) == b""
+            with pytest.raises(RequestError):
+                request("GET", url, "/healthz", b"", {})
+            busy.sendall(body[10:])
+            answer = b"".join(iter(lambda: busy.recv(65536), b""))
+        process.communicate(timeout=20)
+    assert answer.startswith(b"HTTP/1.1 503")  # Slurm, which is not there, has not told its nodes
+    assert process.returncode == 0
+
+
+def test_json_log(tmp_path: Path) -> None:
+    """With log_format = json every line on standard error is an object."""
+    with running(configure(tmp_path, aggregator_listen="127.0.0.1:0", aggregator_log_format="json")) as (process, url):
+        assert request("GET", url, "/healthz", b"", {}).status == 200
+        assert process.stderr is not None
+        first = process.stderr.readline()
+        process.send_signal(signal.SIGTERM)
+        _, rest = process.communicate(timeout=20)
+    for line in (first + rest).splitlines():
+        assert json.loads(line)["program"] == "carbon-aggregator"
+    assert "slurm: " in json.loads(first)["message"]
+
+
+@pytest.mark.skipif(
+    not shutil.which("systemd-analyze"), reason="systemd-analyze is not installed (Debian's package systemd)"
+)
+def test_unit(tmp_path: Path) -> None:
+    """Systemd understands every line of the unit, and finds the service well confined."""
+    unit = tmp_path / "carbon-aggregator.service"
+    text = (Path(__file__).parents[2] / "accounting" / unit.name).read_text()
+    unit.write_text(text.replace("/usr/sbin/carbon-aggregator", "/bin/true"))  # not installed here
+    done = subprocess.run(["systemd-analyze", "verify", "--man=no", unit], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    command = ["systemd-analyze", "security", "--offline=true", "--threshold=20", unit]
+    assert subprocess.run(command, capture_output=True, check=False).returncode == 0
 
 
 def test_again_on_its_database(tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ from carbon_acct.records import (
     MAX_ROWS,
     JobSlotRecord,
     NodeSlotRecord,
+    ParsedSegment,
     kind_of,
     parse_segment,
 )
@@ -30,16 +31,10 @@ from carbon_collector.units import SLOT_S, US_PER_S
 
 def check(data: bytes) -> None:
     """As a body it is refused or read; as the records of a whole segment it is read, and every line has its fate."""
-    try:
-        parse_segment(data, NOW)
-    except RefusedError as err:
-        assert err.status in (413, 422)
-        assert str(err).isprintable()
+    _read(data)
     lines = data.split(b"\n")
-    try:
-        segment = parse_segment(_whole(lines), NOW)
-    except RefusedError as err:
-        assert err.status in (413, 422)
+    segment = _read(_whole(lines))
+    if segment is None:
         return
     assert segment.accepted + len(segment.refused) == len(lines)
     assert len(segment.records) <= MAX_ROWS
@@ -51,6 +46,17 @@ def check(data: bytes) -> None:
     for record in segment.records:
         if isinstance(record, JobSlotRecord | NodeSlotRecord):
             _check_slot(record)
+
+
+def _read(body: bytes) -> ParsedSegment | None:
+    """The segment, or nothing where it is refused as a whole, with a status and a reason."""
+    try:
+        return parse_segment(body, NOW)
+    except RefusedError as err:
+        refusal = err
+    assert refusal.status in (413, 422)
+    assert str(refusal).isprintable()
+    return None
 
 
 def _check_slot(record: JobSlotRecord | NodeSlotRecord) -> None:

@@ -52,6 +52,18 @@ class SlurmAnswer:
     source: str
     polled_at: int | None
     error: str
+    sees_all: bool
+    """Whether the aggregator's own user sees all jobs, whatever is private."""
+
+
+@dataclass(frozen=True)
+class SilentAnswer:
+    """Nodes of Slurm that never delivered, and those without a slot in the last day: how many, and the first of them."""
+
+    never: int
+    never_nodes: list[str]
+    day: int
+    day_nodes: list[str]
 
 
 @dataclass(frozen=True)
@@ -76,6 +88,11 @@ class StatusAnswer:
     nodes: int
     segments: int
     unmatched: int
+    time: int
+    """The aggregator's clock."""
+    last_slot: int | None
+    """The newest slot that any node told of."""
+    silent: SilentAnswer
     dropped: DroppedAnswer
     slurm: SlurmAnswer
     grid: list[GridAnswer]

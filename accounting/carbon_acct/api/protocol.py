@@ -173,4 +173,5 @@ def prepare(listener: socket.socket, limits: Limits) -> None:
     """Have the kernel end connections whose clients take nothing of an answer, and let there be many connections."""
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(limits.send_s * 1000))
     _soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    with contextlib.suppress(OSError, ValueError):  # where that is forbidden, what there is must do
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 from typing import Annotated, TypeVar
@@ -10,11 +11,12 @@ from typing import Annotated, TypeVar
 from fastapi import APIRouter, Query, Response
 from sqlalchemy.orm import Session
 
-from carbon_acct import query, totals
+from carbon_acct import access, query, silence, totals
 from carbon_acct.api.answers import (
     DroppedAnswer,
     GridAnswer,
     JobsAnswer,
+    SilentAnswer,
     SlurmAnswer,
     StatusAnswer,
     UnmatchedAnswer,
@@ -29,6 +31,8 @@ from carbon_acct.window import Window
 from carbon_collector import __version__
 
 T = TypeVar("T")
+NAMED = 20
+"""Nodes that are named; the others are counted."""
 MAX_TEXT = 32 * 1024
 """Characters of a parameter; what comes before the body of a request has 64 KiB in all."""
 
@@ -118,7 +122,8 @@ def _status(aggregator: Aggregator, session: Session, within: Window) -> StatusA
     counts = totals.counts(session)
     found = totals.conservation(session, within.start, within.end)
     lost = totals.losses(session)
-    state = aggregator.poller.state
+    state, now = aggregator.poller.state, int(time.time())
+    quiet = silence.silent(session, state.cluster, state.nodes or {}, now)
     return StatusAnswer(
         version=__version__,
         database=aggregator.site.database.shown,
@@ -127,8 +132,13 @@ def _status(aggregator: Aggregator, session: Session, within: Window) -> StatusA
         nodes=counts.nodes,
         segments=counts.segments,
         unmatched=counts.unmatched,
+        time=now,
+        last_slot=silence.last_slot(session),
+        silent=SilentAnswer(len(quiet.never), quiet.never[:NAMED], len(quiet.day), quiet.day[:NAMED]),
         dropped=DroppedAnswer(lost.nodes, lost.records, str(lost.energy_uj)),
-        slurm=SlurmAnswer(state.cluster, state.source, state.polled_at, state.error),
+        slurm=SlurmAnswer(
+            state.cluster, state.source, state.polled_at, state.error, access.viewer(os.getuid(), state).sees_all
+        ),
         grid=[
             GridAnswer(source.zone, source.provider, source.text, source.fetched_at, source.error)
             for source in (aggregator.follower.states.values() if aggregator.follower else ())

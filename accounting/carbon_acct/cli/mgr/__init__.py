@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 from carbon_collector import __version__
 
 from .. import Parser, funnel
-from . import config, ingest, intensity, prune, reprice, status, sync, unmatched, zones
+from . import config, doctor, ingest, intensity, prune, reprice, status, sync, unmatched, zones
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 PROGRAM = "carbon-mgr"
-COMMANDS = (status, ingest, config, zones, unmatched, sync, prune, intensity, reprice)
+COMMANDS = (status, doctor, ingest, config, zones, unmatched, sync, prune, intensity, reprice)
 
 
 def parser() -> Parser:

@@ -1,0 +1,266 @@
+# SPDX-License-Identifier: MIT
+"""Examines a site from end to end: each check is a function that yields what it found and what to do about it."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from sqlalchemy.engine import make_url
+
+from carbon_acct import status
+from carbon_acct.db.engine import url_of
+from carbon_acct.errors import SlurmError
+from carbon_acct.slurm.nodes import load_cluster_config
+from carbon_acct.slurm.programs import Programs
+from carbon_collector import __version__, munge
+from carbon_collector.errors import CarbonError, MungeError, RequestError
+from carbon_collector.http import signed_request
+from carbon_collector.settings import DEFAULT_PATH, Settings
+
+OK, LOOK, FIX = "ok", "look", "fix"
+DAY_S = 86_400
+MAX_SKEW_S = 5
+LEAST_FREE = 0.1
+MAX_QUEUE = 1000
+"""Messages that slurmctld holds for slurmdbd; a busy site has some for moments."""
+
+
+class Finding(NamedTuple):
+    """What a check found: `ok`, `look` (an administrator should know) or `fix`, and what to do."""
+
+    level: str
+    subject: str
+    text: str
+
+
+class Patient(NamedTuple):
+    """What is examined. `answers`: URL of each aggregator -> its status over the last day."""
+
+    config: Settings
+    path: str
+    programs: Programs
+    answers: dict[str, Mapping[str, Any]]
+    now: float
+
+
+def examine(config: Settings, path: str, programs: Programs) -> Iterator[Finding]:
+    """All findings, in the order in which one thing depends on another."""
+    patient = Patient(config, path, programs, {}, time.time())
+    for check in CHECKS:
+        yield from check(patient)
+
+
+def _configuration(patient: Patient) -> Iterator[Finding]:
+    name = patient.path or os.environ.get("CARBON_ACCT_CONF", "") or DEFAULT_PATH
+    path = Path(name)
+    if not path.exists():
+        yield Finding(LOOK, "configuration", f"{name} is not there: every setting has its default")
+        return
+    mode = path.stat().st_mode
+    if mode & 0o022:
+        yield Finding(FIX, "configuration", f"{name} can be written by others than its owner: chmod go-w {name}")
+    elif mode & 0o004 and make_url(url_of(patient.config)).password:
+        yield Finding(
+            FIX, "configuration", f"{name} holds the database's password and everybody can read it: chmod o-r {name}"
+        )
+    else:
+        yield Finding(OK, "configuration", name)
+
+
+def _grid(patient: Patient) -> Iterator[Finding]:
+    config = patient.config
+    for key, without in (
+        ("zone", "carbon is priced with the world's average"),
+        ("pue", "the facility's own energy is not counted"),
+    ):
+        value = config.text("site", key)
+        if config.origin("site", key) == "default":
+            yield Finding(
+                LOOK, key, f"[site] {key} is not set, so {without}; set it (`carbon-mgr zones` lists the zones)"
+            )
+        else:
+            yield Finding(OK, key, value)
+
+
+def _munge(patient: Patient) -> Iterator[Finding]:
+    socket = patient.config.text("slurm", "munge_socket")
+    try:
+        identity = munge.decode(munge.encode("doctor", socket), socket)
+    except MungeError as err:
+        yield Finding(FIX, "munge", f"{err}; start munged (systemctl start munge)")
+    else:
+        yield Finding(OK, "munge", f"credentials are made and read, as uid {identity.uid} of {identity.host}")
+
+
+def _aggregators(patient: Patient) -> Iterator[Finding]:
+    config = patient.config
+    for url in config.aggregators():
+        target = f"/v1/status?start={int(patient.now) - DAY_S}"
+        try:
+            answer = signed_request("GET", url, target, munge_socket=config.text("slurm", "munge_socket"))
+            content = json.loads(answer.body)
+        except (RequestError, MungeError, ValueError) as err:
+            yield Finding(
+                FIX, "aggregator", f"{err}; start carbon-aggregator there, or correct [collector] aggregators"
+            )
+            continue
+        if answer.status != 200:
+            yield Finding(FIX, "aggregator", f"{url} answers {answer.status}: {content.get('detail', '')}")
+            continue
+        patient.answers[url] = content
+        yield from _aggregator(url, content, patient.now)
+
+
+def _aggregator(url: str, content: Mapping[str, Any], now: float) -> Iterator[Finding]:
+    version, skew = content["version"], content["time"] - now
+    if version != __version__:
+        yield Finding(LOOK, "aggregator", f"{url} is version {version}, this is {__version__}: upgrade the older one")
+    else:
+        yield Finding(OK, "aggregator", f"{url}, version {version}, database {content['database']}")
+    if abs(skew) > MAX_SKEW_S:
+        yield Finding(FIX, "clock", f"the clock of {url} differs from this host's by {skew:.0f} s: set both by NTP")
+
+
+def _slurm(patient: Patient) -> Iterator[Finding]:
+    try:
+        name = load_cluster_config(patient.programs).get("ClusterName", "")
+        version = "{}.{:02d}".format(*patient.programs.version())
+    except SlurmError as err:
+        yield Finding(FIX, "slurm", f"{err}; Slurm's commands must work on this host")
+        return
+    wanted = patient.config.text("site", "cluster")
+    if wanted and wanted != name:
+        yield Finding(FIX, "slurm", f"[site] cluster is {wanted}, Slurm's ClusterName is {name}: correct or remove it")
+    else:
+        yield Finding(OK, "slurm", f"cluster {name}, version {version}")
+    yield from _slurmdbd(patient.programs)
+
+
+def _slurmdbd(programs: Programs) -> Iterator[Finding]:
+    try:
+        programs.run("sacctmgr", "show", "configuration")
+        found = re.search(r"DBD Agent queue size:\s*(\d+)", programs.run("sdiag"))
+    except SlurmError as err:
+        yield Finding(FIX, "slurmdbd", f"{err}; without it no job is known")
+        return
+    queue = int(found[1]) if found else 0
+    if queue > MAX_QUEUE:
+        yield Finding(LOOK, "slurmdbd", f"slurmctld holds {queue} messages for it: jobs are known late; see sdiag")
+    else:
+        yield Finding(OK, "slurmdbd", f"answers, {queue} messages on their way")
+
+
+def _poll(patient: Patient) -> Iterator[Finding]:
+    late = 3 * patient.config.number("slurm", "poll") + 60
+    for url, content in patient.answers.items():
+        slurm = content["slurm"]
+        age = patient.now - slurm["polled_at"] if slurm["polled_at"] is not None else None
+        if slurm["error"]:
+            yield Finding(FIX, "poll", f"{url} cannot ask Slurm: {slurm['error']}")
+        elif age is None or age > late:
+            yield Finding(
+                FIX, "poll", f"{url} has not asked Slurm for {'ever' if age is None else f'{age:.0f} s'}; see its log"
+            )
+        elif not slurm["sees_all"]:
+            advice = "sacctmgr add user carbon-acct account=root adminlevel=operator"
+            yield Finding(FIX, "poll", f"PrivateData hides jobs from the user of {url}; make it an operator: {advice}")
+        else:
+            yield Finding(OK, "poll", f"{url} asked Slurm {max(age, 0):.0f} s ago")
+
+
+def _nodes(patient: Patient) -> Iterator[Finding]:
+    for content in list(patient.answers.values())[:1]:  # all of them have the same database
+        silent = content["silent"]
+        for key, says in (("never", "never delivered"), ("day", "told of nothing for a day")):
+            names = ", ".join(silent[f"{key}_nodes"])
+            if silent[key]:
+                advice = "where jobs ran there, see the prolog and `carbon-collector probe` on them"
+                yield Finding(LOOK, "nodes", f"{silent[key]} of Slurm's nodes {says}: {names}; {advice}")
+        if not silent["never"] and not silent["day"]:
+            yield Finding(OK, "nodes", f"{content['nodes']} have delivered, all of Slurm's within a day")
+        if content["last_slot"] is not None and content["last_slot"] > patient.now:
+            yield Finding(FIX, "clock", "a node told of a slot that has not begun: set the nodes' clocks by NTP")
+
+
+def _providers(patient: Patient) -> Iterator[Finding]:
+    for url, content in patient.answers.items():
+        for source in content["grid"]:
+            name = f"{source['text']} for {source['zone']}"
+            if source["error"]:
+                yield Finding(
+                    LOOK,
+                    "grid",
+                    f"{url} gets nothing from {name}: {source['error']}; the yearly factor holds meanwhile",
+                )
+            else:
+                yield Finding(OK, "grid", name)
+
+
+def _unmatched(patient: Patient) -> Iterator[Finding]:
+    for content in list(patient.answers.values())[:1]:
+        count = content["unmatched"]
+        if count:
+            yield Finding(
+                LOOK, "unmatched", f"{count} ledgers have no job of Slurm's: `carbon-mgr unmatched` lists them"
+            )
+        else:
+            yield Finding(OK, "unmatched", "every ledger has its job")
+
+
+def _conservation(patient: Patient) -> Iterator[Finding]:
+    for content in list(patient.answers.values())[:1]:
+        if status.conserved(content):
+            yield Finding(OK, "conservation", "jobs + idle + system = metered over the last day, to the microjoule")
+        else:
+            yield Finding(
+                FIX, "conservation", "there is a difference over the last day: `carbon-mgr status` shows it; report it"
+            )
+
+
+def _database(patient: Patient) -> Iterator[Finding]:
+    """The file of SQLite: whose it is to read, and whether there is room for it."""
+    url = make_url(url_of(patient.config))
+    if url.get_backend_name() != "sqlite" or not url.database or not Path(url.database).exists():
+        return
+    path = Path(url.database)
+    if path.stat().st_mode & 0o077:
+        yield Finding(FIX, "database", f"{path} holds everybody's jobs and others may read it: chmod go= {path}")
+    usage = shutil.disk_usage(path.parent)
+    free, size = usage.free / usage.total, path.stat().st_size
+    text = f"{path}: {size / 2**20:.0f} MiB, {100 * free:.0f} % of the disk is free"
+    if free < LEAST_FREE or usage.free < size:
+        yield Finding(FIX, "disk", f"{text}; a copy before an upgrade would not fit: make room, or `carbon-mgr prune`")
+    else:
+        yield Finding(OK, "disk", text)
+
+
+CHECKS: tuple[Callable[[Patient], Iterator[Finding]], ...] = (
+    _configuration,
+    _grid,
+    _munge,
+    _database,
+    _slurm,
+    _aggregators,
+    _poll,
+    _providers,
+    _nodes,
+    _unmatched,
+    _conservation,
+)
+
+
+def findings(load: Callable[[], Settings], path: str, programs: Programs) -> Iterator[Finding]:
+    """As `examine`; a configuration that cannot be read is the one finding then."""
+    try:
+        config = load()
+    except CarbonError as err:
+        yield Finding(FIX, "configuration", str(err))
+        return
+    yield from examine(config, path, programs)
