@@ -12,21 +12,27 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
+from pathlib import Path
 
 import pytest
-from sqlalchemy import text
 
 from accounting.samples import job_slot, ledger, segment
 from accounting.served import Served, serve
 from accounting.slurm_programs import StandIn
-from carbon_acct.api.deadline import read_within
 from carbon_acct.api.limits import Lane, Limits, Rate, Rates
 from carbon_acct.errors import RefusedError
 from carbon_acct.poll import Poller
 from carbon_acct.site import Site
+from databases.fixtures import Backend
 
 USER, OTHER = 54001, 54002
 Serve = Callable[[Limits], Served]
+
+
+@pytest.fixture(scope="session")
+def backend(fresh_database: Path) -> Backend:
+    """SQLite alone: what is tested here is in front of the database."""
+    return Backend(fresh_database)
 
 
 @pytest.fixture
@@ -111,19 +117,6 @@ def test_rows(limited: Serve, slurm: StandIn) -> None:
     assert served.ask("GET", "/v1/jobs?jobs=1,2").status == 200
     answer = served.ask("GET", "/v1/jobs?all_users=1", uid=USER)
     assert (answer.status, json.loads(answer.body)["jobs"]) == (200, [])
-
-
-def test_query_is_stopped(site: Site) -> None:
-    """A query that takes too long is stopped in the database; the connection serves the next one."""
-    forever = text("WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c) SELECT count(*) FROM c")
-    with (
-        pytest.raises(RefusedError, match=r"longer than 0\.2 s; ask for less") as err,
-        read_within(site.database, 0.2) as s,
-    ):
-        s.execute(forever)
-    assert (err.value.status, err.value.kind) == (503, "deadline")
-    with read_within(site.database, 20) as session:
-        assert session.execute(text("SELECT 1")).scalar_one() == 1
 
 
 @pytest.mark.parametrize("sent", [b"", b"GET /healthz HT", b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n" + b"GET"])

@@ -4,9 +4,9 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 from prometheus_client.parser import text_string_to_metric_families
+from sqlalchemy import create_engine
 
 from accounting.samples import job_slot, ledger, segment
 from accounting.served import Served
@@ -84,10 +84,10 @@ def strange(served: Served, name: str) -> None:
 def test_database_away(served: Served) -> None:
     """Without its database the aggregator says so to everybody who asks, tells nothing of it, and recovers by itself."""
     served.ask("POST", "/v1/segments", segment([ledger()]))
-    path = Path(served.site.database.engine.url.database or "")
-    served.site.database.close()
-    path.rename(path.with_suffix(".away"))
-    path.mkdir()
+    database = served.site.database
+    real, url = database.engine, database.engine.url
+    away = url.set(port=1) if url.host else url.set(database="/nonexistent/carbon-acct.db")
+    database.engine = create_engine(away)
     for method, target in (("GET", "/healthz"), ("GET", "/v1/jobs"), ("POST", "/v1/segments")):
         answer = served.ask(method, target, segment([ledger()], sequence=2) if method == "POST" else b"")
         assert answer.status == 503
@@ -95,8 +95,8 @@ def test_database_away(served: Served) -> None:
     found = metrics(served)
     assert found["carbon_acct_database_up"] == 0
     assert "carbon_acct_unmatched_ledgers" not in found
-    path.rmdir()
-    path.with_suffix(".away").rename(path)
+    database.engine.dispose()
+    database.engine = real
     assert served.ask("GET", "/healthz").status == 200
     assert served.ask("POST", "/v1/segments", segment([ledger()], sequence=2)).status == 200
     assert metrics(served)["carbon_acct_database_up"] == 1

@@ -18,14 +18,20 @@ from carbon_acct.cli import mgr
 from carbon_acct.doctor import FIX, LOOK, OK, Finding
 from carbon_acct.jobs import record_jobs
 from carbon_collector import settings
+from databases.fixtures import Backend
 
 Examine = Callable[..., dict[str, list[Finding]]]
+
+
+@pytest.fixture(scope="session")
+def backend(fresh_database: Path) -> Backend:
+    """SQLite alone: what is tested here is beside it."""
+    return Backend(fresh_database)
 
 
 @pytest.fixture
 def examine(tmp_path: Path, served: Served, slurm: StandIn) -> Examine:
     """Examines the site that is served; findings by subject. Settings may be changed."""
-
     folder = tmp_path / "own"
     folder.mkdir()
     (folder / "carbon-acct.db").touch(0o600)

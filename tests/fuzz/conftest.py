@@ -1,6 +1,19 @@
 # SPDX-License-Identifier: MIT
-"""The accounting host's fixtures, for its fuzzers."""
+"""The accounting host's fixtures, for its fuzzers, on SQLite alone: what is fuzzed is in front of the database."""
 
-from accounting.conftest import fresh_database, munge_socket, poller, site, slurm
+from __future__ import annotations
 
-__all__ = ["fresh_database", "munge_socket", "poller", "site", "slurm"]
+from pathlib import Path
+
+import pytest
+
+from accounting.conftest import munge_socket, poller, site, slurm
+from databases.fixtures import Backend
+
+__all__ = ["munge_socket", "poller", "site", "slurm"]
+
+
+@pytest.fixture(scope="session")
+def backend(fresh_database: Path) -> Backend:
+    """SQLite."""
+    return Backend(fresh_database)
