@@ -161,3 +161,71 @@ def running(kind: str) -> Iterator[Server]:
             yield server
         finally:
             server.kill()
+
+
+GALERA = "/usr/lib/galera/libgalera_smm.so"
+
+
+class Galera:
+    """A MariaDB Galera Cluster of three nodes on this machine."""
+
+    def __init__(self, folder: Path) -> None:
+        if not Path(GALERA).exists():
+            pytest.skip("no Galera provider (Debian's package galera-4)")
+        for name in ("rsync", "lsof"):
+            program(name, name)  # the first copy of a node that joins is made with them
+        self.ports = [free_ports(3) for _ in range(3)]
+        self.nodes = [self._node(folder / f"n{number}", number) for number in range(3)]
+
+    def _node(self, folder: Path, number: int) -> Server:
+        folder.mkdir()
+        if UNPRIVILEGED:
+            shutil.chown(folder, "nobody", "nogroup")
+        group, increments, transfer = self.ports[number]
+        provider = f"gmcast.listen_addr=tcp://127.0.0.1:{group};ist.recv_addr=127.0.0.1:{increments};gcache.size=16M"
+        # The defaults notice a node that was killed after 5 s and more.
+        provider += ";evs.suspect_timeout=PT3S;evs.keepalive_period=PT0.5S"
+        others = ",".join(f"127.0.0.1:{ports[0]}" for ports in self.ports)
+        return mariadb_server(
+            folder,
+            *("--wsrep-on=ON", f"--wsrep-provider={GALERA}", f"--wsrep-provider-options={provider}"),
+            *(f"--wsrep-cluster-address=gcomm://{others}", f"--wsrep-node-address=127.0.0.1:{group}"),
+            *("--wsrep-sst-method=rsync", f"--wsrep-sst-receive-address=127.0.0.1:{transfer}"),
+            *("--binlog-format=ROW", "--innodb-autoinc-lock-mode=2", f"--wsrep-node-name=n{number}"),
+        )
+
+    def start(self) -> None:
+        """All nodes answer, and each knows of the others, when this returns."""
+        first, *others = self.nodes
+        first.start("--wsrep-new-cluster")
+        for node in others:
+            node.start(wait=False)
+        for node in others:
+            self.joined(node)
+
+    def joined(self, node: Server, size: int = 3) -> None:
+        """Wait until a node takes part in a cluster of `size`."""
+        wanted = {"wsrep_ready": "ON", "wsrep_local_state_comment": "Synced", "wsrep_cluster_size": str(size)}
+        names = ", ".join(f"'{name}'" for name in wanted)
+        node.wait(lambda: dict(map(tuple, node.query(f"SHOW STATUS WHERE Variable_name IN ({names})"))) == wanted)
+
+    def url(self, database: str, *order: int) -> str:
+        """URLs of the nodes in this order, for [aggregator] database."""
+        return " ".join(self.nodes[number].url.format(database) for number in order)
+
+    def kill(self) -> None:
+        """End all nodes."""
+        for node in self.nodes:
+            node.kill()
+
+
+@contextmanager
+def running_galera() -> Iterator[Galera]:
+    """A cluster that answers."""
+    with private_folder() as folder:
+        cluster = Galera(folder)
+        try:
+            cluster.start()
+            yield cluster
+        finally:
+            cluster.kill()

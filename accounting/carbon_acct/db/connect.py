@@ -112,8 +112,8 @@ def _server(urls: Sequence[URL]) -> Engine:
             args, own = targets[at]
             try:
                 connection = dialect.connect(*args, **{**params, **own})
-                if mariadb and len(targets) > 1:
-                    _must_be_ready(connection)
+                if mariadb:
+                    _prepare_mariadb(connection, of_several=len(targets) > 1)
             except dialect.loaded_dbapi.Error as err:
                 failure = err
             else:
@@ -145,12 +145,16 @@ def _postgresql() -> dict[str, Any]:
     return {"connect_timeout": CONNECT_TIMEOUT_S, "options": options, "client_encoding": "utf8", **keep}
 
 
-def _must_be_ready(connection: Any) -> None:
-    """A Galera node that is joining, or cut off from the others, takes connections but no statements."""
+def _prepare_mariadb(connection: Any, of_several: bool) -> None:
+    """A writer's statements must see what others committed while it waited for its turn: READ COMMITTED.
+
+    A Galera node that is joining, or cut off from the others, takes connections but no statements on tables.
+    """
     with connection.cursor() as cursor:
+        cursor.execute("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED")
         cursor.execute("SHOW STATUS LIKE 'wsrep_ready'")
         row = cursor.fetchone()
-    if row is not None and row[1] != "ON":
+    if of_several and row is not None and row[1] != "ON":
         connection.close()
         raise type(connection).OperationalError(1047, "WSREP has not yet prepared node for application use")
 

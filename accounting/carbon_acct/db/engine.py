@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
 
-from sqlalchemy import insert, update
+from sqlalchemy import insert, text, update
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
@@ -33,6 +33,9 @@ log = logging.getLogger(__name__)
 FILE_NAME = "carbon-acct.db"
 TURN = "writer"
 """The key in `meta` of the row that a writer changes first."""
+
+SNAPSHOT = text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+"""A reader sees one state of the database, whatever is committed meanwhile. SQLite has it so anyhow."""
 
 OPEN_AGAIN_S = 1.0
 """A database that is away is looked for so often, however many ask for it."""
@@ -81,11 +84,10 @@ class Database:
     def read(self) -> Iterator[Session]:
         """A consistent view for queries; nothing is written. Raises DatabaseError."""
         self.open()
-        with self._errors(), self.engine.connect() as connection:
+        with self._errors(), Session(self.engine) as session:
             if not self._is_file:
-                connection.execution_options(isolation_level="REPEATABLE READ")
-            with Session(connection) as session:
-                yield session
+                session.execute(SNAPSHOT)
+            yield session
 
     @contextmanager
     def write(self) -> Iterator[Session]:
@@ -135,9 +137,6 @@ class Database:
     def _transaction(self) -> Iterator[Session]:
         with self.engine.connect() as connection:
             connection.execution_options(carbon_write=True)
-            if not self._is_file:
-                # A statement must see what others committed while this transaction waited for its turn.
-                connection.execution_options(isolation_level="READ COMMITTED")
             with Session(connection) as session, session.begin():
                 if not self._is_file:
                     _take_turn(session)
