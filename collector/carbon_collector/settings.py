@@ -117,7 +117,8 @@ SETTINGS: tuple[Setting, ...] = (
         "database",
         "text",
         "",
-        "SQLAlchemy URL of the database. Empty: the SQLite file carbon-acct.db under [collector] state_dir.",
+        "SQLAlchemy URL of the database: mariadb+pymysql://..., postgresql+psycopg://... Several, with blanks between, are"
+        " the nodes of a Galera cluster, tried in turn. Empty: the SQLite file carbon-acct.db under [collector] state_dir.",
     ),
     Setting(
         "aggregator",

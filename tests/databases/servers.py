@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Real database servers from Debian's packages, each in a private folder and on a free port of loopback.
 
-They do not wait for the disk (no fsync): what a power cut leaves is not what these tests are about.
+They do not wait for the disk (no fsync): a kill loses nothing of them, and power cuts are not what these tests are about.
 """
 
 from __future__ import annotations
@@ -131,7 +131,7 @@ def mariadb_server(folder: Path, *options: str) -> Server:
     (port,) = free_ports(1)
     command = [server, "--no-defaults", f"--datadir={data}", f"--socket={folder}/socket", f"--pid-file={folder}/pid"]
     command += ["--bind-address=127.0.0.1", f"--port={port}", "--skip-name-resolve"]
-    command += ["--innodb-flush-log-at-trx-commit=0", "--innodb-flush-method=nosync", "--innodb-buffer-pool-size=64M"]
+    command += ["--innodb-flush-log-at-trx-commit=2", "--innodb-flush-method=nosync", "--innodb-buffer-pool-size=64M"]
     return Server([*command, *options], folder, f"mariadb+pymysql://root@127.0.0.1:{port}/{{}}", "mysql")
 
 

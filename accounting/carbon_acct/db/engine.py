@@ -72,6 +72,7 @@ class Database:
                 with self._errors():
                     faults.again(self._open)
             except DatabaseError as err:
+                self.engine.dispose()
                 if self._failure and str(self._failure[1]) != str(err):
                     log.warning("%s", err)  # the first is told by whoever asked first
                 self._failure = (time.monotonic() + OPEN_AGAIN_S, err)
@@ -113,6 +114,11 @@ class Database:
 
         with self._errors():
             return faults.again(attempt)
+
+    def schema(self) -> str | None:
+        """The schema of the tables that are there; None: there are none. Raises DatabaseError."""
+        with self._errors(), self.engine.connect() as connection:
+            return schema.present(connection)
 
     def upgrade(self) -> str | None:
         """Bring the tables up to this program's schema, a server's as well; the schema before. Raises DatabaseError."""

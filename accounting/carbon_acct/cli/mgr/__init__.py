@@ -9,13 +9,41 @@ from typing import TYPE_CHECKING
 from carbon_collector import __version__
 
 from .. import Parser, funnel
-from . import config, doctor, ingest, intensity, prune, reprice, status, sync, unmatched, zones
+from . import (
+    backup,
+    checksum,
+    config,
+    doctor,
+    ingest,
+    intensity,
+    prune,
+    reprice,
+    status,
+    sync,
+    unmatched,
+    upgrade,
+    zones,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 PROGRAM = "carbon-mgr"
-COMMANDS = (status, doctor, ingest, config, zones, unmatched, sync, prune, intensity, reprice)
+COMMANDS = (
+    status,
+    doctor,
+    ingest,
+    config,
+    zones,
+    unmatched,
+    sync,
+    intensity,
+    reprice,
+    prune,
+    checksum,
+    backup,
+    upgrade,
+)
 
 
 def parser() -> Parser:
