@@ -193,7 +193,7 @@ def test_thread(world: World) -> None:
     """It runs in a thread of its own and ends when told to."""
     world.follower.start()
     deadline = time.monotonic() + 20
-    while world.state.fetched_at is None and time.monotonic() < deadline:
+    while world.job().intensity_g_per_kwh != 100 and time.monotonic() < deadline:
         time.sleep(0.05)
     world.follower.stop()
 
