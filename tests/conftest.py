@@ -9,9 +9,9 @@ from hypothesis import settings
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from databases.fixtures import backend, fresh_database, mariadb, postgresql
+from databases.fixtures import backend, fresh_database, mariadb, postgresql, site
 
-__all__ = ["backend", "fresh_database", "mariadb", "postgresql"]
+__all__ = ["backend", "fresh_database", "mariadb", "postgresql", "site"]
 
 # `make check` takes the quick one; a property that fails there is shrunk and kept as in the full one.
 settings.register_profile("quick", max_examples=20, deadline=None)

@@ -8,11 +8,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import String, select
 from sqlalchemy.orm import Session
 
 from carbon_acct import merge, rollup
 from carbon_acct.db.models import Job, Ledger
+from carbon_acct.db.rows import table_of
 from carbon_acct.prices import Prices
 from carbon_acct.receive import cluster_named
 from carbon_acct.slurm.client import SlurmJob, leader_of
@@ -23,6 +24,12 @@ IDENTITY = ("start", "end", "state", "restarts", "sluid")
 ASSOCIATION = ("uid", "user", "account", "partition", "qos")
 
 MAX_ASKED = 1000
+
+LENGTHS: dict[str, int] = {
+    column.name: column.type.length
+    for column in table_of(Job).columns
+    if isinstance(column.type, String) and column.type.length
+}
 
 
 def record_jobs(session: Session, jobs: Sequence[SlurmJob], prices: Prices) -> int:
@@ -40,7 +47,7 @@ def _record(session: Session, cluster_id: int, jobs: Sequence[SlurmJob], prices:
     rematch: set[int] = set()
     for job in jobs:
         row = known.get((job.job_id_raw, job.submit))
-        values = asdict(job) | {"leader_id": leader_of(job.job_id, job.job_id_raw)}
+        values = _fitting(asdict(job)) | {"leader_id": leader_of(job.job_id, job.job_id_raw)}
         del values["cluster"]
         who = {name: values[name] for name in ASSOCIATION}
         values["association_id"] = rollup.association(session, associations, cluster_id=cluster_id, **who)
@@ -65,6 +72,14 @@ def _record(session: Session, cluster_id: int, jobs: Sequence[SlurmJob], prices:
     pairs = merge.rematch(session, cluster_id, rematch)
     merge.settle(session, {row.id for row in changed} | {job for job, _ in pairs}, pairs, prices)
     return len(changed)
+
+
+def _fitting(values: dict[str, Any]) -> dict[str, Any]:
+    """Words cut to their columns: a pending array's list of tasks may be longer, and servers refuse what SQLite takes."""
+    return {
+        name: value[: LENGTHS[name]] if isinstance(value, str) and name in LENGTHS else value
+        for name, value in values.items()
+    }
 
 
 def _known(session: Session, cluster_id: int, job_ids: set[int]) -> dict[tuple[int, int], Job]:

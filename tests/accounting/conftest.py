@@ -16,14 +16,6 @@ from accounting.served import Served, serve, wait_for
 from accounting.slurm_programs import StandIn
 from carbon_acct.poll import Poller
 from carbon_acct.site import Site
-from databases.fixtures import Backend
-
-
-@pytest.fixture
-def site(backend: Backend) -> Iterator[Site]:
-    """A site in zone DE with a fresh database, of each kind in turn."""
-    with backend.site() as found:
-        yield found
 
 
 @pytest.fixture

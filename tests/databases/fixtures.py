@@ -125,3 +125,10 @@ def backend(request: pytest.FixtureRequest) -> Backend:
     if request.param == "sqlite":
         return Backend(request.getfixturevalue("fresh_database"))
     return ServerBackend(request.param, request.getfixturevalue(request.param))
+
+
+@pytest.fixture
+def site(backend: Backend) -> Iterator[Site]:
+    """A site in zone DE with a fresh database, of each kind in turn."""
+    with backend.site() as found:
+        yield found

@@ -23,7 +23,7 @@ EVENTS = [
     job(
         job_id_raw=8, job_id="8", user="b'ob 🌡 ", name="x\ufffd; DROP TABLE job", start=None, end=None, state="PENDING"
     ),
-    segment([ledger(), job_slot({"cpu": share(2**61), "dram": share(None)}), node_slot(), b"{}"]),
+    segment([ledger(), job_slot({"cpu": share(10**12 + 7), "dram": share(None)}), node_slot(), b"{}"]),
     segment([job_slot(job_id=99)], sequence=2),
 ]
 
