@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -13,7 +14,7 @@ import pytest
 from accounting.samples import configure, job, job_slot, ledger, node_slot, segment
 from accounting.served import Served
 from accounting.slurm_programs import StandIn
-from carbon_acct import doctor
+from carbon_acct import doctor, status
 from carbon_acct.cli import mgr
 from carbon_acct.doctor import FIX, LOOK, OK, Finding
 from carbon_acct.jobs import record_jobs
@@ -136,6 +137,11 @@ def test_nodes(served: Served, examine: Examine, slurm: StandIn) -> None:
     assert "1 of Slurm's nodes never delivered: n3;" in texts[0]
     assert "1 of Slurm's nodes told of nothing for a day: n1;" in texts[1]
     assert "NTP" in found["clock"][0].text
+    lines = list(status.lines(json.loads(served.ask("GET", "/v1/status").body)))
+    assert "silent:    1 nodes never delivered: n3" in lines
+    assert "silent:    1 nodes told of no slot for a day: n1" in lines
+    newest = time.strftime("%Y-%m-%dT%H:%MZ", time.gmtime(now_slot() + 900))
+    assert any(line.endswith(f"newest slot: {newest}") for line in lines)
 
 
 def test_accounts(served: Served, examine: Examine) -> None:
