@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: MIT
+"""`carbon-mgr energy`: what became of the site's energy: the jobs, and idle and system beside them."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from typing import TYPE_CHECKING
+
+from carbon_collector import settings
+from carbon_collector.errors import UsageError
+
+from ...amounts import carbon, energy
+from ...text import visible
+from ...timespec import parse_time
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from ...siteenergy import SiteEnergy
+    from .. import Parser
+
+HEAD = ("", "energy", "facility", "carbon", "market", "upstream", "T&D", "embodied")
+PARTS = ("jobs", "idle", "system", "all")
+
+
+def add(commands: argparse._SubParsersAction[Parser]) -> None:
+    """Register the command."""
+    p = commands.add_parser(
+        "energy", help="energy and emissions of the site: jobs, and beside them idle and system; on the accounting host"
+    )
+    p.add_argument("-S", "--starttime", default="today", metavar="TIME", help="the day to begin with (default: today)")
+    p.add_argument("-E", "--endtime", default="now", metavar="TIME", help="the day to end with (default: today)")
+    p.add_argument("--json", action="store_true", help="in microjoules and micrograms")
+    p.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Run the command."""
+    from ...site import open_site
+    from ...siteenergy import site_energy
+
+    now = int(time.time())
+    since, until = parse_time(options.starttime, now), parse_time(options.endtime, now)
+    if until <= since:
+        raise UsageError("-E is not after -S")
+    site = open_site(settings.load(options.config))
+    days = site.prices.days
+    start, end = days.start(since), days.after(days.start(until - 1))
+    try:
+        found = site.database.run(lambda session: site_energy(session, site.prices, start, min(end, now)))
+    finally:
+        site.database.close()
+    if options.json:
+        print(json.dumps({part: vars(getattr(found, part)) for part in PARTS}, indent=2))
+    else:
+        for line in _lines(found):
+            print(visible(line))
+    return 0
+
+
+def _lines(found: SiteEnergy) -> Iterator[str]:
+    """A table; what is not known, or not stated by the site, is empty."""
+    rows = [HEAD, *((part, *_cells(found, part)) for part in PARTS)]
+    widths = [max(len(row[i]) for row in rows) for i in range(len(HEAD))]
+    for row in rows:
+        cells = [cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)]
+        yield "  ".join([row[0].ljust(widths[0]), *cells]).rstrip()
+    yield ""
+    yield "Idle and system are the site's: no job's figure holds any of them. The columns are apart, none holds another."
+
+
+def _cells(found: SiteEnergy, part: str) -> Iterator[str]:
+    for name, value in vars(getattr(found, part)).items():
+        show = energy if name.endswith("_uj") else carbon
+        yield "" if value is None else show(value)
