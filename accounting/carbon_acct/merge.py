@@ -84,7 +84,7 @@ def settle(session: Session, job_keys: Collection[int], pairs: Collection[JobSlo
     again: set[JobSlotKey] = set(pairs)
     for part in chunks(changed):
         again |= {(job, slot) for job, slot in session.execute(stored.where(JobSlot.job_id.in_(part)))}
-    again |= missing(session, changed, prices.estimates).keys()
+    again |= missing(session, job_keys, prices.estimates).keys()
     resum(session, again, prices)
 
 

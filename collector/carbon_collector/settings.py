@@ -206,6 +206,14 @@ SETTINGS: tuple[Setting, ...] = (
         "",
         "Share of the generation lost in transmission and distribution, 0.06, like [site] pue. Empty: none stated.",
     ),
+    Setting(
+        "reports",
+        "spread",
+        "choice",
+        "no",
+        "energy: also show users and accounts with the site's idle and system carbon spread over them by energy.",
+        ("no", "energy"),
+    ),
     Setting("reports", "output_dir", "path", "/var/lib/carbon-acct/reports", "Where carbon-report writes."),
 )
 

@@ -8,6 +8,7 @@ with an unknown value would otherwise turn into floating point.
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,8 @@ from carbon_acct import query, totals
 from carbon_acct.db.connect import is_sqlite, parse_urls
 from carbon_acct.db.engine import open_database, url_of
 from carbon_acct.errors import DatabaseError
+from carbon_acct.prices import load_prices
+from carbon_acct.siteenergy import SiteEnergy, site_energy
 from carbon_acct.window import Window
 
 if TYPE_CHECKING:
@@ -35,17 +38,19 @@ class MonthFacts:
     """Everything a report is made of.
 
     `jobs`: a row a run of a job, with the keys of docs/http-api.md, cut to the month, and `owner` and `project`
-    as labels. `days`: a row a day, owner and project. `conservation`: the nodes' meters and where their energy went.
+    as labels. `days`: a row a day, owner and project. `conservation`: the nodes' meters and where their energy went. `energy`: what that emitted.
     """
 
     jobs: pd.DataFrame
     days: pd.DataFrame
     conservation: Conservation
+    energy: SiteEnergy
 
 
 def gather(settings: Settings, month: Month) -> MonthFacts:
     """Read the month from the site's database. Raises DatabaseError."""
     _must_exist(url_of(settings))
+    prices, _ = load_prices(settings)
     database = open_database(settings)
     window = Window(month.start, month.end)
     try:
@@ -53,12 +58,14 @@ def gather(settings: Settings, month: Month) -> MonthFacts:
             runs = query.jobs(session, query.Filters(window=window, truncate=True, duplicates=True))
             days = totals.days(session, month.start, month.end)
             conservation = totals.conservation(session, window.start, window.end)
+        energy = database.run(partial(site_energy, prices=prices, start=month.start, end=month.end))
     finally:
         database.close()
     return MonthFacts(
         jobs=job_frame(vars(run) for run in runs if _ran(vars(run), window)),
         days=_day_frame(asdict(day) for day in days),
         conservation=conservation,
+        energy=energy,
     )
 
 

@@ -76,6 +76,8 @@ def _about(settings: Settings, month: Month, facts: MonthFacts, now: int) -> dic
         "zones": sums.distinct(facts.jobs, "zone") or [settings.text("site", "zone")],
         "pue": sums.distinct(facts.jobs, "pue") or [settings.text("site", "pue")],
         "sources": sums.distinct(facts.jobs, "intensity_source"),
+        "market_source": settings.text("grid", "market_source") if settings.text("grid", "market") else "",
+        "spread": settings.text("reports", "spread") == "energy",
         "version": __version__,
     }
 
@@ -87,6 +89,7 @@ def _write_site(
     users, accounts = (sums.shares(facts.jobs, kind.column) for kind in (USERS, ACCOUNTS))
     days = sums.by_day(facts.days, month.borders(), now)
     simulated = total.simulated or facts.conservation.simulated
+    spread = sums.spread_ug(facts.energy, (users, accounts)) if about["spread"] else []
     if "html" in formats:
         page = {
             "about": about,
@@ -96,6 +99,8 @@ def _write_site(
             "days": [(month.day(day.date_start), day) for day in days],
             "jobs": sums.greatest(facts.jobs, TOP_JOBS).to_dict("records"),
             "conservation": facts.conservation,
+            "energy": facts.energy,
+            "spread": spread,
             "unmatched_uj": sums.unmatched_uj(facts.conservation, total),
             "csv": "csv" in formats,
         }
@@ -108,6 +113,8 @@ def _write_site(
     if "json" in formats:
         balance = {name: _balance(part) for name, part in facts.conservation.components.items()}
         content = {"meta": about, "simulated": simulated, "total": total, "users": users, "accounts": accounts}
+        content |= {"energy": {name: asdict(part) for name, part in facts.energy._asdict().items()}}
+        content |= {"spread": dict(zip(("users", "accounts"), spread, strict=True))} if spread else {}
         content |= {"days": days, "conservation": balance, "jobs": tables.job_dicts(facts.jobs)}
         _write(folder / "report.json", tables.as_json(content))
 

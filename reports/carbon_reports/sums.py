@@ -8,12 +8,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from carbon_acct.amounts import UG_PER_G
+from carbon_acct.siteenergy import spread
 from carbon_acct.slotsum import add
 from carbon_collector.units import UJ_PER_KWH
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import pandas as pd
 
+    from carbon_acct.siteenergy import SiteEnergy
     from carbon_acct.totals import Conservation
 
 QUALITIES = ("measured", "partial", "estimated", "none")
@@ -105,6 +109,12 @@ def by_day(days: pd.DataFrame, borders: list[int], now: int) -> list[Day]:
 def unmatched_uj(conservation: Conservation, jobs: Total) -> int:
     """Energy that the nodes gave to jobs and that no job of Slurm's record has (yet)."""
     return conservation.total.jobs_uj - (jobs.energy_uj or 0) - (jobs.estimated_uj or 0)
+
+
+def spread_ug(energy: SiteEnergy, of: Sequence[Sequence[Share]]) -> list[dict[str, int]]:
+    """Carbon of idle and system, for each list of owners or projects by the energy of each: whole numbers that add up."""
+    beside = add((energy.idle.carbon_ug, energy.system.carbon_ug)) or 0
+    return [spread(beside, {share.label: _used(share.total) or 0 for share in shares}) for shares in of]
 
 
 def distinct(jobs: pd.DataFrame, column: str) -> list[str]:

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from accounting.conftest import munge_socket, poller, site, slurm
+from accounting.conftest import munge_socket, poller, slurm
 from databases.fixtures import Backend
 
-__all__ = ["munge_socket", "poller", "site", "slurm"]
+__all__ = ["munge_socket", "poller", "slurm"]
 
 
 @pytest.fixture(scope="session")

@@ -301,3 +301,29 @@ def test_provenance_is_stated(site: Site, carbon_report: Callable[..., Outcome],
         for fact in ("Europe/Berlin", "PUE 1.3", "<dd>DE</dd>", job["intensity_source"]):
             assert fact in text
         assert f"{job['intensity_g_per_kwh']:.1f} g/kWh" in text
+
+
+def test_what_the_site_emitted(site: Site, carbon_report: Callable[..., Outcome], tmp_path: Path) -> None:
+    """Idle and system stand beside the jobs, priced like them; spread by energy where the site asks for it, and only then said."""
+    for user, watts in (("alice", 100), ("bob", 300)):
+        site.run("2024-03-05T10:00", "2024-03-05T11:00", watts=watts, user=user)
+    site.save()
+    folder = tmp_path / "reports/2024-03"
+    carbon_report("monthly", "--month", "2024-03")
+    plain = load(folder)
+    page = (folder / "index.html").read_text(encoding="utf-8")
+    site.config.write_text(site.config.read_text("utf-8") + "spread = energy\n", encoding="utf-8")
+    carbon_report("monthly", "--month", "2024-03")
+    spread = load(folder)
+    beside = plain["energy"]["idle"]["carbon_ug"] + plain["energy"]["system"]["carbon_ug"]
+
+    assert plain["energy"]["jobs"]["carbon_ug"] == plain["total"]["carbon_ug"]
+    assert plain["energy"]["idle"]["energy_uj"] == sum(part["idle_uj"] for part in plain["conservation"].values())
+    assert plain["energy"]["idle"]["market_ug"] is None
+    assert "What it emitted" in page
+    assert "with idle and system" not in page
+    assert "spread" not in plain
+    assert plain["users"] == spread["users"]
+    assert sum(spread["spread"]["users"].values()) == beside > 0
+    assert spread["spread"]["users"]["bob"] == pytest.approx(3 * spread["spread"]["users"]["alice"], abs=2)
+    assert "with idle and system" in (folder / "index.html").read_text(encoding="utf-8")
