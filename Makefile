@@ -8,7 +8,7 @@ STAMP := $(VENV)/.installed
 DEBIAN := python3 python3-venv gcc libc6-dev shellcheck munge slurm-wlm slurmdbd mariadb-server galera-4 rsync lsof postgresql util-linux man-db
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-stop test test-vm check lint zipapp debian format clean bench-accuracy bench-overhead bench-latency bench-spool bench-pricing bench-privacy
+.PHONY: help demo demo-stop test test-vm check lint zipapp debian format clean bench-accuracy bench-overhead bench-latency bench-spool bench-pricing bench-reprice bench-privacy
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -83,6 +83,9 @@ bench-spool: $(STAMP) ## how many days without an aggregator a node's spool hold
 
 bench-pricing: $(STAMP) ## grams of a month of jobs against brute force, beside simpler rules (synthetic grid, seconds)
 	@$(BIN)/python benchmarks/pricing.py
+
+bench-reprice: $(STAMP) ## a month of a million jobs priced again: time, rows a second (minutes; 3 GB of disk)
+	@$(BIN)/python benchmarks/reprice.py
 
 bench-privacy: $(STAMP) debian zipapp ## who sees whose jobs under each PrivateData, beside sacct (a real Slurm; root, a minute)
 	@$(BIN)/python benchmarks/privacy.py

@@ -127,6 +127,14 @@ def _average_power(job: Job, _: Screen) -> str:
     return amounts.three_digits(uj, seconds * UJ_PER_J) if uj and tenths == "0.0" else tenths
 
 
+def _sci(job: Job, _: Screen) -> str:
+    operational, embodied = job.get("carbon_ug"), job.get("embodied_ug")
+    # Without embodied emissions it is no SCI: the standard has them in every score.
+    if operational is None or embodied is None:
+        return ""
+    return amounts.decimal(operational + embodied, amounts.UG_PER_G, 3)
+
+
 def _coverage(job: Job, _: Screen) -> str:
     coverage = job.get("coverage")
     # Rounded down: 100.0 is all of the job, not nearly all of it.
@@ -220,6 +228,14 @@ FIELDS: tuple[Field, ...] = (
     Field("Quality", "quality", "`measured`, `partial`, `estimated` or `none`, and in brackets why", _quality),
     _grams("UpstreamRaw", "upstream_ug", "Upstream emissions of the fuels (CO2e; scope 3, category 3)"),
     _grams("TDRaw", "td_ug", "Emissions of what is lost in transmission and distribution (CO2e; scope 3, category 3)"),
+    Field(
+        "SCI",
+        "embodied_ug",
+        "SCI score (ISO/IEC 21031) in grams per job: CarbonRaw and EmbodiedRaw together. Boundary: the metered components"
+        " of the job's nodes, times PUE, and the hardware that it held",
+        _sci,
+        True,
+    ),
 )
 
 

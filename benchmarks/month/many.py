@@ -82,6 +82,7 @@ def fill(site: Site, file: Path, count: int, month: tuple[int, int], done: Calla
     for statement in _sums(site, month):
         connection.execute(statement)
     connection.commit()
+    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     connection.close()
     return slots
 

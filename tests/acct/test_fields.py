@@ -19,7 +19,7 @@ NAMES = """
 JobID JobIDRaw JobName User Account Partition QOS Cluster State ExitCode Restarts Submit Start End Elapsed ElapsedRaw
 NNodes NCPUS AllocTRES NodeList Energy EnergyRaw CPUEnergyRaw DRAMEnergyRaw GPUEnergyRaw OtherEnergyRaw StaticEnergyRaw
 EstimatedEnergyRaw AvePower FacilityEnergyRaw PUE Carbon CarbonRaw CarbonMarketRaw EmbodiedRaw Intensity
-IntensitySource Zone Coverage Quality UpstreamRaw TDRaw
+IntensitySource Zone Coverage Quality UpstreamRaw TDRaw SCI
 """
 
 
@@ -46,6 +46,14 @@ def test_keys_are_the_api_s() -> None:
 def test_unknown_is_empty(field: fields.Field) -> None:
     """A field of a job that nothing is known of is empty: not 0, not None, not a guess."""
     assert field.show({}, fields.Screen()) == ""
+
+
+@pytest.mark.parametrize(
+    ("carbon", "embodied", "shown"), [(1_500_000, 250_000, "1.750"), (1_500_000, None, ""), (None, 250_000, "")]
+)
+def test_sci_has_both_parts(carbon: int | None, embodied: int | None, shown: str) -> None:
+    """A SCI score is operational and embodied emissions; where one of them is not known there is none."""
+    assert fields.field("SCI").show({"carbon_ug": carbon, "embodied_ug": embodied}, fields.Screen()) == shown
 
 
 @pytest.mark.parametrize("field", fields.FIELDS, ids=lambda field: field.name)

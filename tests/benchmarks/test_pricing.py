@@ -58,3 +58,50 @@ def test_the_program_compares_and_prints_the_others() -> None:
     for name in ("ours (slot by slot)", "mean over the job", "intensity at the start", "mean of the year"):
         assert name in run.stdout
     assert "equal brute force, second by second, to the microgram: pass" in run.stdout
+
+
+def test_a_month_put_into_the_tables_is_what_the_product_makes(tmp_path: Path) -> None:
+    """Days and roll-ups that the product computes from the same slots are the same: nothing is measured on a made-up shape."""
+    from month.many import fill
+    from month.site import Site
+    from sqlalchemy import delete, select
+
+    from carbon_acct import rollup
+    from carbon_acct.db.models import DaySum, Job, JobDay, JobSlot
+    from carbon_acct.db.rows import table_of
+
+    start = 900 * 1_400_000 // 86_400 * 86_400
+    site = Site(tmp_path, "1.3", "UTC")
+    slots = fill(site.site, tmp_path / "carbon-acct.db", 150, (start, start + 30 * 86_400), lambda _: None)
+    days, database = site.prices.days, site.site.database
+
+    def content() -> list[set[tuple[object, ...]]]:
+        with database.read() as session:
+            return [{tuple(row) for row in session.execute(select(*table_of(t).columns))} for t in (JobDay, DaySum)]
+
+    put = content()
+    with database.write() as session:
+        pairs = session.execute(select(JobSlot.job_id, JobSlot.slot)).all()
+        associations = {job: of for job, of in session.execute(select(Job.id, Job.association_id)) if of is not None}
+        for table in (DaySum, JobDay):
+            session.execute(delete(table))
+        wanted = {(job, days.start(slot)) for job, slot in pairs}
+        rollup.refresh(session, {(job, day, days.after(day)) for job, day in wanted}, associations)
+    made = content()
+    site.close()
+
+    assert slots == len(pairs) > 150
+    assert put == made
+
+
+def test_reprice_checks_what_it_did() -> None:
+    """A small month priced again: every sum by its own road."""
+    run = subprocess.run(
+        [sys.executable, str(PROGRAM.with_name("reprice.py")), "--jobs", "120"],
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+    assert "agree to the microgram: pass" in run.stdout
