@@ -20,6 +20,7 @@ from carbon_acct import merge, meta
 from carbon_acct.access import Viewer
 from carbon_acct.days import Days, zone_info
 from carbon_acct.db.models import COMPONENTS, Cluster, FactorSource, Job, JobDay, JobSlot, SlotPrice
+from carbon_acct.matching import RESIZED
 from carbon_acct.quality import ComponentState, judge
 from carbon_acct.rollup import METHODS, SUMMED, WEIGHTS
 from carbon_acct.selection import STATES
@@ -144,10 +145,11 @@ def _nodes_of(job: Job) -> list[str]:
 
 
 def _newest(rows: list[tuple[Job, str]], filters: Filters) -> list[tuple[Job, str]]:
-    """Without duplicates the newest run of each JobID, as sacct without -D."""
+    """Without duplicates the newest run of each JobID, and what it was before it was resized, as sacct without -D."""
     if filters.duplicates:
         return rows
-    return list({(job.cluster_id, job.job_id_raw): (job, cluster) for job, cluster in rows}.values())
+    newest = {(job.cluster_id, job.job_id_raw): job.id for job, _ in rows}
+    return [row for row in rows if row[0].state == RESIZED or newest[row[0].cluster_id, row[0].job_id_raw] == row[0].id]
 
 
 def _conditions(filters: Filters) -> list[ColumnElement[bool]]:
@@ -379,9 +381,15 @@ def _record(
         zone=_joined(sources[key].zone for key in priced),
         coverage=verdict.coverage,
         quality=verdict.quality,
-        notes=() if verdict.quality == "measured" else (*reasons, *notes),
+        notes=_shown_notes(job, verdict.quality, (*reasons, *notes)),
         simulated=any(s.simulated for s in sums),
     )
+
+
+def _shown_notes(job: Job, quality: str, notes: tuple[str, ...]) -> tuple[str, ...]:
+    if job.state == RESIZED:
+        return ("resized: the run's energy is with its newest record",)
+    return () if quality == "measured" else notes
 
 
 def _mean(sums: Sequence[_Sum], weight: str, used: int | None) -> float | None:

@@ -139,6 +139,13 @@ def test_the_identity_of_runs_by_release() -> None:
     assert len({j.sluid for j in again}) == 2
 
 
+def test_uid_of_a_job_that_slurmdbd_learns_of_by_its_end(slurm: StandIn) -> None:
+    """For a moment slurmdbd shows such a job with its user and uid 0: that is not root's."""
+    slurm.jobs([{"UID": "0", "User": "alice"}, {"UID": "0", "User": "root"}])
+
+    assert [job.uid for job in SacctClient(slurm.programs).jobs(0, 1)] == [None, 0]
+
+
 @given(st.lists(texts.slurm_jobs(), max_size=5))
 def test_parsing_is_the_inverse_of_printing(jobs: list[SlurmJob]) -> None:
     """Whatever the jobs are called, and whatever is known of them: what sacct prints of them are those jobs."""

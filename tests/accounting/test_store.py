@@ -274,6 +274,16 @@ def test_requeue(site: Site) -> None:
     assert [record.cpu_uj for record in shown(site, duplicates=False)] == [5]
 
 
+def test_a_resized_job(site: Site) -> None:
+    """What a job was before it was resized is shown as sacct shows it, and says where its energy is."""
+    tell(site, job(state="RESIZING", end=SLOT + 40), job(submit=SLOT + 40, start=SLOT + 40))
+    deliver(site, segment([ledger(), job_slot()]))
+    before, after = shown(site, duplicates=False)
+
+    assert (before.energy_uj, before.notes) == (None, ("resized: the run's energy is with its newest record",))
+    assert after.energy_uj == 1100
+
+
 def test_arrays_and_het_jobs(site: Site) -> None:
     """Array tasks and het components have their own energy, and are found by their parent."""
     tell(

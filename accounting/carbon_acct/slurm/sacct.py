@@ -83,7 +83,7 @@ def _job(row: dict[str, str]) -> SlurmJob | None:
         job_id=row["JobID"],
         name=row["JobName"],
         user=_text(row["User"]),
-        uid=_number(row["UID"]),
+        uid=_uid(row),
         account=_text(row["Account"]),
         partition=_text(row["Partition"]),
         qos=_text(row["QOS"]),
@@ -102,6 +102,12 @@ def _job(row: dict[str, str]) -> SlurmJob | None:
         alloc_tres=_text(row["AllocTRES"]),
         nodelist=_text(row["NodeList"]),
     )
+
+
+def _uid(row: dict[str, str]) -> int | None:
+    """For a moment slurmdbd shows a job that it learnt of by its end with the right user and uid 0."""
+    uid = _number(row["UID"])
+    return None if uid == 0 and row["User"] not in ("", "root") else uid
 
 
 def _number(text: str) -> int | None:
