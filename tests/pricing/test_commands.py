@@ -83,6 +83,25 @@ def test_out_and_in(run: Run, tmp_path: Path) -> None:
     assert run("intensity", "--import", str(again))[:2] == (0, "1 periods, 0 of them new or different\n")
 
 
+def test_a_source_that_prices_nothing(run: Run, tmp_path: Path) -> None:
+    """Who imports values of a source that the settings do not name is told that they price nothing; else they price."""
+    path = tmp_path / "in.csv"
+    path.write_text(HEADER + LINE)
+    err = run("intensity", "--import", str(path))[2]
+
+    assert (
+        err == "carbon-mgr: our meter is none of the sources of DE in [grid] providers: it is kept and prices nothing\n"
+    )
+
+
+def test_no_text(run: Run, tmp_path: Path) -> None:
+    """A file that is no text is told in one line."""
+    path = tmp_path / "in.csv"
+    path.write_bytes(b"PK\x03\x04\xff\xfe")
+
+    assert run("intensity", "--import", str(path))[::2] == (2, f"carbon-mgr: {path}: is not text in UTF-8\n")
+
+
 @pytest.mark.parametrize(
     ("line", "says"),
     [

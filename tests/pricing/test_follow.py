@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -14,14 +14,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import select
+from sqlalchemy.orm import Session
 
 from accounting.samples import configure, job, job_slot, ledger, segment, share
 from carbon_acct import query, receive
+from carbon_acct.db.models import SlotPrice
+from carbon_acct.errors import DatabaseError
 from carbon_acct.grid import follow
 from carbon_acct.grid.follow import Follower
 from carbon_acct.grid.provider import Patience
 from carbon_acct.grid.providers.uk import CarbonIntensityUk
 from carbon_acct.jobs import record_jobs
+from carbon_acct.prices import Prices
 from carbon_acct.query import Filters, JobRecord
 from carbon_acct.records import parse_segment
 from carbon_acct.site import Site, open_site
@@ -89,6 +94,7 @@ class World:
     """A site with a job of the last hour, and the follower of its grid."""
 
     site: Site
+    provider: CarbonIntensityUk
     follower: Follower
     now: int
 
@@ -123,7 +129,7 @@ def world(tmp_path: Path, grid: Grid) -> Iterator[World]:
     (provider,) = site.providers["GB"]
     assert isinstance(provider, CarbonIntensityUk)
     once = replace(provider, access=replace(provider.access, patience=Patience(attempts=1)))
-    yield World(site, Follower(site.database, site.prices, {"GB": [once]}, 900), now)
+    yield World(site, once, Follower(site.database, site.prices, {"GB": [once]}, 900), now)
     site.database.close()
 
 
@@ -143,6 +149,44 @@ def test_recovery_by_itself(world: World, grid: Grid) -> None:
     assert (record.intensity_g_per_kwh, record.carbon_ug) == (100, round(KWH // 100 * 1.3 * 100 * 10**6 / KWH))
     assert "UK Carbon Intensity" in (record.intensity_source or "")
     assert world.state.error == ""
+
+
+@dataclass(frozen=True)
+class Failing(Prices):
+    """Prices of a database that goes away between a value and the prices of it, as often as said."""
+
+    times: list[int] = field(default_factory=list)
+
+    def values(self, session: Session, zone: str, slots: Iterable[int]) -> dict[int, dict[str, Any]]:
+        """Fails while there is something left of `times`."""
+        if self.times:
+            self.times.pop()
+            raise DatabaseError("gone")
+        return super().values(session, zone, slots)
+
+
+def test_killed_between_value_and_price(world: World) -> None:
+    """A value whose prices were not stored is not stored either: it comes again, and then prices."""
+    prices = Failing(**vars(world.site.prices), times=[1])
+    follower = Follower(world.site.database, prices, {"GB": [world.provider]}, 900)
+    with pytest.raises(DatabaseError):
+        follower.follow(world.now)
+    Follower(world.site.database, prices, {"GB": [world.provider]}, 900).follow(world.now)
+
+    assert world.job().intensity_g_per_kwh == 100
+
+
+def test_prices_that_are_over_are_forgotten(world: World, grid: Grid) -> None:
+    """Revisions that price nothing any more do not pile up: after a day they are gone."""
+    for hours, value in enumerate((100, 60, 70), 1):
+        grid.value = value
+        world.follower.follow(world.now + 7 * 3600 * hours)
+    world.follower.follow(world.now + 4 * 86400)
+    with world.site.database.read() as session:
+        revisions = session.scalars(select(SlotPrice.revision)).all()
+
+    assert revisions == [4]
+    assert world.job().intensity_g_per_kwh == 70
 
 
 def test_asked_again_for_revisions(world: World, grid: Grid) -> None:

@@ -12,9 +12,10 @@ import logging
 import random
 import threading
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import groupby
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
@@ -38,8 +39,10 @@ REVISED_S = 48 * 3600
 """So far back a provider may revise what it said."""
 
 REVISED_EVERY_S = 6 * 3600
-GAPS_S = 31 * 86400
-GAPS_EVERY_S = 86400
+DAY_S = 86400
+GAPS_S = 31 * DAY_S
+GAPS_EVERY_S = DAY_S
+FORGET_EVERY_S = DAY_S
 WAIT_S = 60.0
 WAIT_MOST_S = 3600.0
 
@@ -70,6 +73,7 @@ class Follower:
         self._interval_s = interval_s
         self._providers = {(zone, p.text): p for zone, providers in chains.items() for p in providers}
         self.states = {key: State(key[0], p.slug, p.text) for key, p in self._providers.items()}
+        self._forgot_at = 0.0
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="grid", daemon=True)
 
@@ -105,12 +109,13 @@ class Follower:
             if self._stop.is_set():
                 return
             if self.states[key].again_at <= now:
-                changed = self._ask(key, provider, now)
-                if changed:
-                    self._price(min(p.start for p in changed), max(p.end for p in changed))
+                self._ask(key, provider, now)
         self._sweep()
+        if now - self._forgot_at >= FORGET_EVERY_S:
+            self._database.run(partial(reprice.forget, now=int(now)))
+            self._forgot_at = now
 
-    def _ask(self, key: tuple[str, str], provider: Provider, now: float) -> list[Period]:
+    def _ask(self, key: tuple[str, str], provider: Provider, now: float) -> None:
         state = self.states[key]
         revised, gaps = now - state.revised_at >= REVISED_EVERY_S, now - state.gaps_at >= GAPS_EVERY_S
         with self._database.read() as session:
@@ -119,12 +124,13 @@ class Follower:
             periods = provider.history(since, int(now) + SLOT_S)
         except ProviderError as err:
             self._failed(key, str(err), err.retry_after_s, now)
-            return []
+            return
         except Exception as err:  # one provider's surprise must not stop the others
             log.exception("grid: %s", provider.text)
             self._failed(key, f"{provider.text}: {type(err).__name__}: {err}", None, now)
-            return []
-        changed = self._database.run(lambda session: _keep(session, key[0], provider, periods, int(now)))
+            return
+        for part in _by_day(periods):
+            self._database.run(partial(self._take, key[0], provider, part, int(now)))
         if state.error:
             log.warning("grid: zone %s: %s answers again", *key)
         self.states[key] = replace(
@@ -136,7 +142,6 @@ class Follower:
             revised_at=now if revised else state.revised_at,
             gaps_at=now if gaps else state.gaps_at,
         )
-        return changed
 
     def _since(self, session: Session, state: State, revised: bool, gaps: bool, now: int) -> int:
         """From when on a provider is asked this time: what an outage of its left is asked for first of all."""
@@ -155,11 +160,13 @@ class Follower:
         wait = max(wait, retry_after_s or 0.0)
         self.states[key] = replace(state, error=error, failures=min(state.failures + 1, 10), again_at=now + wait)
 
-    def _price(self, since: int, until: int) -> None:
-        with self._database.read() as session:
-            stretches = reprice.stretches(session, since - since % SLOT_S, until)
-        for start, end in stretches:
-            self._database.run(partial(reprice.refresh, prices=self._prices, since=start, until=end))
+    def _take(self, zone: str, provider: Provider, periods: Iterable[Period], now: int, session: Session) -> None:
+        """Store what a provider says, and the prices of it: in one transaction, else a kill left a value that prices nothing."""
+        source = intensity.source_of(session, zone, provider.slug, provider.text, provider.scope)
+        changed = intensity.keep(session, source, periods, now)
+        if changed:
+            since = min(p.start for p in changed)
+            reprice.refresh(session, self._prices, since - since % SLOT_S, max(p.end for p in changed))
 
     def _sweep(self) -> None:
         while not self._stop.is_set():
@@ -167,9 +174,10 @@ class Follower:
                 return
 
 
-def _keep(session: Session, zone: str, provider: Provider, periods: Iterable[Period], now: int) -> list[Period]:
-    source = intensity.source_of(session, zone, provider.slug, provider.text, provider.scope)
-    return intensity.keep(session, source, periods, now)
+def _by_day(periods: Iterable[Period]) -> Iterator[list[Period]]:
+    """What one transaction takes."""
+    for _, part in groupby(periods, key=lambda p: p.start // DAY_S):
+        yield list(part)
 
 
 def _kind(error: str) -> str:

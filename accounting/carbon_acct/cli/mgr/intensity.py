@@ -15,10 +15,12 @@ from carbon_collector.errors import UsageError
 
 from ...text import visible
 from ...timespec import parse_time, show_time
+from .. import warn
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from ...grid.exchange import Line
     from ...site import Site
     from .. import Parser
 
@@ -126,13 +128,26 @@ def _csv(site: Site, zone: str, start: int, end: int) -> int:
     return 0
 
 
+def _used(site: Site, line: Line) -> bool:
+    return (line.provider, line.source, line.scope) in site.prices.sources.get(line.zone, ())
+
+
 def _import(site: Site, file: Path, now: int) -> int:
     from ...grid import exchange
     from .reprice import sweep
 
-    found = exchange.read(str(file), file.read_text("utf-8"))
+    try:
+        text = file.read_text("utf-8")
+    except UnicodeDecodeError as err:
+        raise UsageError(f"{file}: is not text in UTF-8") from err
+    found = exchange.read(str(file), text)
     changed = site.database.run(lambda session: exchange.keep(session, found, now))
     print(f"{len(found)} periods, {len(changed)} of them new or different")
-    if changed:
-        sweep(site, min(p.start for p in changed) // 900 * 900, max(p.end for p in changed))
+    for zone, source in sorted({(line.zone, line.source) for line in found if not _used(site, line)}):
+        warn(
+            "carbon-mgr",
+            f"{source} is none of the sources of {zone} in [grid] providers: it is kept and prices nothing",
+        )
+    if found:  # though nothing is new: an import that was broken off goes on here
+        sweep(site, min(line.period.start for line in found) // 900 * 900, max(line.period.end for line in found))
     return 0
