@@ -160,9 +160,10 @@ class Database:
                 log.warning("%s; the nodes keep their rows until it answers", reason)
             self._is_away = away
             raise (AwayError if away else DatabaseError)(reason) from err
-        if self._is_away and self._is_open:
-            log.warning("%s: answers again", self.shown)
+        if self._is_away:
             self._is_away = False
+            if self._is_open:
+                log.warning("%s: answers again", self.shown)
 
 
 def _take_turn(session: Session) -> None:
