@@ -12,7 +12,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import BindParameter, bindparam, delete, func, select, update
+from sqlalchemy import BindParameter, Select, bindparam, delete, func, select, update
 from sqlalchemy.orm import Session
 
 from carbon_acct import meta, rollup
@@ -32,6 +32,9 @@ PRICED_BY = (
 
 BATCH = 2000
 """Jobs in one transaction."""
+
+PRICES = 2000
+"""Older prices in one transaction: three weeks of a zone; no database takes a statement of any length."""
 
 DAY_S = 86400
 SPARE_S = DAY_S
@@ -55,7 +58,7 @@ def preview(session: Session, prices: Prices, since: int, until: int) -> Preview
     """
     slots = before = after = 0
     changed = refresh(session, prices, since, until)
-    old = _outdated(session)
+    old = list(session.scalars(_waiting()))
     total = func.sum(func.coalesce(JobSlot.energy_uj, 0) + func.coalesce(JobSlot.estimated_uj, 0))
     for part in chunks(old):
         query = select(SlotPrice.zone, SlotPrice.slot, func.count(), total, func.sum(JobSlot.carbon_ug))
@@ -95,9 +98,14 @@ def refresh(session: Session, prices: Prices, since: int, until: int) -> list[Zo
 
 def sweep(session: Session, prices: Prices) -> int:
     """Bring slots of jobs that name an older revision to the one in force: of some jobs; how many. 0: none is left."""
-    outdated = JobSlot.price_id.in_(_outdated(session))
+    outdated = JobSlot.price_id.in_(list(session.scalars(_waiting().order_by(SlotPrice.slot).limit(PRICES))))
     jobs = list(session.scalars(select(JobSlot.job_id).where(outdated).distinct().limit(BATCH)))
     return _price(session, prices, jobs, outdated)
+
+
+def waiting(session: Session) -> int:
+    """How many slots of jobs name an older revision."""
+    return session.scalar(select(func.count()).select_from(JobSlot).where(JobSlot.price_id.in_(_older()))) or 0
 
 
 def rezone(session: Session, prices: Prices, since: int, after: int) -> tuple[int, int]:
@@ -111,12 +119,17 @@ def rezone(session: Session, prices: Prices, since: int, after: int) -> tuple[in
     return _price(session, prices, jobs, JobSlot.slot >= since), jobs[-1] if jobs else 0
 
 
-def _outdated(session: Session) -> list[int]:
+def _older() -> Select[Any]:
     """Prices that a newer revision stands for."""
     keys = select(SlotPrice.zone, SlotPrice.slot, func.max(SlotPrice.revision).label("revision"))
     newest = keys.group_by(SlotPrice.zone, SlotPrice.slot).having(func.count() > 1).subquery()
     query = select(SlotPrice.id).join(newest, (newest.c.zone == SlotPrice.zone) & (newest.c.slot == SlotPrice.slot))
-    return list(session.scalars(query.where(SlotPrice.revision < newest.c.revision)))
+    return query.where(SlotPrice.revision < newest.c.revision)
+
+
+def _waiting() -> Select[Any]:
+    """Those that a slot of a job names."""
+    return _older().where(select(JobSlot.job_id).where(JobSlot.price_id == SlotPrice.id).exists())
 
 
 def forget(session: Session, now: int) -> int:

@@ -12,13 +12,15 @@ from typing import Any
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
-from sqlalchemy import text
+from sqlalchemy import insert, select, text
 from sqlalchemy.orm import Session
 
 from accounting.samples import JOB, NOW, SLOT, job, job_slot, ledger, new_site, segment, share
 from accounting.test_store import content, deliver, only, tell
 from carbon_acct import rebuild, reprice
 from carbon_acct.dated import dated as dated_figure
+from carbon_acct.db.models import SlotPrice
+from carbon_acct.db.rows import table_of
 from carbon_acct.prices import Prices
 from carbon_acct.site import Site
 from databases.fixtures import Backend
@@ -87,6 +89,21 @@ def test_as_if_from_scratch(backend: Backend, history: list[dict[int, str]], cha
             rebuild.everything(session, last)
         scratch = content(site)
     assert found == scratch
+
+
+def test_prices_that_nothing_names(site: Site) -> None:
+    """However many old prices there are that no job names: those that one names are found."""
+    fill(site)
+    with site.database.write() as session:
+        row = session.scalars(select(SlotPrice).limit(1)).one()
+        values = {c.name: getattr(row, c.name) for c in table_of(SlotPrice).columns if c.name != "id"}
+        others = [900 * i for i in range(reprice.PRICES + 10)]
+        rows = [values | {"slot": slot, "revision": revision} for slot in others for revision in (1, 2)]
+        session.execute(insert(table_of(SlotPrice)), rows)
+        reprice.refresh(session, dated(site, {SLOTS[0]: "1"}), SLOTS[0], NOW)
+        assert reprice.waiting(session) == 2
+        assert reprice.sweep(session, dated(site, {SLOTS[0]: "1"})) == 2
+        assert reprice.waiting(session) == 0
 
 
 def test_only_what_changed(site: Site) -> None:

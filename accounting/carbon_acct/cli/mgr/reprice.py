@@ -55,8 +55,10 @@ def sweep(site: Site, since: int, until: int, rezone: bool = False) -> int:
         stretches = reprice.stretches(session, since, until)
     for start, end in stretches:
         site.database.run(partial(reprice.refresh, prices=site.prices, since=start, until=end))
+    with site.database.read() as session:
+        waiting = reprice.waiting(session)
     changed = after = 0
-    with tqdm(unit=" slots", disable=None) as bar:
+    with tqdm(total=waiting, unit=" slots", disable=None) as bar:
         while True:
             done = site.database.run(partial(reprice.sweep, prices=site.prices))
             changed += done
