@@ -160,6 +160,8 @@ def test_the_status_tells_losses_only_where_there_are_any(site: Site) -> None:
         "unmatched": 0,
         "simulated": False,
         "conservation": {},
+        "last_slot": None,
+        "silent": [],
         "dropped": {"nodes": 2, "records": 23, "energy_uj": "1500000"},
     }
     none = {**answer, "dropped": {"nodes": 0, "records": 0, "energy_uj": "0"}}
