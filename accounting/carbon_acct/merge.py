@@ -9,15 +9,15 @@ that change.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any, NamedTuple, TypeVar
 
 from sqlalchemy import BindParameter, bindparam, exists, func, select, update
 from sqlalchemy.orm import Session
 
 from carbon_acct import meta, rollup
-from carbon_acct.db.models import Cluster, Job, JobSlot, Ledger, Node, NodeJobSlot
-from carbon_acct.db.rows import replace_rows, table_of
+from carbon_acct.db.models import Cluster, Job, JobSlot, Ledger, Node, NodeJobSlot, SlotPrice
+from carbon_acct.db.rows import ask, replace_rows, table_of
 from carbon_acct.matching import LATE_SOURCES, RESIZED, Run, match
 from carbon_acct.missing import missing
 from carbon_acct.prices import Prices
@@ -45,9 +45,9 @@ def rematch(session: Session, cluster_id: int, job_ids: Collection[int]) -> set[
     for part in chunks(job_ids):
         asked = {"cluster": cluster_id, "ids": part, "since": since}
         runs: dict[int, list[Run]] = defaultdict(list)
-        for row in session.execute(_RUNS, asked):
+        for row in ask(session, _RUNS, asked):
             runs[row.job_id_raw].append(Run(row.id, row.submit, row.start, row.end, row.state, row.restarts, row.sluid))
-        for ledger_id, job_id, run_key, opened, before in session.execute(_LEDGERS, asked):
+        for ledger_id, job_id, run_key, opened, before in ask(session, _LEDGERS, asked):
             found = match(run_key, opened, runs[job_id])
             key = found.key if found else None
             if key != before:
@@ -113,30 +113,37 @@ def _resum(session: Session, wanted: Mapping[int, set[int]], prices: Prices) -> 
     jobs = lock_jobs(session, wanted)
     slots = {slot for many in wanted.values() for slot in many}
     asked = {"ids": list(wanted), "low": min(slots), "high": max(slots)}
-    there = {(job, slot) for job, slot in session.execute(_SUMMED_SLOTS, asked)}
+    before = {(row.job_id, row.slot): row._mapping for row in ask(session, _SUMMED_SLOTS, asked)}
     delivered: dict[JobSlotKey, list[Any]] = defaultdict(list)
-    for row in session.execute(_DELIVERED, asked):
+    for row in ask(session, _DELIVERED, asked):
         if row.slot in wanted[row.matched_id]:
             delivered[row.matched_id, row.slot].append(row)
     keys = {(job, slot) for job, many in wanted.items() for slot in many}
-    estimated = missing(session, wanted, prices.estimates)
+    estimated = missing(session, [job for job, row in jobs.items() if row.unmetered_us], prices.estimates)
     known = keys & (delivered.keys() | estimated.keys())
     zones = {job: prices.zone(row.cluster, row.partition) for job, row in jobs.items()}
     price = prices.of(session, {(zones[job], slot) for job, slot in known})
-    values = [
-        summed(
+    after = {
+        (job, slot): summed(
             (job, slot), delivered[job, slot], estimated.get((job, slot)), price[zones[job], slot], prices.node_types
         )
         for job, slot in sorted(known)
-    ]
-    replace_rows(session, table_of(JobSlot), values, there, keys)
-    days = {(job, prices.days.start(slot)) for job, slot in keys}
-    associations = {job: row.association_id for job, row in jobs.items()}
-    rollup.refresh(session, {(job, day, prices.days.after(day)) for job, day in days}, associations)
+    }
+    replace_rows(session, table_of(JobSlot), list(after.values()), keys - after.keys())
+    days: dict[tuple[int, int], dict[int, rollup.Slots]] = defaultdict(lambda: defaultdict(list))
+    for job, slot in sorted(keys):
+        now = rollup.weighed(after[job, slot], price[zones[job], slot]) if (job, slot) in after else None
+        start = prices.days.start(slot)
+        days[start, prices.days.after(start)][job].append((before.get((job, slot)), now))
+    rollup.follow(session, days, {job: row.association_id for job, row in jobs.items()})
 
 
 _BETWEEN: tuple[BindParameter[int], BindParameter[int]] = (bindparam("low"), bindparam("high"))
-_SUMMED_SLOTS = select(JobSlot.job_id, JobSlot.slot).where(JobSlot.job_id.in_(_IDS), JobSlot.slot.between(*_BETWEEN))
+_SUMMED_SLOTS = (
+    select(*table_of(JobSlot).columns, SlotPrice.source_id, *rollup.SLOT_WEIGHTS)
+    .join(SlotPrice, SlotPrice.id == JobSlot.price_id)
+    .where(JobSlot.job_id.in_(_IDS), JobSlot.slot.between(*_BETWEEN))
+)
 _DELIVERED = (
     select(Ledger.matched_id, Ledger.cpus, Ledger.node_cpus, Ledger.gpus, Node.name.label("node"))
     .add_columns(*table_of(NodeJobSlot).columns)
@@ -148,11 +155,11 @@ _DELIVERED = (
 
 def lock_jobs(session: Session, job_keys: Collection[int]) -> dict[int, Any]:
     """The runs, with their clusters' names; other aggregators that change their sums wait until this one is done."""
-    return {row.id: row for row in session.execute(_LOCKED_JOBS, {"ids": list(job_keys)})}
+    return {row.id: row for row in ask(session, _LOCKED_JOBS, {"ids": list(job_keys)})}
 
 
 _LOCKED_JOBS = (
-    select(Job.id, Job.partition, Job.association_id, Cluster.name.label("cluster"))
+    select(Job.id, Job.partition, Job.association_id, Job.unmetered_us, Cluster.name.label("cluster"))
     .join(Cluster, Cluster.id == Job.cluster_id)
     .where(Job.id.in_(_IDS))
     .order_by(Job.id)
@@ -170,7 +177,7 @@ def recount(session: Session, job_keys: Collection[int]) -> list[int]:
     since = meta.delivered_from(session)
     different: list[int] = []
     for part in chunks(job_keys):
-        jobs = [job for job in session.execute(_COUNTED_JOBS, {"ids": part}) if job.end is None or job.end >= since]
+        jobs = [job for job in ask(session, _COUNTED_JOBS, {"ids": part}) if job.end is None or job.end >= since]
         spans = _spans(session, jobs)
         changed = []
         for job in jobs:
@@ -208,7 +215,7 @@ def _spans(session: Session, jobs: Collection[Any]) -> dict[int, list[_Span]]:
     """The node spans of runs, only of nodes that have rows."""
     ended = {job.id for job in jobs if job.end is not None}
     ledgers: dict[tuple[int, int], list[Any]] = defaultdict(list)
-    for row in session.execute(_LEDGERS_WITH_ROWS, {"ids": [job.id for job in jobs]}):
+    for row in ask(session, _LEDGERS_WITH_ROWS, {"ids": [job.id for job in jobs]}):
         ledgers[row.matched_id, row.node_id].append(row)
     counted = [
         row.id
@@ -218,7 +225,7 @@ def _spans(session: Session, jobs: Collection[Any]) -> dict[int, list[_Span]]:
     ]
     alloc_us: dict[int, int] = {}
     for part in chunks(counted):
-        alloc_us |= {ledger: int(total) for ledger, total in session.execute(_ALLOCATED, {"ids": part})}
+        alloc_us |= {ledger: int(total) for ledger, total in ask(session, _ALLOCATED, {"ids": part})}
     spans: dict[int, list[_Span]] = defaultdict(list)
     for (job, _), rows in ledgers.items():
         closed = [row.closed for row in rows]
@@ -255,19 +262,6 @@ def _lost_us(job: Any, span: _Span) -> int:
         return before_s * US_PER_S
     missing_us = (until - span.opened - SEAL_SLACK_S) * US_PER_S - span.alloc_us
     return before_s * US_PER_S + max(0, missing_us)
-
-
-def matched_pairs(session: Session, keys: Iterable[tuple[int, int]]) -> set[JobSlotKey]:
-    """The (job, slot) pairs of (ledger, slot) pairs, where the ledger has found its job."""
-    slots: dict[int, set[int]] = defaultdict(set)
-    for ledger, slot in keys:
-        slots[ledger].add(slot)
-    pairs: set[JobSlotKey] = set()
-    for part in chunks(slots):
-        found = select(Ledger.id, Ledger.matched_id).where(Ledger.id.in_(part), Ledger.matched_id.is_not(None))
-        for ledger_id, job_id in session.execute(found):
-            pairs |= {(job_id, slot) for slot in slots[ledger_id] if job_id is not None}
-    return pairs
 
 
 def chunks(values: Collection[T]) -> Iterator[list[T]]:

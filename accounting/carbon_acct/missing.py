@@ -19,6 +19,7 @@ from sqlalchemy.orm import Session
 
 from carbon_acct import meta
 from carbon_acct.db.models import Job, JobDay, Ledger, NodeJobSlot
+from carbon_acct.db.rows import ask
 from carbon_acct.estimate import COMPONENTS, Basis, Estimate, Held, Power, estimates, outage
 from carbon_acct.hardware import Hardware
 from carbon_acct.matching import LATE_SOURCES, RESIZED
@@ -42,7 +43,7 @@ def missing(session: Session, job_ids: Collection[int], hardware: Hardware | Non
     history = _History(session)
     found: dict[tuple[int, int], Estimate] = {}
     for part in _chunks(job_ids):
-        jobs = session.execute(_JOBS, {"ids": part}).all()
+        jobs = ask(session, _JOBS, {"ids": part})
         rows: dict[int, list[Any]] = defaultdict(list)
         for row in session.execute(_ROWS, {"ids": [job.id for job in jobs]}):
             rows[row.matched_id].append(row)

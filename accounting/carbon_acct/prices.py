@@ -182,4 +182,5 @@ def price_of(row: Any) -> Price:
         upstream_g_per_kwh=row.upstream_g_per_kwh,
         td_g_per_kwh=row.td_g_per_kwh,
         id=row.id,
+        source_id=row.source_id,
     )

@@ -28,6 +28,17 @@ class Price:
     upstream_g_per_kwh: str | None = None
     td_g_per_kwh: str | None = None
     id: int = 0
+    source_id: int = 0
+
+    @property
+    def g_per_kwh_float(self) -> float:
+        """As near as a double comes."""
+        return _double(self.g_per_kwh)
+
+    @property
+    def pue_float(self) -> float:
+        """As near as a double comes."""
+        return _double(self.pue)
 
 
 @dataclass(frozen=True)
@@ -71,6 +82,11 @@ def _grams(energy_uj: int, pue: str, g_per_kwh: str | None) -> int | None:
 @lru_cache(maxsize=4096)
 def _ug_per_uj(pue: str, g_per_kwh: str) -> tuple[int, int]:
     return (Fraction(pue) * Fraction(g_per_kwh) * UG_PER_G / UJ_PER_KWH).as_integer_ratio()
+
+
+@lru_cache(maxsize=4096)
+def _double(text: str) -> float:
+    return float(Fraction(text))
 
 
 @lru_cache(maxsize=256)

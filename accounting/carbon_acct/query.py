@@ -18,11 +18,11 @@ from sqlalchemy.orm import Session
 
 from carbon_acct import merge, meta
 from carbon_acct.access import Viewer
+from carbon_acct.dayrow import METHODS, SUMMED, WEIGHTS
 from carbon_acct.days import Days, zone_info
 from carbon_acct.db.models import COMPONENTS, Cluster, FactorSource, Job, JobDay, JobSlot, SlotPrice
 from carbon_acct.matching import RESIZED
 from carbon_acct.quality import ComponentState, judge
-from carbon_acct.rollup import METHODS, SUMMED, WEIGHTS
 from carbon_acct.selection import STATES
 from carbon_acct.slotsum import add
 from carbon_acct.slurm.nodelist import expand

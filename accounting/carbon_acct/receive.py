@@ -1,29 +1,35 @@
 # SPDX-License-Identifier: MIT
-"""Takes a node's segment into the database: one transaction, harmless if repeated, in any order.
+"""Takes segments of nodes into the database: one transaction, harmless if repeated, in any order.
 
-A record replaces a stored one with the same key only if its revision is higher. What a segment changes
+A record replaces a stored one with the same key only if its revision is higher. What segments change
 in the jobs' sums is recomputed in the same transaction, so an acknowledged segment is wholly accounted.
+Many segments take few statements more than one: what they have of a kind is asked for and written together.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
-from sqlalchemy import bindparam, insert, select, update
+from sqlalchemy import bindparam, select
 from sqlalchemy.orm import Session
 
 from carbon_acct import merge, sitesum
 from carbon_acct.db.models import COMPONENTS, Cluster, Dropped, Ledger, Node, NodeJobSlot, NodeSlot, Segment
-from carbon_acct.db.rows import replace_rows, table_of
+from carbon_acct.db.rows import ask, insert_rows, put_rows, table_of
 from carbon_acct.errors import RefusedError
 from carbon_acct.prices import Prices
 from carbon_acct.records import DroppedRecord, JobSlotRecord, LedgerRecord, NodeSlotRecord, ParsedSegment, RefusedLine
 from carbon_acct.sitesum import Change
 
-LedgerKey = tuple[int, str]
+LedgerKey = tuple[int, str, int, str]
+"""Node, stream, JobID, run."""
+
+Told = tuple[int, ParsedSegment]
+"""A segment, and its node's id."""
 
 
 @dataclass(frozen=True)
@@ -37,31 +43,39 @@ class Receipt:
 
 def store(session: Session, segment: ParsedSegment, prices: Prices, now: int) -> Receipt:
     """Store a segment. Raises RefusedError 422 if its name was already used for another content."""
-    known = session.get(Segment, segment.header.name)
-    if known is not None:
-        return _repeat(known, segment)
-    node = _node(session, segment)
-    ledgers, unsure = _store_ledgers(session, node, segment)
-    touched, job_changes = _store_job_slots(session, ledgers, segment)
-    node_changes = _store_node_slots(session, node, segment)
-    _store_dropped(session, node, segment)
-    session.add(
-        Segment(
-            name=segment.header.name,
-            node_id=node.id,
-            sha256=segment.sha256,
-            received=now,
-            accepted=segment.accepted,
-            refused=json.dumps([asdict(r) for r in segment.refused]),
-        )
-    )
-    session.flush()
-    pairs = merge.rematch(session, node.cluster_id, unsure)
-    pairs |= merge.matched_pairs(session, touched)
+    (answer,) = store_all(session, [segment], prices, now)
+    if isinstance(answer, RefusedError):
+        raise answer
+    return answer
+
+
+def store_all(
+    session: Session, segments: Sequence[ParsedSegment], prices: Prices, now: int
+) -> list[Receipt | RefusedError]:
+    """Store segments, of any nodes; the answer to each: a receipt, or why it is refused as a whole."""
+    answers, new = _answers(session, segments)
+    by_cluster: dict[str, list[ParsedSegment]] = defaultdict(list)
+    for segment in new:
+        by_cluster[segment.header.cluster].append(segment)
+    for name, part in sorted(by_cluster.items()):
+        _store(session, cluster_named(session, name).id, part, prices, now)
+    return answers
+
+
+def _store(session: Session, cluster_id: int, segments: Sequence[ParsedSegment], prices: Prices, now: int) -> None:
+    nodes = _nodes(session, cluster_id, {segment.header.node for segment in segments})
+    told = [(nodes[segment.header.node], segment) for segment in segments]
+    ledgers, unsure = _store_ledgers(session, cluster_id, told)
+    touched, job_changes = _store_job_slots(session, ledgers, told)
+    node_changes = _store_node_slots(session, told)
+    _store_dropped(session, told)
+    insert_rows(session, table_of(Segment), [_segment(node, segment, now) for node, segment in told])
+    pairs = merge.rematch(session, cluster_id, unsure)
+    # A ledger that has just found another run: its slots are in `pairs`, those of both runs.
+    pairs |= {(ledger.matched_id, slot) for ledger, slot in touched if ledger.matched_id is not None}
     matched = {row.matched_id for row in ledgers.values() if row.matched_id is not None}
     merge.settle(session, {job for job, _ in pairs} | matched, pairs, prices)
-    sitesum.change(session, node.cluster_id, node_changes, job_changes)
-    return Receipt(segment.header.name, segment.accepted, list(segment.refused))
+    sitesum.change(session, cluster_id, node_changes, job_changes)
 
 
 def cluster_named(session: Session, name: str) -> Cluster:
@@ -74,67 +88,113 @@ def cluster_named(session: Session, name: str) -> Cluster:
     return cluster
 
 
-def _repeat(known: Segment, segment: ParsedSegment) -> Receipt:
-    if known.sha256 != segment.sha256:
-        raise RefusedError(422, f"segment {known.name} was received before with another content")
-    return Receipt(known.name, known.accepted, [RefusedLine(**line) for line in json.loads(known.refused)])
+def _answers(
+    session: Session, segments: Sequence[ParsedSegment]
+) -> tuple[list[Receipt | RefusedError], list[ParsedSegment]]:
+    """The answer to each segment, and those that are to be stored: a name is unique for ever."""
+    known: dict[str, Any] = {}
+    for names in merge.chunks({segment.header.name for segment in segments}):
+        known |= {row.name: row for row in ask(session, _KNOWN_SEGMENTS, {"names": names})}
+    answers: list[Receipt | RefusedError] = []
+    new: dict[str, ParsedSegment] = {}
+    for segment in segments:
+        name = segment.header.name
+        before = known.get(name) or new.get(name)
+        if before is None:
+            new[name] = segment
+        if before is not None and before.sha256 != segment.sha256:
+            answers.append(RefusedError(422, f"segment {name} was received before with another content"))
+        elif name in known:
+            refused = [RefusedLine(**line) for line in json.loads(known[name].refused)]
+            answers.append(Receipt(name, known[name].accepted, refused))
+        else:
+            answers.append(Receipt(name, segment.accepted, list(segment.refused)))
+    return answers, list(new.values())
 
 
-def _node(session: Session, segment: ParsedSegment) -> Node:
-    cluster = cluster_named(session, segment.header.cluster)
-    name = segment.header.node
-    query = select(Node).where(Node.cluster_id == cluster.id, Node.name == name)
-    node = session.scalar(query.with_for_update())  # its segments are taken one after the other, whoever takes them
-    if node is None:
-        node = Node(cluster_id=cluster.id, name=name)
+_KNOWN_SEGMENTS = select(Segment.name, Segment.sha256, Segment.accepted, Segment.refused).where(
+    Segment.name.in_(bindparam("names", expanding=True))
+)
+
+
+def _segment(node_id: int, segment: ParsedSegment, now: int) -> dict[str, Any]:
+    return {
+        "name": segment.header.name,
+        "node_id": node_id,
+        "sha256": segment.sha256,
+        "received": now,
+        "accepted": segment.accepted,
+        "refused": json.dumps([asdict(r) for r in segment.refused]),
+    }
+
+
+def _nodes(session: Session, cluster_id: int, names: Collection[str]) -> dict[str, int]:
+    """Their ids. A node's segments are taken one after the other, whoever takes them."""
+    known: dict[str, int] = {}
+    for part in merge.chunks(sorted(names)):
+        found = ask(session, _KNOWN_NODES, {"cluster": cluster_id, "names": part})
+        known |= {row.name: row.id for row in found}
+    for name in sorted(set(names) - known.keys()):
+        node = Node(cluster_id=cluster_id, name=name)
         session.add(node)
         session.flush()
-    return node
+        known[name] = node.id
+    return known
+
+
+_KNOWN_NODES = (
+    select(Node.name, Node.id)
+    .where(Node.cluster_id == bindparam("cluster"), Node.name.in_(bindparam("names", expanding=True)))
+    .order_by(Node.id)
+    .with_for_update()
+)
 
 
 class _Stored(NamedTuple):
     """What is to be known of a ledger that is stored."""
 
-    id: int
+    node_id: int
+    stream: str
     job_id: int
     run: str
+    id: int
     revision: int
     opened: int
     matched_id: int | None
 
 
-def _store_ledgers(session: Session, node: Node, segment: ParsedSegment) -> tuple[dict[LedgerKey, _Stored], set[int]]:
-    """Every ledger that the segment speaks of, and the JobIDs of those that have to find their run (again).
+def _store_ledgers(
+    session: Session, cluster_id: int, told: Sequence[Told]
+) -> tuple[dict[LedgerKey, _Stored], set[int]]:
+    """Every ledger that the segments speak of, and the JobIDs of those that have to find their run (again).
 
     One whose own record has not come yet is opened at revision 0.
     """
-    records = [r for r in segment.records if isinstance(r, LedgerRecord)]
-    slots = [r for r in segment.records if isinstance(r, JobSlotRecord)]
-    job_ids = {r.job_id for r in slots} | {r.job_id for r in records}
-    where = {"node": node.id, "stream": segment.header.stream}
-    known = _known_ledgers(session, where, job_ids)
-    new = {
-        (r.job_id, r.run): {"cluster_id": node.cluster_id, "node_id": node.id, "stream": segment.header.stream}
-        | {**UNKNOWN_LEDGER, "job_id": r.job_id, "run": r.run, "opened": r.opened}
-        for r in slots
-        if (r.job_id, r.run) not in known
-    }
-    changed = []
-    for record in records:
-        key = (record.job_id, record.run)
-        values = record.model_dump(exclude={"type", "gpus"}) | {"gpus": json.dumps(record.gpus)}
+    opened: dict[LedgerKey, int] = {}
+    records: dict[LedgerKey, LedgerRecord] = {}
+    for node, segment in told:
+        for record in segment.records:
+            if isinstance(record, (JobSlotRecord, LedgerRecord)):
+                key = (node, segment.header.stream, record.job_id, record.run)
+                opened.setdefault(key, record.opened)
+                if isinstance(record, LedgerRecord) and (key not in records or record.revision > records[key].revision):
+                    records[key] = record
+    known = _known_ledgers(session, opened)
+    names = [_key_values(cluster_id, key) | UNKNOWN_LEDGER | {"opened": at} for key, at in opened.items()]
+    new = {key: row for key, row in zip(opened, names, strict=True) if key not in known}
+    changed: list[dict[str, Any]] = []
+    unsure = {key[2] for key in new} | {row.job_id for row in known.values() if row.matched_id is None}
+    for key, record in records.items():
+        values = _key_values(cluster_id, key) | _ledger_values(record)
         if key not in known:
-            new[key] = {"cluster_id": node.cluster_id, "node_id": node.id, "stream": where["stream"], **values}
+            new[key] = values
         elif record.revision > known[key].revision:
-            changed.append({"b_id": known[key].id, **values})
-    unsure = {job_id for job_id, _ in new} | {row.job_id for row in known.values() if row.matched_id is None}
-    unsure |= {row["job_id"] for row in changed if row["opened"] != known[row["job_id"], row["run"]].opened}
-    if changed:
-        session.execute(update(table_of(Ledger)).where(Ledger.id == bindparam("b_id")), changed)
-    if new:
-        session.execute(insert(table_of(Ledger)), list(new.values()))
-        known |= _known_ledgers(session, where, {job_id for job_id, _ in new})
-    return known, unsure
+            changed.append({"id": known[key].id, **values})
+            if record.opened != known[key].opened:
+                unsure.add(record.job_id)
+    put_rows(session, table_of(Ledger), changed)
+    insert_rows(session, table_of(Ledger), list(new.values()))
+    return known | _known_ledgers(session, new), unsure
 
 
 UNKNOWN_LEDGER: dict[str, Any] = {"revision": 0, "gpus": None} | dict.fromkeys(
@@ -142,82 +202,124 @@ UNKNOWN_LEDGER: dict[str, Any] = {"revision": 0, "gpus": None} | dict.fromkeys(
 )
 
 
-def _known_ledgers(session: Session, where: dict[str, Any], job_ids: set[int]) -> dict[LedgerKey, _Stored]:
-    rows = (
-        _Stored(*row)
-        for part in merge.chunks(job_ids)
-        for row in session.execute(_KNOWN_LEDGERS, {**where, "ids": part})
-    )
-    return {(row.job_id, row.run): row for row in rows}
+def _key_values(cluster_id: int, key: LedgerKey) -> dict[str, Any]:
+    node, stream, job_id, run = key
+    return {"cluster_id": cluster_id, "node_id": node, "stream": stream, "job_id": job_id, "run": run}
 
 
-_KNOWN_LEDGERS = select(Ledger.id, Ledger.job_id, Ledger.run, Ledger.revision, Ledger.opened, Ledger.matched_id).where(
-    Ledger.node_id == bindparam("node"),
-    Ledger.stream == bindparam("stream"),
+def _ledger_values(record: LedgerRecord) -> dict[str, Any]:
+    return record.model_dump(exclude={"type", "gpus"}) | {"gpus": json.dumps(record.gpus)}
+
+
+def _known_ledgers(session: Session, keys: Collection[LedgerKey]) -> dict[LedgerKey, _Stored]:
+    """Those of `keys` that are stored."""
+    found: dict[LedgerKey, _Stored] = {}
+    nodes = sorted({key[0] for key in keys})
+    for part in merge.chunks({key[2] for key in keys}):
+        for row in ask(session, _KNOWN_LEDGERS, {"nodes": nodes, "ids": part}):
+            stored = _Stored(*row)
+            if stored[:4] in keys:
+                found[stored[:4]] = stored
+    return found
+
+
+_KNOWN_LEDGERS = select(
+    *(Ledger.node_id, Ledger.stream, Ledger.job_id, Ledger.run),
+    *(Ledger.id, Ledger.revision, Ledger.opened, Ledger.matched_id),
+).where(
+    Ledger.node_id.in_(bindparam("nodes", expanding=True)),
     Ledger.job_id.in_(bindparam("ids", expanding=True)),
 )
 
 
 def _store_job_slots(
-    session: Session, ledgers: dict[LedgerKey, _Stored], segment: ParsedSegment
-) -> tuple[set[tuple[int, int]], list[Change]]:
+    session: Session, ledgers: Mapping[LedgerKey, _Stored], told: Sequence[Told]
+) -> tuple[list[tuple[_Stored, int]], list[Change]]:
     """The (ledger, slot) pairs that changed, and what came and went with them."""
-    rows = [r for r in segment.records if isinstance(r, JobSlotRecord)]
-    ids = {ledgers[r.job_id, r.run].id for r in rows}
-    slots = {r.slot for r in rows}
+    by_id = {ledger.id: ledger for ledger in ledgers.values()}
+    rows: dict[tuple[int, int], JobSlotRecord] = {}
+    for node, segment in told:
+        for row in segment.records:
+            if isinstance(row, JobSlotRecord):
+                key = (ledgers[node, segment.header.stream, row.job_id, row.run].id, row.slot)
+                if key not in rows or row.revision > rows[key].revision:
+                    rows[key] = row
     stored: dict[tuple[int, int], Mapping[str, Any]] = {}
-    columns = (getattr(NodeJobSlot, name) for name in ("ledger_id", "revision", *sitesum.JOB_COLUMNS))
-    query = select(*columns)
-    for part in merge.chunks(ids):
-        between = query.where(NodeJobSlot.ledger_id.in_(part), NodeJobSlot.slot.between(min(slots), max(slots)))
-        stored |= {(row["ledger_id"], row["slot"]): dict(row) for row in session.execute(between).mappings()}
-    newer = {}
-    for row in rows:
-        key = (ledgers[row.job_id, row.run].id, row.slot)
-        if key not in stored or row.revision > stored[key]["revision"]:
-            newer[key] = _job_slot_values(key[0], row)
-    replace_rows(session, table_of(NodeJobSlot), list(newer.values()), stored)
-    return set(newer), _changes(stored, newer)
-
-
-def _store_node_slots(session: Session, node: Node, segment: ParsedSegment) -> list[Change]:
-    """What came and went."""
-    stream = segment.header.stream
-    rows = [r for r in segment.records if isinstance(r, NodeSlotRecord)]
-    if not rows:
-        return []
-    slots = {r.slot for r in rows}
-    query = select(NodeSlot.revision, *(getattr(NodeSlot, name) for name in sitesum.NODE_COLUMNS)).where(
-        NodeSlot.node_id == node.id, NodeSlot.stream == stream, NodeSlot.slot.between(min(slots), max(slots))
-    )
-    stored: dict[tuple[int, str, int], Mapping[str, Any]] = {
-        (node.id, stream, row["slot"]): dict(row) for row in session.execute(query).mappings()
+    slots = {slot for _, slot in rows}
+    for part in merge.chunks({ledger for ledger, _ in rows}):
+        asked = {"ids": part, "low": min(slots), "high": max(slots)}
+        for found in ask(session, _KNOWN_JOB_SLOTS, asked):
+            stored[found.ledger_id, found.slot] = found._mapping
+    newer = {
+        key: _job_slot_values(key[0], row)
+        for key, row in rows.items()
+        if key not in stored or row.revision > stored[key]["revision"]
     }
-    newer = {}
-    for row in rows:
-        key = (node.id, stream, row.slot)
-        if key not in stored or row.revision > stored[key]["revision"]:
-            newer[key] = _node_slot_values(node.id, stream, row)
-    replace_rows(session, table_of(NodeSlot), list(newer.values()), stored)
+    put_rows(session, table_of(NodeJobSlot), list(newer.values()))
+    return [(by_id[ledger], slot) for ledger, slot in newer], _changes(stored, newer)
+
+
+_KNOWN_JOB_SLOTS = select(
+    NodeJobSlot.ledger_id, NodeJobSlot.revision, *(getattr(NodeJobSlot, name) for name in sitesum.JOB_COLUMNS)
+).where(
+    NodeJobSlot.ledger_id.in_(bindparam("ids", expanding=True)),
+    NodeJobSlot.slot.between(bindparam("low"), bindparam("high")),
+)
+
+
+def _store_node_slots(session: Session, told: Sequence[Told]) -> list[Change]:
+    """What came and went."""
+    rows: dict[tuple[int, str, int], NodeSlotRecord] = {}
+    for node, segment in told:
+        for row in segment.records:
+            key = (node, segment.header.stream, row.slot) if isinstance(row, NodeSlotRecord) else None
+            if key and isinstance(row, NodeSlotRecord) and (key not in rows or row.revision > rows[key].revision):
+                rows[key] = row
+    stored: dict[tuple[int, str, int], Mapping[str, Any]] = {}
+    slots = {slot for _, _, slot in rows}
+    for part in merge.chunks({node for node, _, _ in rows}):
+        asked = {"ids": part, "low": min(slots), "high": max(slots)}
+        for found in ask(session, _KNOWN_NODE_SLOTS, asked):
+            stored[found.node_id, found.stream, found.slot] = found._mapping
+    newer = {
+        key: _node_slot_values(*key[:2], row)
+        for key, row in rows.items()
+        if key not in stored or row.revision > stored[key]["revision"]
+    }
+    put_rows(session, table_of(NodeSlot), list(newer.values()))
     return _changes(stored, newer)
+
+
+_KNOWN_NODE_SLOTS = select(
+    *(NodeSlot.node_id, NodeSlot.stream, NodeSlot.revision),
+    *(getattr(NodeSlot, name) for name in sitesum.NODE_COLUMNS),
+).where(
+    NodeSlot.node_id.in_(bindparam("ids", expanding=True)),
+    NodeSlot.slot.between(bindparam("low"), bindparam("high")),
+)
 
 
 def _changes(stored: Mapping[Any, Mapping[str, Any]], newer: Mapping[Any, dict[str, Any]]) -> list[Change]:
     return [*((stored[key], -1) for key in newer if key in stored), *((row, 1) for row in newer.values())]
 
 
-def _store_dropped(session: Session, node: Node, segment: ParsedSegment) -> None:
-    for row in segment.records:
-        if not isinstance(row, DroppedRecord):
-            continue
-        stored = session.get(Dropped, (node.id, segment.header.stream))
-        if stored is None:
-            stored = Dropped(node_id=node.id, stream=segment.header.stream, revision=0)
-            session.add(stored)
-        if row.revision > stored.revision:
-            stored.revision, stored.records, stored.start, stored.end = row.revision, row.rows, row.since, row.until
-            for name in COMPONENTS:
-                setattr(stored, f"{name}_uj", row.energy_uj.get(name))  # type: ignore[call-overload] # one of COMPONENTS
+def _store_dropped(session: Session, told: Sequence[Told]) -> None:
+    for node, segment in told:
+        for row in segment.records:
+            if isinstance(row, DroppedRecord):
+                _store_drop(session, node, segment.header.stream, row)
+
+
+def _store_drop(session: Session, node: int, stream: str, row: DroppedRecord) -> None:
+    stored = session.get(Dropped, (node, stream))
+    if stored is None:
+        stored = Dropped(node_id=node, stream=stream, revision=0)
+        session.add(stored)
+    if row.revision > stored.revision:
+        stored.revision, stored.records, stored.start, stored.end = row.revision, row.rows, row.since, row.until
+        for name in COMPONENTS:
+            setattr(stored, f"{name}_uj", row.energy_uj.get(name))  # type: ignore[call-overload] # one of COMPONENTS
+    session.flush()
 
 
 def _job_slot_values(ledger_id: int, row: JobSlotRecord) -> dict[str, Any]:

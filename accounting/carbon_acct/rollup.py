@@ -17,24 +17,18 @@ from typing import Any
 from sqlalchemy import BindParameter, Integer, bindparam, cast, delete, func, select
 from sqlalchemy.orm import Session
 
+from carbon_acct.dayrow import METHODS, SUMMED, WEIGHTS, Row, followed
 from carbon_acct.db.models import COMPONENTS, Association, DaySum, JobDay, JobSlot, SlotPrice
-from carbon_acct.db.rows import replace_rows, table_of
+from carbon_acct.db.rows import ask, replace_rows, table_of
 from carbon_acct.db.upsert import add_to
-
-METHODS = tuple(f"{c}_method" for c in COMPONENTS)
-SUMMED = (
-    "cpu_us",
-    *(f"{c}_{kind}" for c in COMPONENTS for kind in ("uj", "static_uj", "metered_us", "alloc_us")),
-    *("energy_uj", "estimated_uj", "facility_uj", "carbon_ug", "market_ug", "embodied_ug", "upstream_ug", "td_ug"),
-)
-"""Columns of job_slot and job_day that add up."""
+from carbon_acct.pricing import Price
 
 ROLLED = ("cpu_us", *(f"{c}_uj" for c in COMPONENTS), *SUMMED[-8:])
 """Those that the roll-ups hold, each with the number of jobs that have a figure."""
 
-WEIGHTS = ("g_per_kwh_weight", "pue_weight")
-
 JobDayKey = tuple[int, int]
+Slots = list[tuple[Row | None, Row | None]]
+"""Rows of a job's slots as they were and as they are; None: there was or is none."""
 
 
 def association(session: Session, known: dict[str, int], **who: Any) -> int:
@@ -58,11 +52,42 @@ def refresh(session: Session, days: Collection[tuple[int, int, int]], associatio
     changes: list[dict[str, Any]] = []
     for (start, end), jobs in sorted(by_day.items()):
         before = _stored(session, jobs, start)
-        after = _computed(session, jobs, start, end)
-        different = [row for key, row in after.items() if before.get(key) != row]
-        replace_rows(session, table_of(JobDay), different, before, before.keys() - after.keys())
-        changes += _changes(start, before, after, associations)
+        changes += _replace(session, start, before, _computed(session, jobs, start, end), associations)
     _add(session, changes)
+
+
+def follow(
+    session: Session, days: Mapping[tuple[int, int], Mapping[int, Slots]], associations: Mapping[int, int]
+) -> None:
+    """Days, (first second, first second after), in which slots of jobs have changed; only where it must be, all are read."""
+    changes: list[dict[str, Any]] = []
+    for (start, end), jobs in sorted(days.items()):
+        before = _stored(session, jobs, start)
+        after: dict[JobDayKey, dict[str, Any]] = {}
+        again = []
+        for job, slots in jobs.items():
+            kept = [(was, now) for was, now in slots if now is not None]
+            row = followed(before.get((job, start)), kept) if len(kept) == len(slots) else None
+            if row is None:
+                again.append(job)
+            else:
+                after[job, start] = {**row, "job_id": job, "day": start}
+        after |= _computed(session, again, start, end) if again else {}
+        changes += _replace(session, start, before, after, associations)
+    _add(session, changes)
+
+
+def _replace(
+    session: Session,
+    day: int,
+    before: Mapping[JobDayKey, dict[str, Any]],
+    after: Mapping[JobDayKey, dict[str, Any]],
+    associations: Mapping[int, int],
+) -> Iterable[dict[str, Any]]:
+    """Store the days; what changes for the roll-ups."""
+    different = [row for key, row in after.items() if before.get(key) != row]
+    replace_rows(session, table_of(JobDay), different, before.keys() - after.keys())
+    return _changes(day, before, after, associations)
 
 
 def moved(session: Session, job: int, before: int | None, after: int) -> None:
@@ -80,24 +105,38 @@ def _add(session: Session, changes: Iterable[dict[str, Any]]) -> None:
         session.execute(delete(DaySum).where(DaySum.day.in_(days), DaySum.jobs == 0))
 
 
-def _stored(session: Session, jobs: Collection[int], day: int) -> dict[JobDayKey, dict[str, Any]]:
+def _stored(session: Session, jobs: Iterable[int], day: int) -> dict[JobDayKey, dict[str, Any]]:
     return _rows(session, _STORED, {"ids": list(jobs), "start": day})
 
 
 def _rows(session: Session, query: Any, asked: Mapping[str, Any]) -> dict[JobDayKey, dict[str, Any]]:
-    return {(row["job_id"], row["day"]): dict(row) for row in session.execute(query, asked).mappings()}
+    return {(row.job_id, row.day): dict(row._mapping) for row in ask(session, query, asked)}
 
 
 def _computed(session: Session, jobs: Collection[int], start: int, end: int) -> dict[JobDayKey, dict[str, Any]]:
     asked = {"ids": list(jobs), "start": start, "end": end}
-    rows = session.execute(_COMPUTED, asked).mappings()
-    return {(row["job_id"], start): _day(session, dict(row), start, end) for row in rows.all()}
+    rows = ask(session, _COMPUTED, asked)
+    return {(row.job_id, start): _day(session, dict(row._mapping), start, end) for row in rows}
 
 
 _IDS: BindParameter[Any] = bindparam("ids", expanding=True)
 _DAYS = select(*table_of(JobDay).columns)
 _STORED = _DAYS.where(JobDay.job_id.in_(_IDS), JobDay.day == bindparam("start"))
 _USED = func.coalesce(JobSlot.energy_uj, 0) + func.coalesce(JobSlot.estimated_uj, 0)
+SLOT_WEIGHTS = (
+    (_USED * SlotPrice.g_per_kwh_float).label("g_per_kwh_weight"),
+    (_USED * SlotPrice.pue_float).label("pue_weight"),
+)
+"""What a slot weighs in the shown means of its day."""
+
+
+def weighed(slot: dict[str, Any], price: Price) -> dict[str, Any]:
+    """The row of a slot with its price's source, and SLOT_WEIGHTS."""
+    used = (slot["energy_uj"] or 0) + (slot["estimated_uj"] or 0)
+    weights = {"g_per_kwh_weight": used * price.g_per_kwh_float, "pue_weight": used * price.pue_float}
+    return {**slot, **weights, "source_id": price.source_id}
+
+
 _COMPUTED = (
     select(
         JobSlot.job_id,
@@ -108,8 +147,7 @@ _COMPUTED = (
         func.max(JobSlot.notes).label("last_notes"),
         func.min(SlotPrice.source_id).label("source"),
         func.max(SlotPrice.source_id).label("last_source"),
-        func.sum(_USED * SlotPrice.g_per_kwh_float).label("g_per_kwh_weight"),
-        func.sum(_USED * SlotPrice.pue_float).label("pue_weight"),
+        *(func.sum(weight).label(weight.name) for weight in SLOT_WEIGHTS),
     )
     .join(SlotPrice, SlotPrice.id == JobSlot.price_id)
     .where(JobSlot.job_id.in_(_IDS), JobSlot.slot >= bindparam("start"), JobSlot.slot < bindparam("end"))
@@ -147,7 +185,7 @@ def _changes(
     after: Mapping[JobDayKey, dict[str, Any]],
     associations: Mapping[int, int],
 ) -> Iterable[dict[str, Any]]:
-    for key in sorted(before.keys() | after.keys()):
+    for key in sorted(key for key in before.keys() | after.keys() if before.get(key) != after.get(key)):
         for row, sign in ((before.get(key), -1), (after.get(key), 1)):
             if row is not None:
                 yield _change(day, associations[key[0]], row, sign)

@@ -8,15 +8,14 @@ has the sum of those, less metered time, and a note. What was modelled is kept a
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 METERED = ("counter", "integrated")
 _UNCERTAINTY = ("counter", "integrated", "missing", "modelled")
 MAX_NOTES = 8
 
 
-@dataclass(frozen=True)
-class NodeShare:
+class NodeShare(NamedTuple):
     """One component of a job on one node in one slot, as delivered."""
 
     energy_uj: int | None
@@ -27,8 +26,7 @@ class NodeShare:
     alloc_us: int
 
 
-@dataclass(frozen=True)
-class ShareSum:
+class ShareSum(NamedTuple):
     """One component of a job in one slot; `alloc_us` is the node-time over which it should have been metered."""
 
     energy_uj: int | None
@@ -42,6 +40,8 @@ class ShareSum:
 def sum_shares(shares: Iterable[NodeShare]) -> ShareSum:
     """The sum over nodes and streams of one component."""
     known = list(shares)
+    if len(known) == 1:
+        return _alone(known[0])
     metered = [s for s in known if s.method in METERED]
     methods = {s.method for s in known}
     # A component that is missing on one node only shows by its metered time.
@@ -53,6 +53,19 @@ def sum_shares(shares: Iterable[NodeShare]) -> ShareSum:
         alloc_us=sum(s.alloc_us for s in known),
         method=method,
         modelled_uj=add(s.energy_uj for s in known if s.method == "modelled"),
+    )
+
+
+def _alone(share: NodeShare) -> ShareSum:
+    """The sum of one: what most jobs have."""
+    metered = share.method in METERED
+    return ShareSum(
+        energy_uj=share.energy_uj if metered else None,
+        static_uj=share.static_uj if metered else None,
+        metered_us=min(share.metered_us, share.alloc_us) if metered else 0,
+        alloc_us=share.alloc_us,
+        method=share.method,
+        modelled_uj=share.energy_uj if share.method == "modelled" else None,
     )
 
 

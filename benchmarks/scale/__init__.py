@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: MIT
+"""A site for the benchmarks: what its nodes would send, its database, its servers."""
