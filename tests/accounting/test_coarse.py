@@ -161,7 +161,7 @@ def test_the_status_tells_losses_only_where_there_are_any(site: Site) -> None:
         "simulated": False,
         "conservation": {},
         "last_slot": None,
-        "silent": [],
+        "silent": {"never": 0, "never_nodes": [], "day": 0, "day_nodes": []},
         "dropped": {"nodes": 2, "records": 23, "energy_uj": "1500000"},
     }
     none = {**answer, "dropped": {"nodes": 0, "records": 0, "energy_uj": "0"}}
