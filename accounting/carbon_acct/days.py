@@ -27,13 +27,14 @@ class Days:
     def __init__(self, zone: ZoneInfo) -> None:
         self.zone = zone
         self._start_of_slot = lru_cache(maxsize=4096)(self._start)
+        self.after = lru_cache(maxsize=4096)(self._after)
+        """First second of the day after the one that begins at the given second."""
 
     def start(self, epoch: int) -> int:
         """First second of the day that an instant lies in."""
         return self._start_of_slot(epoch - epoch % SLOT_S)
 
-    def after(self, day: int) -> int:
-        """First second of the day after the one that begins at `day`."""
+    def _after(self, day: int) -> int:
         local = datetime.fromtimestamp(day, self.zone).date() + timedelta(days=1)
         return int(datetime(local.year, local.month, local.day, tzinfo=self.zone).timestamp())
 

@@ -93,8 +93,8 @@ def _replace(
 def moved(session: Session, job: int, before: int | None, after: int) -> None:
     """A job has come into another association, with all its days."""
     rows = _rows(session, _DAYS.where(JobDay.job_id == bindparam("job")), {"job": job})
-    away = [_change(row["day"], before, row, -1) for row in rows.values() if before is not None]
-    _add(session, [*away, *(_change(row["day"], after, row, 1) for row in rows.values())])
+    away = [_change(row["day"], before, row, None) for row in rows.values() if before is not None]
+    _add(session, [*away, *(_change(row["day"], after, None, row) for row in rows.values())])
 
 
 def _add(session: Session, changes: Iterable[dict[str, Any]]) -> None:
@@ -185,19 +185,24 @@ def _changes(
     after: Mapping[JobDayKey, dict[str, Any]],
     associations: Mapping[int, int],
 ) -> Iterable[dict[str, Any]]:
-    for key in sorted(key for key in before.keys() | after.keys() if before.get(key) != after.get(key)):
-        for row, sign in ((before.get(key), -1), (after.get(key), 1)):
-            if row is not None:
-                yield _change(day, associations[key[0]], row, sign)
+    for key in before.keys() | after.keys():
+        was, now = before.get(key), after.get(key)
+        if was != now:
+            yield _change(day, associations[key[0]], was, now)
 
 
-def _change(day: int, association_id: int | None, row: Mapping[str, Any], sign: int) -> dict[str, Any]:
-    change: dict[str, Any] = {"association_id": association_id, "day": day, "jobs": sign}
-    change["simulated_jobs"] = sign * int(row["simulated"])
-    for name in ROLLED:
-        change[name] = sign * (row[name] or 0)
-        change[f"{name}_jobs"] = sign * (row[name] is not None)
+def _change(day: int, association_id: int | None, was: Row | None, now: Row | None) -> dict[str, Any]:
+    """What a roll-up is changed by when a job's day is replaced; None: there was or is none."""
+    change: dict[str, Any] = {"association_id": association_id, "day": day, "jobs": bool(now) - bool(was)}
+    change["simulated_jobs"] = bool(now and now["simulated"]) - bool(was and was["simulated"])
+    for name, jobs in _ROLLED:
+        old, new = was[name] if was else None, now[name] if now else None
+        change[name] = (new or 0) - (old or 0)
+        change[jobs] = (new is not None) - (old is not None)
     return change
+
+
+_ROLLED = tuple((name, f"{name}_jobs") for name in ROLLED)
 
 
 def _joined(changes: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:

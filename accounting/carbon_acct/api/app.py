@@ -20,6 +20,7 @@ from carbon_acct.errors import DatabaseError, RefusedError, SlurmError
 from carbon_acct.grid.follow import Follower
 from carbon_acct.poll import Poller
 from carbon_acct.site import Site
+from carbon_acct.together import Together
 from carbon_collector import __version__
 
 log = logging.getLogger(__name__)
@@ -38,7 +39,7 @@ def create_app(
         title="carbon-aggregator", version=__version__, description=DESCRIPTION, docs_url=None, redoc_url=None
     )
     gate = Gate(munge_socket, limits or Limits())
-    aggregator = Aggregator(site, poller, gate, Metrics(site, poller), follower)
+    aggregator = Aggregator(site, poller, gate, Metrics(site, poller), Together(site.database, site.prices), follower)
     app.state.gate, app.state.metrics = gate, aggregator.metrics
     for part in (delivery, queries, operations):
         app.include_router(part.routes(aggregator))

@@ -8,7 +8,7 @@ import time
 
 from fastapi import APIRouter, Response
 
-from carbon_acct import access, meta, receive
+from carbon_acct import access, meta
 from carbon_acct.api.identity import Authenticated, Caller
 from carbon_acct.api.parts import Aggregator, answer, errors
 from carbon_acct.errors import RefusedError
@@ -65,7 +65,7 @@ def _take(aggregator: Aggregator, caller: Caller) -> Response:
         since = meta.delivered_from(session)
     segment = parse_segment(caller.body, now, since)
     _check(aggregator, caller, segment.header)
-    receipt = site.database.run(lambda session: receive.store(session, segment, site.prices, now))
+    receipt = aggregator.together.store(segment, now)
     aggregator.metrics.received(receipt)
     if receipt.refused:
         node, first = segment.header.node, receipt.refused[0]

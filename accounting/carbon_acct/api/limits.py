@@ -122,7 +122,7 @@ class Lanes:
 
     def __init__(self) -> None:
         self.credentials = Lane(threads=8, each=4, waiting=1000)
-        self.deliveries = Lane(threads=4, each=2, waiting=100)
+        self.deliveries = Lane(threads=32, each=2, waiting=100)
         self.queries = Lane(threads=6, each=3, waiting=20)
         self.syncs = Lane(threads=1, each=1, waiting=4)
         self.health = Lane(threads=1, each=1, waiting=20)

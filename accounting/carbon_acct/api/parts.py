@@ -19,6 +19,7 @@ from carbon_acct.errors import RefusedError
 from carbon_acct.grid.follow import Follower
 from carbon_acct.poll import Poller
 from carbon_acct.site import Site
+from carbon_acct.together import Together
 from carbon_acct.window import Window
 
 Time = Annotated[int | None, Query(ge=0, le=2**40, description="epoch seconds", examples=[1790000000])]
@@ -26,12 +27,13 @@ Time = Annotated[int | None, Query(ge=0, le=2**40, description="epoch seconds", 
 
 @dataclass(frozen=True)
 class Aggregator:
-    """What answers: the site's database, what is known of Slurm and of the grid, the limits, the counters."""
+    """What answers: the site's database, what is known of Slurm and of the grid, the limits, the counters, the way in."""
 
     site: Site
     poller: Poller
     gate: Gate
     metrics: Metrics
+    together: Together
     follower: Follower | None = None
 
     def viewer(self, caller: Caller) -> Viewer:

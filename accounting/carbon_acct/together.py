@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: MIT
+"""Stores what many nodes deliver at the same time in one transaction: one wait for the disk, and few statements, for all.
+
+Whoever comes while a transaction runs waits, and the first of those that wait then stores for all of them. Each has
+its own answer. Where a transaction of many fails, each is stored in one of its own, so that a bad segment takes no
+good ones with it.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from carbon_acct import receive
+from carbon_acct.db.engine import Database
+from carbon_acct.errors import AwayError
+from carbon_acct.prices import Prices
+from carbon_acct.receive import Receipt
+from carbon_acct.records import ParsedSegment
+
+MAX_RECORDS = 5000
+"""In one transaction: others wait for it, a second or so."""
+
+
+@dataclass(eq=False)
+class _Waiting:
+    """A segment that waits to be stored."""
+
+    segment: ParsedSegment
+    answer: Receipt | Exception | None = field(default=None)
+
+
+class Together:
+    """The deliveries of one aggregator. `store` is called from many threads."""
+
+    def __init__(self, database: Database, prices: Prices) -> None:
+        self._database = database
+        self._prices = prices
+        self._waiting: list[_Waiting] = []
+        self._list = threading.Lock()
+        self._turn = threading.Lock()
+
+    def store(self, segment: ParsedSegment, now: int) -> Receipt:
+        """Store a segment; it is stored when this returns. Raises RefusedError and DatabaseError."""
+        mine = _Waiting(segment)
+        with self._list:
+            self._waiting.append(mine)
+        while mine.answer is None:
+            with self._turn:
+                if mine.answer is None:
+                    self._store(self._next(), now)
+        if isinstance(mine.answer, Exception):
+            raise mine.answer
+        return mine.answer
+
+    def _next(self) -> list[_Waiting]:
+        """Those that have waited longest."""
+        with self._list:
+            many, records = 1, len(self._waiting[0].segment.records)
+            while many < len(self._waiting):
+                records += len(self._waiting[many].segment.records)
+                if records > MAX_RECORDS:
+                    break
+                many += 1
+            taken, self._waiting = self._waiting[:many], self._waiting[many:]
+        return taken
+
+    def _store(self, taken: list[_Waiting], now: int) -> None:
+        segments = [one.segment for one in taken]
+        answers: Sequence[Receipt | Exception]
+        try:
+            answers = self._database.run(lambda session: receive.store_all(session, segments, self._prices, now))
+        except AwayError as err:
+            answers = [err] * len(taken)
+        except Exception as err:  # noqa: BLE001  whatever it is, it is the answer to one of them
+            if len(taken) > 1:
+                for one in taken:
+                    self._store([one], now)
+                return
+            answers = [err]
+        for one, answer in zip(taken, answers, strict=True):
+            one.answer = answer
