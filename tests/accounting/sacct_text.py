@@ -31,8 +31,9 @@ def slurm_jobs(draw: st.DrawFn) -> SlurmJob:
         job_id=draw(st.sampled_from([f"{job_id}", f"{job_id}_7", f"{job_id}+1", f"{job_id}_[1-9%2]"])),
         name=draw(NAMES),
         **{name: draw(WORDS) for name in ("user", "account", "partition", "qos", "exit_code", "sluid", "alloc_tres")},
+        uid=draw(st.none() | NUMBERS.filter(bool)),  # 0 with a user is not taken for his
         nodelist=draw(st.none() | st.sampled_from(["n1", "n[1-4,7]"])),
-        **{name: draw(st.none() | NUMBERS) for name in ("uid", "restarts", "elapsed_s", "nnodes", "ncpus")},
+        **{name: draw(st.none() | NUMBERS) for name in ("restarts", "elapsed_s", "nnodes", "ncpus")},
         state=draw(st.sampled_from(["COMPLETED", "CANCELLED by 1000", "RESIZING", "RUNNING"])),
         submit=draw(NUMBERS),
         **{name: draw(TIMES) for name in ("eligible", "start", "end")},
