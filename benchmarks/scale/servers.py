@@ -60,7 +60,8 @@ def munged() -> Iterator[str]:
         (folder / "key").write_bytes(os.urandom(128))
         (folder / "key").chmod(0o400)
         files = [f"--{kind}-file={folder / kind}" for kind in ("key", "pid", "log", "seed")]
-        process = subprocess.Popen([program, "--foreground", "--force", f"--socket={folder}/socket", *files])
+        command = [program, "--foreground", "--force", f"--socket={folder}/socket", *files]
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:
             while not (folder / "socket").exists():
                 if process.poll() is not None:

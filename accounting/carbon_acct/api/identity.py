@@ -43,8 +43,11 @@ class Gate:
 
     munge_socket: str
     limits: Limits
-    lanes: Lanes = field(default_factory=Lanes)
     rates: Rates = field(default_factory=Rates)
+    lanes: Lanes = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.lanes = Lanes(self.limits)
 
 
 @dataclass(frozen=True)

@@ -45,6 +45,8 @@ class Limits:
     body_s: float = 60.0
     send_s: float = 60.0
     """A client that takes nothing of its answer for so long has gone."""
+    deliveries_each: int = 2
+    """Segments of one host that are taken at the same time."""
     waiting: int = 1024
     """Connections without a request; of more the oldest are closed, whoever made them."""
     waiting_each: int = 128
@@ -118,11 +120,14 @@ class Lane:
 
 
 class Lanes:
-    """The kinds of work. Together they use fewer connections than the database's pool has (15)."""
+    """The kinds of work. Together they use fewer connections than the database's pool has (15).
 
-    def __init__(self) -> None:
+    Of the deliveries one at a time stores for all that wait (`together`).
+    """
+
+    def __init__(self, limits: Limits) -> None:
         self.credentials = Lane(threads=8, each=4, waiting=1000)
-        self.deliveries = Lane(threads=32, each=2, waiting=100)
+        self.deliveries = Lane(threads=32, each=limits.deliveries_each, waiting=100)
         self.queries = Lane(threads=6, each=3, waiting=20)
         self.syncs = Lane(threads=1, each=1, waiting=4)
         self.health = Lane(threads=1, each=1, waiting=20)
