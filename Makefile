@@ -8,7 +8,7 @@ STAMP := $(VENV)/.installed
 DEBIAN := python3 python3-venv gcc libc6-dev shellcheck munge slurm-wlm slurmdbd mariadb-server galera-4 rsync lsof postgresql util-linux man-db
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-stop test test-vm check lint zipapp debian format clean bench-accuracy bench-overhead bench-latency bench-spool bench-pricing bench-reprice bench-privacy
+.PHONY: help demo demo-stop test test-vm soak check lint zipapp debian format clean bench-accuracy bench-overhead bench-latency bench-spool bench-pricing bench-reprice bench-privacy bench-receive
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -29,6 +29,9 @@ check: $(STAMP) lint zipapp ## the quick one: rings 1 and 2, without root, netwo
 test-vm: $(STAMP) zipapp ## ring 5: the newest Slurm under systemd in an emulated machine that crashes (root, minutes)
 	@$(MAKE) --no-print-directory debian DEBIAN="qemu-system-x86 qemu-utils debootstrap e2fsprogs"
 	$(BIN)/pytest -q -m vm tests/vm
+
+soak: $(STAMP) debian zipapp ## 2,000 jobs while collectors, aggregators and the database are killed (a real Slurm; root, 10 minutes)
+	SOAK_JOBS=2000 $(BIN)/pytest -q -s -m slurm tests/slurm/test_soak.py
 
 lint: $(STAMP) ## ruff, mypy, import-linter, vermin (the node's Python 3.9), shellcheck
 	$(BIN)/ruff check

@@ -68,12 +68,14 @@ MARIADB = (
     "--innodb-flush-log-at-trx-commit=0 --innodb-doublewrite=0 --innodb-use-native-aio=0 --sync-binlog=0 "
     "--performance-schema=0 --skip-name-resolve"
 )
-HEALTH = "import urllib.request as r; r.urlopen('http://127.0.0.1:6829/healthz', timeout=2)"
+HEALTH = "import urllib.request as r; r.urlopen('http://127.0.0.1:{}/healthz', timeout=2)"
 PROBES = {
     "mariadbd": ["mariadb", "--no-defaults", "--socket=/run/mysqld/mysqld.sock", "-e", "select 1"],
+    "carbon-mariadbd": ["mariadb", "--no-defaults", "--socket=/run/mysqld/carbon.sock", "-e", "select 1"],
     "slurmdbd": ["sacctmgr", "-n", "list", "cluster"],
     "slurmctld": ["sinfo", "-h"],
-    "aggregator": [sys.executable, "-c", HEALTH],
+    "aggregator": [sys.executable, "-c", HEALTH.format(6829)],
+    "aggregator-2": [sys.executable, "-c", HEALTH.format(6830)],
 }
 ACCOUNTS = """\
 Cluster - '{cluster}'
@@ -255,10 +257,10 @@ class Cluster:
         self.spawn_simulator("simulator", self.layout.hardware, Path("/run/simulator"), self.layout.truth)
         for node in NODES:
             self._start_node(node)
-        self._until_answers("mariadbd")
+        self.until_answers("mariadbd")
         self._say("slurmdbd, accounts, slurmctld")
         self.spawn("slurmdbd", ["slurmdbd", "-D"])
-        self._until_answers("slurmdbd")
+        self.until_answers("slurmdbd")
         accounts = self.layout.folder / "accounts.cfg"
         accounts.write_text(ACCOUNTS.format(cluster=self.name, aggregator=AGGREGATOR_USER))
         self.run(["sacctmgr", "-i", "load", f"file={accounts}"])
@@ -297,16 +299,17 @@ class Cluster:
         self._parts[part] = (argv, node, user)
         self.run(script, node=node)
 
-    def restart(self, part: str) -> None:
+    def restart(self, part: str, wait: bool = True) -> None:
         """Start a part again after it was stopped or killed, and wait until it answers."""
         argv, node, user = self._parts[part]
         self.spawn(part, argv, node=node, user=user)
-        self._until_answers(part)
+        if wait:
+            self.until_answers(part)
 
     def spawn_simulator(self, part: str, nodes: Path, out: Path, truth: Path) -> None:
         """Start simulated hardware, and wait until it shows itself in `out`."""
         self.spawn_module(part, "simulator", *map(str, (nodes, out, truth)))
-        ready = Path("/proc", str(self._init), "root", out.relative_to("/"), "ready")
+        ready = self.seen(out / "ready")
         _until(ready.exists, 10, f"{part} is not ready")
 
     def spawn_module(self, part: str, module: str, *arguments: str) -> None:
@@ -317,15 +320,15 @@ class Cluster:
     def start_aggregator(self) -> None:
         """Start the aggregator as its own user, and wait until it answers."""
         self.spawn("aggregator", ["carbon-aggregator"], user=AGGREGATOR_USER)
-        self._until_answers("aggregator")
+        self.until_answers("aggregator")
 
     def kill(self, part: str, number: signal.Signals = signal.SIGKILL) -> None:
         """Send a signal to a part: simulator, munged, mariadbd, slurmdbd, slurmctld, slurmd-n1, aggregator."""
-        self.run(["kill", f"-{number.value}", self._pid_file(part).read_text().strip()])
+        self.run(["kill", f"-{number.value}", self.pid(part)])
 
     def stop_part(self, part: str) -> None:
         """Ask a part to end and wait until it has."""
-        pid = self._pid_file(part).read_text().strip()
+        pid = self.pid(part)
         self.kill(part, signal.SIGTERM)
         _until(lambda: self.run(["kill", "-0", pid], check=False).returncode != 0, 20, f"{part} did not end")
 
@@ -351,8 +354,16 @@ class Cluster:
     def host_pid(self, node: str) -> int:
         """Process id (on this host) of the process that holds a node's namespaces."""
         inside = (self.layout.folder / "pids" / f"{node}.ns").read_text().strip()
-        namespace = Path("/proc", str(self._init), "root/proc", inside, "ns/mnt").readlink()
+        namespace = self.seen(Path("/proc", inside, "ns/mnt")).readlink()
         return next(pid for pid in in_mount_namespace(namespace) if command_line(pid).startswith(b"sleep\0infinity"))
+
+    def pid(self, part: str) -> str:
+        """Process id (inside) with which a part was started last."""
+        return self._pid_file(part).read_text().strip()
+
+    def seen(self, path: Path) -> Path:
+        """Where this host sees a path of the head's."""
+        return Path("/proc", str(self._init), "root", path.relative_to("/"))
 
     def _pid_file(self, part: str) -> Path:
         return self.layout.folder / "pids" / f"{part}.pid"
@@ -451,7 +462,8 @@ class Cluster:
             parts += [f"--- {log}", *tail] if tail else []
         return "\n".join(parts)
 
-    def _until_answers(self, part: str) -> None:
+    def until_answers(self, part: str) -> None:
+        """Wait until a part answers, where it is one that can be asked. Raises ClusterError."""
         probe = PROBES.get(part)
         if probe:
             _until(lambda: self.run(probe, check=False).returncode == 0, 30, f"{part} does not answer")

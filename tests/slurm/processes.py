@@ -46,3 +46,12 @@ def command_line(pid: int) -> bytes:
         return Path(f"/proc/{pid}/cmdline").read_bytes()
     except (FileNotFoundError, ProcessLookupError):
         return b""
+
+
+def peak_mib(status: Path) -> float:
+    """The most resident memory that a process has had, in MiB, from its /proc/<pid>/status; 0 if it does not run."""
+    try:
+        text = status.read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return 0.0
+    return int(text.partition("VmHWM:")[2].split()[0]) / 1024 if "VmHWM:" in text else 0.0

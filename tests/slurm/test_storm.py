@@ -16,6 +16,7 @@ import pytest
 from slurm.aftermath import Aftermath
 from slurm.cluster import Cluster
 from slurm.layout import NODES
+from slurm.processes import peak_mib
 from slurm.witness import Stay
 
 pytestmark = [pytest.mark.slurm, pytest.mark.usefixtures("awake"), pytest.mark.timeout(900)]
@@ -33,8 +34,7 @@ def scripts_ms(stays: list[Stay]) -> list[float]:
 
 def memory_mib(cluster: Cluster, node: str) -> float:
     """The most resident memory that a node's collector has had, in MiB."""
-    status = [Path(f"/proc/{pid}/status").read_text() for pid in cluster.collectors(node)]
-    return max(int(text.partition("VmHWM:")[2].split()[0]) / 1024 for text in status)
+    return max(peak_mib(Path(f"/proc/{pid}/status")) for pid in cluster.collectors(node))
 
 
 def test_a_storm_of_short_jobs(cluster: Cluster, aftermath: Aftermath) -> None:
