@@ -1,0 +1,134 @@
+# SPDX-License-Identifier: MIT
+"""A database of very many jobs: how long people wait for theirs, beside sacct; size on disk; how that grows.
+
+The jobs are SYNTHETIC: a year of them, 500 users in 250 accounts, the last 31 days in detail (slots of jobs and nodes).
+`carbon-acct` is the real program, started anew each time; it asks the real aggregator over HTTP, with MUNGE.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import tempfile
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+from machine import describe
+from scale import slurmdbd
+from scale.ask import took
+from scale.delivery import served
+from scale.history import DAY_S, END, Year, fill
+from scale.nodes import CLUSTER
+from scale.servers import CHECKOUT
+from table import render, verdict
+
+sys.path.insert(0, str(CHECKOUT / "tests"))
+
+from accounting.samples import new_site
+from carbon_acct import totals
+from carbon_acct.site import Site
+
+VAR_TMP = Path(os.environ.get("TMPDIR", "/var/tmp"))  # noqa: S108  a folder of its own is made in it
+BUDGET_MS = {"a user's month": 150.0, "--version": 60.0}
+BIN = Path(sys.executable).parent
+
+
+def main() -> int:
+    """One database after the other; the exit status is 1 where energy is not conserved."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--jobs", nargs="+", type=int, default=[10_000, 100_000, 1_000_000])
+    parser.add_argument("--sacct", type=int, default=100_000, help="at most so many jobs in slurmdbd (0: none)")
+    parser.add_argument("--runs", type=int, default=7)
+    parser.add_argument("--folder", type=Path, default=VAR_TMP, help="1.2 GB a million jobs")
+    options = parser.parse_args()
+    print(f"{describe()}\n")
+    columns = [_ours(count, options.runs, options.folder) for count in options.jobs]
+    counts = sorted({min(count, options.sacct) for count in options.jobs if options.sacct})
+    columns += [_sacct(count, options.runs, options.folder) for count in counts]
+    names = list(dict.fromkeys(name for column in columns for name in column))
+    rows = [[name, *(column.get(name, "") for column in columns)] for name in names[1:]]
+    print(render([names[0], *(column[names[0]] for column in columns)], rows))
+    return 0
+
+
+def _ours(count: int, runs: int, parent: Path) -> dict[str, str]:
+    """One column of the table."""
+    with tempfile.TemporaryDirectory(prefix="carbon-bench-", dir=parent) as name:
+        folder = Path(name)
+        site = new_site(folder, site_cluster=CLUSTER, site_pue="1", site_timezone="UTC")
+        file = folder / "carbon-acct.db"
+        began = time.monotonic()
+        fill(site, file, Year(count))
+        print(f"{count:,} jobs made in {time.monotonic() - began:.0f} s", file=sys.stderr)
+        size = sum(path.stat().st_size for path in folder.glob("carbon-acct.db*"))
+        found = {"ms, median": f"{count:,}"} | _answers(site, folder, count, runs)
+        found |= _library(site) | {"bytes on disk a job": f"{size / count:,.0f}"}
+        site.database.close()
+    return found
+
+
+def questions(count: int) -> dict[str, list[str]]:
+    """What is asked, in words that carbon-acct and sacct share."""
+    month, year = (datetime.fromtimestamp(END - days * DAY_S, UTC).strftime("%Y-%m-%d") for days in (30, 365))
+    now = datetime.fromtimestamp(END, UTC).strftime("%Y-%m-%d")
+    return {
+        "a user's month": ["-u", str(slurmdbd.ASKED_UID), "-S", month, "-E", now],
+        "a user's month, -T": ["-u", str(slurmdbd.ASKED_UID), "-S", month, "-E", now, "-T"],
+        "an account's year": ["-a", "-A", "a7", "-S", year, "-E", now],
+        "one job": ["-a", "-j", str(count - count // 50)],
+    }
+
+
+def _answers(site: Site, folder: Path, count: int, runs: int) -> dict[str, str]:
+    found = {}
+    with served(site, {"n0"}) as server:
+        conf = folder / "client.conf"
+        conf.write_text(f"[collector]\naggregators = {server.url}\n[slurm]\nmunge_socket = {server.munge_socket}\n")
+        env = {**os.environ, "CARBON_ACCT_CONF": str(conf), "TZ": "UTC"}
+        for name, words in questions(count).items():
+            done = took([str(BIN / "carbon-acct"), "-n", *words], env, runs)
+            found[name] = _cell(name, done.ms) + f" ({done.lines:,})"
+        status = took([str(BIN / "carbon-acct"), "--version"], env, runs)
+        found["--version"] = _cell("--version", status.ms)
+    return found
+
+
+def _cell(name: str, ms: float) -> str:
+    budget = BUDGET_MS.get(name)
+    return f"{ms:,.0f}" + (f" {verdict(ms, budget)}" if budget else "")
+
+
+def _library(site: Site) -> dict[str, str]:
+    """What `carbon-mgr status` and the monthly report ask the database for."""
+    found = {}
+    with site.database.read() as session:
+        began = time.perf_counter()
+        balance = totals.conservation(session).total
+        found["conservation line"] = f"{(time.perf_counter() - began) * 1000:,.0f}"
+        if balance.difference_uj or not balance.metered_uj:
+            raise SystemExit(f"energy is not conserved: {balance}")
+        began = time.perf_counter()
+        totals.counts(session)
+        found["counts of status"] = f"{(time.perf_counter() - began) * 1000:,.0f}"
+        began = time.perf_counter()
+        totals.days(session, END - 30 * DAY_S, END)
+        found["a month's days by user and account"] = f"{(time.perf_counter() - began) * 1000:,.0f}"
+    return found
+
+
+def _sacct(count: int, runs: int, parent: Path) -> dict[str, str]:
+    """The same of sacct."""
+    found = {"ms, median": f"sacct, {count:,}"}
+    with slurmdbd.running(parent, Year(count)) as env:
+        for name, words in questions(count).items():
+            known = [str(slurmdbd.KNOWN_UID) if word == str(slurmdbd.ASKED_UID) else word for word in words]
+            done = took(["sacct", "-X", "-n", *known], env, runs)
+            found[name] = f"{done.ms:,.0f} ({done.lines:,})"
+        found["--version"] = f"{took(['sacct', '--version'], env, runs).ms:,.0f}"
+    return found
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
