@@ -148,8 +148,10 @@ class Killing:
         chance = random.Random(f"{self._seed} {name}")
 
         def loop() -> None:
-            while not self._over.wait(chance.uniform(0, 2 * mean_s)):
+            wait_s = chance.uniform(0, mean_s)  # soon: a short run has its kills as well
+            while not self._over.wait(wait_s):
                 kill(chance)
+                wait_s = chance.uniform(0, 2 * mean_s)
 
         self._loops.append(self._pool.submit(loop))
 
