@@ -13,14 +13,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from sqlalchemy import ColumnElement, RowMapping, Select, and_, exists, false, func, or_, select
+from sqlalchemy import ColumnElement, RowMapping, Select, Subquery, and_, exists, false, func, or_, select, union_all
 from sqlalchemy.orm import Session
 
 from carbon_acct import merge, meta
 from carbon_acct.access import Viewer
 from carbon_acct.dayrow import METHODS, SUMMED, WEIGHTS
 from carbon_acct.days import Days, zone_info
-from carbon_acct.db.models import COMPONENTS, Cluster, FactorSource, Job, JobDay, JobSlot, SlotPrice
+from carbon_acct.db.models import COMPONENTS, Association, Cluster, FactorSource, Job, JobDay, JobSlot, SlotPrice
+from carbon_acct.db.rows import ask, table_of
 from carbon_acct.matching import RESIZED
 from carbon_acct.quality import ComponentState, judge
 from carbon_acct.selection import STATES
@@ -28,6 +29,9 @@ from carbon_acct.slotsum import add
 from carbon_acct.slurm.nodelist import expand
 from carbon_acct.window import FOREVER, Span, Window, inside, part
 from carbon_collector.units import SLOT_S
+
+SKEW_S = 86_400
+"""A node's slots of a job are not that much later than Slurm's end of it, however wrong the node's clock is."""
 
 
 @dataclass(frozen=True)
@@ -102,14 +106,11 @@ def jobs(session: Session, filters: Filters) -> list[JobRecord]:
     """Runs of jobs with their energy, sorted by cluster, JobIDRaw, submit time. Raises ValueError on a bad filter."""
     rows = _newest(_rows(session, filters), filters)
     days = Days(zone_info(meta.get(session, meta.TIMEZONE) or "UTC"))
-    sums = _sums(session, [job for job, _ in rows], filters, days)
-    notes = _notes(session, [job.id for job, _ in rows], filters, days)
+    sums = _sums(session, rows, filters, days)
+    notes = _notes(session, [job.id for job in rows], filters, days)
     sources = {row.id: row for row in session.scalars(select(FactorSource))}
     now = int(time.time())
-    return [
-        _record(job, cluster, sums.get(job.id, []), notes.get(job.id, []), sources, filters, now)
-        for job, cluster in rows
-    ]
+    return [_record(job, sums.get(job.id, []), notes.get(job.id, []), sources, filters, now) for job in rows]
 
 
 @dataclass(frozen=True)
@@ -123,57 +124,81 @@ class _Sum:
     sources: frozenset[int]
 
 
-def _rows(session: Session, filters: Filters) -> list[tuple[Job, str]]:
-    query = select(Job, Cluster.name).join(Cluster, Cluster.id == Job.cluster_id)
+def _rows(session: Session, filters: Filters) -> list[Any]:
+    """Rows of `job`, with the name of the cluster."""
+    query = select(*table_of(Job).columns, Cluster.name.label("cluster")).join(Cluster, Cluster.id == Job.cluster_id)
+    narrow = _narrow(filters)
+    if narrow is not None:
+        query = query.join(narrow, narrow.c.id == Job.id)
     query = query.where(*_conditions(filters)).order_by(Cluster.name, Job.job_id_raw, Job.submit)
     if filters.most is not None:
         query = query.limit(filters.most + 1)
-    found = [(job, cluster) for job, cluster in session.execute(query)]
+    found = list(ask(session, query, {}))
     if filters.most is not None and len(found) > filters.most:
         raise ValueError(f"more than {filters.most} jobs; ask for fewer, by start and end, users, accounts or JobIDs")
     if not filters.nodes:
         return found
     wanted = set(expand(filters.nodes))
-    return [(job, cluster) for job, cluster in found if not wanted.isdisjoint(_nodes_of(job))]
+    return [job for job in found if not wanted.isdisjoint(_nodes_of(job))]
 
 
-def _nodes_of(job: Job) -> list[str]:
+def _nodes_of(job: Any) -> list[str]:
     try:
         return expand(job.nodelist or "")
     except ValueError:
         return []
 
 
-def _newest(rows: list[tuple[Job, str]], filters: Filters) -> list[tuple[Job, str]]:
+def _newest(rows: list[Any], filters: Filters) -> list[Any]:
     """Without duplicates the newest run of each JobID, and what it was before it was resized, as sacct without -D."""
     if filters.duplicates:
         return rows
-    newest = {(job.cluster_id, job.job_id_raw): job.id for job, _ in rows}
-    return [row for row in rows if row[0].state == RESIZED or newest[row[0].cluster_id, row[0].job_id_raw] == row[0].id]
+    newest = {(job.cluster_id, job.job_id_raw): job.id for job in rows}
+    return [job for job in rows if job.state == RESIZED or newest[job.cluster_id, job.job_id_raw] == job.id]
+
+
+def _narrow(filters: Filters) -> Subquery | None:
+    """The jobs among which those that are asked for are, in a form that each database has an index for.
+
+    No database has one for `end >= x OR end IS NULL`, which is therefore asked in two halves; and whoever is asked
+    for by whatever of Slurm's association is found by that. JobIDs have indexes of their own.
+    """
+    if filters.jobs:
+        return None
+    associations = [*_visible(filters.viewer, Association), *_who(filters, Association)]
+    by_who = [Job.association_id.in_(select(Association.id).where(*associations))] if associations else []
+    low = filters.window.low - (SKEW_S if filters.truncate else 0)
+    if low <= 0 or "PENDING" in map(_state_name, filters.states):  # jobs that never started may have ended long before
+        return select(Job.id).where(*by_who).subquery() if by_who else None
+    open_jobs, ended = (select(Job.id).where(*by_who, half) for half in (Job.end.is_(None), Job.end >= low))
+    return union_all(open_jobs, ended).subquery()
+
+
+def _who(filters: Filters, of: type[Job] | type[Association]) -> list[ColumnElement[bool]]:
+    """What is asked of the columns that a job has in common with its association."""
+    conditions: list[ColumnElement[bool]] = []
+    if filters.users or filters.uids:
+        conditions.append(or_(of.user.in_(filters.users), of.uid.in_(filters.uids)))
+    for column, wanted in ((of.account, filters.accounts), (of.partition, filters.partitions), (of.qos, filters.qos)):
+        if wanted:
+            conditions.append(column.in_(wanted))
+    return conditions
 
 
 def _conditions(filters: Filters) -> list[ColumnElement[bool]]:
-    conditions = [*_visible(filters.viewer), *_window_conditions(filters)]
-    if filters.users or filters.uids:
-        conditions.append(or_(Job.user.in_(filters.users), Job.uid.in_(filters.uids)))
-    for column, wanted in (
-        (Job.account, filters.accounts),
-        (Job.partition, filters.partitions),
-        (Job.qos, filters.qos),
-        (Cluster.name, filters.clusters),
-    ):
-        if wanted:
-            conditions.append(column.in_(wanted))
+    conditions = [*_visible(filters.viewer, Job), *_who(filters, Job), *_window_conditions(filters)]
+    if filters.clusters:
+        conditions.append(Cluster.name.in_(filters.clusters))
     if filters.jobs:
         conditions.append(or_(*(_job_condition(text) for text in filters.jobs)))
     return conditions
 
 
-def _visible(viewer: Viewer | None) -> list[ColumnElement[bool]]:
+def _visible(viewer: Viewer | None, of: type[Job] | type[Association]) -> list[ColumnElement[bool]]:
     if viewer is None or viewer.sees_all:
         return []
-    own = [Job.user == viewer.user] if viewer.user else []
-    return [or_(*own, Job.account.in_(viewer.accounts))]
+    own = [of.user == viewer.user] if viewer.user else []
+    return [or_(*own, of.account.in_(viewer.accounts))]
 
 
 def _job_condition(text: str) -> ColumnElement[bool]:
@@ -235,7 +260,7 @@ def _state_name(text: str) -> str:
     return name
 
 
-def _sums(session: Session, found: Sequence[Job], filters: Filters, days: Days) -> dict[int, list[_Sum]]:
+def _sums(session: Session, found: Sequence[Any], filters: Filters, days: Days) -> dict[int, list[_Sum]]:
     """Sums of the jobs; with `truncate` of what lies in the window: its whole days, and slots of those it cuts."""
     sums: dict[int, list[_Sum]] = defaultdict(list)
     window = filters.window if filters.truncate else Window()
@@ -282,7 +307,7 @@ def _day_query(ids: Sequence[int], conditions: tuple[ColumnElement[bool], ...]) 
 
 
 def _slots(
-    session: Session, ids: Sequence[int], day: tuple[int, int], window: Window, by_id: Mapping[int, Job]
+    session: Session, ids: Sequence[int], day: tuple[int, int], window: Window, by_id: Mapping[int, Any]
 ) -> Iterable[tuple[int, _Sum]]:
     """Slots of one day, or what of them lies in the window."""
     used = func.coalesce(JobSlot.energy_uj, 0) + func.coalesce(JobSlot.estimated_uj, 0)
@@ -312,7 +337,7 @@ def _sum_of(row: RowMapping, sources: frozenset[int]) -> _Sum:
     )
 
 
-def _cut(row: RowMapping, span: Span, window: Window, job: Job, sources: frozenset[int]) -> _Sum:
+def _cut(row: RowMapping, span: Span, window: Window, job: Any, sources: frozenset[int]) -> _Sum:
     """What of a slot's, or a folded day's, amounts lies in the window."""
     whole = _sum_of(row, sources)
     if window.low <= span.start and span.end <= window.high:
@@ -345,22 +370,21 @@ def _notes(session: Session, job_ids: Sequence[int], filters: Filters, days: Day
 
 
 def _record(
-    job: Job,
-    cluster: str,
+    job: Any,
     sums: Sequence[_Sum],
     notes: Sequence[str],
     sources: Mapping[int, FactorSource],
     filters: Filters,
     now: int,
 ) -> JobRecord:
-    total = {name: add(s.amounts[name] for s in sums) for name in SUMMED}
+    total = sums[0].amounts if len(sums) == 1 else {name: add(s.amounts[name] for s in sums) for name in SUMMED}
     verdict = judge(_states(sums, total), *_unmetered(job, filters, now))
     used = add((total["energy_uj"], total["estimated_uj"]))
     priced = sorted({source for s in sums for source in s.sources}) if used is not None else []
     reasons = [note for note in verdict.notes if not _told(note, notes)]
     return JobRecord(
         **{name: getattr(job, name) for name in _PLAIN},
-        cluster=cluster,
+        cluster=job.cluster,
         elapsed_s=inside(job.start, job.end, now, filters.window) if filters.truncate else job.elapsed_s,
         energy_uj=total["energy_uj"],
         cpu_uj=total["cpu_uj"],
@@ -386,7 +410,7 @@ def _record(
     )
 
 
-def _shown_notes(job: Job, quality: str, notes: tuple[str, ...]) -> tuple[str, ...]:
+def _shown_notes(job: Any, quality: str, notes: tuple[str, ...]) -> tuple[str, ...]:
     if job.state == RESIZED:
         return ("resized: the run's energy is with its newest record",)
     return () if quality == "measured" else notes
@@ -417,7 +441,7 @@ def _states(sums: Sequence[_Sum], total: dict[str, int | None]) -> dict[str, Com
     return states
 
 
-def _unmetered(job: Job, filters: Filters, now: int) -> tuple[int, int]:
+def _unmetered(job: Any, filters: Filters, now: int) -> tuple[int, int]:
     """Node-time without rows, and how many nodes have none; in the window its share by time."""
     if not filters.truncate or not job.unmetered_us:
         return job.unmetered_us, job.unmetered_nodes

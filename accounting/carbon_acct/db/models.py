@@ -89,8 +89,7 @@ class Job(Base):
     __table_args__ = (
         UniqueConstraint("cluster_id", "job_id_raw", "submit"),
         Index("job_leader", "cluster_id", "leader_id"),
-        Index("job_uid_end", "uid", "end"),
-        Index("job_account_end", "account", "end"),
+        Index("job_association_end", "association_id", "end"),
         Index("job_end", "end"),
     )
     id: Mapped[int] = mapped_column(BigId, primary_key=True)

@@ -268,3 +268,6 @@ def upgrade() -> None:
     op.create_index("job_slot_price", "job_slot", ["price_id"], unique=False)
     op.create_index("job_slot_slot", "job_slot", ["slot"], unique=False)
     op.add_column("job", sa.Column("association_id", sa.BigInteger(), nullable=True))
+    op.drop_index("job_uid_end", table_name="job")
+    op.drop_index("job_account_end", table_name="job")
+    op.create_index("job_association_end", "job", ["association_id", "end"], unique=False)
