@@ -18,6 +18,7 @@ from carbon_acct import query, totals
 from carbon_acct.db.connect import is_sqlite, parse_urls
 from carbon_acct.db.engine import open_database, url_of
 from carbon_acct.errors import DatabaseError
+from carbon_acct.finding import Filters
 from carbon_acct.prices import load_prices
 from carbon_acct.siteenergy import SiteEnergy, site_energy
 from carbon_acct.window import Window
@@ -55,7 +56,7 @@ def gather(settings: Settings, month: Month) -> MonthFacts:
     window = Window(month.start, month.end)
     try:
         with database.read() as session:
-            runs = query.jobs(session, query.Filters(window=window, truncate=True, duplicates=True))
+            runs = query.jobs(session, Filters(window=window, truncate=True, duplicates=True))
             days = totals.days(session, month.start, month.end)
             conservation = totals.conservation(session, window.start, window.end)
         energy = database.run(partial(site_energy, prices=prices, start=month.start, end=month.end))

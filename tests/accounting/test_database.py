@@ -21,6 +21,7 @@ from carbon_acct import meta, query, rebuild, receive, totals
 from carbon_acct.db import engine
 from carbon_acct.db.engine import Database
 from carbon_acct.db.models import Base
+from carbon_acct.finding import Filters
 from carbon_acct.records import parse_segment
 from carbon_acct.site import Site, open_site
 from carbon_collector import settings
@@ -175,7 +176,7 @@ def test_an_older_database_gets_its_sums(tmp_path: Path) -> None:
     database.close()
     site = open_site(settings.load(str(configure(tmp_path))))
     with site.database.read() as session:
-        (record,) = query.jobs(session, query.Filters())
+        (record,) = query.jobs(session, Filters())
         balance = totals.conservation(session)
         days = totals.days(session, 0, NOW)
     site.database.close()

@@ -17,9 +17,9 @@ from accounting.samples import NOW, SLOT, job, job_slot, ledger, segment
 from accounting.slurm_programs import StandIn
 from carbon_acct import query, receive, totals
 from carbon_acct.errors import SlurmError
+from carbon_acct.finding import Filters
 from carbon_acct.jobs import MAX_ASKED, Turn, unsettled
 from carbon_acct.poll import OVERLAP_S, Poller
-from carbon_acct.query import Filters
 from carbon_acct.records import parse_segment
 from carbon_acct.site import Site
 from carbon_acct.slurm.dbd import DbdLimits

@@ -14,8 +14,9 @@ from sqlalchemy import text
 from accounting.samples import JOB, NOW, SLOT, configure, job, job_slot, ledger, node_slot, segment
 from carbon_acct import meta, prune, query, receive, totals
 from carbon_acct.cli import mgr
+from carbon_acct.finding import Filters
 from carbon_acct.jobs import record_jobs
-from carbon_acct.query import Filters, JobRecord
+from carbon_acct.query import JobRecord
 from carbon_acct.records import parse_segment
 from carbon_acct.site import Site
 from carbon_acct.window import Window

@@ -31,8 +31,9 @@ from accounting.samples import (
 from carbon_acct import merge, query, rebuild, receive, totals
 from carbon_acct.db import checksum
 from carbon_acct.errors import RefusedError
+from carbon_acct.finding import Filters
 from carbon_acct.jobs import record_jobs
-from carbon_acct.query import Filters, JobRecord
+from carbon_acct.query import JobRecord
 from carbon_acct.receive import Receipt
 from carbon_acct.records import parse_segment
 from carbon_acct.site import Site

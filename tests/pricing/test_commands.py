@@ -11,8 +11,9 @@ import pytest
 from accounting.samples import JOB, NOW, SLOT, configure, job_slot, ledger, new_site, segment, share
 from carbon_acct import query, receive
 from carbon_acct.cli import mgr
+from carbon_acct.finding import Filters
 from carbon_acct.jobs import record_jobs
-from carbon_acct.query import Filters, JobRecord
+from carbon_acct.query import JobRecord
 from carbon_acct.records import parse_segment
 
 Run = Callable[..., tuple[int, str, str]]

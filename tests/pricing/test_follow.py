@@ -21,13 +21,14 @@ from accounting.samples import configure, job, job_slot, ledger, segment, share
 from carbon_acct import query, receive
 from carbon_acct.db.models import SlotPrice
 from carbon_acct.errors import DatabaseError
+from carbon_acct.finding import Filters
 from carbon_acct.grid import follow
 from carbon_acct.grid.follow import Follower
 from carbon_acct.grid.provider import Patience
 from carbon_acct.grid.providers.uk import CarbonIntensityUk
 from carbon_acct.jobs import record_jobs
 from carbon_acct.prices import Prices
-from carbon_acct.query import Filters, JobRecord
+from carbon_acct.query import JobRecord
 from carbon_acct.records import parse_segment
 from carbon_acct.site import Site, open_site
 from carbon_collector import settings

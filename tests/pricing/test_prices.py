@@ -17,11 +17,12 @@ from sqlalchemy import text
 from accounting.samples import JOB, NOW, SLOT, configure, job, job_slot, ledger, new_site, segment, share
 from carbon_acct import query, receive, reprice
 from carbon_acct.errors import ZoneError
+from carbon_acct.finding import Filters
 from carbon_acct.grid import intensity
 from carbon_acct.grid.provider import Period
 from carbon_acct.jobs import record_jobs
 from carbon_acct.prices import Prices, Source, load_prices
-from carbon_acct.query import Filters, JobRecord
+from carbon_acct.query import JobRecord
 from carbon_acct.records import parse_segment
 from carbon_acct.site import Site
 from carbon_collector import settings

@@ -26,7 +26,7 @@ from carbon_acct.api.deadline import read_within
 from carbon_acct.api.identity import Authenticated, Caller
 from carbon_acct.api.parts import Aggregator, Time, answer, errors, window
 from carbon_acct.errors import RefusedError
-from carbon_acct.query import Filters
+from carbon_acct.finding import Filters
 from carbon_acct.window import Window
 from carbon_collector import __version__
 
