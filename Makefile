@@ -8,7 +8,7 @@ STAMP := $(VENV)/.installed
 DEBIAN := python3 python3-venv gcc libc6-dev shellcheck munge slurm-wlm slurmdbd mariadb-server galera-4 rsync lsof postgresql util-linux man-db
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-stop test test-vm soak check lint zipapp debian format clean bench-accuracy bench-overhead bench-latency bench-spool bench-pricing bench-reprice bench-privacy bench-receive
+.PHONY: help demo demo-stop test test-vm soak check lint zipapp debian format clean bench-accuracy bench-overhead bench-latency bench-spool bench-pricing bench-reprice bench-privacy bench-receive bench-large
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -92,6 +92,12 @@ bench-reprice: $(STAMP) ## a month of a million jobs priced again: time, rows a 
 
 bench-privacy: $(STAMP) debian zipapp ## who sees whose jobs under each PrivateData, beside sacct (a real Slurm; root, a minute)
 	@$(BIN)/python benchmarks/privacy.py
+
+bench-receive: $(STAMP) debian ## records a second into SQLite, MariaDB and PostgreSQL, and over HTTP (root, minutes)
+	@$(BIN)/python benchmarks/receive.py
+
+bench-large: $(STAMP) debian zipapp ## what people wait for among very many jobs, beside sacct: JOBS="10000 1000000" (root, minutes; 1.2 GB a million)
+	@$(BIN)/python benchmarks/large.py $(if $(JOBS),--jobs $(JOBS))
 
 clean: ## remove what was built
 	rm -rf build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
