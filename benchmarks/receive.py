@@ -28,6 +28,7 @@ sys.path.insert(0, str(CHECKOUT / "tests"))
 
 from accounting.samples import new_site
 from carbon_acct import receive, totals
+from carbon_acct.aggregator import collect_rarely
 from carbon_acct.jobs import record_jobs
 from carbon_acct.records import parse_segment
 from carbon_acct.site import Site
@@ -54,6 +55,7 @@ def main() -> int:
     parser.add_argument("--records", type=int, default=30_000, help="in each run, about")
     parser.add_argument("--folder", type=Path, default=VAR_TMP, help="on the disk to be waited for")
     options = parser.parse_args()
+    collect_rarely()
     print(f"{describe()}\n{NEEDED} records a second are what a site of 10,000 nodes sends\n")
     rows: list[list[str]] = []
     for name, way in (("library", together), ("alone", alone), ("HTTP", over_http)):

@@ -9,29 +9,30 @@ that change.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping
-from typing import Any, NamedTuple, TypeVar
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from typing import Any, TypeVar
 
-from sqlalchemy import BindParameter, bindparam, exists, func, select, update
+from sqlalchemy import BindParameter, bindparam, select, update
 from sqlalchemy.orm import Session
 
-from carbon_acct import meta, rollup
+from carbon_acct import meta, rollup, unmetered
 from carbon_acct.db.models import Cluster, Job, JobSlot, Ledger, Node, NodeJobSlot, SlotPrice
-from carbon_acct.db.rows import ask, replace_rows, table_of
-from carbon_acct.matching import LATE_SOURCES, RESIZED, Run, match
+from carbon_acct.db.rows import IDS, ask_dicts, ask_ids, replace_rows, table_of
+from carbon_acct.matching import Run, match
 from carbon_acct.missing import missing
 from carbon_acct.prices import Prices
-from carbon_acct.slotrow import summed
-from carbon_collector.units import US_PER_S
+from carbon_acct.slotrow import Delivered, summed
 
 CHUNK = 500
 """Values in one IN list; every database takes as many."""
 
-SEAL_SLACK_S = 2
-"""Opened and closed are whole seconds: a sealed ledger may span so much less than they say."""
+RUNS = 2500
+"""Runs whose sums are computed at once. All of their rows in the slots concerned are in memory."""
 
 T = TypeVar("T")
 JobSlotKey = tuple[int, int]
+Slots = Mapping[int, Mapping[str, Any]]
+"""Rows of node_job_slot of one ledger, by their slots."""
 
 
 def rematch(session: Session, cluster_id: int, job_ids: Collection[int]) -> set[JobSlotKey]:
@@ -39,60 +40,58 @@ def rematch(session: Session, cluster_id: int, job_ids: Collection[int]) -> set[
 
     Ledgers of before delivered rows are kept stay as they are: of the run's other nodes nothing may be left.
     """
-    since = meta.delivered_from(session)
+    runs = runs_of(session, cluster_id, job_ids)
     moved: dict[int, set[int]] = {}
     changed: list[dict[str, int | None]] = []
-    for part in chunks(job_ids):
-        asked = {"cluster": cluster_id, "ids": part, "since": since}
-        runs: dict[int, list[Run]] = defaultdict(list)
-        for row in ask(session, _RUNS, asked):
-            runs[row.job_id_raw].append(Run(row.id, row.submit, row.start, row.end, row.state, row.restarts, row.sluid))
-        for ledger_id, job_id, run_key, opened, before in ask(session, _LEDGERS, asked):
-            found = match(run_key, opened, runs[job_id])
-            key = found.key if found else None
-            if key != before:
-                moved[ledger_id] = {k for k in (key, before) if k is not None}
-                changed.append({"b_id": ledger_id, "matched_id": key})
+    asked = {"cluster": cluster_id, "since": meta.delivered_from(session)}
+    for ledger_id, job_id, run_key, opened, before in ask_ids(session, _LEDGERS, job_ids, **asked):
+        found = match(run_key, opened, runs[job_id])
+        key = found.key if found else None
+        if key != before:
+            moved[ledger_id] = {k for k in (key, before) if k is not None}
+            changed.append({"b_id": ledger_id, "matched_id": key})
     if not changed:
         return set()
-    session.execute(_MATCH, changed)
-    pairs: set[JobSlotKey] = set()
-    slots = select(NodeJobSlot.ledger_id, NodeJobSlot.slot)
-    for part in chunks(moved):
-        for ledger_id, slot in session.execute(slots.where(NodeJobSlot.ledger_id.in_(part))):
-            pairs |= {(job, slot) for job in moved[ledger_id]}
-    return pairs
+    session.connection().execute(_MATCH, changed)
+    return {(job, slot) for ledger, slot in ask_ids(session, _SLOTS_OF, moved) for job in moved[ledger]}
 
 
-_IDS: BindParameter[Any] = bindparam("ids", expanding=True)
+def runs_of(session: Session, cluster_id: int, job_ids: Collection[int]) -> dict[int, list[Run]]:
+    """What Slurm says of the runs of JobIDs."""
+    runs: dict[int, list[Run]] = defaultdict(list)
+    for job_id, *run in ask_ids(session, _RUNS, job_ids, cluster=cluster_id):
+        runs[job_id].append(Run(*run))
+    return runs
+
+
 _RUNS = select(Job.job_id_raw, Job.id, Job.submit, Job.start, Job.end, Job.state, Job.restarts, Job.sluid).where(
-    Job.cluster_id == bindparam("cluster"), Job.job_id_raw.in_(_IDS)
+    Job.cluster_id == bindparam("cluster"), Job.job_id_raw.in_(IDS)
 )
 _LEDGERS = select(Ledger.id, Ledger.job_id, Ledger.run, Ledger.opened, Ledger.matched_id).where(
-    Ledger.cluster_id == bindparam("cluster"), Ledger.job_id.in_(_IDS), Ledger.opened >= bindparam("since")
+    Ledger.cluster_id == bindparam("cluster"), Ledger.job_id.in_(IDS), Ledger.opened >= bindparam("since")
 )
 _MATCH = update(table_of(Ledger)).where(Ledger.id == bindparam("b_id"))
+_SLOTS_OF = select(NodeJobSlot.ledger_id, NodeJobSlot.slot).where(NodeJobSlot.ledger_id.in_(IDS))
 
 
-def settle(session: Session, job_keys: Collection[int], pairs: Collection[JobSlotKey], prices: Prices) -> None:
+def settle(
+    session: Session,
+    job_keys: Collection[int],
+    pairs: Collection[JobSlotKey],
+    prices: Prices,
+    fresh: Mapping[int, Slots] | None = None,
+) -> None:
     """Bring everything that is computed of these runs up to date, and these (job, slot) pairs of them.
 
     Where the time that nobody metered changed, all slots of the run are computed again: what was estimated for it, too.
+    `fresh`: rows that were stored in this transaction, by their ledgers; they are not asked for.
     """
-    changed = recount(session, job_keys)
-    stored = select(JobSlot.job_id, JobSlot.slot)
-    again: set[JobSlotKey] = set(pairs)
-    for part in chunks(changed):
-        again |= {(job, slot) for job, slot in session.execute(stored.where(JobSlot.job_id.in_(part)))}
-    again |= missing(session, job_keys, prices.estimates).keys()
-    resum(session, again, prices)
-
-
-def estimate_again(session: Session, prices: Prices, since: int) -> None:
-    """Estimate anew what nobody metered of runs that ended since: what it is estimated from may have come only now."""
-    jobs = select(Job.id).where(Job.unmetered_us > 0, Job.end >= since)
-    for part in chunks(sorted(session.scalars(jobs))):
-        resum(session, missing(session, part, prices.estimates).keys(), prices)
+    wanted: dict[int, set[int]] = {job: set() for job in job_keys}
+    for job, slot in pairs:
+        wanted.setdefault(job, set()).add(slot)
+    counted = set(job_keys)
+    for part in chunks(sorted(wanted), RUNS):
+        _settle(session, {job: wanted[job] for job in part}, counted, prices, fresh or {})
 
 
 def resum(session: Session, pairs: Collection[JobSlotKey], prices: Prices) -> None:
@@ -100,172 +99,148 @@ def resum(session: Session, pairs: Collection[JobSlotKey], prices: Prices) -> No
 
     Slots whose delivered rows were pruned stay as they are.
     """
-    delivered_from = meta.delivered_from(session)
-    by_job: dict[int, set[int]] = defaultdict(set)
-    for job, slot in pairs:
-        if slot >= delivered_from:
-            by_job[job].add(slot)
-    for part in chunks(sorted(by_job)):
-        _resum(session, {job: by_job[job] for job in part}, prices)
+    settle(session, (), pairs, prices)
 
 
-def _resum(session: Session, wanted: Mapping[int, set[int]], prices: Prices) -> None:
+def estimate_again(session: Session, prices: Prices, since: int) -> None:
+    """Estimate anew what nobody metered of runs that ended since: what it is estimated from may have come only now."""
+    jobs = session.scalars(select(Job.id).where(Job.unmetered_us > 0, Job.end >= since))
+    for part in chunks(sorted(jobs), RUNS):
+        _settle(session, {job: set() for job in part}, (), prices, {})
+
+
+def _settle(
+    session: Session,
+    wanted: dict[int, set[int]],
+    counted: Collection[int],
+    prices: Prices,
+    fresh: Mapping[int, Slots],
+) -> None:
+    """`wanted`: slots by job. What nobody metered is counted again for those `counted`, and estimated for all."""
+    since = meta.delivered_from(session)
     jobs = lock_jobs(session, wanted)
-    slots = {slot for many in wanted.values() for slot in many}
-    asked = {"ids": list(wanted), "low": min(slots), "high": max(slots)}
-    before = {(row.job_id, row.slot): row._mapping for row in ask(session, _SUMMED_SLOTS, asked)}
-    delivered: dict[JobSlotKey, list[Any]] = defaultdict(list)
-    for row in ask(session, _DELIVERED, asked):
-        if row.slot in wanted[row.matched_id]:
-            delivered[row.matched_id, row.slot].append(row)
-    keys = {(job, slot) for job, many in wanted.items() for slot in many}
-    estimated = missing(session, [job for job, row in jobs.items() if row.unmetered_us], prices.estimates)
-    known = keys & (delivered.keys() | estimated.keys())
-    zones = {job: prices.zone(row.cluster, row.partition) for job, row in jobs.items()}
+    ledgers = _ledgers(session, wanted)
+    # Runs that ended before delivered rows are kept stay as they are.
+    again = [job for key, job in jobs.items() if key in counted and (job.end is None or job.end >= since)]
+    changed = unmetered.recount(session, again, ledgers, fresh)
+    for job, slot in ask_ids(session, _STORED_SLOTS, changed):
+        wanted[job].add(slot)
+    gaps = [key for key, job in jobs.items() if (changed[key].us if key in changed else job.unmetered_us)]
+    estimated = missing(session, gaps, prices.estimates)
+    for job, slot in estimated:
+        wanted[job].add(slot)
+    kept = {job: {slot for slot in slots if slot >= since} for job, slots in wanted.items()}
+    _resum(session, jobs, ledgers, {job: slots for job, slots in kept.items() if slots}, estimated, prices, fresh)
+
+
+_STORED_SLOTS = select(JobSlot.job_id, JobSlot.slot).where(JobSlot.job_id.in_(IDS))
+
+
+def _resum(
+    session: Session,
+    jobs: Mapping[int, Any],
+    ledgers: Mapping[int, list[Any]],
+    wanted: Mapping[int, set[int]],
+    estimated: Mapping[JobSlotKey, Any],
+    prices: Prices,
+    fresh: Mapping[int, Slots],
+) -> None:
+    if not wanted:
+        return
+    keys = [(job, slot) for job, slots in wanted.items() for slot in sorted(slots)]
+    slots = [slot for _, slot in keys]
+    between = {"low": min(slots), "high": max(slots)}
+    stored = ask_dicts(session, _SUMMED_SLOTS, wanted, **between)
+    before = {(row["job_id"], row["slot"]): row for row in stored}
+    delivered = _delivered(session, ledgers, wanted, fresh, between)
+    known = [key for key in keys if key in delivered or key in estimated]
+    zones = {job: prices.zone(jobs[job].cluster, jobs[job].partition) for job in wanted}
     price = prices.of(session, {(zones[job], slot) for job, slot in known})
     after = {
-        (job, slot): summed(
-            (job, slot), delivered[job, slot], estimated.get((job, slot)), price[zones[job], slot], prices.node_types
-        )
-        for job, slot in sorted(known)
+        key: summed(key, delivered.get(key, ()), estimated.get(key), price[zones[key[0]], key[1]], prices.node_types)
+        for key in known
     }
-    replace_rows(session, table_of(JobSlot), list(after.values()), keys - after.keys())
+    gone = [key for key in keys if key in before and key not in after]
+    replace_rows(session, table_of(JobSlot), list(after.values()), gone)
     days: dict[tuple[int, int], dict[int, rollup.Slots]] = defaultdict(lambda: defaultdict(list))
-    for job, slot in sorted(keys):
-        now = rollup.weighed(after[job, slot], price[zones[job], slot]) if (job, slot) in after else None
+    for key in keys:
+        job, slot = key
+        now = after.get(key)
+        if now is not None:
+            rollup.weigh(now, price[zones[job], slot])
         start = prices.days.start(slot)
-        days[start, prices.days.after(start)][job].append((before.get((job, slot)), now))
-    rollup.follow(session, days, {job: row.association_id for job, row in jobs.items()})
+        days[start, prices.days.after(start)][job].append((before.get(key), now))
+    rollup.follow(session, days, {job: jobs[job].association_id for job in wanted})
+
+
+def _delivered(
+    session: Session,
+    ledgers: Mapping[int, list[Any]],
+    wanted: Mapping[int, set[int]],
+    fresh: Mapping[int, Slots],
+    between: Mapping[str, int],
+) -> dict[JobSlotKey, list[Delivered]]:
+    """The rows that nodes delivered for jobs and slots. Only what is not fresh is asked for: of most jobs, nothing."""
+    found: dict[JobSlotKey, list[Delivered]] = defaultdict(list)
+    asked: dict[int, Any] = {}
+    for job, slots in wanted.items():
+        for ledger in ledgers.get(job, ()):
+            rows = fresh.get(ledger.id, {})
+            for slot in slots & rows.keys():
+                found[job, slot].append(Delivered(ledger, rows[slot]))
+            if not slots <= rows.keys():
+                asked[ledger.id] = ledger
+    for row in ask_ids(session, _ROWS, asked, **between):
+        ledger = asked[row.ledger_id]
+        if row.slot in wanted[ledger.matched_id] and row.slot not in fresh.get(ledger.id, {}):
+            found[ledger.matched_id, row.slot].append(Delivered(ledger, row._asdict()))
+    return found
 
 
 _BETWEEN: tuple[BindParameter[int], BindParameter[int]] = (bindparam("low"), bindparam("high"))
 _SUMMED_SLOTS = (
     select(*table_of(JobSlot).columns, SlotPrice.source_id, *rollup.SLOT_WEIGHTS)
     .join(SlotPrice, SlotPrice.id == JobSlot.price_id)
-    .where(JobSlot.job_id.in_(_IDS), JobSlot.slot.between(*_BETWEEN))
+    .where(JobSlot.job_id.in_(IDS), JobSlot.slot.between(*_BETWEEN))
 )
-_DELIVERED = (
-    select(Ledger.matched_id, Ledger.cpus, Ledger.node_cpus, Ledger.gpus, Node.name.label("node"))
-    .add_columns(*table_of(NodeJobSlot).columns)
-    .join(NodeJobSlot, NodeJobSlot.ledger_id == Ledger.id)
+_ROWS = select(*table_of(NodeJobSlot).columns).where(
+    NodeJobSlot.ledger_id.in_(IDS), NodeJobSlot.slot.between(*_BETWEEN)
+)
+
+
+def _ledgers(session: Session, jobs: Collection[int]) -> dict[int, list[Any]]:
+    """The ledgers of runs, with their nodes' names."""
+    found: dict[int, list[Any]] = defaultdict(list)
+    for row in ask_ids(session, _LEDGERS_OF, jobs):
+        found[row.matched_id].append(row)
+    return found
+
+
+_LEDGERS_OF = (
+    select(Ledger.id, Ledger.matched_id, Ledger.node_id, Node.name.label("node"), Ledger.opened, Ledger.closed)
+    .add_columns(Ledger.source, Ledger.cpus, Ledger.node_cpus, Ledger.gpus)
     .join(Node, Node.id == Ledger.node_id)
-    .where(Ledger.matched_id.in_(_IDS), NodeJobSlot.slot.between(*_BETWEEN))
+    .where(Ledger.matched_id.in_(IDS))
 )
 
 
-def lock_jobs(session: Session, job_keys: Collection[int]) -> dict[int, Any]:
+def lock_jobs(session: Session, job_keys: Iterable[int]) -> dict[int, Any]:
     """The runs, with their clusters' names; other aggregators that change their sums wait until this one is done."""
-    return {row.id: row for row in ask(session, _LOCKED_JOBS, {"ids": list(job_keys)})}
+    return {row.id: row for row in ask_ids(session, _LOCKED_JOBS, sorted(job_keys))}
 
 
 _LOCKED_JOBS = (
-    select(Job.id, Job.partition, Job.association_id, Job.unmetered_us, Cluster.name.label("cluster"))
+    select(Job.id, Job.partition, Job.association_id, Job.unmetered_us, Job.unmetered_nodes, Job.state, Job.start)
+    .add_columns(Job.end, Job.nnodes, Job.elapsed_s, Cluster.name.label("cluster"))
     .join(Cluster, Cluster.id == Job.cluster_id)
-    .where(Job.id.in_(_IDS))
+    .where(Job.id.in_(IDS))
     .order_by(Job.id)
     .with_for_update(of=Job)
 )
 
 
-def recount(session: Session, job_keys: Collection[int]) -> list[int]:
-    """Compute again for how much node-time of these runs there is no row at all; those for which it is another one now.
-
-    A node with rows counts by its ledger, because Slurm's times are whole seconds and a job metered from
-    prolog to epilog must come out whole. A node of the job's list without rows counts by Slurm's elapsed time.
-    Runs that ended before delivered rows are kept stay as they are.
-    """
-    since = meta.delivered_from(session)
-    different: list[int] = []
-    for part in chunks(job_keys):
-        jobs = [job for job in ask(session, _COUNTED_JOBS, {"ids": part}) if job.end is None or job.end >= since]
-        spans = _spans(session, jobs)
-        changed = []
-        for job in jobs:
-            nodes = spans[job.id]
-            held = job.start is not None and job.state != RESIZED  # its newest record stands for all of a resized run
-            without = max(0, (job.nnodes or 0) - len(nodes)) if held else 0
-            lost_us = without * (job.elapsed_s or 0) * US_PER_S + sum(_lost_us(job, span) for span in nodes)
-            if (without, lost_us) != (job.unmetered_nodes, job.unmetered_us):
-                changed.append({"b_id": job.id, "unmetered_nodes": without, "unmetered_us": lost_us})
-        if changed:
-            session.execute(_COUNT, changed)
-        different += [row["b_id"] for row in changed]
-    return different
-
-
-_COUNTED_JOBS = select(
-    *(Job.id, Job.start, Job.end, Job.state, Job.nnodes, Job.elapsed_s, Job.unmetered_nodes, Job.unmetered_us)
-).where(Job.id.in_(_IDS))
-_COUNT = update(table_of(Job)).where(Job.id == bindparam("b_id"))
-
-
-class _Span(NamedTuple):
-    """What the ledgers of one node say of a run. `closed` None: not all of them are sealed.
-
-    `alloc_us` is only added up where the span has an end.
-    """
-
-    opened: int
-    closed: int | None
-    alloc_us: int
-    from_start: bool
-
-
-def _spans(session: Session, jobs: Collection[Any]) -> dict[int, list[_Span]]:
-    """The node spans of runs, only of nodes that have rows."""
-    ended = {job.id for job in jobs if job.end is not None}
-    ledgers: dict[tuple[int, int], list[Any]] = defaultdict(list)
-    for row in ask(session, _LEDGERS_WITH_ROWS, {"ids": [job.id for job in jobs]}):
-        ledgers[row.matched_id, row.node_id].append(row)
-    counted = [
-        row.id
-        for (job, _), rows in ledgers.items()
-        if job in ended or all(row.closed is not None for row in rows)
-        for row in rows
-    ]
-    alloc_us: dict[int, int] = {}
-    for part in chunks(counted):
-        alloc_us |= {ledger: int(total) for ledger, total in ask(session, _ALLOCATED, {"ids": part})}
-    spans: dict[int, list[_Span]] = defaultdict(list)
-    for (job, _), rows in ledgers.items():
-        closed = [row.closed for row in rows]
-        spans[job].append(
-            _Span(
-                opened=min(row.opened for row in rows),
-                closed=None if None in closed else max(closed),
-                alloc_us=sum(alloc_us.get(row.id, 0) for row in rows),
-                from_start=any(row.source not in LATE_SOURCES for row in rows),
-            )
-        )
-    return spans
-
-
-_LEDGERS_WITH_ROWS = select(
-    Ledger.id, Ledger.matched_id, Ledger.node_id, Ledger.opened, Ledger.closed, Ledger.source
-).where(Ledger.matched_id.in_(_IDS), exists().where(NodeJobSlot.ledger_id == Ledger.id))
-_ALLOCATED = (
-    select(NodeJobSlot.ledger_id, func.sum(NodeJobSlot.alloc_us))
-    .where(NodeJobSlot.ledger_id.in_(_IDS))
-    .group_by(NodeJobSlot.ledger_id)
-)
-
-
-def _lost_us(job: Any, span: _Span) -> int:
-    """Time of a node that has rows, but not all of them.
-
-    The ledger was opened late (no prolog ran), was never sealed, or rows in between never came. That of a node
-    that crashed ends when the collector last saw the job, which Slurm says held it until the crash was noticed.
-    """
-    before_s = 0 if span.from_start or job.start is None else max(0, span.opened - job.start)
-    until = job.end if span.closed is None or (job.end and job.state == "NODE_FAIL") else span.closed
-    if until is None or job.state.startswith("SUSPENDED"):
-        return before_s * US_PER_S
-    missing_us = (until - span.opened - SEAL_SLACK_S) * US_PER_S - span.alloc_us
-    return before_s * US_PER_S + max(0, missing_us)
-
-
-def chunks(values: Collection[T]) -> Iterator[list[T]]:
+def chunks(values: Collection[T], size: int = CHUNK) -> Iterator[list[T]]:
     """The values in lists short enough for an IN."""
     items = list(values)
-    for at in range(0, len(items), CHUNK):
-        yield items[at : at + CHUNK]
+    for at in range(0, len(items), size):
+        yield items[at : at + size]

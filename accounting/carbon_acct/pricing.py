@@ -12,6 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
+from typing import NamedTuple
 
 from carbon_collector.units import UJ_PER_KWH
 
@@ -41,8 +42,7 @@ class Price:
         return _double(self.pue)
 
 
-@dataclass(frozen=True)
-class Priced:
+class Priced(NamedTuple):
     """What an amount of IT energy means at a price. None: not known."""
 
     facility_uj: int | None = None
@@ -55,7 +55,7 @@ class Priced:
 def priced(energy_uj: int | None, price: Price) -> Priced:
     """Each figure is rounded once, half to even, from the exact product."""
     if energy_uj is None:
-        return Priced()
+        return NOTHING
     return Priced(
         facility_uj=facility_uj(energy_uj, price.pue),
         carbon_ug=carbon_ug(energy_uj, price),
@@ -63,6 +63,9 @@ def priced(energy_uj: int | None, price: Price) -> Priced:
         upstream_ug=_grams(energy_uj, price.pue, price.upstream_g_per_kwh),
         td_ug=_grams(energy_uj, price.pue, price.td_g_per_kwh),
     )
+
+
+NOTHING = Priced()
 
 
 def carbon_ug(energy_uj: int, price: Price) -> int:

@@ -12,15 +12,16 @@ import json
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 from sqlalchemy import bindparam, select
 from sqlalchemy.orm import Session
 
-from carbon_acct import merge, sitesum
+from carbon_acct import merge, meta, sitesum
 from carbon_acct.db.models import COMPONENTS, Cluster, Dropped, Ledger, Node, NodeJobSlot, NodeSlot, Segment
-from carbon_acct.db.rows import ask, insert_rows, put_rows, table_of
+from carbon_acct.db.rows import IDS, ask, ask_dicts, ask_ids, insert_rows, put_rows, table_of
 from carbon_acct.errors import RefusedError
+from carbon_acct.matching import match
 from carbon_acct.prices import Prices
 from carbon_acct.records import DroppedRecord, JobSlotRecord, LedgerRecord, NodeSlotRecord, ParsedSegment, RefusedLine
 from carbon_acct.sitesum import Change
@@ -66,15 +67,15 @@ def _store(session: Session, cluster_id: int, segments: Sequence[ParsedSegment],
     nodes = _nodes(session, cluster_id, {segment.header.node for segment in segments})
     told = [(nodes[segment.header.node], segment) for segment in segments]
     ledgers, unsure = _store_ledgers(session, cluster_id, told)
-    touched, job_changes = _store_job_slots(session, ledgers, told)
+    fresh, job_changes = _store_job_slots(session, ledgers, told)
     node_changes = _store_node_slots(session, told)
     _store_dropped(session, told)
     insert_rows(session, table_of(Segment), [_segment(node, segment, now) for node, segment in told])
     pairs = merge.rematch(session, cluster_id, unsure)
     # A ledger that has just found another run: its slots are in `pairs`, those of both runs.
-    pairs |= {(ledger.matched_id, slot) for ledger, slot in touched if ledger.matched_id is not None}
-    matched = {row.matched_id for row in ledgers.values() if row.matched_id is not None}
-    merge.settle(session, {job for job, _ in pairs} | matched, pairs, prices)
+    matched = {row.id: row.matched_id for row in ledgers.values() if row.matched_id is not None}
+    pairs |= {(matched[ledger], slot) for ledger, slots in fresh.items() if ledger in matched for slot in slots}
+    merge.settle(session, {job for job, _ in pairs} | set(matched.values()), pairs, prices, fresh)
     sitesum.change(session, cluster_id, node_changes, job_changes)
 
 
@@ -150,51 +151,47 @@ _KNOWN_NODES = (
 )
 
 
-class _Stored(NamedTuple):
-    """What is to be known of a ledger that is stored."""
-
-    node_id: int
-    stream: str
-    job_id: int
-    run: str
-    id: int
-    revision: int
-    opened: int
-    matched_id: int | None
-
-
-def _store_ledgers(
-    session: Session, cluster_id: int, told: Sequence[Told]
-) -> tuple[dict[LedgerKey, _Stored], set[int]]:
+def _store_ledgers(session: Session, cluster_id: int, told: Sequence[Told]) -> tuple[dict[LedgerKey, Any], set[int]]:
     """Every ledger that the segments speak of, and the JobIDs of those that have to find their run (again).
 
-    One whose own record has not come yet is opened at revision 0.
+    One whose own record has not come yet is opened at revision 0. New ones have looked for their run.
     """
     opened: dict[LedgerKey, int] = {}
     records: dict[LedgerKey, LedgerRecord] = {}
     for node, segment in told:
+        stream = segment.header.stream
         for record in segment.records:
             if isinstance(record, (JobSlotRecord, LedgerRecord)):
-                key = (node, segment.header.stream, record.job_id, record.run)
+                key = (node, stream, record.job_id, record.run)
                 opened.setdefault(key, record.opened)
                 if isinstance(record, LedgerRecord) and (key not in records or record.revision > records[key].revision):
                     records[key] = record
-    known = _known_ledgers(session, opened)
-    names = [_key_values(cluster_id, key) | UNKNOWN_LEDGER | {"opened": at} for key, at in opened.items()]
-    new = {key: row for key, row in zip(opened, names, strict=True) if key not in known}
+    known = _known_ledgers(session, cluster_id, opened)
+    new: dict[LedgerKey, dict[str, Any]] = {}
+    for key in opened.keys() - known.keys():
+        values = _ledger_values(records[key]) if key in records else UNKNOWN_LEDGER | {"opened": opened[key]}
+        new[key] = _key_values(cluster_id, key) | values
     changed: list[dict[str, Any]] = []
-    unsure = {key[2] for key in new} | {row.job_id for row in known.values() if row.matched_id is None}
-    for key, record in records.items():
-        values = _key_values(cluster_id, key) | _ledger_values(record)
-        if key not in known:
-            new[key] = values
-        elif record.revision > known[key].revision:
-            changed.append({"id": known[key].id, **values})
-            if record.opened != known[key].opened:
+    unsure = {row.job_id for row in known.values() if row.matched_id is None}
+    for key in records.keys() & known.keys():
+        record, stored = records[key], known[key]
+        if record.revision > stored.revision:
+            changed.append({"id": stored.id, **_key_values(cluster_id, key), **_ledger_values(record)})
+            if record.opened != stored.opened:
                 unsure.add(record.job_id)
     put_rows(session, table_of(Ledger), changed)
+    _match(session, cluster_id, new.values())
     insert_rows(session, table_of(Ledger), list(new.values()))
-    return known | _known_ledgers(session, new), unsure
+    return known | _known_ledgers(session, cluster_id, new), unsure
+
+
+def _match(session: Session, cluster_id: int, ledgers: Collection[dict[str, Any]]) -> None:
+    """Look for the runs of new ledgers, as merge.rematch does for those that are stored."""
+    since = meta.delivered_from(session)
+    runs = merge.runs_of(session, cluster_id, {row["job_id"] for row in ledgers})
+    for row in ledgers:
+        run = match(row["run"], row["opened"], runs[row["job_id"]]) if row["opened"] >= since else None
+        row["matched_id"] = run.key if run else None
 
 
 UNKNOWN_LEDGER: dict[str, Any] = {"revision": 0, "gpus": None} | dict.fromkeys(
@@ -211,58 +208,56 @@ def _ledger_values(record: LedgerRecord) -> dict[str, Any]:
     return record.model_dump(exclude={"type", "gpus"}) | {"gpus": json.dumps(record.gpus)}
 
 
-def _known_ledgers(session: Session, keys: Collection[LedgerKey]) -> dict[LedgerKey, _Stored]:
+def _known_ledgers(session: Session, cluster_id: int, keys: Collection[LedgerKey]) -> dict[LedgerKey, Any]:
     """Those of `keys` that are stored."""
-    found: dict[LedgerKey, _Stored] = {}
-    nodes = sorted({key[0] for key in keys})
-    for part in merge.chunks({key[2] for key in keys}):
-        for row in ask(session, _KNOWN_LEDGERS, {"nodes": nodes, "ids": part}):
-            stored = _Stored(*row)
-            if stored[:4] in keys:
-                found[stored[:4]] = stored
-    return found
+    nodes = [key[0] for key in keys]
+    asked = {"cluster": cluster_id, "low": min(nodes, default=0), "high": max(nodes, default=0)}
+    rows = ask_ids(session, _KNOWN_LEDGERS, {key[2] for key in keys}, **asked)
+    return {key: row for key, row in ((tuple(row[:4]), row) for row in rows) if key in keys}
 
 
 _KNOWN_LEDGERS = select(
     *(Ledger.node_id, Ledger.stream, Ledger.job_id, Ledger.run),
     *(Ledger.id, Ledger.revision, Ledger.opened, Ledger.matched_id),
 ).where(
-    Ledger.node_id.in_(bindparam("nodes", expanding=True)),
-    Ledger.job_id.in_(bindparam("ids", expanding=True)),
+    Ledger.cluster_id == bindparam("cluster"),
+    Ledger.job_id.in_(IDS),
+    Ledger.node_id.between(bindparam("low"), bindparam("high")),
 )
 
 
 def _store_job_slots(
-    session: Session, ledgers: Mapping[LedgerKey, _Stored], told: Sequence[Told]
-) -> tuple[list[tuple[_Stored, int]], list[Change]]:
-    """The (ledger, slot) pairs that changed, and what came and went with them."""
-    by_id = {ledger.id: ledger for ledger in ledgers.values()}
+    session: Session, ledgers: Mapping[LedgerKey, Any], told: Sequence[Told]
+) -> tuple[dict[int, dict[int, dict[str, Any]]], list[Change]]:
+    """The rows that were stored, by ledger and slot, and what came and went with them."""
     rows: dict[tuple[int, int], JobSlotRecord] = {}
     for node, segment in told:
+        stream = segment.header.stream
         for row in segment.records:
             if isinstance(row, JobSlotRecord):
-                key = (ledgers[node, segment.header.stream, row.job_id, row.run].id, row.slot)
+                key = (ledgers[node, stream, row.job_id, row.run].id, row.slot)
                 if key not in rows or row.revision > rows[key].revision:
                     rows[key] = row
-    stored: dict[tuple[int, int], Mapping[str, Any]] = {}
-    slots = {slot for _, slot in rows}
-    for part in merge.chunks({ledger for ledger, _ in rows}):
-        asked = {"ids": part, "low": min(slots), "high": max(slots)}
-        for found in ask(session, _KNOWN_JOB_SLOTS, asked):
-            stored[found.ledger_id, found.slot] = found._mapping
+    slots = [slot for _, slot in rows]
+    between = {"low": min(slots, default=0), "high": max(slots, default=0)}
+    asked = ask_dicts(session, _KNOWN_JOB_SLOTS, {ledger for ledger, _ in rows}, **between)
+    stored = {(row["ledger_id"], row["slot"]): row for row in asked}
     newer = {
         key: _job_slot_values(key[0], row)
         for key, row in rows.items()
         if key not in stored or row.revision > stored[key]["revision"]
     }
     put_rows(session, table_of(NodeJobSlot), list(newer.values()))
-    return [(by_id[ledger], slot) for ledger, slot in newer], _changes(stored, newer)
+    fresh: dict[int, dict[int, dict[str, Any]]] = defaultdict(dict)
+    for (ledger, slot), values in newer.items():
+        fresh[ledger][slot] = values
+    return fresh, _changes(stored, newer)
 
 
 _KNOWN_JOB_SLOTS = select(
     NodeJobSlot.ledger_id, NodeJobSlot.revision, *(getattr(NodeJobSlot, name) for name in sitesum.JOB_COLUMNS)
 ).where(
-    NodeJobSlot.ledger_id.in_(bindparam("ids", expanding=True)),
+    NodeJobSlot.ledger_id.in_(IDS),
     NodeJobSlot.slot.between(bindparam("low"), bindparam("high")),
 )
 
@@ -275,12 +270,10 @@ def _store_node_slots(session: Session, told: Sequence[Told]) -> list[Change]:
             key = (node, segment.header.stream, row.slot) if isinstance(row, NodeSlotRecord) else None
             if key and isinstance(row, NodeSlotRecord) and (key not in rows or row.revision > rows[key].revision):
                 rows[key] = row
-    stored: dict[tuple[int, str, int], Mapping[str, Any]] = {}
-    slots = {slot for _, _, slot in rows}
-    for part in merge.chunks({node for node, _, _ in rows}):
-        asked = {"ids": part, "low": min(slots), "high": max(slots)}
-        for found in ask(session, _KNOWN_NODE_SLOTS, asked):
-            stored[found.node_id, found.stream, found.slot] = found._mapping
+    slots = [slot for _, _, slot in rows]
+    between = {"low": min(slots, default=0), "high": max(slots, default=0)}
+    asked = ask_dicts(session, _KNOWN_NODE_SLOTS, {node for node, _, _ in rows}, **between)
+    stored = {(row["node_id"], row["stream"], row["slot"]): row for row in asked}
     newer = {
         key: _node_slot_values(*key[:2], row)
         for key, row in rows.items()
@@ -294,7 +287,7 @@ _KNOWN_NODE_SLOTS = select(
     *(NodeSlot.node_id, NodeSlot.stream, NodeSlot.revision),
     *(getattr(NodeSlot, name) for name in sitesum.NODE_COLUMNS),
 ).where(
-    NodeSlot.node_id.in_(bindparam("ids", expanding=True)),
+    NodeSlot.node_id.in_(IDS),
     NodeSlot.slot.between(bindparam("low"), bindparam("high")),
 )
 
@@ -323,39 +316,31 @@ def _store_drop(session: Session, node: int, stream: str, row: DroppedRecord) ->
 
 
 def _job_slot_values(ledger_id: int, row: JobSlotRecord) -> dict[str, Any]:
-    values: dict[str, Any] = {
-        "ledger_id": ledger_id,
-        "slot": row.slot,
-        "revision": row.revision,
-        "alloc_us": row.alloc_us,
-        "cpu_us": row.cpu_us,
-        "simulated": row.simulated,
-    }
-    for name in COMPONENTS:
-        share = row.components.get(name)  # type: ignore[call-overload]
-        values[f"{name}_uj"] = share.energy_uj if share else None
-        values[f"{name}_static_uj"] = share.static_uj if share else None
-        values[f"{name}_metered_us"] = share.metered_us if share else None
-        values[f"{name}_method"] = share.method if share else None
-        values[f"{name}_reason"] = share.reason if share else None
+    values = _NO_JOB_SLOT.copy()
+    values["ledger_id"], values["slot"], values["revision"] = ledger_id, row.slot, row.revision
+    values["alloc_us"], values["cpu_us"], values["simulated"] = row.alloc_us, row.cpu_us, row.simulated
+    for component, share in row.components.items():
+        uj, static_uj, metered_us, method, reason = _JOB_SHARE[component]
+        values[uj], values[static_uj], values[metered_us] = share.energy_uj, share.static_uj, share.metered_us
+        values[method], values[reason] = share.method, share.reason
     return values
 
 
 def _node_slot_values(node_id: int, stream: str, row: NodeSlotRecord) -> dict[str, Any]:
-    values: dict[str, Any] = {
-        "node_id": node_id,
-        "stream": stream,
-        "slot": row.slot,
-        "revision": row.revision,
-        "elapsed_us": row.elapsed_us,
-        "simulated": row.simulated,
-    }
-    for name in COMPONENTS:
-        share = row.components.get(name)  # type: ignore[call-overload]
-        values[f"{name}_uj"] = share.energy_uj if share else None
-        values[f"{name}_idle_uj"] = share.idle_uj if share else None
-        values[f"{name}_system_uj"] = share.system_uj if share else None
-        values[f"{name}_metered_us"] = share.metered_us if share else None
-        values[f"{name}_method"] = share.method if share else None
-        values[f"{name}_reason"] = share.reason if share else None
+    values = _NO_NODE_SLOT.copy()
+    values["node_id"], values["stream"], values["slot"], values["revision"] = node_id, stream, row.slot, row.revision
+    values["elapsed_us"], values["simulated"] = row.elapsed_us, row.simulated
+    for component, share in row.components.items():
+        uj, idle_uj, system_uj, metered_us, method, reason = _NODE_SHARE[component]
+        values[uj], values[idle_uj], values[system_uj] = share.energy_uj, share.idle_uj, share.system_uj
+        values[metered_us], values[method], values[reason] = share.metered_us, share.method, share.reason
     return values
+
+
+_NO_JOB_SLOT: dict[str, Any] = dict.fromkeys(column.name for column in table_of(NodeJobSlot).columns)
+_NO_NODE_SLOT: dict[str, Any] = dict.fromkeys(column.name for column in table_of(NodeSlot).columns)
+_JOB_SHARE = {c: (f"{c}_uj", f"{c}_static_uj", f"{c}_metered_us", f"{c}_method", f"{c}_reason") for c in COMPONENTS}
+_NODE_SHARE = {
+    c: (f"{c}_uj", f"{c}_idle_uj", f"{c}_system_uj", f"{c}_metered_us", f"{c}_method", f"{c}_reason")
+    for c in COMPONENTS
+}

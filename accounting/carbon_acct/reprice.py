@@ -177,4 +177,4 @@ _UPDATE = update(table_of(JobSlot)).where(JobSlot.job_id == _KEY[0], JobSlot.slo
 
 def _values(row: Any, price: Price) -> dict[str, Any]:
     total = add((row.energy_uj, row.estimated_uj))
-    return {"b_job_id": row.job_id, "b_slot": row.slot, "price_id": price.id, **vars(priced(total, price))}
+    return {"b_job_id": row.job_id, "b_slot": row.slot, "price_id": price.id, **priced(total, price)._asdict()}

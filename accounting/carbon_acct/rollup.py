@@ -10,17 +10,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from operator import itemgetter
 from typing import Any
 
-from sqlalchemy import BindParameter, Integer, bindparam, cast, delete, func, select
+from sqlalchemy import Integer, bindparam, cast, delete, func, select
 from sqlalchemy.orm import Session
 
 from carbon_acct.dayrow import METHODS, SUMMED, WEIGHTS, Row, followed
 from carbon_acct.db.models import COMPONENTS, Association, DaySum, JobDay, JobSlot, SlotPrice
-from carbon_acct.db.rows import ask, replace_rows, table_of
-from carbon_acct.db.upsert import add_to
+from carbon_acct.db.rows import IDS, add_rows, ask, ask_dicts, replace_rows, table_of
 from carbon_acct.pricing import Price
 
 ROLLED = ("cpu_us", *(f"{c}_uj" for c in COMPONENTS), *SUMMED[-8:])
@@ -49,10 +49,10 @@ def refresh(session: Session, days: Collection[tuple[int, int, int]], associatio
     by_day: dict[tuple[int, int], list[int]] = defaultdict(list)
     for job, start, end in days:
         by_day[start, end].append(job)
-    changes: list[dict[str, Any]] = []
+    changes = _Changes()
     for (start, end), jobs in sorted(by_day.items()):
         before = _stored(session, jobs, start)
-        changes += _replace(session, start, before, _computed(session, jobs, start, end), associations)
+        _replace(session, start, before, _computed(session, jobs, start, end), associations, changes)
     _add(session, changes)
 
 
@@ -60,7 +60,7 @@ def follow(
     session: Session, days: Mapping[tuple[int, int], Mapping[int, Slots]], associations: Mapping[int, int]
 ) -> None:
     """Days, (first second, first second after), in which slots of jobs have changed; only where it must be, all are read."""
-    changes: list[dict[str, Any]] = []
+    changes = _Changes()
     for (start, end), jobs in sorted(days.items()):
         before = _stored(session, jobs, start)
         after: dict[JobDayKey, dict[str, Any]] = {}
@@ -71,9 +71,10 @@ def follow(
             if row is None:
                 again.append(job)
             else:
-                after[job, start] = {**row, "job_id": job, "day": start}
+                row["job_id"], row["day"] = job, start
+                after[job, start] = row
         after |= _computed(session, again, start, end) if again else {}
-        changes += _replace(session, start, before, after, associations)
+        _replace(session, start, before, after, associations, changes)
     _add(session, changes)
 
 
@@ -83,45 +84,45 @@ def _replace(
     before: Mapping[JobDayKey, dict[str, Any]],
     after: Mapping[JobDayKey, dict[str, Any]],
     associations: Mapping[int, int],
-) -> Iterable[dict[str, Any]]:
-    """Store the days; what changes for the roll-ups."""
-    different = [row for key, row in after.items() if before.get(key) != row]
-    replace_rows(session, table_of(JobDay), different, before.keys() - after.keys())
-    return _changes(day, before, after, associations)
+    changes: _Changes,
+) -> None:
+    """Store the days; what changes with them for the roll-ups goes to `changes`."""
+    different = {key: row for key, row in after.items() if before.get(key) != row}
+    gone = before.keys() - after.keys()
+    replace_rows(session, table_of(JobDay), list(different.values()), gone)
+    for key in different.keys() | gone:
+        changes.add(day, associations[key[0]], before.get(key), after.get(key))
 
 
 def moved(session: Session, job: int, before: int | None, after: int) -> None:
     """A job has come into another association, with all its days."""
-    rows = _rows(session, _DAYS.where(JobDay.job_id == bindparam("job")), {"job": job})
-    away = [_change(row["day"], before, row, None) for row in rows.values() if before is not None]
-    _add(session, [*away, *(_change(row["day"], after, None, row) for row in rows.values())])
+    changes = _Changes()
+    for row in ask(session, _OF_JOB, {"job": job}):
+        changes.add(row.day, before, row._asdict(), None)
+        changes.add(row.day, after, None, row._asdict())
+    _add(session, changes)
 
 
-def _add(session: Session, changes: Iterable[dict[str, Any]]) -> None:
-    joined = _joined(changes)
-    add_to(session, table_of(DaySum), joined)
-    days = {row["day"] for row in joined if row["jobs"] < 0}
+def _add(session: Session, changes: _Changes) -> None:
+    rows = changes.rows()
+    add_rows(session, table_of(DaySum), rows)
+    days = {row["day"] for row in rows if row["jobs"] < 0}
     if days:
         session.execute(delete(DaySum).where(DaySum.day.in_(days), DaySum.jobs == 0))
 
 
 def _stored(session: Session, jobs: Iterable[int], day: int) -> dict[JobDayKey, dict[str, Any]]:
-    return _rows(session, _STORED, {"ids": list(jobs), "start": day})
-
-
-def _rows(session: Session, query: Any, asked: Mapping[str, Any]) -> dict[JobDayKey, dict[str, Any]]:
-    return {(row.job_id, row.day): dict(row._mapping) for row in ask(session, query, asked)}
+    return {(row["job_id"], day): row for row in ask_dicts(session, _STORED, list(jobs), start=day)}
 
 
 def _computed(session: Session, jobs: Collection[int], start: int, end: int) -> dict[JobDayKey, dict[str, Any]]:
-    asked = {"ids": list(jobs), "start": start, "end": end}
-    rows = ask(session, _COMPUTED, asked)
-    return {(row.job_id, start): _day(session, dict(row._mapping), start, end) for row in rows}
+    rows = ask_dicts(session, _COMPUTED, jobs, start=start, end=end)
+    return {(row["job_id"], start): _day(session, row, start, end) for row in rows}
 
 
-_IDS: BindParameter[Any] = bindparam("ids", expanding=True)
 _DAYS = select(*table_of(JobDay).columns)
-_STORED = _DAYS.where(JobDay.job_id.in_(_IDS), JobDay.day == bindparam("start"))
+_OF_JOB = _DAYS.where(JobDay.job_id == bindparam("job"))
+_STORED = _DAYS.where(JobDay.job_id.in_(IDS), JobDay.day == bindparam("start"))
 _USED = func.coalesce(JobSlot.energy_uj, 0) + func.coalesce(JobSlot.estimated_uj, 0)
 SLOT_WEIGHTS = (
     (_USED * SlotPrice.g_per_kwh_float).label("g_per_kwh_weight"),
@@ -130,11 +131,11 @@ SLOT_WEIGHTS = (
 """What a slot weighs in the shown means of its day."""
 
 
-def weighed(slot: dict[str, Any], price: Price) -> dict[str, Any]:
-    """The row of a slot with its price's source, and SLOT_WEIGHTS."""
+def weigh(slot: dict[str, Any], price: Price) -> None:
+    """Add to the row of a slot, which has been stored, its price's source and SLOT_WEIGHTS."""
     used = (slot["energy_uj"] or 0) + (slot["estimated_uj"] or 0)
-    weights = {"g_per_kwh_weight": used * price.g_per_kwh_float, "pue_weight": used * price.pue_float}
-    return {**slot, **weights, "source_id": price.source_id}
+    slot["g_per_kwh_weight"], slot["pue_weight"] = used * price.g_per_kwh_float, used * price.pue_float
+    slot["source_id"] = price.source_id
 
 
 _COMPUTED = (
@@ -150,7 +151,7 @@ _COMPUTED = (
         *(func.sum(weight).label(weight.name) for weight in SLOT_WEIGHTS),
     )
     .join(SlotPrice, SlotPrice.id == JobSlot.price_id)
-    .where(JobSlot.job_id.in_(_IDS), JobSlot.slot >= bindparam("start"), JobSlot.slot < bindparam("end"))
+    .where(JobSlot.job_id.in_(IDS), JobSlot.slot >= bindparam("start"), JobSlot.slot < bindparam("end"))
     .group_by(JobSlot.job_id)
 )
 
@@ -179,41 +180,46 @@ def _distinct(session: Session, job: int, start: int, end: int) -> dict[str, Any
     return {"notes": json.dumps(notes) if notes else None, "sources": sources}
 
 
-def _changes(
-    day: int,
-    before: Mapping[JobDayKey, dict[str, Any]],
-    after: Mapping[JobDayKey, dict[str, Any]],
-    associations: Mapping[int, int],
-) -> Iterable[dict[str, Any]]:
-    for key in before.keys() | after.keys():
-        was, now = before.get(key), after.get(key)
-        if was != now:
-            yield _change(day, associations[key[0]], was, now)
+_ROLLED = itemgetter(*ROLLED)
 
 
-def _change(day: int, association_id: int | None, was: Row | None, now: Row | None) -> dict[str, Any]:
-    """What a roll-up is changed by when a job's day is replaced; None: there was or is none."""
-    change: dict[str, Any] = {"association_id": association_id, "day": day, "jobs": bool(now) - bool(was)}
-    change["simulated_jobs"] = bool(now and now["simulated"]) - bool(was and was["simulated"])
-    for name, jobs in _ROLLED:
-        old, new = was[name] if was else None, now[name] if now else None
-        change[name] = (new or 0) - (old or 0)
-        change[jobs] = (new is not None) - (old is not None)
-    return change
+class _Changes:
+    """What roll-ups change by while days of jobs are replaced; added up column by column in the end."""
+
+    def __init__(self) -> None:
+        # The figures of the days that come and of those that go, and how many more of them are simulated.
+        self._came: dict[tuple[int, int], list[tuple[int | None, ...]]] = defaultdict(list)
+        self._went: dict[tuple[int, int], list[tuple[int | None, ...]]] = defaultdict(list)
+        self._simulated: Counter[tuple[int, int]] = Counter()
+
+    def add(self, day: int, association_id: int | None, was: Row | None, now: Row | None) -> None:
+        """A job's day is replaced; None: there was or is none, or, as the association, it is in no roll-up."""
+        if association_id is None:
+            return
+        key = association_id, day
+        if now is not None:
+            self._came[key].append(_ROLLED(now))
+            self._simulated[key] += bool(now["simulated"])
+        if was is not None:
+            self._went[key].append(_ROLLED(was))
+            self._simulated[key] -= bool(was["simulated"])
+
+    def rows(self) -> list[dict[str, Any]]:
+        """One for each roll-up that changes."""
+        return [row for key in self._came.keys() | self._went.keys() if (row := self._row(key))]
+
+    def _row(self, key: tuple[int, int]) -> dict[str, Any] | None:
+        came, went = self._came.get(key, []), self._went.get(key, [])
+        row = {"jobs": len(came) - len(went), "simulated_jobs": self._simulated[key]}
+        plus, minus = _known_sums(came), _known_sums(went)
+        for name, (more, more_jobs), (less, less_jobs) in zip(ROLLED, plus, minus, strict=True):
+            row[name], row[f"{name}_jobs"] = more - less, more_jobs - less_jobs
+        return {"association_id": key[0], "day": key[1], **row} if any(row.values()) else None
 
 
-_ROLLED = tuple((name, f"{name}_jobs") for name in ROLLED)
-
-
-def _joined(changes: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
-    """One change a row; those that change nothing are left out."""
-    sums: dict[tuple[int, int], dict[str, Any]] = {}
-    for change in changes:
-        key = change["association_id"], change["day"]
-        if key not in sums:
-            sums[key] = change
-            continue
-        for name, value in change.items():
-            if name not in ("association_id", "day"):
-                sums[key][name] += value
-    return [row for row in sums.values() if any(v for n, v in row.items() if n not in ("association_id", "day"))]
+def _known_sums(rows: Sequence[tuple[int | None, ...]]) -> list[tuple[int, int]]:
+    """The sum of what is known in each column, and how many know it."""
+    if not rows:
+        return [(0, 0)] * len(ROLLED)
+    columns = ([value for value in column if value is not None] for column in zip(*rows, strict=True))
+    return [(sum(known), len(known)) for known in columns]

@@ -102,7 +102,7 @@ def _energy_uj(row: Any, kind: str) -> int | None:
 
 
 def _figures(energy_uj: int | None, price: Price) -> Figures:
-    return Figures(energy_uj, **vars(priced(energy_uj, price)))
+    return Figures(energy_uj, **priced(energy_uj, price)._asdict())
 
 
 def _sum(parts: Iterable[Figures]) -> Figures:

@@ -15,8 +15,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from carbon_acct.db.models import COMPONENTS, Ledger, Node, NodeJobSlot, NodeSlot, SiteSlot
-from carbon_acct.db.rows import table_of
-from carbon_acct.db.upsert import add_to
+from carbon_acct.db.rows import add_rows, table_of
 
 ZERO: dict[str, int] = dict.fromkeys(
     (
@@ -31,6 +30,8 @@ NODE_COLUMNS = (
 )
 JOB_COLUMNS = ("slot", *(f"{c}_uj" for c in COMPONENTS))
 
+_JOBS = tuple((f"{c}_uj", f"{c}_jobs_uj") for c in COMPONENTS)
+
 Change = tuple[Mapping[str, Any], int]
 """A row, and 1 if it came or -1 if it went."""
 
@@ -42,10 +43,10 @@ def change(session: Session, cluster_id: int, nodes: Iterable[Change], jobs: Ite
         _add_node(sums[row["slot"]], row, sign)
     for row, sign in jobs:
         into = sums[row["slot"]]
-        for c in COMPONENTS:
-            into[f"{c}_jobs_uj"] += sign * (row[f"{c}_uj"] or 0)
+        for uj, jobs_uj in _JOBS:
+            into[jobs_uj] += sign * (row[uj] or 0)
     rows = [{"cluster_id": cluster_id, "slot": slot, **values} for slot, values in sums.items() if any(values.values())]
-    add_to(session, table_of(SiteSlot), rows)
+    add_rows(session, table_of(SiteSlot), rows)
 
 
 def _add_node(into: dict[str, int], row: Mapping[str, Any], sign: int) -> None:

@@ -7,7 +7,7 @@ has the sum of those, less metered time, and a note. What was modelled is kept a
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 METERED = ("counter", "integrated")
@@ -37,9 +37,8 @@ class ShareSum(NamedTuple):
     modelled_uj: int | None
 
 
-def sum_shares(shares: Iterable[NodeShare]) -> ShareSum:
-    """The sum over nodes and streams of one component."""
-    known = list(shares)
+def sum_shares(known: Sequence[NodeShare]) -> ShareSum:
+    """The sum over nodes and streams of one component; at least one share."""
     if len(known) == 1:
         return _alone(known[0])
     metered = [s for s in known if s.method in METERED]
@@ -58,15 +57,11 @@ def sum_shares(shares: Iterable[NodeShare]) -> ShareSum:
 
 def _alone(share: NodeShare) -> ShareSum:
     """The sum of one: what most jobs have."""
-    metered = share.method in METERED
-    return ShareSum(
-        energy_uj=share.energy_uj if metered else None,
-        static_uj=share.static_uj if metered else None,
-        metered_us=min(share.metered_us, share.alloc_us) if metered else 0,
-        alloc_us=share.alloc_us,
-        method=share.method,
-        modelled_uj=share.energy_uj if share.method == "modelled" else None,
-    )
+    if share.method in METERED:
+        metered_us = min(share.metered_us, share.alloc_us)
+        return ShareSum(share.energy_uj, share.static_uj, metered_us, share.alloc_us, share.method, None)
+    modelled_uj = share.energy_uj if share.method == "modelled" else None
+    return ShareSum(None, None, 0, share.alloc_us, share.method, modelled_uj)
 
 
 def notes_of(shares: Mapping[str, Iterable[NodeShare]]) -> list[str]:

@@ -1,22 +1,27 @@
 # SPDX-License-Identifier: MIT
-"""Rows by the hundred: inserted, replaced, added to and deleted by primary key, in one statement for all of them.
+"""Rows by the hundred: asked for, inserted, replaced, added to and deleted, in few statements for all of them.
 
-SQLAlchemy makes each statement once; the rows then go to the driver as they are. Its own way with many rows looks at
-every value of every row, which took longer than the database did.
+SQLAlchemy makes each statement once; values then go to the driver as they are, and rows come back as they are. Its own
+way looks at every value of every row, which took longer than the database did.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import lru_cache
 from operator import itemgetter
 from typing import Any
 
-from sqlalchemy import Delete, Dialect, Executable, Insert, Table, bindparam, delete, insert
-from sqlalchemy.dialects import mysql, postgresql, sqlite
+from sqlalchemy import BindParameter, Dialect, Executable, Select, Table, bindparam, delete
 from sqlalchemy.orm import Session
 
-MARIADB = ("mysql", "mariadb")
+from carbon_acct.db import bulk
+
+IDS: BindParameter[Any] = bindparam("ids", expanding=True)
+"""What stands in a query for the ids of `ask_ids`: `column.in_(IDS)`."""
+
+AT_ONCE = 2000
+"""Ids in one query: every database takes as many."""
 
 
 def table_of(model: Any) -> Table:
@@ -30,71 +35,72 @@ def ask(session: Session, query: Executable, values: Mapping[str, Any]) -> Seque
     return session.connection().execute(query, values).all()
 
 
+def ask_ids(session: Session, query: Select[*tuple[Any, ...]], ids: Collection[int], **values: Any) -> list[Any]:
+    """The rows of a query with IDS, for as many ids as there are. Values are as the driver gives them: a truth may be 0 or 1."""
+    connection = session.connection()
+    before, after, constants, order = _by_ids(query, connection.dialect)
+    named = {**constants, **values}
+    asked: Any = named if order is None else tuple(named[name] for name in order)
+    items = list(ids)
+    found: list[Any] = []
+    for at in range(0, len(items), AT_ONCE):
+        listed = ",".join(map(str, map(int, items[at : at + AT_ONCE])))
+        found += connection.exec_driver_sql(f"{before}({listed}){after}", asked).all()
+    return found
+
+
+def ask_dicts(
+    session: Session, query: Select[*tuple[Any, ...]], ids: Collection[int], **values: Any
+) -> list[dict[str, Any]]:
+    """The same, by the names of the columns."""
+    rows = ask_ids(session, query, ids, **values)
+    names = rows[0]._fields if rows else ()
+    return [dict(zip(names, row, strict=True)) for row in rows]
+
+
+@lru_cache
+def _by_ids(
+    query: Select[*tuple[Any, ...]], dialect: Dialect
+) -> tuple[str, str, dict[str, Any], tuple[str, ...] | None]:
+    """A query's text before and after the ids, its own constants, and the order of its values; None: they go by name."""
+    compiled: Any = query.compile(dialect=dialect)
+    before, after = str(compiled).split("(__[POSTCOMPILE_ids])")
+    order = compiled.positiontup
+    return before, after, dict(compiled.params), None if order is None else tuple(n for n in order if n != "ids")
+
+
 def insert_rows(session: Session, table: Table, rows: Sequence[dict[str, Any]]) -> None:
     """Insert rows, which all have the same columns."""
-    _execute(session, _insert, table, rows)
+    _store(session, table, rows, "fail")
 
 
 def put_rows(session: Session, table: Table, rows: Sequence[dict[str, Any]]) -> None:
     """Insert rows, or set these columns of those whose primary key is there."""
-    _execute(session, _put, table, rows)
+    _store(session, table, rows, "replace")
 
 
 def add_rows(session: Session, table: Table, rows: Sequence[dict[str, Any]]) -> None:
-    """Add every value of each row to the row of the same primary key, or insert it."""
-    _execute(session, _add, table, rows)
+    """Add every value of each row to the row of the same primary key, or insert it; in the order of the keys."""
+    keys = itemgetter(*(column.name for column in table.primary_key))
+    _store(session, table, sorted(rows, key=keys), "add")  # so that writers do not cross
 
 
 def replace_rows(
     session: Session, table: Table, rows: Sequence[dict[str, Any]], gone: Collection[tuple[Any, ...]]
 ) -> None:
-    """Put `rows` into the table, and delete those with the primary keys `gone`, as far as they are there."""
+    """Put rows, and delete those whose primary keys are `gone`."""
     put_rows(session, table, rows)
-    names = [column.name for column in table.primary_key]
-    _execute(session, _delete, table, [dict(zip(names, key, strict=True)) for key in gone])
+    if gone:
+        names = [column.name for column in table.primary_key]
+        session.connection().execute(_delete(table), [dict(zip(names, key, strict=True)) for key in gone])
 
 
-Maker = Callable[[Table, Dialect, tuple[str, ...]], Insert | Delete]
-
-
-def _execute(session: Session, make: Maker, table: Table, rows: Sequence[dict[str, Any]]) -> None:
-    if not rows:
-        return
-    connection = session.connection()
-    sql, order = _compiled(make, table, connection.dialect, tuple(rows[0]))
-    in_order: Any = [itemgetter(*order)(row) for row in rows] if order else rows
-    connection.exec_driver_sql(sql, in_order)
+def _store(session: Session, table: Table, rows: Sequence[dict[str, Any]], conflict: bulk.Conflict) -> None:
+    if rows:
+        names = tuple(rows[0])
+        bulk.store(session.connection(), table, names, list(map(itemgetter(*names), rows)), conflict)
 
 
 @lru_cache
-def _compiled(make: Maker, table: Table, dialect: Dialect, names: tuple[str, ...]) -> tuple[str, tuple[str, ...]]:
-    """The text of a statement, and the names of its values in order; none where the driver takes them by name."""
-    compiled: Any = make(table, dialect, names).compile(dialect=dialect, column_keys=list(names))
-    return str(compiled), tuple(compiled.positiontup or ())
-
-
-def _insert(table: Table, _dialect: Dialect, _names: tuple[str, ...]) -> Insert:
-    return insert(table)
-
-
-def _put(table: Table, dialect: Dialect, names: tuple[str, ...]) -> Insert:
-    return _upsert(table, dialect, names, lambda _name, new: new)
-
-
-def _add(table: Table, dialect: Dialect, names: tuple[str, ...]) -> Insert:
-    return _upsert(table, dialect, names, lambda name, new: table.c[name] + new)
-
-
-def _upsert(table: Table, dialect: Dialect, names: tuple[str, ...], value: Callable[[str, Any], Any]) -> Insert:
-    keys = [column.name for column in table.primary_key]
-    rest = [name for name in names if name not in keys]
-    if dialect.name in MARIADB:
-        into = mysql.insert(table)
-        return into.on_duplicate_key_update({name: value(name, into.inserted[name]) for name in rest})
-    plain = (postgresql.insert if dialect.name == "postgresql" else sqlite.insert)(table)
-    values = {name: value(name, plain.excluded[name]) for name in rest}
-    return plain.on_conflict_do_update(index_elements=keys, set_=values)
-
-
-def _delete(table: Table, _dialect: Dialect, _names: tuple[str, ...]) -> Delete:
+def _delete(table: Table) -> Any:
     return delete(table).where(*(column == bindparam(column.name) for column in table.primary_key))
