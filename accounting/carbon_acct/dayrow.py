@@ -25,6 +25,9 @@ WEIGHTS = ("g_per_kwh_weight", "pue_weight")
 SAME = (*METHODS, "simulated", "notes", "source_id")
 """What a slot and the one that replaces it must have in common for the day to follow."""
 
+KEPT = (*SUMMED, *METHODS, *WEIGHTS, "simulated", "notes")
+"""What a day of one slot has of it."""
+
 Row = Mapping[str, Any]
 
 
@@ -45,13 +48,15 @@ def followed(day: Row | None, slots: Iterable[tuple[Row | None, Row]]) -> dict[s
 def _with(day: dict[str, Any] | None, slot: Row) -> dict[str, Any]:
     """The day, changed where there is one, with one more slot."""
     if day is None:
-        kept = {name: slot[name] for name in (*SUMMED, *METHODS, *WEIGHTS, "simulated", "notes")}
+        kept = {name: slot[name] for name in KEPT}
         return kept | {"sources": str(slot["source_id"])}
     for name in SUMMED:
-        if slot[name] is not None:
-            day[name] = (day[name] or 0) + slot[name]
+        amount = slot[name]
+        if amount is not None:
+            day[name] = (day[name] or 0) + amount
     for name in METHODS:
-        day[name] = max(day[name] or "", slot[name] or "") or None
+        if slot[name] != day[name]:
+            day[name] = max(day[name] or "", slot[name] or "")
     for name in WEIGHTS:
         day[name] += slot[name]
     day["simulated"] = bool(day["simulated"] or slot["simulated"])

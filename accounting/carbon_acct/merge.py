@@ -9,15 +9,15 @@ that change.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping
-from typing import Any, TypeVar
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple, TypeVar
 
-from sqlalchemy import BindParameter, bindparam, select, update
+from sqlalchemy import BindParameter, bindparam, select
 from sqlalchemy.orm import Session
 
 from carbon_acct import meta, rollup, unmetered
 from carbon_acct.db.models import Cluster, Job, JobSlot, Ledger, Node, NodeJobSlot, SlotPrice
-from carbon_acct.db.rows import IDS, ask_dicts, ask_ids, replace_rows, table_of
+from carbon_acct.db.rows import IDS, ask_dicts, ask_ids, change_rows, replace_rows, table_of
 from carbon_acct.matching import Run, match
 from carbon_acct.missing import missing
 from carbon_acct.prices import Prices
@@ -35,6 +35,19 @@ Slots = Mapping[int, Mapping[str, Any]]
 """Rows of node_job_slot of one ledger, by their slots."""
 
 
+class InHand(NamedTuple):
+    """What need not be asked for: rows that were stored in this transaction, by their ledgers, and all ledgers of runs.
+
+    `ledgers` None: they are not known.
+    """
+
+    rows: Mapping[int, Slots] = {}
+    ledgers: Mapping[int, Sequence[Any]] | None = None
+
+
+NOTHING = InHand()
+
+
 def rematch(session: Session, cluster_id: int, job_ids: Collection[int]) -> set[JobSlotKey]:
     """Match the ledgers of these JobIDs again; the (job, slot) pairs whose sums that changes.
 
@@ -42,17 +55,17 @@ def rematch(session: Session, cluster_id: int, job_ids: Collection[int]) -> set[
     """
     runs = runs_of(session, cluster_id, job_ids)
     moved: dict[int, set[int]] = {}
-    changed: list[dict[str, int | None]] = []
+    changed: list[tuple[int, int | None]] = []
     asked = {"cluster": cluster_id, "since": meta.delivered_from(session)}
     for ledger_id, job_id, run_key, opened, before in ask_ids(session, _LEDGERS, job_ids, **asked):
         found = match(run_key, opened, runs[job_id])
         key = found.key if found else None
         if key != before:
             moved[ledger_id] = {k for k in (key, before) if k is not None}
-            changed.append({"b_id": ledger_id, "matched_id": key})
+            changed.append((ledger_id, key))
     if not changed:
         return set()
-    session.connection().execute(_MATCH, changed)
+    change_rows(session, table_of(Ledger), ("id", "matched_id"), changed)
     return {(job, slot) for ledger, slot in ask_ids(session, _SLOTS_OF, moved) for job in moved[ledger]}
 
 
@@ -70,7 +83,6 @@ _RUNS = select(Job.job_id_raw, Job.id, Job.submit, Job.start, Job.end, Job.state
 _LEDGERS = select(Ledger.id, Ledger.job_id, Ledger.run, Ledger.opened, Ledger.matched_id).where(
     Ledger.cluster_id == bindparam("cluster"), Ledger.job_id.in_(IDS), Ledger.opened >= bindparam("since")
 )
-_MATCH = update(table_of(Ledger)).where(Ledger.id == bindparam("b_id"))
 _SLOTS_OF = select(NodeJobSlot.ledger_id, NodeJobSlot.slot).where(NodeJobSlot.ledger_id.in_(IDS))
 
 
@@ -79,19 +91,18 @@ def settle(
     job_keys: Collection[int],
     pairs: Collection[JobSlotKey],
     prices: Prices,
-    fresh: Mapping[int, Slots] | None = None,
+    in_hand: InHand = NOTHING,
 ) -> None:
     """Bring everything that is computed of these runs up to date, and these (job, slot) pairs of them.
 
     Where the time that nobody metered changed, all slots of the run are computed again: what was estimated for it, too.
-    `fresh`: rows that were stored in this transaction, by their ledgers; they are not asked for.
     """
     wanted: dict[int, set[int]] = {job: set() for job in job_keys}
     for job, slot in pairs:
         wanted.setdefault(job, set()).add(slot)
     counted = set(job_keys)
     for part in chunks(sorted(wanted), RUNS):
-        _settle(session, {job: wanted[job] for job in part}, counted, prices, fresh or {})
+        _settle(session, {job: wanted[job] for job in part}, counted, prices, in_hand)
 
 
 def resum(session: Session, pairs: Collection[JobSlotKey], prices: Prices) -> None:
@@ -106,7 +117,7 @@ def estimate_again(session: Session, prices: Prices, since: int) -> None:
     """Estimate anew what nobody metered of runs that ended since: what it is estimated from may have come only now."""
     jobs = session.scalars(select(Job.id).where(Job.unmetered_us > 0, Job.end >= since))
     for part in chunks(sorted(jobs), RUNS):
-        _settle(session, {job: set() for job in part}, (), prices, {})
+        _settle(session, {job: set() for job in part}, (), prices, NOTHING)
 
 
 def _settle(
@@ -114,12 +125,13 @@ def _settle(
     wanted: dict[int, set[int]],
     counted: Collection[int],
     prices: Prices,
-    fresh: Mapping[int, Slots],
+    in_hand: InHand,
 ) -> None:
     """`wanted`: slots by job. What nobody metered is counted again for those `counted`, and estimated for all."""
     since = meta.delivered_from(session)
     jobs = lock_jobs(session, wanted)
-    ledgers = _ledgers(session, wanted)
+    fresh = in_hand.rows
+    ledgers = _ledgers(session, wanted) if in_hand.ledgers is None else in_hand.ledgers
     # Runs that ended before delivered rows are kept stay as they are.
     again = [job for key, job in jobs.items() if key in counted and (job.end is None or job.end >= since)]
     changed = unmetered.recount(session, again, ledgers, fresh)
@@ -139,7 +151,7 @@ _STORED_SLOTS = select(JobSlot.job_id, JobSlot.slot).where(JobSlot.job_id.in_(ID
 def _resum(
     session: Session,
     jobs: Mapping[int, Any],
-    ledgers: Mapping[int, list[Any]],
+    ledgers: Mapping[int, Sequence[Any]],
     wanted: Mapping[int, set[int]],
     estimated: Mapping[JobSlotKey, Any],
     prices: Prices,
@@ -175,7 +187,7 @@ def _resum(
 
 def _delivered(
     session: Session,
-    ledgers: Mapping[int, list[Any]],
+    ledgers: Mapping[int, Sequence[Any]],
     wanted: Mapping[int, set[int]],
     fresh: Mapping[int, Slots],
     between: Mapping[str, int],
@@ -216,12 +228,13 @@ def _ledgers(session: Session, jobs: Collection[int]) -> dict[int, list[Any]]:
     return found
 
 
-_LEDGERS_OF = (
-    select(Ledger.id, Ledger.matched_id, Ledger.node_id, Node.name.label("node"), Ledger.opened, Ledger.closed)
-    .add_columns(Ledger.source, Ledger.cpus, Ledger.node_cpus, Ledger.gpus)
-    .join(Node, Node.id == Ledger.node_id)
-    .where(Ledger.matched_id.in_(IDS))
+LEDGER = (
+    *(Ledger.id, Ledger.matched_id, Node.name.label("node"), Ledger.opened, Ledger.closed, Ledger.source),
+    *(Ledger.cpus, Ledger.node_cpus, Ledger.gpus),
 )
+"""What is needed of a ledger, besides its node's id."""
+
+_LEDGERS_OF = select(Ledger.node_id, *LEDGER).join(Node, Node.id == Ledger.node_id).where(Ledger.matched_id.in_(IDS))
 
 
 def lock_jobs(session: Session, job_keys: Iterable[int]) -> dict[int, Any]:

@@ -66,7 +66,7 @@ def store_all(
 def _store(session: Session, cluster_id: int, segments: Sequence[ParsedSegment], prices: Prices, now: int) -> None:
     nodes = _nodes(session, cluster_id, {segment.header.node for segment in segments})
     told = [(nodes[segment.header.node], segment) for segment in segments]
-    ledgers, unsure = _store_ledgers(session, cluster_id, told)
+    ledgers, by_run, unsure = _store_ledgers(session, cluster_id, told)
     fresh, job_changes = _store_job_slots(session, ledgers, told)
     node_changes = _store_node_slots(session, told)
     _store_dropped(session, told)
@@ -75,7 +75,8 @@ def _store(session: Session, cluster_id: int, segments: Sequence[ParsedSegment],
     # A ledger that has just found another run: its slots are in `pairs`, those of both runs.
     matched = {row.id: row.matched_id for row in ledgers.values() if row.matched_id is not None}
     pairs |= {(matched[ledger], slot) for ledger, slots in fresh.items() if ledger in matched for slot in slots}
-    merge.settle(session, {job for job, _ in pairs} | set(matched.values()), pairs, prices, fresh)
+    in_hand = merge.InHand(fresh, None if unsure else by_run)
+    merge.settle(session, {job for job, _ in pairs} | set(matched.values()), pairs, prices, in_hand)
     sitesum.change(session, cluster_id, node_changes, job_changes)
 
 
@@ -151,8 +152,10 @@ _KNOWN_NODES = (
 )
 
 
-def _store_ledgers(session: Session, cluster_id: int, told: Sequence[Told]) -> tuple[dict[LedgerKey, Any], set[int]]:
-    """Every ledger that the segments speak of, and the JobIDs of those that have to find their run (again).
+def _store_ledgers(
+    session: Session, cluster_id: int, told: Sequence[Told]
+) -> tuple[dict[LedgerKey, Any], dict[int, list[Any]], set[int]]:
+    """Every ledger that the segments speak of, all ledgers of their runs, and the JobIDs that have to find theirs (again).
 
     One whose own record has not come yet is opened at revision 0. New ones have looked for their run.
     """
@@ -166,13 +169,13 @@ def _store_ledgers(session: Session, cluster_id: int, told: Sequence[Told]) -> t
                 opened.setdefault(key, record.opened)
                 if isinstance(record, LedgerRecord) and (key not in records or record.revision > records[key].revision):
                     records[key] = record
-    known = _known_ledgers(session, cluster_id, opened)
+    known = _known_ledgers(session, cluster_id, {key[2] for key in opened})
     new: dict[LedgerKey, dict[str, Any]] = {}
     for key in opened.keys() - known.keys():
         values = _ledger_values(records[key]) if key in records else UNKNOWN_LEDGER | {"opened": opened[key]}
         new[key] = _key_values(cluster_id, key) | values
     changed: list[dict[str, Any]] = []
-    unsure = {row.job_id for row in known.values() if row.matched_id is None}
+    unsure = {row.job_id for key, row in known.items() if row.matched_id is None and key in opened}
     for key in records.keys() & known.keys():
         record, stored = records[key], known[key]
         if record.revision > stored.revision:
@@ -182,7 +185,12 @@ def _store_ledgers(session: Session, cluster_id: int, told: Sequence[Told]) -> t
     put_rows(session, table_of(Ledger), changed)
     _match(session, cluster_id, new.values())
     insert_rows(session, table_of(Ledger), list(new.values()))
-    return known | _known_ledgers(session, cluster_id, new), unsure
+    known |= _known_ledgers(session, cluster_id, {row["job_id"] for row in (*new.values(), *changed)})
+    by_run: dict[int, list[Any]] = defaultdict(list)
+    for row in known.values():
+        if row.matched_id is not None:
+            by_run[row.matched_id].append(row)
+    return {key: known[key] for key in opened}, by_run, unsure
 
 
 def _match(session: Session, cluster_id: int, ledgers: Collection[dict[str, Any]]) -> None:
@@ -208,21 +216,16 @@ def _ledger_values(record: LedgerRecord) -> dict[str, Any]:
     return record.model_dump(exclude={"type", "gpus"}) | {"gpus": json.dumps(record.gpus)}
 
 
-def _known_ledgers(session: Session, cluster_id: int, keys: Collection[LedgerKey]) -> dict[LedgerKey, Any]:
-    """Those of `keys` that are stored."""
-    nodes = [key[0] for key in keys]
-    asked = {"cluster": cluster_id, "low": min(nodes, default=0), "high": max(nodes, default=0)}
-    rows = ask_ids(session, _KNOWN_LEDGERS, {key[2] for key in keys}, **asked)
-    return {key: row for key, row in ((tuple(row[:4]), row) for row in rows) if key in keys}
+def _known_ledgers(session: Session, cluster_id: int, job_ids: Collection[int]) -> dict[LedgerKey, Any]:
+    """All ledgers of these JobIDs."""
+    rows = ask_ids(session, _KNOWN_LEDGERS, job_ids, cluster=cluster_id)
+    return {tuple(row[:4]): row for row in rows}
 
 
-_KNOWN_LEDGERS = select(
-    *(Ledger.node_id, Ledger.stream, Ledger.job_id, Ledger.run),
-    *(Ledger.id, Ledger.revision, Ledger.opened, Ledger.matched_id),
-).where(
-    Ledger.cluster_id == bindparam("cluster"),
-    Ledger.job_id.in_(IDS),
-    Ledger.node_id.between(bindparam("low"), bindparam("high")),
+_KNOWN_LEDGERS = (
+    select(Ledger.node_id, Ledger.stream, Ledger.job_id, Ledger.run, Ledger.revision, *merge.LEDGER)
+    .join(Node, Node.id == Ledger.node_id)
+    .where(Ledger.cluster_id == bindparam("cluster"), Ledger.job_id.in_(IDS))
 )
 
 

@@ -176,7 +176,7 @@ class JobSlotRecord(_Record):
 
     @model_validator(mode="after")
     def _bounded(self) -> JobSlotRecord:
-        longest = max([self.alloc_us, *(share.metered_us for share in self.components.values())])
+        longest = max([self.alloc_us, *[share.metered_us for share in self.components.values()]])
         if longest > self.slots * MAX_SLOT_US:
             raise ValueError("alloc_us or metered_us is longer than its slots")
         if (self.cpu_us or 0) > self.slots * MAX_CPU_US:
@@ -291,10 +291,12 @@ def parse_segment(body: bytes, now: int, since: int = 0) -> ParsedSegment:
     seen: set[tuple[object, ...]] = set()
     for number, line in enumerate(lines[1:-2], start=2):
         found = _records(line, since, now)
-        if not isinstance(found, str) and not seen.isdisjoint(map(_key, found)):
-            found = "a second record with the same key in one segment"
-        if not isinstance(found, str) and len(records) + len(found) > MAX_ROWS:
-            found = f"with it the segment speaks of more than {MAX_ROWS} slots of jobs and node"
+        if not isinstance(found, str):
+            keys = list(map(_key, found))
+            if not seen.isdisjoint(keys):
+                found = "a second record with the same key in one segment"
+            elif len(records) + len(found) > MAX_ROWS:
+                found = f"with it the segment speaks of more than {MAX_ROWS} slots of jobs and node"
         if isinstance(found, str):
             refused.append(RefusedLine(number, found))
             if len(refused) > MAX_REFUSED:
@@ -302,7 +304,7 @@ def parse_segment(body: bytes, now: int, since: int = 0) -> ParsedSegment:
                     422, f"more than {MAX_REFUSED} of its records are bad, the first: {refused[0].reason}"
                 )
             continue
-        seen.update(map(_key, found))
+        seen.update(keys)
         records += found
     accepted = len(lines) - 3 - len(refused)
     return ParsedSegment(header, hashlib.sha256(body).hexdigest(), tuple(records), tuple(refused), accepted)

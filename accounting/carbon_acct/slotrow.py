@@ -14,7 +14,7 @@ from carbon_acct.db.rows import table_of
 from carbon_acct.estimate import Estimate
 from carbon_acct.nodetypes import NodeTypes, held_gpus
 from carbon_acct.pricing import Price, Priced, priced
-from carbon_acct.slotsum import NodeShare, add, notes_of, sum_shares
+from carbon_acct.slotsum import METERED, NodeShare, add, notes_of, sum_shares
 
 
 class Delivered(NamedTuple):
@@ -25,8 +25,10 @@ class Delivered(NamedTuple):
 
 
 _UNKNOWN: dict[str, Any] = {column.name: None for column in table_of(JobSlot).columns}
-_DELIVERED = {c: (f"{c}_uj", f"{c}_static_uj", f"{c}_metered_us", f"{c}_reason") for c in COMPONENTS}
-_METHOD = tuple((c, f"{c}_method") for c in COMPONENTS)
+_NAMES = {
+    c: (f"{c}_method", f"{c}_uj", f"{c}_static_uj", f"{c}_metered_us", f"{c}_alloc_us", f"{c}_reason")
+    for c in COMPONENTS
+}
 
 
 def summed(
@@ -36,13 +38,14 @@ def summed(
     values = _UNKNOWN.copy()
     values["job_id"], values["slot"] = key
     values["price_id"] = price.id
-    shares = _shares(rows, node_types)
-    for c, uj in estimate.uj.items() if estimate else ():
-        shares[c].append(NodeShare(uj, None, 0, "modelled", estimate.note if estimate else "", 0))
-    _sum_shares(values, shares)
-    values["cpu_us"] = add([delivered.row["cpu_us"] for delivered in rows])
-    values["simulated"] = any(d.row["simulated"] for d in rows) or bool(estimate and estimate.simulated)
-    values["embodied_ug"] = add([_embodied_ug(delivered, node_types) for delivered in rows])
+    if len(rows) == 1 and estimate is None and (rows[0].row["other_method"] or not node_types.types):
+        _take(values, rows[0].row)
+    else:
+        _sum_shares(values, _shares(rows, estimate, node_types))
+        values["cpu_us"] = add([delivered.row["cpu_us"] for delivered in rows])
+        values["simulated"] = any(d.row["simulated"] for d in rows) or bool(estimate and estimate.simulated)
+    if node_types.types:
+        values["embodied_ug"] = add([_embodied_ug(delivered, node_types) for delivered in rows])
     total = add((values["energy_uj"], values["estimated_uj"]))
     values.update(zip(_PRICED, priced(total, price), strict=True))
     return values
@@ -51,10 +54,32 @@ def summed(
 _PRICED = Priced._fields
 
 
+def _take(values: dict[str, Any], row: Mapping[str, Any]) -> None:
+    """One row is all there is, as for most jobs: what `_sum_shares` would say, in a third of the time."""
+    metered: list[int | None] = []
+    estimated: list[int | None] = []
+    notes = []
+    for c, (method, uj, static_uj, metered_us, alloc_us, reason) in _NAMES.items():
+        how = row[method]
+        if how:
+            values[method], values[alloc_us], values[metered_us] = how, row["alloc_us"], 0
+            if how in METERED:
+                values[uj], values[static_uj] = row[uj], row[static_uj]
+                values[metered_us] = min(row[metered_us] or 0, row["alloc_us"])
+                metered.append(row[uj])
+            elif how == "modelled":
+                estimated.append(row[uj])
+            if row[reason]:
+                notes.append(f"{c}: {row[reason]}")
+    values["energy_uj"], values["estimated_uj"] = add(metered), add(estimated)
+    values["notes"] = json.dumps(sorted(notes)) if notes else None
+    values["cpu_us"], values["simulated"] = row["cpu_us"], bool(row["simulated"])
+
+
 def _sum_shares(values: dict[str, Any], shares: Mapping[str, Sequence[NodeShare]]) -> None:
     sums = {c: sum_shares(many) for c, many in shares.items()}
     for c, s in sums.items():
-        uj, static_uj, metered_us, alloc_us, method = _SUMMED[c]
+        method, uj, static_uj, metered_us, alloc_us, _ = _NAMES[c]
         values[uj], values[static_uj], values[metered_us] = s.energy_uj, s.static_uj, s.metered_us
         values[alloc_us], values[method] = s.alloc_us, s.method
     values["energy_uj"] = add([s.energy_uj for s in sums.values()])
@@ -63,22 +88,20 @@ def _sum_shares(values: dict[str, Any], shares: Mapping[str, Sequence[NodeShare]
     values["notes"] = json.dumps(notes) if notes else None
 
 
-_SUMMED = {c: (f"{c}_uj", f"{c}_static_uj", f"{c}_metered_us", f"{c}_alloc_us", f"{c}_method") for c in COMPONENTS}
-
-
-def _shares(rows: Sequence[Delivered], node_types: NodeTypes) -> dict[str, list[NodeShare]]:
+def _shares(rows: Sequence[Delivered], estimate: Estimate | None, node_types: NodeTypes) -> dict[str, list[NodeShare]]:
     """Those of each component that any row has."""
     shares: dict[str, list[NodeShare]] = defaultdict(list)
     for ledger, row in rows:
-        for c, name in _METHOD:
-            method = row[name]
-            if method:
-                uj, static_uj, metered_us, reason = _DELIVERED[c]
-                share = NodeShare(row[uj], row[static_uj], row[metered_us] or 0, method, row[reason], row["alloc_us"])
+        for c, (method, uj, static_uj, metered_us, _, reason) in _NAMES.items():
+            how = row[method]
+            if how:
+                share = NodeShare(row[uj], row[static_uj], row[metered_us] or 0, how, row[reason], row["alloc_us"])
                 shares[c].append(share)
         kind = node_types.of(ledger.node)
         if kind and kind.overhead and not row["other_method"]:
             shares["other"].append(_overhead(row, kind.overhead))
+    for c, amount in estimate.uj.items() if estimate else ():
+        shares[c].append(NodeShare(amount, None, 0, "modelled", estimate.note if estimate else "", 0))
     return shares
 
 

@@ -39,8 +39,6 @@ class ShareSum(NamedTuple):
 
 def sum_shares(known: Sequence[NodeShare]) -> ShareSum:
     """The sum over nodes and streams of one component; at least one share."""
-    if len(known) == 1:
-        return _alone(known[0])
     metered = [s for s in known if s.method in METERED]
     methods = {s.method for s in known}
     # A component that is missing on one node only shows by its metered time.
@@ -53,15 +51,6 @@ def sum_shares(known: Sequence[NodeShare]) -> ShareSum:
         method=method,
         modelled_uj=add(s.energy_uj for s in known if s.method == "modelled"),
     )
-
-
-def _alone(share: NodeShare) -> ShareSum:
-    """The sum of one: what most jobs have."""
-    if share.method in METERED:
-        metered_us = min(share.metered_us, share.alloc_us)
-        return ShareSum(share.energy_uj, share.static_uj, metered_us, share.alloc_us, share.method, None)
-    modelled_uj = share.energy_uj if share.method == "modelled" else None
-    return ShareSum(None, None, 0, share.alloc_us, share.method, modelled_uj)
 
 
 def notes_of(shares: Mapping[str, Iterable[NodeShare]]) -> list[str]:

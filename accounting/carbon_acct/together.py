@@ -2,7 +2,8 @@
 """Stores what many nodes deliver at the same time in one transaction: one wait for the disk, and few statements, for all.
 
 Whoever comes while a transaction runs waits, and the first of those that wait then stores for all of them. Each has
-its own answer. Where a transaction of many fails, each is stored in one of its own, so that a bad segment takes no
+its own answer, and is woken by it alone: one that waited for its turn to see it would not be back in time with the next
+segment, and transactions would be of two. Where a transaction of many fails, each is stored in one of its own, so that a bad segment takes no
 good ones with it.
 """
 
@@ -29,6 +30,8 @@ class _Waiting:
 
     segment: ParsedSegment
     answer: Receipt | Exception | None = field(default=None)
+    woken: threading.Event = field(default_factory=threading.Event)
+    """It has its answer; or has none, and stores for all that wait."""
 
 
 class Together:
@@ -38,25 +41,39 @@ class Together:
         self._database = database
         self._prices = prices
         self._waiting: list[_Waiting] = []
-        self._list = threading.Lock()
-        self._turn = threading.Lock()
+        self._is_storing = False
+        self._lock = threading.Lock()
 
     def store(self, segment: ParsedSegment, now: int) -> Receipt:
         """Store a segment; it is stored when this returns. Raises RefusedError and DatabaseError."""
         mine = _Waiting(segment)
-        with self._list:
+        with self._lock:
             self._waiting.append(mine)
-        while mine.answer is None:
-            with self._turn:
-                if mine.answer is None:
-                    self._store(self._next(), now)
-        if isinstance(mine.answer, Exception):
-            raise mine.answer
+            is_first, self._is_storing = not self._is_storing, True
+        if not is_first:
+            mine.woken.wait()
+        if mine.answer is None:
+            self._store_next(now)
+        if not isinstance(mine.answer, Receipt):
+            raise mine.answer or RuntimeError("storing was interrupted")
         return mine.answer
+
+    def _store_next(self, now: int) -> None:
+        """Store those that have waited longest, and let the first of the others go on."""
+        taken = self._next()
+        try:
+            self._store(taken, now)
+        finally:
+            for one in taken:
+                one.woken.set()
+            with self._lock:
+                self._is_storing = bool(self._waiting)
+                if self._waiting:
+                    self._waiting[0].woken.set()
 
     def _next(self) -> list[_Waiting]:
         """Those that have waited longest."""
-        with self._list:
+        with self._lock:
             many, records = 1, len(self._waiting[0].segment.records)
             while many < len(self._waiting):
                 records += len(self._waiting[many].segment.records)

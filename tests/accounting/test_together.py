@@ -53,11 +53,12 @@ def at_once(site: Site, segments: Sequence[ParsedSegment]) -> tuple[list[Receipt
             answers[at] = err
 
     threads = [threading.Thread(target=one, args=(at,)) for at in range(len(segments))]
-    with together._turn:
-        for thread in threads:
-            thread.start()
-        while len(together._waiting) < len(segments):
-            threading.Event().wait(0.001)
+    together._is_storing = True
+    for thread in threads:
+        thread.start()
+    while len(together._waiting) < len(segments):
+        threading.Event().wait(0.001)
+    together._waiting[0].woken.set()
     for thread in threads:
         thread.join()
     event.remove(site.database.engine, "commit", count)

@@ -2,21 +2,18 @@
 """Writes many rows at once, in the way in which each kind of database takes them fastest.
 
 SQLite takes them one by one in the same process. MariaDB takes a statement with all of them in it; the driver's own
-`executemany` makes the same, in three times the time. PostgreSQL takes them by COPY, into a temporary table because
-COPY itself can only add rows; one by one it needs twice as long for each.
+`executemany` makes the same, in three times the time. PostgreSQL takes an array for each column.
 
-A column that is unknown, or 0, in all of the rows is not sent with each: of most sites' rows that is half of them.
+A column that is unknown, or the same number, in all of the rows is not sent with each: that is most of them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any, Literal
 
 from sqlalchemy import Connection, Dialect, Table
-from sqlalchemy.exc import DBAPIError
 
 from carbon_acct.db.connect import MARIADB
 
@@ -24,85 +21,98 @@ Conflict = Literal["fail", "replace", "add"]
 """What becomes of a row whose primary key is there: an error, its columns are set, or every value is added to it."""
 
 Row = tuple[Any, ...]
+Column = tuple[Any, ...]
 
-STATEMENT_CHARS = 1_000_000
-"""In one statement of MariaDB, about; it takes 16 MB (max_allowed_packet)."""
-
-FEW = 8
-"""Rows for which PostgreSQL's COPY, three round trips, is not worth it."""
+AT_ONCE = 2000
+"""Rows in one statement of MariaDB, which takes 16 MB (max_allowed_packet)."""
 
 
 def store(
     connection: Connection, table: Table, names: tuple[str, ...], rows: Sequence[Row], conflict: Conflict
 ) -> None:
     """Insert rows, at least one, of these columns, at least two. Raises SQLAlchemyError."""
-    kind = connection.dialect.name
-    if kind == "postgresql" and len(rows) > FEW:
-        _copy(connection, table, names, rows, conflict)
-        return
-    same = tuple(_constant(column) for column in zip(*rows, strict=True))
-    head, tail = _around(table, connection.dialect, names, conflict)
-    sent = [at for at, text in enumerate(same) if text is None]
-    if len(sent) > 1:
-        picked = rows if len(sent) == len(names) else [tuple([row[at] for at in sent]) for row in rows]
+    dialect = connection.dialect
+    head, tail = _around(table, dialect, names, conflict)
+    columns = list(zip(*rows, strict=True))
+    same = [_constant(column) for column in columns]
+    if same.count(None) < 2:
+        same = [None] * len(names)
+    sent = [column for column, text in zip(columns, same, strict=True) if text is None]
+    if dialect.name in MARIADB:
+        row = f"({','.join(text or '%s' for text in same)})"
+        for texts in _texts(connection, row, sent):
+            _as_it_is(connection, f"{head} VALUES {texts}{tail}")
+    elif dialect.name == "postgresql":
+        values = ", ".join(text or array for text, array in zip(same, _arrays(table, dialect, names), strict=True))
+        connection.exec_driver_sql(f"{head} SELECT {values}{tail}", tuple(map(_array, sent)))
     else:
-        same, picked = (None,) * len(names), rows
-    if kind in MARIADB:
-        _in_statements(connection, head, same, picked, tail)
-    else:
-        mark = "?" if kind == "sqlite" else "%s"
-        values = ", ".join(mark if text is None else text for text in same)
-        connection.exec_driver_sql(f"{head} VALUES ({values}){tail}", picked)
+        values = ", ".join(text or "?" for text in same)
+        connection.exec_driver_sql(f"{head} VALUES ({values}){tail}", list(zip(*sent, strict=True)))
 
 
-def _constant(column: Sequence[Any]) -> str | None:
-    """The SQL of what all values of a column are, where that is NULL or the number 0."""
+def change(connection: Connection, table: Table, names: tuple[str, ...], rows: Sequence[Row]) -> None:
+    """Set columns of rows, at least one: the first of `names` is their primary key. Raises SQLAlchemyError."""
+    dialect = connection.dialect
+    own, (key, *others) = dialect.identifier_preparer.quote(table.name), _quoted(dialect, names)
+    if dialect.name in MARIADB:
+        sets = ", ".join(f"{own}.{name} = new.{name}" for name in others)
+        row = f"({','.join(['%s'] * len(names))})"
+        for texts in _texts(connection, row, list(zip(*rows, strict=True))):
+            new = f"(WITH given ({key}, {', '.join(others)}) AS (VALUES {texts}) SELECT * FROM given) AS new"
+            _as_it_is(connection, f"UPDATE {own} JOIN {new} ON {own}.{key} = new.{key} SET {sets}")
+    elif dialect.name == "postgresql":
+        arrays = zip(_arrays(table, dialect, names), (key, *others), strict=True)
+        new = f"(SELECT {', '.join(f'{array} AS {name}' for array, name in arrays)}) AS new"
+        sets = ", ".join(f"{name} = new.{name}" for name in others)
+        sql = f"UPDATE {own} SET {sets} FROM {new} WHERE {own}.{key} = new.{key}"
+        connection.exec_driver_sql(sql, tuple(map(_array, zip(*rows, strict=True))))
+    else:
+        sets = ", ".join(f"{name} = ?" for name in others)
+        connection.exec_driver_sql(f"UPDATE {own} SET {sets} WHERE {key} = ?", [(*row[1:], row[0]) for row in rows])
+
+
+def _constant(column: Column) -> str | None:
+    """The SQL of what all values of a column are, where that is NULL or an integer."""
     first = column[0]
-    if first is None:
-        return "NULL" if column.count(None) == len(column) else None
-    return "0" if type(first) is int and first == 0 and column.count(0) == len(column) else None
+    if (first is not None and type(first) is not int) or first != column[-1] or column.count(first) != len(column):
+        return None
+    return "NULL" if first is None else str(first)
 
 
 @lru_cache(maxsize=256)
 def _around(table: Table, dialect: Dialect, names: tuple[str, ...], conflict: Conflict) -> tuple[str, str]:
     """What stands before and after the rows in an INSERT."""
-    quote: Callable[[str], str] = dialect.identifier_preparer.quote
+    own = dialect.identifier_preparer.quote(table.name)
     keys = [column.name for column in table.primary_key]
-    own = quote(table.name)
     mariadb = dialect.name in MARIADB
     changes = []
-    for name in (quote(name) for name in names if name not in keys):
+    for name in _quoted(dialect, [name for name in names if name not in keys]):
         new = f"VALUES({name})" if mariadb else f"excluded.{name}"
         changes.append(f"{name} = {new}" if conflict == "replace" else f"{name} = {own}.{name} + {new}")
-    head = f"INSERT INTO {own} ({', '.join(map(quote, names))})"
+    head = f"INSERT INTO {own} ({', '.join(_quoted(dialect, names))})"
     if conflict == "fail":
         return head, ""
-    there = "ON DUPLICATE KEY UPDATE" if mariadb else f"ON CONFLICT ({', '.join(map(quote, keys))}) DO UPDATE SET"
+    there = "ON DUPLICATE KEY UPDATE" if mariadb else f"ON CONFLICT ({', '.join(_quoted(dialect, keys))}) DO UPDATE SET"
     return head, f" {there} {', '.join(changes)}"
 
 
-def _in_statements(
-    connection: Connection, head: str, same: Sequence[str | None], rows: Sequence[Row], tail: str
-) -> None:
-    """Send rows as the text of statements. Numbers are written here; whatever else, the driver writes."""
-    escape: Callable[[Any], str] = connection.connection.escape  # PyMySQL's
-    template = f"({','.join('%s' if text is None else text for text in same)})"
+def _quoted(dialect: Dialect, names: Sequence[str]) -> list[str]:
+    return list(map(dialect.identifier_preparer.quote, names))
 
-    def literal(value: Any) -> str | int:
+
+def _texts(connection: Connection, row: str, columns: Sequence[Column]) -> Iterator[str]:
+    """Rows as MariaDB's text, with commas between. Numbers are written here; whatever else, the driver writes."""
+    escape: Callable[[Any], str] = connection.connection.escape  # PyMySQL's
+
+    def literal(value: Any) -> str:
         if type(value) is int:
-            return value
+            return str(value)
         return "NULL" if value is None else escape(value)
 
-    texts: list[str] = []
-    length = 0
-    for row in rows:
-        text = template % tuple(map(literal, row))
-        if length > STATEMENT_CHARS:
-            _as_it_is(connection, f"{head} VALUES {','.join(texts)}{tail}")
-            texts, length = [], 0
-        texts.append(text)
-        length += len(text)
-    _as_it_is(connection, f"{head} VALUES {','.join(texts)}{tail}")
+    written = [column if set(map(type, column)) == {int} else tuple(map(literal, column)) for column in columns]
+    rows = list(map(row.__mod__, zip(*written, strict=True)))
+    for at in range(0, len(rows), AT_ONCE):
+        yield ",".join(rows[at : at + AT_ONCE])
 
 
 def _as_it_is(connection: Connection, sql: str) -> None:
@@ -110,32 +120,21 @@ def _as_it_is(connection: Connection, sql: str) -> None:
     connection.exec_driver_sql(sql, execution_options={"no_parameters": True})
 
 
-def _copy(
-    connection: Connection, table: Table, names: tuple[str, ...], rows: Sequence[Row], conflict: Conflict
-) -> None:
-    """COPY into a table of this connection's, and from there."""
-    head, tail = _around(table, connection.dialect, names, conflict)
-    columns = ", ".join(map(connection.dialect.identifier_preparer.quote, names))
-    incoming = f"incoming_{table.name}"
-    like = f"AS SELECT * FROM {table.name} WITH NO DATA"  # noqa: S608  our tables
-    made = f"CREATE TEMPORARY TABLE IF NOT EXISTS {incoming} ON COMMIT DELETE ROWS {like}"
-    _as_it_is(connection, f"{made}; TRUNCATE {incoming}")
-    sql = f"COPY {incoming} ({columns}) FROM STDIN"
-    with _driver_errors(connection, sql), connection.connection.cursor().copy(sql) as copy:  # psycopg's
-        for row in rows:
-            copy.write_row(row)
-    _as_it_is(connection, f"{head} SELECT {columns} FROM {incoming}{tail}")  # noqa: S608  our tables
+@lru_cache(maxsize=256)
+def _arrays(table: Table, dialect: Dialect, names: tuple[str, ...]) -> tuple[str, ...]:
+    """What makes rows of arrays of PostgreSQL's, one for each column."""
+    return tuple(f"unnest(%s::{table.columns[name].type.compile(dialect=dialect)}[])" for name in names)
 
 
-@contextmanager
-def _driver_errors(connection: Connection, sql: str) -> Iterator[None]:
-    """What the driver raises, as SQLAlchemy would where it had been asked."""
-    dialect: Any = connection.dialect
-    base: type[Exception] = dialect.loaded_dbapi.Error
-    try:
-        yield
-    except base as err:
-        gone = dialect.is_disconnect(err, connection.connection.dbapi_connection, None)
-        if gone:
-            connection.invalidate(err)
-        raise DBAPIError.instance(sql, None, err, base, connection_invalidated=gone, dialect=dialect) from err
+def _array(column: Column) -> str:
+    """PostgreSQL's text of an array."""
+    return f"{{{','.join(['NULL' if value is None else _element(value) for value in column])}}}"
+
+
+def _element(value: Any) -> str:
+    """A number, a truth, or text between quotes."""
+    if type(value) is int:
+        return str(value)
+    if isinstance(value, str):
+        return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    return repr(value)  # every digit of a double

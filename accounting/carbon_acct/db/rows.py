@@ -85,6 +85,12 @@ def add_rows(session: Session, table: Table, rows: Sequence[dict[str, Any]]) -> 
     _store(session, table, sorted(rows, key=keys), "add")  # so that writers do not cross
 
 
+def change_rows(session: Session, table: Table, names: tuple[str, ...], rows: Sequence[tuple[Any, ...]]) -> None:
+    """Set columns of rows that are there; the first of `names` is their primary key."""
+    if rows:
+        bulk.change(session.connection(), table, names, rows)
+
+
 def replace_rows(
     session: Session, table: Table, rows: Sequence[dict[str, Any]], gone: Collection[tuple[Any, ...]]
 ) -> None:
