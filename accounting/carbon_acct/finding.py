@@ -44,9 +44,19 @@ class Filters:
     """Rows; where there are more, ValueError says how to ask for fewer."""
 
 
+SLURMS = (
+    *("job_id", "job_id_raw", "name", "user", "uid", "account", "partition", "qos", "cluster", "state", "exit_code"),
+    *("restarts", "submit", "start", "end", "elapsed_s", "nnodes", "ncpus", "alloc_tres", "nodelist"),
+)
+"""What Slurm says of a run, in the order of an answer."""
+
+
 def find(session: Session, filters: Filters) -> list[Any]:
-    """Rows of `job`, with the name of the cluster, sorted. Raises ValueError on a bad filter."""
-    query = select(*table_of(Job).columns, Cluster.name.label("cluster")).join(Cluster, Cluster.id == Job.cluster_id)
+    """Rows of SLURMS, then `id`, `cluster_id` and what is unmetered; sorted. Raises ValueError on a bad filter."""
+    of_job = table_of(Job).columns
+    shown = (Cluster.name.label("cluster") if name == "cluster" else of_job[name] for name in SLURMS)
+    query = select(*shown, of_job.id, of_job.cluster_id, of_job.unmetered_us, of_job.unmetered_nodes)
+    query = query.join(Cluster, Cluster.id == Job.cluster_id)
     narrow = _narrow(filters)
     if narrow is not None:
         query = query.join(narrow, narrow.c.id == Job.id)

@@ -4,13 +4,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 ENOUGH_PERCENT = 99.0
 
 
-@dataclass(frozen=True)
-class ComponentState:
+class ComponentState(NamedTuple):
     """One component of a job over all its slots. `alloc_us`: node-time over which it should have been metered."""
 
     energy_uj: int | None
@@ -18,9 +17,13 @@ class ComponentState:
     alloc_us: int
     modelled: bool
 
+    @property
+    def whole(self) -> bool:
+        """It was metered all the time."""
+        return self.energy_uj is not None and not self.modelled and 0 < self.alloc_us <= self.metered_us
 
-@dataclass(frozen=True)
-class Verdict:
+
+class Verdict(NamedTuple):
     """Coverage in percent (None: the job held no node for any time), quality, and what lowers it."""
 
     coverage: float | None
@@ -28,11 +31,16 @@ class Verdict:
     notes: tuple[str, ...]
 
 
+MEASURED = Verdict(100.0, "measured", ())
+
+
 def judge(components: Mapping[str, ComponentState], unmetered_us: int, unmetered_nodes: int) -> Verdict:
     """Quality of a job from its components (those that concern it) and the node-time without any row.
 
     Coverage is that of the component covered least among those that are metered at all.
     """
+    if components and not unmetered_us and not unmetered_nodes and all(c.whole for c in components.values()):
+        return MEASURED  # what comes of the rules below, for most jobs
     metered = {name: c for name, c in components.items() if c.energy_uj is not None}
     modelled = [name for name, c in components.items() if c.modelled]
     coverage = _coverage(metered, components, unmetered_us)

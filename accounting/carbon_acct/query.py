@@ -9,32 +9,26 @@ from __future__ import annotations
 import json
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import (
-    ColumnElement,
-    RowMapping,
-    Select,
-    func,
-    select,
-)
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from carbon_acct import merge, meta
-from carbon_acct.dayrow import METHODS, SUMMED, WEIGHTS
+from carbon_acct import jobsums, meta
 from carbon_acct.days import Days, zone_info
-from carbon_acct.db.models import COMPONENTS, FactorSource, JobDay, JobSlot, SlotPrice
-from carbon_acct.finding import Filters, find
+from carbon_acct.db.models import COMPONENTS, FactorSource
+from carbon_acct.finding import SLURMS, Filters, find
+from carbon_acct.jobsums import JobSums
 from carbon_acct.matching import RESIZED
-from carbon_acct.quality import ComponentState, judge
+from carbon_acct.quality import ComponentState, Verdict, judge
 from carbon_acct.slotsum import add
-from carbon_acct.window import FOREVER, Span, Window, inside, part
-from carbon_collector.units import SLOT_S
+from carbon_acct.window import Window, inside
 
 
-@dataclass(frozen=True)
+@dataclass  # not frozen: that makes one in 3 us instead of 0.7, and there is one for each line of an answer
 class JobRecord:
     """A run of a job with its energy and carbon: the keys and units of docs/http-api.md. None: not known."""
 
@@ -83,200 +77,103 @@ class JobRecord:
 
 def jobs(session: Session, filters: Filters) -> list[JobRecord]:
     """Runs of jobs with their energy, sorted by cluster, JobIDRaw, submit time. Raises ValueError on a bad filter."""
-    rows = find(session, filters)
+    found = {job.id: job for job in find(session, filters)}
     days = Days(zone_info(meta.get(session, meta.TIMEZONE) or "UTC"))
-    sums = _sums(session, rows, filters, days)
-    notes = _notes(session, [job.id for job in rows], filters, days)
-    sources = {row.id: row for row in session.scalars(select(FactorSource))}
-    now = int(time.time())
-    return [_record(job, sums.get(job.id, []), notes.get(job.id, []), sources, filters, now) for job in rows]
-
-
-@dataclass(frozen=True)
-class _Sum:
-    """What some of a job's slots or days add up to, by the names of the columns; of methods the greatest, or None."""
-
-    simulated: bool
-    amounts: Mapping[str, int | None]
-    methods: Mapping[str, str | None]
-    weights: Mapping[str, float]
-    sources: frozenset[int]
-
-
-def _sums(session: Session, found: Sequence[Any], filters: Filters, days: Days) -> dict[int, list[_Sum]]:
-    """Sums of the jobs; with `truncate` of what lies in the window: its whole days, and slots of those it cuts."""
-    sums: dict[int, list[_Sum]] = defaultdict(list)
     window = filters.window if filters.truncate else Window()
-    first, last = _whole_days(window, days)
-    cut = _cut_days(window, days, first, last)
-    folded = [day for day in cut if day < meta.slots_from(session)] if cut else []
-    by_id = {job.id: job for job in found}
-    for ids in merge.chunks(by_id):
-        for row in session.execute(_day_query(ids, (JobDay.day >= first, JobDay.day < last))).mappings():
-            sums[row["job_id"]].append(_sum_of(row, _sources(row["sources"])))
-        if folded:
-            for row in session.execute(_day_query(ids, (JobDay.day.in_(folded),))).mappings():
-                span = Span(row["day"], days.after(row["day"]))
-                sums[row["job_id"]].append(_cut(row, span, window, by_id[row["job_id"]], _sources(row["sources"])))
-        for day in cut:
-            if day not in folded:
-                for job_id, piece in _slots(session, ids, (day, days.after(day)), window, by_id):
-                    sums[job_id].append(piece)
-    return sums
+    parts: dict[int, list[JobSums]] = defaultdict(list)
+    for job_id, sums in jobsums.read(session, found, window, days):
+        parts[job_id].append(sums)
+    notes = jobsums.notes_of_cut_days(session, found, window, days)
+    names, now = _names(session), int(time.time())
+    records = []
+    for job_id, job in found.items():
+        of_job = parts.pop(job_id, [])
+        sums = of_job[0] if len(of_job) == 1 else jobsums.total(of_job)
+        texts = [one.notes for one in of_job if one.notes]
+        records.append(_record(job, sums, texts + notes.get(job_id, []), names, filters, now))
+    return records
 
 
-def _whole_days(window: Window, days: Days) -> tuple[int, int]:
-    """[first, last): the days that lie in the window as a whole; without a window all of them."""
-    first = 0 if window.start is None else days.start(window.start)
-    if window.start is not None and first < window.start:
-        first = days.after(first)
-    last = FOREVER if window.end is None else days.start(window.end)
-    return first, max(first, last)
+Names = Callable[[str], tuple[str | None, str | None]]
 
 
-def _cut_days(window: Window, days: Days, first: int, last: int) -> list[int]:
-    """The days that a border of the window runs through."""
-    borders = [] if window.start is None else [days.start(window.start)]
-    borders += [] if window.end is None else [days.start(max(window.end - 1, 0))]
-    return sorted({day for day in borders if not first <= day < last})
+def _names(session: Session) -> Names:
+    """What people see of factor sources, given their ids: the texts, and the zones."""
+    known = {str(row.id): row for row in session.scalars(select(FactorSource))}
+
+    @lru_cache
+    def names(ids: str) -> tuple[str | None, str | None]:
+        sources = [known[one] for one in ids.split(",")]
+        return _joined(one.text for one in sources), _joined(one.zone for one in sources)
+
+    return names
 
 
-_COLUMNS = (*SUMMED, *METHODS, "simulated")
-
-
-def _day_query(ids: Sequence[int], conditions: tuple[ColumnElement[bool], ...]) -> Select[Any]:
-    names = ("job_id", "day", "sources", *WEIGHTS, *_COLUMNS)
-    return select(*(getattr(JobDay, name) for name in names)).where(JobDay.job_id.in_(ids), *conditions)
-
-
-def _slots(
-    session: Session, ids: Sequence[int], day: tuple[int, int], window: Window, by_id: Mapping[int, Any]
-) -> Iterable[tuple[int, _Sum]]:
-    """Slots of one day, or what of them lies in the window."""
-    used = func.coalesce(JobSlot.energy_uj, 0) + func.coalesce(JobSlot.estimated_uj, 0)
-    query = (
-        select(
-            *(getattr(JobSlot, name) for name in ("job_id", "slot", *_COLUMNS)),
-            SlotPrice.source_id,
-            (used * SlotPrice.g_per_kwh_float).label("g_per_kwh_weight"),
-            (used * SlotPrice.pue_float).label("pue_weight"),
-        )
-        .join(SlotPrice, SlotPrice.id == JobSlot.price_id)
-        .where(JobSlot.job_id.in_(ids), JobSlot.slot >= day[0], JobSlot.slot < day[1])
-        .where(JobSlot.slot > window.low - SLOT_S, JobSlot.slot < window.high)
+def _record(job: Any, sums: JobSums, notes: Sequence[str], names: Names, filters: Filters, now: int) -> JobRecord:
+    """`notes`: JSON lists."""
+    slurms: tuple[Any, ...] = job[:_OF_SLURM]
+    if filters.truncate:
+        slurms = (*slurms[:_ELAPSED], inside(job.start, job.end, now, filters.window), *slurms[_ELAPSED + 1 :])
+    verdict = judge(_states(sums), *_unmetered(job, filters, now))
+    used = add((sums.energy_uj, sums.estimated_uj))
+    source, zone = (None, None) if used is None else names(sums.sources)
+    figures: tuple[Any, ...] = (
+        sums.energy_uj,
+        sums.cpu_uj,
+        sums.dram_uj,
+        sums.gpu_uj,
+        sums.other_uj,
+        add((sums.cpu_static_uj, sums.dram_static_uj, sums.gpu_static_uj, sums.other_static_uj)),
+        sums.estimated_uj,
+        sums.facility_uj,
+        _mean(sums.pue_weight, used),
+        sums.carbon_ug,
+        sums.market_ug,
+        sums.embodied_ug,
+        sums.upstream_ug,
+        sums.td_ug,
+        _mean(sums.g_per_kwh_weight, used),
+        source,
+        zone,
+        verdict.coverage,
+        verdict.quality,
+        _shown_notes(job, verdict, notes),
+        bool(sums.simulated),
     )
-    for row in session.execute(query).mappings():
-        span = Span(row["slot"], row["slot"] + SLOT_S)
-        yield row["job_id"], _cut(row, span, window, by_id[row["job_id"]], frozenset({row["source_id"]}))
+    return JobRecord(*slurms, *figures)
 
 
-def _sum_of(row: RowMapping, sources: frozenset[int]) -> _Sum:
-    values: dict[str, Any] = dict(row)  # one copy for all three: there is one for each day of each job
-    return _Sum(bool(values["simulated"]), values, values, values, sources)
+_OF_SLURM, _ELAPSED = len(SLURMS), SLURMS.index("elapsed_s")
 
 
-def _cut(row: RowMapping, span: Span, window: Window, job: Any, sources: frozenset[int]) -> _Sum:
-    """What of a slot's, or a folded day's, amounts lies in the window."""
-    whole = _sum_of(row, sources)
-    if window.low <= span.start and span.end <= window.high:
-        return whole
-    amounts = {
-        name: None if amount is None else part(amount, span, window, job.start, job.end)
-        for name, amount in ((name, whole.amounts[name]) for name in SUMMED)
-    }
-    used = (whole.amounts["energy_uj"] or 0) + (whole.amounts["estimated_uj"] or 0)
-    left = (amounts["energy_uj"] or 0) + (amounts["estimated_uj"] or 0)
-    weights = {name: whole.weights[name] * left / used if used else 0.0 for name in WEIGHTS}
-    return replace(whole, amounts=amounts, weights=weights)
-
-
-def _sources(text: str) -> frozenset[int]:
-    return frozenset(int(word) for word in text.split(","))
-
-
-def _notes(session: Session, job_ids: Sequence[int], filters: Filters, days: Days) -> dict[int, list[str]]:
-    """Reasons of the days that the window touches."""
-    window = filters.window if filters.truncate else Window()
-    first = 0 if window.start is None else days.start(window.start)
-    notes: dict[int, set[str]] = defaultdict(set)
-    query = select(JobDay.job_id, JobDay.notes).where(JobDay.notes.is_not(None)).distinct()
-    query = query.where(JobDay.day >= first, JobDay.day < window.high)
-    for ids in merge.chunks(job_ids):
-        for job_id, text in session.execute(query.where(JobDay.job_id.in_(ids))):
-            notes[job_id] |= set(json.loads(text or "[]"))
-    return {job_id: sorted(texts) for job_id, texts in notes.items()}
-
-
-def _record(
-    job: Any,
-    sums: Sequence[_Sum],
-    notes: Sequence[str],
-    sources: Mapping[int, FactorSource],
-    filters: Filters,
-    now: int,
-) -> JobRecord:
-    total = sums[0].amounts if len(sums) == 1 else {name: add(s.amounts[name] for s in sums) for name in SUMMED}
-    verdict = judge(_states(sums, total), *_unmetered(job, filters, now))
-    used = add((total["energy_uj"], total["estimated_uj"]))
-    priced = sorted({source for s in sums for source in s.sources}) if used is not None else []
-    reasons = [note for note in verdict.notes if not _told(note, notes)]
-    return JobRecord(
-        **{name: getattr(job, name) for name in _PLAIN},
-        cluster=job.cluster,
-        elapsed_s=inside(job.start, job.end, now, filters.window) if filters.truncate else job.elapsed_s,
-        energy_uj=total["energy_uj"],
-        cpu_uj=total["cpu_uj"],
-        dram_uj=total["dram_uj"],
-        gpu_uj=total["gpu_uj"],
-        other_uj=total["other_uj"],
-        static_uj=add(total[f"{c}_static_uj"] for c in COMPONENTS),
-        estimated_uj=total["estimated_uj"],
-        facility_uj=total["facility_uj"],
-        pue=_mean(sums, "pue_weight", used),
-        carbon_ug=total["carbon_ug"],
-        carbon_market_ug=total["market_ug"],
-        embodied_ug=total["embodied_ug"],
-        upstream_ug=total["upstream_ug"],
-        td_ug=total["td_ug"],
-        intensity_g_per_kwh=_mean(sums, "g_per_kwh_weight", used),
-        intensity_source=_joined(sources[key].text for key in priced),
-        zone=_joined(sources[key].zone for key in priced),
-        coverage=verdict.coverage,
-        quality=verdict.quality,
-        notes=_shown_notes(job, verdict.quality, (*reasons, *notes)),
-        simulated=any(s.simulated for s in sums),
-    )
-
-
-def _shown_notes(job: Any, quality: str, notes: tuple[str, ...]) -> tuple[str, ...]:
+def _shown_notes(job: Any, verdict: Verdict, texts: Sequence[str]) -> tuple[str, ...]:
     if job.state == RESIZED:
         return ("resized: the run's energy is with its newest record",)
-    return () if quality == "measured" else notes
+    if verdict.quality == "measured":
+        return ()
+    notes = sorted({note for text in texts for note in json.loads(text)})
+    return (*(note for note in verdict.notes if not _told(note, notes)), *notes)
 
 
-def _mean(sums: Sequence[_Sum], weight: str, used: int | None) -> float | None:
+def _mean(weight: float, used: int | None) -> float | None:
     """Weighted by energy. Doubles hold what is shown of it; the grams are exact by another road."""
-    return round(sum(s.weights[weight] for s in sums) / used, 9) if used else None
+    return round(weight / used, 9) if used else None
 
 
-_PLAIN = (
-    *("job_id", "job_id_raw", "name", "user", "uid", "account", "partition", "qos", "state", "exit_code", "restarts"),
-    *("submit", "start", "end", "nnodes", "ncpus", "alloc_tres", "nodelist"),
-)
+_PLACES = {
+    c: tuple(JobSums._fields.index(f"{c}_{kind}") for kind in ("uj", "metered_us", "alloc_us", "method"))
+    for c in COMPONENTS
+}
 
 
-def _states(sums: Sequence[_Sum], total: Mapping[str, int | None]) -> dict[str, ComponentState]:
-    states = {}
-    for c in COMPONENTS:
-        methods = {s.methods[f"{c}_method"] for s in sums} - {None}
-        if methods:
-            states[c] = ComponentState(
-                energy_uj=total[f"{c}_uj"],
-                metered_us=total[f"{c}_metered_us"] or 0,
-                alloc_us=total[f"{c}_alloc_us"] or 0,
-                modelled="modelled" in methods,  # the greatest of the methods in every order of letters
-            )
-    return states
+def _states(sums: JobSums) -> dict[str, ComponentState]:
+    """The components that any of the job's nodes told of. `modelled` is the greatest method in the order of letters."""
+    values: tuple[Any, ...] = sums
+    return {
+        c: ComponentState(values[uj], values[metered] or 0, values[alloc] or 0, values[method] == "modelled")
+        for c, (uj, metered, alloc, method) in _PLACES.items()
+        if values[method] is not None
+    }
 
 
 def _unmetered(job: Any, filters: Filters, now: int) -> tuple[int, int]:

@@ -25,12 +25,13 @@ def for_people(
     ]
     names = [shortened(c.field.name, abs(c.width)) if c.width else c.field.name for c in columns]
     everything = [names, *cells] if header else cells
-    widths = [abs(c.width) or max((width(row[i]) for row in everything), default=0) for i, c in enumerate(columns)]
+    widths = [abs(c.width) or max(map(width, (row[i] for row in everything)), default=0) for i, c in enumerate(columns)]
+    places = [(size, c.width > 0 or (c.width == 0 and c.field.right)) for size, c in zip(widths, columns, strict=True)]
     if header:
-        yield _line(names, columns, widths)
+        yield _line(names, places)
         yield " ".join("-" * size for size in widths)
     for row in cells:
-        yield _line(row, columns, widths)
+        yield _line(row, places)
 
 
 def for_scripts(
@@ -74,10 +75,10 @@ def _taken(buffer: Any) -> str:
     return line
 
 
-def _line(cells: Sequence[str], columns: Sequence[Column], widths: Sequence[int]) -> str:
+def _line(cells: Sequence[str], places: Sequence[tuple[int, bool]]) -> str:
+    """`places`: how wide each column is, and whether it is right-aligned."""
     parts = []
-    for cell, column, size in zip(cells, columns, widths, strict=True):
-        right = column.width > 0 or (column.width == 0 and column.field.right)
-        blanks = " " * (size - width(cell))
-        parts.append(blanks + cell if right else cell + blanks)
+    for cell, (size, right) in zip(cells, places, strict=True):
+        filled = size - width(cell) + len(cell)
+        parts.append(cell.rjust(filled) if right else cell.ljust(filled))
     return " ".join(parts).rstrip()

@@ -46,7 +46,7 @@ def width(text: str) -> int:
 
 def shortened(text: str, columns: int) -> str:
     """`text` in at most `columns` columns; `+` at the end says that something was cut off, as in sacct."""
-    if width(text) <= columns:
+    if 2 * len(text) <= columns or width(text) <= columns:
         return text
     while text and width(text) > columns - 1:
         text = text[:-1]

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Annotated, Any
 
 from fastapi import Query, Response
@@ -49,7 +50,13 @@ class Aggregator:
 
 def answer(what: Any) -> Response:
     """An answer as JSON, made where this is called: in a thread, not in the loop that serves everybody."""
-    return Response(TypeAdapter(type(what)).dump_json(what), media_type="application/json")
+    kind: Any = type(what)
+    return Response(_adapter(kind).dump_json(what), media_type="application/json")
+
+
+@lru_cache
+def _adapter(kind: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(kind)
 
 
 def error(status: int, reason: str, retry_after_s: int = 0) -> JSONResponse:
