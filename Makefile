@@ -5,7 +5,7 @@ PYTHON ?= /usr/bin/python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-DEBIAN := python3 python3-venv gcc libc6-dev shellcheck munge slurm-wlm slurmdbd mariadb-server galera-4 rsync lsof postgresql util-linux man-db
+DEBIAN := python3 python3-venv gcc libc6-dev shellcheck munge slurm-wlm slurmdbd mariadb-server galera-4 rsync lsof postgresql util-linux man-db systemd
 
 .DEFAULT_GOAL := help
 .PHONY: help demo demo-stop test test-vm soak check lint zipapp debian format clean bench-accuracy bench-overhead bench-latency bench-spool bench-pricing bench-reprice bench-privacy bench-receive bench-large

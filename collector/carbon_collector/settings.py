@@ -82,7 +82,7 @@ SETTINGS: tuple[Setting, ...] = (
         "state_dir",
         "path",
         "/var/lib/carbon-acct",
-        "Last readings, open ledgers, idle power; on the accounting host the SQLite database.",
+        "Last readings, open ledgers, idle power. On a node it is root's alone.",
     ),
     Setting(
         "collector",
@@ -118,7 +118,8 @@ SETTINGS: tuple[Setting, ...] = (
         "text",
         "",
         "SQLAlchemy URL of the database: mariadb+pymysql://..., postgresql+psycopg://... Several, with blanks between, are"
-        " the nodes of a Galera cluster, tried in turn. Empty: the SQLite file carbon-acct.db under [collector] state_dir.",
+        " the nodes of a Galera cluster, tried in turn. Empty: the SQLite file carbon-acct.db under"
+        " /var/lib/carbon-aggregator, or under [collector] state_dir where that is set.",
     ),
     Setting(
         "aggregator",
@@ -214,7 +215,7 @@ SETTINGS: tuple[Setting, ...] = (
         "energy: also show users and accounts with the site's idle and system carbon spread over them by energy.",
         ("no", "energy"),
     ),
-    Setting("reports", "output_dir", "path", "/var/lib/carbon-acct/reports", "Where carbon-report writes."),
+    Setting("reports", "output_dir", "path", "/var/lib/carbon-aggregator/reports", "Where carbon-report writes."),
 )
 
 BY_NAME = {(s.section, s.key): s for s in SETTINGS}

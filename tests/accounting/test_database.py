@@ -21,6 +21,7 @@ from carbon_acct import meta, query, rebuild, receive, totals
 from carbon_acct.db import engine
 from carbon_acct.db.engine import Database
 from carbon_acct.db.models import Base
+from carbon_acct.errors import DatabaseError
 from carbon_acct.finding import Filters
 from carbon_acct.records import parse_segment
 from carbon_acct.site import Site, open_site
@@ -119,6 +120,23 @@ def test_killed(tmp_path: Path) -> None:
         assert session.scalar(text("SELECT revision FROM node_job_slot")) == stored
     site.database.close()
     assert stored in (acknowledged, acknowledged + 1)
+
+
+def test_a_database_is_not_left_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the file lies where it was before, nothing begins anew beside it, and one line says what to do; [aggregator] database is free."""
+    conf = tmp_path / "carbon-acct.conf"
+    conf.write_text("[site]\nzone = DE\n")
+    before, here = tmp_path / "before", tmp_path / "here"
+    for folder in (before, here):
+        folder.mkdir()
+    monkeypatch.setattr(engine, "STATE_DIR", str(here))
+    monkeypatch.setattr(engine, "STATE_DIR_BEFORE", str(before))
+    assert engine.url_of(settings.load(str(conf))) == f"sqlite:///{here}/carbon-acct.db"
+    (before / "carbon-acct.db").write_bytes(b"")
+    with pytest.raises(DatabaseError, match=rf"still {before}/carbon-acct\.db; stop .* and move .* to {here}/$"):
+        engine.url_of(settings.load(str(conf)))
+    (before / "carbon-acct.db").rename(here / "carbon-acct.db")
+    assert engine.url_of(settings.load(str(conf))) == f"sqlite:///{here}/carbon-acct.db"
 
 
 def test_a_factor_is_kept_once(tmp_path: Path) -> None:

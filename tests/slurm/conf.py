@@ -141,7 +141,7 @@ def collector(layout: Layout, node: str) -> None:
         (layout.node(node) / name).mkdir(parents=True, exist_ok=True)
     program = layout.node(node) / "bin" / "carbon-collector"
     built = CHECKOUT / "dist" / "carbon-collector"
-    if _is_fresh(built):
+    if is_fresh(built):
         shutil.copy(built, program)
         program.chmod(0o755)
     else:
@@ -149,7 +149,8 @@ def collector(layout: Layout, node: str) -> None:
         _write(program, text, 0o755)
 
 
-def _is_fresh(built: Path) -> bool:
+def is_fresh(built: Path) -> bool:
+    """Whether the zipapp is as new as its sources."""
     sources = (CHECKOUT / "collector").rglob("*.py")
     return built.exists() and built.stat().st_mtime >= max(source.stat().st_mtime for source in sources)
 
@@ -188,7 +189,7 @@ def _scripts(layout: Layout, kind: str) -> None:
 
 def _accounts(layout: Layout) -> None:
     people = [(user, uid, f"/home/{user}", "/bin/bash") for user, uid in USERS.items()]
-    people += [(AGGREGATOR_USER, AGGREGATOR_UID, "/var/lib/carbon-acct", "/usr/sbin/nologin")]
+    people += [(AGGREGATOR_USER, AGGREGATOR_UID, "/var/lib/carbon-aggregator", "/usr/sbin/nologin")]
     passwd = "".join(f"{name}:x:{uid}:{uid}::{home}:{shell}\n" for name, uid, home, shell in people)
     group = "".join(f"{name}:x:{uid}:\n" for name, uid, *_ in people)
     _write(layout.etc / "passwd", Path("/etc/passwd").read_text().rstrip("\n") + "\n" + passwd)

@@ -27,7 +27,7 @@ from slurm.product import Product
 
 FOLDER = CHECKOUT / "build" / "demo"
 REPORT = FOLDER / "report"
-REPORTS_INSIDE = "/var/lib/carbon-acct/reports"
+REPORTS_INSIDE = "/var/lib/carbon-aggregator/reports"
 STARTED = time.monotonic()
 
 

@@ -51,7 +51,7 @@ def outer(layout: Layout, die_with_parent: bool) -> None:
 def head(layout: Layout) -> None:
     """Set up the host of slurmctld, slurmdbd and the aggregator, then be process 1."""
     socket.sethostname("head")
-    _loopback_up()
+    loopback_up()
     mount("proc", "/proc", "proc")
     cgroups.mount_own()
     private = Private(layout.staging)
@@ -59,11 +59,17 @@ def head(layout: Layout) -> None:
     _etc(private, layout)
     for path in ("/run/munge", "/run/mysqld", "/run/carbon-acct", SIMULATOR, NVML):
         private.folder(Path(path))
-    for path in ("/var/spool/carbon-acct", "/var/spool/slurmd", "/var/lib/munge", "/var/cache/ldconfig"):
+    for path in (
+        "/var/spool/carbon-acct",
+        "/var/lib/carbon-acct",
+        "/var/spool/slurmd",
+        "/var/lib/munge",
+        "/var/cache/ldconfig",
+    ):
         private.folder(Path(path))
     private.folder(Path("/var/log/slurm"), layout.log)
     private.folder(Path("/var/lib/slurm/slurmctld"), layout.folder / "slurmctld")
-    private.folder(Path("/var/lib/carbon-acct"), layout.state)
+    private.folder(Path("/var/lib/carbon-aggregator"), layout.state)
     os.chown(layout.state, AGGREGATOR_UID, AGGREGATOR_UID)
     for user in USERS:
         private.folder(Path("/home", user), layout.folder / "home" / user)
@@ -137,7 +143,7 @@ def _simulated_gpus(private: Private, layout: Layout, name: str) -> None:
     private.file(Path("/etc/ld.so.cache"), cache)
 
 
-def _loopback_up() -> None:
+def loopback_up() -> None:
     """Bring up the loopback, with an address besides 127.0.0.1.
 
     Slurm asks getaddrinfo() with AI_ADDRCONFIG, which finds no IPv4 on a host that has 127.0.0.1 alone.

@@ -46,7 +46,7 @@ class Layout:
 
     @property
     def state(self) -> Path:
-        """The aggregator's /var/lib/carbon-acct."""
+        """The aggregator's /var/lib/carbon-aggregator."""
         return self.folder / "state"
 
     @property

@@ -74,9 +74,20 @@ def one_line(err: Exception) -> str:
 
 
 def _make_private(path: Path) -> None:
-    """SQLite gives its files the mode of the database's: everybody's jobs are in it, whatever the umask."""
+    """SQLite gives its files the mode of the database's: everybody's jobs are in it, whatever the umask.
+
+    And the owner, when root works with it: what root makes in the aggregator's folder must be the aggregator's to write.
+    """
     path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    try:
+        made = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    except FileExistsError:
+        made = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    else:
+        if os.geteuid() == 0:
+            folder = path.parent.stat()
+            os.fchown(made, folder.st_uid, folder.st_gid)
+    os.close(made)
 
 
 def _sqlite(url: URL) -> Engine:
