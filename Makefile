@@ -8,7 +8,7 @@ STAMP := $(VENV)/.installed
 DEBIAN := python3 python3-venv gcc libc6-dev shellcheck munge slurm-wlm slurmdbd mariadb-server galera-4 rsync lsof postgresql util-linux man-db systemd
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-stop test test-vm soak check lint zipapp debian format clean bench-accuracy bench-overhead bench-latency bench-spool bench-pricing bench-reprice bench-privacy bench-receive bench-large
+.PHONY: help demo demo-stop test test-vm soak check lint zipapp debian format clean bench-accuracy bench-overhead bench-latency bench-spool bench-pricing bench-reprice bench-privacy bench-receive bench-report bench-large
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -95,6 +95,9 @@ bench-privacy: $(STAMP) debian zipapp ## who sees whose jobs under each PrivateD
 
 bench-receive: $(STAMP) debian ## records a second into SQLite, MariaDB and PostgreSQL, and over HTTP (root, minutes)
 	@$(BIN)/python benchmarks/receive.py
+
+bench-report: $(STAMP) ## a month's report of a site with a million jobs in it: JOBS="1000000" (minutes; 3 GB of disk)
+	@$(BIN)/python benchmarks/report.py $(if $(JOBS),--jobs $(JOBS))
 
 bench-large: $(STAMP) debian zipapp ## what people wait for among very many jobs, beside sacct: JOBS="10000 1000000" (root, minutes; 1.2 GB a million)
 	@$(BIN)/python benchmarks/large.py $(if $(JOBS),--jobs $(JOBS))

@@ -50,13 +50,17 @@ SLURMS = (
 )
 """What Slurm says of a run, in the order of an answer."""
 
+_OF_JOB = table_of(Job).columns
+SHOWN = (
+    *(Cluster.name.label("cluster") if name == "cluster" else _OF_JOB[name] for name in SLURMS),
+    *(_OF_JOB.id, _OF_JOB.cluster_id, _OF_JOB.unmetered_us, _OF_JOB.unmetered_nodes),
+)
+"""What an answer is made of."""
+
 
 def find(session: Session, filters: Filters) -> list[Any]:
-    """Rows of SLURMS, then `id`, `cluster_id` and what is unmetered; sorted. Raises ValueError on a bad filter."""
-    of_job = table_of(Job).columns
-    shown = (Cluster.name.label("cluster") if name == "cluster" else of_job[name] for name in SLURMS)
-    query = select(*shown, of_job.id, of_job.cluster_id, of_job.unmetered_us, of_job.unmetered_nodes)
-    query = query.join(Cluster, Cluster.id == Job.cluster_id)
+    """Rows of SHOWN, sorted. Raises ValueError on a bad filter."""
+    query = select(*SHOWN).join(Cluster, Cluster.id == Job.cluster_id)
     narrow = _narrow(filters)
     if narrow is not None:
         query = query.join(narrow, narrow.c.id == Job.id)

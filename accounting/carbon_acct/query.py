@@ -77,21 +77,26 @@ class JobRecord:
 
 def jobs(session: Session, filters: Filters) -> list[JobRecord]:
     """Runs of jobs with their energy, sorted by cluster, JobIDRaw, submit time. Raises ValueError on a bad filter."""
-    found = {job.id: job for job in find(session, filters)}
+    return records(session, find(session, filters), filters, int(time.time()))
+
+
+def records(session: Session, jobs: Iterable[Any], filters: Filters, now: int) -> list[JobRecord]:
+    """The same of runs that were found, with the columns of SHOWN, at the instant `now`."""
+    found = {job.id: job for job in jobs}
     days = Days(zone_info(meta.get(session, meta.TIMEZONE) or "UTC"))
     window = filters.window if filters.truncate else Window()
     parts: dict[int, list[JobSums]] = defaultdict(list)
     for job_id, sums in jobsums.read(session, found, window, days):
         parts[job_id].append(sums)
     notes = jobsums.notes_of_cut_days(session, found, window, days)
-    names, now = _names(session), int(time.time())
-    records = []
+    names = _names(session)
+    shown = []
     for job_id, job in found.items():
         of_job = parts.pop(job_id, [])
         sums = of_job[0] if len(of_job) == 1 else jobsums.total(of_job)
         texts = [one.notes for one in of_job if one.notes]
-        records.append(_record(job, sums, texts + notes.get(job_id, []), names, filters, now))
-    return records
+        shown.append(_record(job, sums, texts + notes.get(job_id, []), names, filters, now))
+    return shown
 
 
 Names = Callable[[str], tuple[str | None, str | None]]

@@ -79,6 +79,7 @@ class DayTotal:
 
     start: int
     cluster: str
+    uid: int | None
     user: str | None
     account: str | None
     jobs: int
@@ -145,30 +146,33 @@ def conservation(session: Session, start: int | None = None, end: int | None = N
 
 def days(session: Session, start: int, end: int) -> list[DayTotal]:
     """Sums of each of the site's days that begin in [start, end), by cluster, account, user; sorted so."""
-    who = (DaySum.day, Cluster.name, Association.user, Association.account)
-    query = select(*who, func.sum(DaySum.jobs), func.sum(DaySum.simulated_jobs), *map(_known_sum, DAY_AMOUNTS))
+    who = (DaySum.day, Cluster.name, Association.uid, Association.user, Association.account)
+    sums = [part for name in DAY_AMOUNTS for part in _split(_known(name))]
+    query = select(*who, func.sum(DaySum.jobs), func.sum(DaySum.simulated_jobs), *sums)
     query = query.join(Association, Association.id == DaySum.association_id)
     query = query.join(Cluster, Cluster.id == Association.cluster_id).group_by(*who)
     found = session.execute(query.where(DaySum.day >= start, DaySum.day < end))
-    names = (*("start", "cluster", "user", "account"), *DAY_AMOUNTS)
-    rows = [
-        DayTotal(
-            **dict(zip(names, (*row[:4], *(_integer(value) for value in row[6:])), strict=True)),
-            jobs=int(row[4]),
-            simulated=bool(row[5]),
-        )
-        for row in found
-    ]
-    return sorted(rows, key=lambda day: (day.start, day.cluster, day.account or "", day.user or ""))
+    rows = [_day_total(*row) for row in found]
+    return sorted(rows, key=lambda day: (day.start, day.cluster, day.account or "", day.user or "", day.uid or 0))
 
 
-def _known_sum(name: str) -> Any:
+def _day_total(
+    start: int,
+    cluster: str,
+    uid: int | None,
+    user: str | None,
+    account: str | None,
+    jobs: Any,
+    simulated: Any,
+    *sums: Any,
+) -> DayTotal:
+    amounts = [_joined(sums[at : at + 2]) for at in range(0, len(sums), 2)]
+    return DayTotal(start, cluster, uid, user, account, int(jobs), bool(simulated), *amounts)
+
+
+def _known(name: str) -> Any:
     """NULL where no job has a figure."""
-    return func.sum(case((getattr(DaySum, f"{name}_jobs") > 0, getattr(DaySum, name))))
-
-
-def _integer(value: Any) -> int | None:
-    return None if value is None else int(value)
+    return case((getattr(DaySum, f"{name}_jobs") > 0, getattr(DaySum, name)))
 
 
 def counts(session: Session) -> Counts:

@@ -36,11 +36,17 @@ class Year:
     jobs: int
     days: int = 365
     detailed: int = 31
+    end: int = END
+
+    @property
+    def start(self) -> int:
+        """Its first second."""
+        return self.end - self.days * DAY_S
 
     @property
     def detail(self) -> int:
         """First second of the days in detail."""
-        return END - min(self.detailed, self.days) * DAY_S
+        return self.end - min(self.detailed, self.days) * DAY_S
 
 
 def fill(site: Site, file: Path, year: Year) -> None:
@@ -70,7 +76,7 @@ def _frame(site: Site, year: Year) -> Fraction:
         for number in range(USERS):
             who = {"uid": 1000 + number, "user": f"u{number}", "account": f"a{number % ACCOUNTS}"}
             rollup.association(session, associations, cluster_id=1, **who, partition=PARTITION, qos="normal")
-        slots = range(year.detail - MAX_SLOTS * SLOT_S, END + MAX_SLOTS * SLOT_S, SLOT_S)
+        slots = range(year.detail - MAX_SLOTS * SLOT_S, year.end + MAX_SLOTS * SLOT_S, SLOT_S)
         prices = site.prices.of(session, {(site.prices.home, slot) for slot in slots})
         if year.detailed < year.days:
             meta.put(session, meta.SLOTS_FROM, str(year.detail))
@@ -122,7 +128,7 @@ def _grams(energy_uj: str, g_per_kwh: Fraction) -> str:
 
 
 def _jobs(year: Year) -> str:
-    start = f"{END - year.days * DAY_S} + i * {year.days * DAY_S - 2 * 3600} / {year.jobs}"
+    start = f"{year.start} + i * {year.days * DAY_S - 2 * 3600} / {year.jobs}"
     return f"""
         INSERT INTO job (id, cluster_id, job_id_raw, job_id, leader_id, name, user, uid, account, partition, qos, state,
             exit_code, restarts, submit, eligible, start, "end", elapsed_s, nnodes, ncpus, alloc_tres, nodelist,

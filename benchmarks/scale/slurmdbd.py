@@ -16,7 +16,7 @@ from pathlib import Path
 from sqlalchemy import create_engine, text
 from sqlalchemy.engine import make_url
 
-from scale.history import ACCOUNTS, DAY_S, END, NODES, USERS, Year
+from scale.history import ACCOUNTS, DAY_S, NODES, USERS, Year
 from scale.nodes import CLUSTER, PARTITION
 from scale.servers import database, munged
 
@@ -104,7 +104,7 @@ def _until_answers(env: Mapping[str, str], folder: Path, process: subprocess.Pop
 
 def _fill(url: str, year: Year) -> None:
     """The jobs of scale.history, by the same formulas, as Slurm 22.05 and later keep them."""
-    start = f"{END - year.days * DAY_S} + seq * {year.days * DAY_S - 2 * 3600} DIV {year.jobs}"
+    start = f"{year.start} + seq * {year.days * DAY_S - 2 * 3600} DIV {year.jobs}"
     engine = create_engine(url)
     with engine.begin() as connection:
         connection.execute(text("SET SESSION sql_mode = ''"))  # the columns of other releases have their own defaults

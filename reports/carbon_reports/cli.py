@@ -33,6 +33,8 @@ def parser() -> argparse.ArgumentParser:
     monthly.add_argument("--month", required=True, metavar="YYYY-MM", help="the month, in [site] timezone")
     monthly.add_argument("--output", default="", metavar="DIR", help="folder for YYYY-MM/; else [reports] output_dir")
     monthly.add_argument("--format", default=",".join(FORMATS), metavar="LIST", help="of html, csv, json; else all")
+    lists = argparse.BooleanOptionalAction
+    monthly.add_argument("--jobs", action=lists, default=True, help="list every job in CSV and JSON (the default)")
     return p
 
 
@@ -52,9 +54,9 @@ def _run(words: list[str]) -> int:
     config = settings.load(options.config)
     month = month_of(options.month, config.text("site", "timezone"), now)
     output = Path(options.output or config.text("reports", "output_dir")).absolute()
-    from .monthly import write_monthly  # noqa: PLC0415  pandas takes a second, which --help does not have
+    from .monthly import Wanted, write_monthly  # noqa: PLC0415  the database takes a time that --help does not have
 
-    print(write_monthly(config, month, output, formats, now))
+    print(write_monthly(config, month, output, Wanted(formats, options.jobs), now))
     return 0
 
 

@@ -1,102 +1,201 @@
 # SPDX-License-Identifier: MIT
-"""Reads what a month consisted of from the accounting database, in one consistent view.
+"""Reads what a month consisted of from the accounting database: sums, and of the runs only those that are shown.
 
-Frames hold Python integers (dtype object): a big site's month exceeds 64 bits of microjoules, and a column
-with an unknown value would otherwise turn into floating point.
+Energy and carbon are those of the roll-ups; how many runs there were and how well they are known the database counts.
+All of it is one state of the database, but for the runs that are shown and those without rows: they are looked for
+in another thread, after that, so that a run that comes meanwhile is missing and never there twice.
 """
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from collections import defaultdict
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-import pandas as pd
+from sqlalchemy import select
 
-from carbon_acct import query, totals
+from carbon_acct import meta, totals
 from carbon_acct.db.connect import is_sqlite, parse_urls
 from carbon_acct.db.engine import open_database, url_of
+from carbon_acct.db.models import Association, Cluster, FactorSource
+from carbon_acct.db.rows import ask
 from carbon_acct.errors import DatabaseError
-from carbon_acct.finding import Filters
 from carbon_acct.prices import load_prices
 from carbon_acct.siteenergy import SiteEnergy, site_energy
-from carbon_acct.window import Window
+
+from . import measured, runs
+from .scope import Scope
+from .sums import Part
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from carbon_acct.totals import Conservation
+    from sqlalchemy.orm import Session
+
+    from carbon_acct.db.engine import Database
+    from carbon_acct.totals import Conservation, DayTotal
     from carbon_collector.settings import Settings
 
+    from .measured import Found, Tally
     from .month import Month
 
 NOBODY = "not known"
 
+Job = dict[str, Any]
+"""A run of a job with the keys of docs/http-api.md, cut to the month, and `owner` and `project` as labels."""
+
+
+class Whose(NamedTuple):
+    """Whom an association's runs are shown for."""
+
+    cluster: str
+    owner: str
+    project: str
+
+
+@dataclass(frozen=True)
+class Most:
+    """How many runs a page of the site shows, and one of an owner or a project; 0: no page is written."""
+
+    site: int
+    part: int
+
 
 @dataclass(frozen=True)
 class MonthFacts:
-    """Everything a report is made of.
+    """Everything a report is made of, but for a list of all runs.
 
-    `jobs`: a row a run of a job, with the keys of docs/http-api.md, cut to the month, and `owner` and `project`
-    as labels. `days`: a row a day, owner and project. `conservation`: the nodes' meters and where their energy went. `energy`: what that emitted.
+    `shown`: the runs with the most energy, of the site (""), of each owner and of each project. `sources`, `zones` and
+    `pue`: what the runs were priced with. `conservation`: the nodes' meters and where their energy went; `energy`: what
+    that emitted.
     """
 
-    jobs: pd.DataFrame
-    days: pd.DataFrame
+    parts: list[Part]
+    shown: Shown
+    clusters: list[str]
+    sources: list[str]
+    zones: list[str]
+    pue: list[str]
     conservation: Conservation
     energy: SiteEnergy
 
 
-def gather(settings: Settings, month: Month) -> MonthFacts:
-    """Read the month from the site's database. Raises DatabaseError."""
+class Shown(NamedTuple):
+    """The runs with the most energy, of all and by owner and project."""
+
+    site: list[Job]
+    owner: dict[str, list[Job]]
+    project: dict[str, list[Job]]
+
+
+def opened(settings: Settings) -> Database:
+    """The site's database. Raises DatabaseError."""
     _must_exist(url_of(settings))
-    prices, _ = load_prices(settings)
-    database = open_database(settings)
-    window = Window(month.start, month.end)
-    try:
-        with database.read() as session:
-            runs = query.jobs(session, Filters(window=window, truncate=True, duplicates=True))
-            days = totals.days(session, month.start, month.end)
-            conservation = totals.conservation(session, window.start, window.end)
-        energy = database.run(partial(site_energy, prices=prices, start=month.start, end=month.end))
-    finally:
-        database.close()
-    return MonthFacts(
-        jobs=job_frame(vars(run) for run in runs if _ran(vars(run), window)),
-        days=_day_frame(asdict(day) for day in days),
-        conservation=conservation,
-        energy=energy,
-    )
+    return open_database(settings)
 
 
-def job_frame(jobs: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
-    """A frame of jobs with the labels of their owner and their project."""
-    columns = [*query.JobRecord.__dataclass_fields__, "owner", "project"]
-    rows = [{**job, "owner": _owner(job), "project": job["account"] or NOBODY} for job in jobs]
-    return pd.DataFrame(rows, columns=columns, dtype=object)
+def gather(settings: Settings, database: Database, session: Session, month: Month, most: Most, now: int) -> MonthFacts:
+    """Read the month, in a session that has read nothing yet. Raises DatabaseError."""
+    scope = Scope(month.start, month.end, now)
+    _must_be_days_of(session, str(month.zone))
+    whose = _associations(session)
+    with ThreadPoolExecutor(1) as pool:
+        beside = pool.submit(_beside, database, scope, whose, most)
+        tallies = measured.tallies(session, scope)
+        days = totals.days(session, scope.start, scope.end)
+        conservation = totals.conservation(session, scope.start, scope.end)
+        priced = _priced(session, scope)
+        prices, _ = load_prices(settings)
+        energy = database.run(partial(site_energy, prices=prices, start=scope.start, end=scope.end))
+        silent, shown = beside.result()
+    counted = [(whose[key], tally) for found in (tallies, silent) for key, tally in found.items()]
+    clusters = sorted({of.cluster for of, _ in counted})
+    return MonthFacts(_parts(counted, days), shown, clusters, *priced, conservation, energy)
 
 
-def _day_frame(days: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
-    columns = [*totals.DayTotal.__dataclass_fields__, "owner", "project"]
-    rows = [{**day, "owner": day["user"] or NOBODY, "project": day["account"] or NOBODY} for day in days]
-    return pd.DataFrame(rows, columns=columns, dtype=object)
+def everyone(session: Session, month: Month, now: int) -> Iterator[Job]:
+    """All runs of the month, by cluster, JobIDRaw and submit time."""
+    scope = Scope(month.start, month.end, now)
+    return map(_labelled, runs.read(session, measured.everyone(session, scope), scope))
 
 
-def _ran(job: Mapping[str, Any], window: Window) -> bool:
-    """Whether the job ran in the month: one that waited, or ended with the last month's last second, did not."""
-    start, end = job["start"], job["end"]
-    if job["energy_uj"] is not None or job["estimated_uj"] is not None:
-        return True
-    if start is None or start >= window.high:
-        return False
-    return end is None or end > window.low or start == end == window.low
+def _labelled(run: runs.Run) -> Job:
+    job = run.record
+    return {**job, "owner": _owner(job["user"], job["uid"]), "project": job["account"] or NOBODY}
 
 
-def _owner(job: Mapping[str, Any]) -> str:
-    if job["user"]:
-        return str(job["user"])
-    return NOBODY if job["uid"] is None else f"uid {job['uid']}"
+def _associations(session: Session) -> dict[int, Whose]:
+    query = select(Association.id, Cluster.name, Association.uid, Association.user, Association.account)
+    rows = ask(session, query.join(Cluster, Cluster.id == Association.cluster_id), {})
+    return {key: Whose(cluster, _owner(user, uid), account or NOBODY) for key, cluster, uid, user, account in rows}
+
+
+def _beside(database: Database, scope: Scope, whose: Mapping[int, Whose], most: Most) -> tuple[dict[int, Tally], Shown]:
+    """Tallies of the runs without rows, and the runs that are shown."""
+    with database.read() as session:
+        tallies, found = measured.silent(session, scope, most.part)
+        if most.part:
+            found += measured.greatest(session, scope, most.part)
+        found.sort(key=lambda run: (-run.used_mj, run.id))
+        return tallies, _shown(session, scope, found, whose, most)
+
+
+def _shown(session: Session, scope: Scope, found: Sequence[Found], whose: Mapping[int, Whose], most: Most) -> Shown:
+    owners: dict[str, list[int]] = defaultdict(list)
+    projects: dict[str, list[int]] = defaultdict(list)
+    for run in found:
+        who = whose[run.association]
+        for ids in (owners[who.owner], projects[who.project]):
+            if len(ids) < most.part:
+                ids.append(run.id)
+    site = [run.id for run in found[: most.site]]
+    wanted = {*site, *(key for many in (owners, projects) for ids in many.values() for key in ids)}
+    read = sorted(runs.read(session, sorted(wanted), scope), key=_by_energy)
+    places = {run.id: place for place, run in enumerate(read)}
+    jobs = [_labelled(run) for run in read]
+
+    def of(ids: Iterable[int]) -> list[Job]:
+        return [jobs[place] for place in sorted(places[key] for key in ids)]
+
+    by_owner, by_project = ({name: of(ids) for name, ids in many.items()} for many in (owners, projects))
+    return Shown(of(site), by_owner, by_project)
+
+
+def _by_energy(run: runs.Run) -> tuple[Any, ...]:
+    job = run.record
+    return -(run.used_uj or 0), job["cluster"], job["job_id_raw"], job["submit"]
+
+
+def _parts(counted: Iterable[tuple[Whose, Tally]], days: Iterable[DayTotal]) -> list[Part]:
+    """By owner and project; what is only in the roll-ups, because old runs were pruned, as well."""
+    parts: dict[tuple[str, str], Part] = {}
+
+    def part(owner: str, project: str) -> Part:
+        return parts.setdefault((owner, project), Part(owner, project, [], []))
+
+    for of, tally in counted:
+        part(of.owner, of.project).tallies.append(tally)
+    for day in days:
+        part(_owner(day.user, day.uid), day.account or NOBODY).days.append(day)
+    return [part for part in parts.values() if part.tallies or part.has_energy]
+
+
+def _priced(session: Session, scope: Scope) -> tuple[list[str], list[str], list[str]]:
+    """Sources, zones and PUE that the runs with energy were priced with."""
+    sources = {row.id: row for row in session.scalars(select(FactorSource))}
+    found = measured.priced(session, scope)
+    keys = {int(key) for ids, _ in found for key in ids.split(",")}
+    texts, zones = ({getattr(sources[key], name) for key in keys} for name in ("text", "zone"))
+    return sorted(texts), sorted(zones), sorted({str(round(pue, 9)) for _, pue in found if pue is not None})
+
+
+def _owner(user: str | None, uid: int | None) -> str:
+    if user:
+        return user
+    return NOBODY if uid is None else f"uid {uid}"
 
 
 def _must_exist(url: str) -> None:
@@ -105,4 +204,13 @@ def _must_exist(url: str) -> None:
     if is_sqlite(parsed) and not Path(parsed.database or "").is_file():
         raise DatabaseError(
             f"{parsed.database}: no such database; is this the accounting host? carbon-aggregator makes it"
+        )
+
+
+def _must_be_days_of(session: Session, timezone: str) -> None:
+    made = meta.get(session, meta.TIMEZONE)
+    if made not in (None, timezone):
+        raise DatabaseError(
+            f"[site] timezone = {timezone}: the days of the database are those of {made};"
+            " set it back, or start carbon-aggregator, which makes them anew"
         )

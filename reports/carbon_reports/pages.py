@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 UNKNOWN = "–"
+SCREEN = fields.Screen()
+_field = lru_cache(fields.field)
 NARROW_SPACE = "\u202f"
 
 
@@ -55,13 +58,14 @@ def covered(value: float | None) -> str:
 
 def field(job: Mapping[str, Any], name: str) -> str:
     """A job's field as carbon-acct shows it."""
-    return fields.field(name).show(job, fields.Screen()) or UNKNOWN
+    return _field(name).show(job, SCREEN) or UNKNOWN
 
 
 def _spaced(amount: str) -> str:
     return re.sub(r"(?<=\d)(?=[A-Za-z])", NARROW_SPACE, amount)
 
 
+@lru_cache
 def _environment() -> Environment:
     environment = Environment(
         loader=PackageLoader(__package__),

@@ -3,9 +3,9 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from carbon_acct.amounts import UG_PER_G
 from carbon_acct.siteenergy import spread
@@ -13,12 +13,12 @@ from carbon_acct.slotsum import add
 from carbon_collector.units import UJ_PER_KWH
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    import pandas as pd
+    from collections.abc import Iterable, Sequence
 
     from carbon_acct.siteenergy import SiteEnergy
-    from carbon_acct.totals import Conservation
+    from carbon_acct.totals import Conservation, DayTotal
+
+    from .measured import Tally
 
 QUALITIES = ("measured", "partial", "estimated", "none")
 
@@ -62,26 +62,54 @@ class Day:
     simulated: bool
 
 
-def total(jobs: pd.DataFrame) -> Total:
-    """The total of a frame of jobs."""
-    qualities = Counter(jobs["quality"])
+class Part(NamedTuple):
+    """What an owner had in a project: its runs, counted, and its days."""
+
+    owner: str
+    project: str
+    tallies: list[Tally]
+    days: list[DayTotal]
+
+    @property
+    def has_energy(self) -> bool:
+        """Whether any of it is known."""
+        return any(day.energy_uj is not None or day.estimated_uj is not None for day in self.days)
+
+
+def total(parts: Sequence[Part]) -> Total:
+    """The total of parts."""
+    tallies = [tally for part in parts for tally in part.tallies]
+    days = [day for part in parts for day in part.days]
+    runs, node_s = Counter[str](), sum(tally.node_s for tally in tallies)
+    used_uj = Counter[str]()
+    for tally in tallies:
+        runs.update(tally.runs)
+        used_uj.update(tally.used_uj)
     return Total(
-        jobs=len(jobs),
-        energy_uj=add(jobs["energy_uj"]),
-        estimated_uj=add(jobs["estimated_uj"]),
-        facility_uj=add(jobs["facility_uj"]),
-        carbon_ug=add(jobs["carbon_ug"]),
-        coverage=_coverage(jobs),
-        qualities={name: qualities[name] for name in QUALITIES},
-        quality_uj={name: _used_by(jobs[jobs["quality"] == name]) for name in QUALITIES},
-        simulated=bool(jobs["simulated"].any()),
+        jobs=runs.total(),
+        energy_uj=add(day.energy_uj for day in days),
+        estimated_uj=add(day.estimated_uj for day in days),
+        facility_uj=add(day.facility_uj for day in days),
+        carbon_ug=add(day.carbon_ug for day in days),
+        coverage=sum(tally.covered for tally in tallies) / node_s if node_s else None,
+        qualities={name: runs[name] for name in QUALITIES},
+        quality_uj={name: used_uj.get(name) for name in QUALITIES},
+        simulated=any(day.simulated for day in days),
     )
 
 
-def shares(jobs: pd.DataFrame, column: str) -> list[Share]:
+def by(parts: Iterable[Part], column: str) -> dict[str, list[Part]]:
+    """The parts of each owner, or of each project."""
+    found: dict[str, list[Part]] = {}
+    for part in parts:
+        found.setdefault(getattr(part, column), []).append(part)
+    return found
+
+
+def shares(parts: Sequence[Part], column: str) -> list[Share]:
     """The totals by `column`, greatest energy first."""
-    whole = _used_by(jobs)
-    found = [(str(label), total(group)) for label, group in jobs.groupby(column, sort=False)]
+    found = [(label, total(some)) for label, some in by(parts, column).items()]
+    whole = add(_used(part) for _, part in found)
     found.sort(key=lambda pair: (-(_used(pair[1]) or 0), pair[0]))
     return [Share(label, part, percent_of(_used(part), whole)) for label, part in found]
 
@@ -93,17 +121,13 @@ def intensity_g_per_kwh(of: Total) -> float | None:
     return of.carbon_ug / UG_PER_G / (of.facility_uj / UJ_PER_KWH)
 
 
-def greatest(jobs: pd.DataFrame, most: int) -> pd.DataFrame:
-    """The jobs with the most energy, measured and estimated."""
-    used = [-((e or 0) + (x or 0)) for e, x in zip(jobs["energy_uj"], jobs["estimated_uj"], strict=True)]
-    order = sorted(range(len(used)), key=used.__getitem__)
-    return jobs.iloc[order[:most]]
-
-
-def by_day(days: pd.DataFrame, borders: list[int], now: int) -> list[Day]:
+def by_day(parts: Iterable[Part], borders: Sequence[int], now: int) -> list[Day]:
     """One entry for each day that has begun, those without a job too. A job counts on every day that it ran."""
-    groups = dict(list(days.groupby("start", sort=False)))
-    return [_day(start, groups.get(start)) for start in borders[:-1] if start <= now]
+    days: dict[int, list[DayTotal]] = defaultdict(list)
+    for part in parts:
+        for day in part.days:
+            days[day.start].append(day)
+    return [_day(start, days.get(start, ())) for start in borders[:-1] if start <= now]
 
 
 def unmatched_uj(conservation: Conservation, jobs: Total) -> int:
@@ -117,21 +141,14 @@ def spread_ug(energy: SiteEnergy, of: Sequence[Sequence[Share]]) -> list[dict[st
     return [spread(beside, {share.label: _used(share.total) or 0 for share in shares}) for shares in of]
 
 
-def distinct(jobs: pd.DataFrame, column: str) -> list[str]:
-    """The known values of a column, as text, sorted."""
-    return sorted({str(value) for value in jobs[column] if value is not None})
-
-
-def _day(start: int, group: pd.DataFrame | None) -> Day:
-    if group is None:
-        return Day(start, 0, None, None, None, False)
+def _day(start: int, days: Sequence[DayTotal]) -> Day:
     return Day(
         date_start=start,
-        jobs=sum(group["jobs"]),
-        energy_uj=add(group["energy_uj"]),
-        facility_uj=add(group["facility_uj"]),
-        carbon_ug=add(group["carbon_ug"]),
-        simulated=bool(group["simulated"].any()),
+        jobs=sum(day.jobs for day in days),
+        energy_uj=add(day.energy_uj for day in days),
+        facility_uj=add(day.facility_uj for day in days),
+        carbon_ug=add(day.carbon_ug for day in days),
+        simulated=any(day.simulated for day in days),
     )
 
 
@@ -139,24 +156,6 @@ def _used(of: Total) -> int | None:
     return add((of.energy_uj, of.estimated_uj))
 
 
-def _used_by(jobs: pd.DataFrame) -> int | None:
-    return add((add(jobs["energy_uj"]), add(jobs["estimated_uj"])))
-
-
 def percent_of(part: int | None, whole: int | None) -> float | None:
     """A share in percent; None where the part is not known, or there is nothing to have a share of."""
     return None if part is None or not whole else 100 * part / whole
-
-
-def _coverage(jobs: pd.DataFrame) -> float | None:
-    """Coverage weighted by node-time; a job that nothing is known of was not covered."""
-    weighted = node_s = 0.0
-    for seconds, nodes, coverage, quality in zip(
-        jobs["elapsed_s"], jobs["nnodes"], jobs["coverage"], jobs["quality"], strict=True
-    ):
-        if coverage is None and quality != "none":
-            continue
-        weight = (seconds or 0) * (nodes or 1)
-        weighted += weight * (coverage or 0.0)
-        node_s += weight
-    return weighted / node_s if node_s else None

@@ -3,11 +3,10 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
-
-import pandas as pd
 
 from carbon_acct import amounts, fields
 from carbon_acct.text import defused, escaped
@@ -16,6 +15,7 @@ from carbon_collector.units import UJ_PER_J
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from .gather import Job
     from .month import Month
     from .sums import Day, Share
 
@@ -23,15 +23,21 @@ FOR_PEOPLE = ("Energy", "Carbon", "Elapsed")
 MOMENTS = ("Submit", "Start", "End")
 
 
-def jobs_csv(jobs: pd.DataFrame, month: Month) -> str:
-    """All jobs with the fields of carbon-acct; times with their offset from UTC."""
-    shown = [field for field in fields.FIELDS if field.name not in FOR_PEOPLE]
+JOB_FIELDS = tuple(field for field in fields.FIELDS if field.name not in FOR_PEOPLE)
+NOT_SHOWN = ("owner", "project")
+"""Labels of a run that are not among the keys of the HTTP API."""
+
+
+def jobs_head() -> str:
+    """The first line of a list of runs: the fields of carbon-acct."""
+    return _csv([field.name for field in JOB_FIELDS], ())
+
+
+def job_csv(job: Job, month: Month) -> str:
+    """The line of a run; times with their offset from UTC."""
     screen = fields.Screen()
-    rows = (
-        [month.moment(job[f.key]) if f.name in MOMENTS else f.show(job, screen) for f in shown]
-        for job in job_dicts(jobs)
-    )
-    return _csv([field.name for field in shown], rows)
+    cells = [month.moment(job[f.key]) if f.name in MOMENTS else f.show(job, screen) for f in JOB_FIELDS]
+    return _csv(cells, ())
 
 
 def shares_csv(name: str, shares: Sequence[Share]) -> str:
@@ -48,13 +54,22 @@ def days_csv(days: Sequence[Day], month: Month) -> str:
 
 
 def as_json(content: dict[str, Any]) -> str:
-    """JSON in plain ASCII; integers in full, however large."""
-    return json.dumps(content, indent=1, default=asdict) + "\n"
+    """JSON in plain ASCII, a line for each part; integers in full, however large."""
+    return json_begin(content) + "\n}\n"
 
 
-def job_dicts(jobs: pd.DataFrame) -> list[dict[str, Any]]:
-    """The jobs with the keys of the HTTP API."""
-    return [{str(k): v for k, v in row.items() if k not in {"owner", "project"}} for row in jobs.to_dict("records")]
+def json_begin(content: dict[str, Any], then: str = "") -> str:
+    """The same without its end. `then`: a list that is begun, whose items and JSON_END follow."""
+    parts = [f" {json.dumps(name)}: {json.dumps(value, default=vars)}" for name, value in content.items()]
+    return "{\n" + ",\n".join(parts) + (f',\n "{then}": [' if then else "")
+
+
+JSON_END = "\n ]\n}\n"
+
+
+def job_json(job: Job) -> str:
+    """A run with the keys of the HTTP API, in a line."""
+    return "\n  " + json.dumps({key: value for key, value in job.items() if key not in NOT_SHOWN})
 
 
 def _share_cells(share: Share) -> list[str]:
@@ -70,9 +85,11 @@ def _day_cells(day: Day) -> list[str]:
     return [str(day.jobs), *energies, _grams(day.carbon_ug), _yes(day.simulated)]
 
 
-def _csv(head: list[str], rows: Iterable[list[str]]) -> str:
-    frame = pd.DataFrame([[defused(cell) for cell in row] for row in rows], columns=head, dtype=object)
-    return frame.to_csv(index=False)
+def _csv(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerows([defused(cell) for cell in row] for row in (head, *rows))
+    return text.getvalue()
 
 
 def _yes(fact: bool) -> str:

@@ -95,3 +95,10 @@ def test_large_has_a_column_for_each_size() -> None:
     (year,) = [row for row in rows if row.startswith("an account's year")]
     assert year.endswith("(4)")
     assert any(row.startswith("bytes on disk a job") for row in rows)
+
+
+def test_report_has_a_row_for_each_way() -> None:
+    """`benchmarks/report.py`, short: every job is in the report, with the lists and without."""
+    heading, *rows = run("report.py", "--jobs", "300")
+    assert heading == "300"
+    assert [row.split("  ")[0] for row in rows] == ["pages", "pages, tables and JSON", "and the lists of all runs"]
