@@ -17,6 +17,7 @@ from sqlalchemy.engine import make_url
 from carbon_acct import status
 from carbon_acct.db.engine import url_of
 from carbon_acct.errors import SlurmError
+from carbon_acct.grid.providers import suggested
 from carbon_acct.slurm.nodes import load_cluster_config
 from carbon_acct.slurm.programs import Programs
 from carbon_collector import __version__, munge
@@ -87,6 +88,10 @@ def _grid(patient: Patient) -> Iterator[Finding]:
             )
         else:
             yield Finding(OK, key, value)
+    zone = config.text("site", "zone")
+    if config.origin("grid", "providers") == "default" and config.origin("site", "zone") != "default":
+        chain = ", ".join(suggested(zone))
+        yield Finding(OK, "grid", f"the yearly factor of {zone}; [grid] providers = {chain} would price by the hour")
 
 
 def _munge(patient: Patient) -> Iterator[Finding]:

@@ -9,6 +9,7 @@ from typing import Any
 
 from carbon_collector.units import UJ_PER_J
 
+DAY_S = 86_400
 COLUMNS = ("metered", "jobs", "idle", "system", "difference")
 
 
@@ -66,6 +67,7 @@ def _slurm(slurm: Mapping[str, Any], now: float) -> str:
     polled = slurm["polled_at"]
     when = "never answered yet" if polled is None else f"last poll {max(0, int(now - polled))} s ago"
     source = f"{slurm['source']}, " if slurm["source"] else ""
+    when += f"; its last {slurm['behind_s'] / DAY_S:.1f} days are still to be asked for" if slurm["behind_s"] else ""
     return f"{source}{when}" + (f"; now: {slurm['error']}" if slurm["error"] else "")
 
 

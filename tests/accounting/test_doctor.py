@@ -66,7 +66,9 @@ def test_well(served: Served, examine: Examine) -> None:
     with served.site.database.write() as session:
         record_jobs(session, [job(submit=at, start=at, end=at + 60)], served.site.prices)
     found = examine()
-    subjects = "configuration zone pue munge database disk slurm slurmdbd aggregator poll nodes unmatched conservation"
+    subjects = (
+        "configuration zone pue grid munge database disk slurm slurmdbd aggregator poll nodes unmatched conservation"
+    )
     expected = set(subjects.split()) - {"database"}
     assert {name: level for name, level in levels(found).items() if level != OK} in ({}, {"disk": FIX})
     assert set(found) == expected
@@ -101,6 +103,12 @@ def test_permissions(examine: Examine, tmp_path: Path) -> None:
     path.chmod(0o644)
     found = examine(aggregator_database="mysql+pymysql://u:secret@db/x")
     assert f"chmod o-r {path}" in found["configuration"][0].text
+
+
+def test_prices_by_the_hour_are_suggested(examine: Examine) -> None:
+    """A site that has only the yearly factor hears of who knows its zone by the hour; one that chose hears nothing."""
+    assert "energycharts, yearly would price by the hour" in examine(site_zone="DE")["grid"][0].text
+    assert not any("would" in found.text for found in examine(grid_providers="yearly").get("grid", []))
 
 
 def test_unset(tmp_path: Path) -> None:

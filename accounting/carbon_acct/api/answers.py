@@ -54,6 +54,8 @@ class SlurmAnswer:
     error: str
     sees_all: bool
     """Whether the aggregator's own user sees all jobs, whatever is private."""
+    behind_s: int
+    """Of so much time up to now Slurm has not been asked yet."""
 
 
 @dataclass(frozen=True)

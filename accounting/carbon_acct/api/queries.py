@@ -137,7 +137,12 @@ def _status(aggregator: Aggregator, session: Session, within: Window) -> StatusA
         silent=SilentAnswer(len(quiet.never), quiet.never[:NAMED], len(quiet.day), quiet.day[:NAMED]),
         dropped=DroppedAnswer(lost.nodes, lost.records, str(lost.energy_uj)),
         slurm=SlurmAnswer(
-            state.cluster, state.source, state.polled_at, state.error, access.viewer(os.getuid(), state).sees_all
+            cluster=state.cluster,
+            source=state.source,
+            polled_at=state.polled_at,
+            error=state.error,
+            sees_all=access.viewer(os.getuid(), state).sees_all,
+            behind_s=state.behind_s,
         ),
         grid=[
             GridAnswer(source.zone, source.provider, source.text, source.fetched_at, source.error)
