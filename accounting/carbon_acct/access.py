@@ -10,11 +10,14 @@ import ipaddress
 import pwd
 import socket
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from carbon_acct.errors import RefusedError
-from carbon_acct.poll import SlurmState
-from carbon_acct.slurm.nodes import NodeHost
-from carbon_collector.munge import Identity
+
+if TYPE_CHECKING:
+    from carbon_acct.poll import SlurmState
+    from carbon_acct.slurm.nodes import NodeHost
+    from carbon_collector.munge import Identity
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,8 @@
 """Reads what a month consisted of from the accounting database: sums, and of the runs only those that are shown.
 
 Energy and carbon are those of the roll-ups; how many runs there were and how well they are known the database counts.
-All of it is one state of the database, but for the runs that are shown and those without rows: they are looked for
-in another thread, after that, so that a run that comes meanwhile is missing and never there twice.
+All of it is one state of the database, but for the runs that are shown, those without rows, and what was priced with
+what: they are looked for in another thread, after that, so that a run that comes meanwhile is missing and never there twice.
 """
 
 from __future__ import annotations
@@ -83,6 +83,14 @@ class MonthFacts:
     energy: SiteEnergy
 
 
+class Priced(NamedTuple):
+    """Sources of intensities, zones and PUE."""
+
+    sources: list[str]
+    zones: list[str]
+    pue: list[str]
+
+
 class Shown(NamedTuple):
     """The runs with the most energy, of all and by owner and project."""
 
@@ -107,10 +115,9 @@ def gather(settings: Settings, database: Database, session: Session, month: Mont
         tallies = measured.tallies(session, scope)
         days = totals.days(session, scope.start, scope.end)
         conservation = totals.conservation(session, scope.start, scope.end)
-        priced = _priced(session, scope)
         prices, _ = load_prices(settings)
         energy = database.run(partial(site_energy, prices=prices, start=scope.start, end=scope.end))
-        silent, shown = beside.result()
+        silent, shown, priced = beside.result()
     counted = [(whose[key], tally) for found in (tallies, silent) for key, tally in found.items()]
     clusters = sorted({of.cluster for of, _ in counted})
     return MonthFacts(_parts(counted, days), shown, clusters, *priced, conservation, energy)
@@ -133,14 +140,16 @@ def _associations(session: Session) -> dict[int, Whose]:
     return {key: Whose(cluster, _owner(user, uid), account or NOBODY) for key, cluster, uid, user, account in rows}
 
 
-def _beside(database: Database, scope: Scope, whose: Mapping[int, Whose], most: Most) -> tuple[dict[int, Tally], Shown]:
-    """Tallies of the runs without rows, and the runs that are shown."""
+def _beside(
+    database: Database, scope: Scope, whose: Mapping[int, Whose], most: Most
+) -> tuple[dict[int, Tally], Shown, Priced]:
+    """Tallies of the runs without rows, the runs that are shown, and what runs were priced with."""
     with database.read() as session:
         tallies, found = measured.silent(session, scope, most.part)
         if most.part:
             found += measured.greatest(session, scope, most.part)
         found.sort(key=lambda run: (-run.used_mj, run.id))
-        return tallies, _shown(session, scope, found, whose, most)
+        return tallies, _shown(session, scope, found, whose, most), _priced(session, scope)
 
 
 def _shown(session: Session, scope: Scope, found: Sequence[Found], whose: Mapping[int, Whose], most: Most) -> Shown:
@@ -183,13 +192,13 @@ def _parts(counted: Iterable[tuple[Whose, Tally]], days: Iterable[DayTotal]) -> 
     return [part for part in parts.values() if part.tallies or part.has_energy]
 
 
-def _priced(session: Session, scope: Scope) -> tuple[list[str], list[str], list[str]]:
+def _priced(session: Session, scope: Scope) -> Priced:
     """Sources, zones and PUE that the runs with energy were priced with."""
     sources = {row.id: row for row in session.scalars(select(FactorSource))}
     found = measured.priced(session, scope)
     keys = {int(key) for ids, _ in found for key in ids.split(",")}
     texts, zones = ({getattr(sources[key], name) for key in keys} for name in ("text", "zone"))
-    return sorted(texts), sorted(zones), sorted({str(round(pue, 9)) for _, pue in found if pue is not None})
+    return Priced(sorted(texts), sorted(zones), sorted({str(round(pue, 9)) for _, pue in found if pue is not None}))
 
 
 def _owner(user: str | None, uid: int | None) -> str:

@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from multiprocessing import get_context
 from typing import TYPE_CHECKING, Any
 
 from carbon_collector import __version__
@@ -41,6 +43,10 @@ class Kind:
 
 USERS = Kind("users", "User", "owner", "accounts", "Account", "project")
 ACCOUNTS = Kind("accounts", "Account", "project", "users", "User", "owner")
+
+
+Work = tuple[Kind, str, "Sequence[Part]", "list[Job]"]
+"""An owner or a project, its parts, and the runs that are shown of it."""
 
 
 @dataclass(frozen=True)
@@ -93,11 +99,25 @@ def _about(settings: Settings, month: Month, facts: MonthFacts, now: int) -> dic
 
 
 def _write_all(folder: Path, facts: MonthFacts, month: Month, about: dict[str, Any], wanted: Wanted, now: int) -> None:
-    _write_site(folder, facts, month, about, wanted, now)
+    work: list[Work] = []
     for kind, shown in ((USERS, facts.shown.owner), (ACCOUNTS, facts.shown.project)):
         (folder / kind.folder).mkdir()
-        for label, parts in sums.by(facts.parts, kind.column).items():
-            _write_part(folder / kind.folder, kind, label, parts, shown.get(label, []), month, about, wanted, now)
+        work += [
+            (kind, label, parts, shown.get(label, [])) for label, parts in sums.by(facts.parts, kind.column).items()
+        ]
+    # A fork, because a new process would import for longer than this takes.
+    with ProcessPoolExecutor(1, get_context("fork")) as other_cpu:
+        half = other_cpu.submit(_write_parts, folder, work[::2], month, about, wanted, now)
+        _write_site(folder, facts, month, about, wanted, now)
+        _write_parts(folder, work[1::2], month, about, wanted, now)
+        half.result()
+
+
+def _write_parts(
+    folder: Path, work: Sequence[Work], month: Month, about: dict[str, Any], wanted: Wanted, now: int
+) -> None:
+    for kind, label, parts, jobs in work:
+        _write_part(folder / kind.folder, kind, label, parts, jobs, month, about, wanted, now)
 
 
 def _write_site(folder: Path, facts: MonthFacts, month: Month, about: dict[str, Any], wanted: Wanted, now: int) -> None:

@@ -18,7 +18,7 @@ from sqlalchemy import text
 
 from accounting.samples import NOW, SLOT, configure, job_slot, ledger, segment
 from carbon_acct import meta, query, rebuild, receive, totals
-from carbon_acct.db import engine
+from carbon_acct.db import connect, engine
 from carbon_acct.db.engine import Database
 from carbon_acct.db.models import Base
 from carbon_acct.errors import DatabaseError
@@ -129,14 +129,14 @@ def test_a_database_is_not_left_behind(tmp_path: Path, monkeypatch: pytest.Monke
     before, here = tmp_path / "before", tmp_path / "here"
     for folder in (before, here):
         folder.mkdir()
-    monkeypatch.setattr(engine, "STATE_DIR", str(here))
-    monkeypatch.setattr(engine, "STATE_DIR_BEFORE", str(before))
-    assert engine.url_of(settings.load(str(conf))) == f"sqlite:///{here}/carbon-acct.db"
+    monkeypatch.setattr(connect, "DEFAULT_FILE", str(here / "carbon-acct.db"))
+    monkeypatch.setattr(connect, "FILE_BEFORE", str(before / "carbon-acct.db"))
     (before / "carbon-acct.db").write_bytes(b"")
-    with pytest.raises(DatabaseError, match=rf"still {before}/carbon-acct\.db; stop .* and move .* to {here}/$"):
-        engine.url_of(settings.load(str(conf)))
+    with pytest.raises(DatabaseError, match=rf"still {before}/carbon-acct\.db: stop .*, move .* to {here}/ and chown"):
+        engine.open_database(settings.load(str(conf)))
+    assert list(here.iterdir()) == []
     (before / "carbon-acct.db").rename(here / "carbon-acct.db")
-    assert engine.url_of(settings.load(str(conf))) == f"sqlite:///{here}/carbon-acct.db"
+    engine.open_database(settings.load(str(conf))).close()
 
 
 def test_a_factor_is_kept_once(tmp_path: Path) -> None:

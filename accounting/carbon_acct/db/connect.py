@@ -33,6 +33,11 @@ LOCK_TIMEOUT_S = 30
 ANSWER_TIMEOUT_S = 600
 """A server that is gone without a word is given up after this long."""
 
+DEFAULT_FILE = "/var/lib/carbon-aggregator/carbon-acct.db"
+"""In the aggregator's own folder. The collector's is root's, also on a host that has both."""
+FILE_BEFORE = "/var/lib/carbon-acct/carbon-acct.db"
+"""Where it was until the two had a folder each."""
+
 MARIADB = ("mariadb", "mysql")
 """Names of SQLAlchemy's dialect for it."""
 
@@ -79,6 +84,11 @@ def _make_private(path: Path) -> None:
     And the owner, when root works with it: what root makes in the aggregator's folder must be the aggregator's to write.
     """
     path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+    if str(path) == DEFAULT_FILE and not path.exists() and os.path.exists(FILE_BEFORE):  # noqa: PTH110  it never raises
+        raise DatabaseError(
+            f"the database is still {FILE_BEFORE}: stop carbon-aggregator, move {FILE_BEFORE}* to {path.parent}/"
+            f" and chown --reference={path.parent} them there"
+        )
     try:
         made = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     except FileExistsError:

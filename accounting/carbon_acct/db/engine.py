@@ -10,7 +10,6 @@ from rows that several nodes deliver at once is summed from all of them.
 from __future__ import annotations
 
 import logging
-import os
 import threading
 import time
 import uuid
@@ -31,11 +30,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-FILE_NAME = "carbon-acct.db"
-STATE_DIR = "/var/lib/carbon-aggregator"
-"""The aggregator's own. The collector's is root's, also on a host that has both."""
-STATE_DIR_BEFORE = "/var/lib/carbon-acct"
-"""Where it was until the two had one each."""
 TURN = "writer"
 """The key in `meta` of the row that a writer changes first."""
 
@@ -179,21 +173,13 @@ def _take_turn(session: Session) -> None:
 
 
 def url_of(settings: Settings) -> str:
-    """[aggregator] database, else the SQLite file: under STATE_DIR, or under [collector] state_dir where that is set.
-
-    Raises DatabaseError where the file still lies where it was: another would begin from nothing.
-    """
+    """[aggregator] database, else a SQLite file: connect.DEFAULT_FILE, or one under [collector] state_dir where that is set."""
     given = settings.text("aggregator", "database")
     if given:
         return given
     if settings.origin("collector", "state_dir") != "default":
-        return f"sqlite:///{settings.text('collector', 'state_dir')}/{FILE_NAME}"
-    here, before = f"{STATE_DIR}/{FILE_NAME}", f"{STATE_DIR_BEFORE}/{FILE_NAME}"
-    if os.path.exists(before) and not os.path.exists(here):  # noqa: PTH110  Path.exists() raises where it may not look
-        raise DatabaseError(
-            f"the database is still {before}; stop carbon-aggregator and move {before}* to {STATE_DIR}/"
-        )
-    return f"sqlite:///{here}"
+        return f"sqlite:///{settings.text('collector', 'state_dir')}/carbon-acct.db"
+    return f"sqlite:///{connect.DEFAULT_FILE}"
 
 
 def open_database(settings: Settings) -> Database:
