@@ -2,8 +2,8 @@
 """Reads what a month consisted of from the accounting database: sums, and of the runs only those that are shown.
 
 Energy and carbon are those of the roll-ups; how many runs there were and how well they are known the database counts.
-All of it is one state of the database, but for the runs that are shown, those without rows, and what was priced with
-what: they are looked for in another thread, after that, so that a run that comes meanwhile is missing and never there twice.
+All of it is one state of the database, but for the runs that are shown and what was priced with what: they are
+looked for in another thread, a little later. Whatever is counted or listed in full is of the one state.
 """
 
 from __future__ import annotations
@@ -111,13 +111,14 @@ def gather(settings: Settings, database: Database, session: Session, month: Mont
     _must_be_days_of(session, str(month.zone))
     whose = _associations(session)
     with ThreadPoolExecutor(1) as pool:
-        beside = pool.submit(_beside, database, scope, whose, most)
+        beside = pool.submit(_beside, database, scope, most)
         tallies = measured.tallies(session, scope)
+        silent, _ = measured.silent(session, scope, 0)
         days = totals.days(session, scope.start, scope.end)
         conservation = totals.conservation(session, scope.start, scope.end)
         prices, _ = load_prices(settings)
         energy = database.run(partial(site_energy, prices=prices, start=scope.start, end=scope.end))
-        silent, shown, priced = beside.result()
+        shown, priced = beside.result()
     counted = [(whose[key], tally) for found in (tallies, silent) for key, tally in found.items()]
     clusters = sorted({of.cluster for of, _ in counted})
     return MonthFacts(_parts(counted, days), shown, clusters, *priced, conservation, energy)
@@ -140,16 +141,16 @@ def _associations(session: Session) -> dict[int, Whose]:
     return {key: Whose(cluster, _owner(user, uid), account or NOBODY) for key, cluster, uid, user, account in rows}
 
 
-def _beside(
-    database: Database, scope: Scope, whose: Mapping[int, Whose], most: Most
-) -> tuple[dict[int, Tally], Shown, Priced]:
-    """Tallies of the runs without rows, the runs that are shown, and what runs were priced with."""
+def _beside(database: Database, scope: Scope, most: Most) -> tuple[Shown, Priced]:
+    """The runs that are shown, and what runs were priced with; with the associations as they are by then."""
     with database.read() as session:
-        tallies, found = measured.silent(session, scope, most.part)
+        whose = _associations(session)
+        found: list[Found] = []
         if most.part:
-            found += measured.greatest(session, scope, most.part)
+            _, without = measured.silent(session, scope, most.part)
+            found = [*without, *measured.greatest(session, scope, most.part)]
         found.sort(key=lambda run: (-run.used_mj, run.id))
-        return tallies, _shown(session, scope, found, whose, most), _priced(session, scope)
+        return _shown(session, scope, found, whose, most), _priced(session, scope)
 
 
 def _shown(session: Session, scope: Scope, found: Sequence[Found], whose: Mapping[int, Whose], most: Most) -> Shown:

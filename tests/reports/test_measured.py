@@ -3,21 +3,29 @@
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
 from random import Random
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from sqlalchemy import insert
+from sqlalchemy import exists, insert, select
 
+from accounting.samples import configure
 from carbon_acct.db.models import COMPONENTS, Association, Cluster, FactorSource, Job, JobDay
 from carbon_acct.db.rows import table_of
 from carbon_acct.quality import Verdict
-from carbon_reports import measured, runs
+from carbon_acct.site import open_site
+from carbon_collector import settings
+from carbon_reports import gather, measured, runs
 from carbon_reports.measured import Tally
+from carbon_reports.month import month_of
+from carbon_reports.monthly import Wanted, write_monthly
 from carbon_reports.scope import Scope
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from databases.fixtures import Backend
 
 DAY_S = 86_400
@@ -103,3 +111,51 @@ def test_counted_in_the_database_as_one_by_one(backend: Backend, seed: int) -> N
         found = sorted((-run.used_mj, run.id) for run in (*greatest, *without) if run.association == key)
         assert [mj for mj, _ in found[:MOST]] == pytest.approx([mj for mj, _ in ranked[:MOST]], abs=DAYS)
     assert tallies.keys() | silent.keys() == expected.keys()
+
+
+@pytest.mark.parametrize("new_owner", [True, False])
+def test_what_comes_meanwhile_is_in_no_part_of_the_report(
+    backend: Backend, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, new_owner: bool
+) -> None:
+    """A run of somebody new, or the first rows of one, stored while a month is read: sums, lists and files agree."""
+    real, random, arrived = gather._associations, Random(9), []
+    with backend.fresh() as url:
+        config = settings.load(str(configure(tmp_path, aggregator_database=url, site_timezone="UTC")))
+        site = open_site(config)
+        with site.database.write() as session:
+            filled(session, random)
+
+        def then_more_comes(session: Any) -> Any:
+            found = real(session)
+            if not arrived:
+                arrived.append(True)
+                with site.database.write() as other:
+                    more(other, random, new_owner)
+            return found
+
+        monkeypatch.setattr(gather, "_associations", then_more_comes)
+        wanted = Wanted(("html", "csv", "json"), lists=True)
+        output = tmp_path / "reports"
+        write_monthly(config, month_of("2022-01", "UTC", SCOPE.now), output, wanted, SCOPE.now)
+        site.database.close()
+    assert arrived
+    report = json.loads((output / "2022-01" / "report.json").read_text())
+    assert len(report["jobs"]) == report["total"]["jobs"] == sum(report["total"]["qualities"].values())
+    for path in output.rglob("*.json"):
+        content = json.loads(path.read_text())
+        assert len(content["jobs"]) == content["total"]["jobs"]
+    for name, column in (("users", "owner"), ("accounts", "project")):
+        assert sum(share["total"]["jobs"] for share in report[name]) == report["total"]["jobs"], column
+
+
+def more(session: Any, random: Random, new_owner: bool) -> None:
+    """What comes meanwhile."""
+    new = {"id": 99, "key": "99", "cluster_id": 1, "user": "new", "account": "new"}
+    if new_owner:
+        session.add(Association(**new))
+        session.flush()
+        job = a_job(random, JOBS + 1) | {"start": START, "end": START + 60, "association_id": 99, "user": "new"}
+        session.execute(insert(table_of(Job)), [job])
+    else:
+        silent = select(Job.id).where(Job.start < SCOPE.end, ~exists().where(JobDay.job_id == Job.id)).limit(1)
+        session.execute(insert(table_of(JobDay)), [a_day(random, session.scalar(silent), START)])
