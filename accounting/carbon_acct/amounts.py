@@ -102,5 +102,8 @@ def _fitting(value: int, units: dict[str, int], base: str) -> str:
         return f"0{base}"
     if value * 100 < units[smallest]:
         return f"<0.01{smallest}"
-    unit = next((name for name, size in units.items() if rounded(value, size) < 1000), list(units)[-1])
-    return _amount(value, units[unit], unit)
+    unit, size = base, units[base]
+    for unit, size in units.items():  # noqa: B007  the last one, where none fits
+        if 2 * value < 1999 * size:  # rounded(value, size) < 1000
+            break
+    return _amount(value, size, unit)

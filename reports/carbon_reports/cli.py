@@ -33,8 +33,7 @@ def parser() -> argparse.ArgumentParser:
     monthly.add_argument("--month", required=True, metavar="YYYY-MM", help="the month, in [site] timezone")
     monthly.add_argument("--output", default="", metavar="DIR", help="folder for YYYY-MM/; else [reports] output_dir")
     monthly.add_argument("--format", default=",".join(FORMATS), metavar="LIST", help="of html, csv, json; else all")
-    lists = argparse.BooleanOptionalAction
-    monthly.add_argument("--jobs", action=lists, default=True, help="list every job in CSV and JSON (the default)")
+    monthly.add_argument("--no-jobs", action="store_true", help="no lists of all jobs in CSV and JSON")
     return p
 
 
@@ -56,7 +55,7 @@ def _run(words: list[str]) -> int:
     output = Path(options.output or config.text("reports", "output_dir")).absolute()
     from .monthly import Wanted, write_monthly  # noqa: PLC0415  the database takes a time that --help does not have
 
-    print(write_monthly(config, month, output, Wanted(formats, options.jobs), now))
+    print(write_monthly(config, month, output, Wanted(formats, not options.no_jobs), now))
     return 0
 
 

@@ -32,6 +32,7 @@ from .sums import Part
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from concurrent.futures import Future
 
     from sqlalchemy.orm import Session
 
@@ -110,15 +111,17 @@ def gather(settings: Settings, database: Database, session: Session, month: Mont
     scope = Scope(month.start, month.end, now)
     _must_be_days_of(session, str(month.zone))
     whose = _associations(session)
+    prices, _ = load_prices(settings)
     with ThreadPoolExecutor(1) as pool:
-        beside = pool.submit(_beside, database, scope, most)
+        greatest = pool.submit(_greatest, database, scope, most)
+        silent, without = measured.silent(session, scope, most.part)
+        beside = pool.submit(_beside, database, scope, without, greatest, most)
+        emitted = pool.submit(database.run, partial(site_energy, prices=prices, start=scope.start, end=scope.end))
         tallies = measured.tallies(session, scope)
-        silent, _ = measured.silent(session, scope, 0)
         days = totals.days(session, scope.start, scope.end)
         conservation = totals.conservation(session, scope.start, scope.end)
-        prices, _ = load_prices(settings)
-        energy = database.run(partial(site_energy, prices=prices, start=scope.start, end=scope.end))
         shown, priced = beside.result()
+        energy = emitted.result()
     counted = [(whose[key], tally) for found in (tallies, silent) for key, tally in found.items()]
     clusters = sorted({of.cluster for of, _ in counted})
     return MonthFacts(_parts(counted, days), shown, clusters, *priced, conservation, energy)
@@ -141,16 +144,24 @@ def _associations(session: Session) -> dict[int, Whose]:
     return {key: Whose(cluster, _owner(user, uid), account or NOBODY) for key, cluster, uid, user, account in rows}
 
 
-def _beside(database: Database, scope: Scope, most: Most) -> tuple[Shown, Priced]:
-    """The runs that are shown, and what runs were priced with; with the associations as they are by then."""
+def _greatest(database: Database, scope: Scope, most: Most) -> list[Found]:
+    """Of each association the runs with the most energy; none where no page is written."""
     with database.read() as session:
-        whose = _associations(session)
-        found: list[Found] = []
-        if most.part:
-            _, without = measured.silent(session, scope, most.part)
-            found = [*without, *measured.greatest(session, scope, most.part)]
-        found.sort(key=lambda run: (-run.used_mj, run.id))
-        return _shown(session, scope, found, whose, most), _priced(session, scope)
+        return measured.greatest(session, scope, most.part) if most.part else []
+
+
+def _beside(
+    database: Database, scope: Scope, without: Sequence[Found], greatest: Future[list[Found]], most: Most
+) -> tuple[Shown, Priced]:
+    """The runs that are shown, and what runs were priced with; with the associations as they are by then."""
+    # A run of which the first rows came meanwhile is among both.
+    found = sorted({run.id: run for run in (*without, *greatest.result())}.values(), key=_by_used)
+    with database.read() as session:
+        return _shown(session, scope, found, _associations(session), most), _priced(session, scope)
+
+
+def _by_used(run: Found) -> tuple[int, int]:
+    return -run.used_mj, run.id
 
 
 def _shown(session: Session, scope: Scope, found: Sequence[Found], whose: Mapping[int, Whose], most: Most) -> Shown:

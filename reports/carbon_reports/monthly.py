@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import gc
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context
@@ -105,7 +106,8 @@ def _write_all(folder: Path, facts: MonthFacts, month: Month, about: dict[str, A
         work += [
             (kind, label, parts, shown.get(label, [])) for label, parts in sums.by(facts.parts, kind.column).items()
         ]
-    # A fork, because a new process would import for longer than this takes.
+    # A fork, because a new process would import for longer than this takes; frozen, what it shares stays shared.
+    gc.freeze()
     with ProcessPoolExecutor(1, get_context("fork")) as other_cpu:
         half = other_cpu.submit(_write_parts, folder, work[::2], month, about, wanted, now)
         _write_site(folder, facts, month, about, wanted, now)
