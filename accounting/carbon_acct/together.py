@@ -3,8 +3,8 @@
 
 Whoever comes while a transaction runs waits, and the first of those that wait then stores for all of them. Each has
 its own answer, and is woken by it alone: one that waited for its turn to see it would not be back in time with the next
-segment, and transactions would be of two. Where a transaction of many fails, each is stored in one of its own, so that a bad segment takes no
-good ones with it.
+segment, and transactions would be of two. Where a transaction of many fails, each is stored in one of its own, so that
+a bad segment takes no good ones with it.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from carbon_acct.prices import Prices
 from carbon_acct.receive import Receipt
 from carbon_acct.records import ParsedSegment
 
+INTERRUPTED = RuntimeError("storing was interrupted")
 MAX_RECORDS = 5000
 """In one transaction: others wait for it, a second or so."""
 
@@ -54,9 +55,9 @@ class Together:
             mine.woken.wait()
         if mine.answer is None:
             self._store_next(now)
-        if not isinstance(mine.answer, Receipt):
-            raise mine.answer or RuntimeError("storing was interrupted")
-        return mine.answer
+        if isinstance(mine.answer, Receipt):
+            return mine.answer
+        raise mine.answer or INTERRUPTED
 
     def _store_next(self, now: int) -> None:
         """Store those that have waited longest, and let the first of the others go on."""
@@ -65,6 +66,7 @@ class Together:
             self._store(taken, now)
         finally:
             for one in taken:
+                one.answer = one.answer or INTERRUPTED
                 one.woken.set()
             with self._lock:
                 self._is_storing = bool(self._waiting)
