@@ -30,7 +30,7 @@ from carbon_collector.settings import Settings
 log = logging.getLogger(__name__)
 
 BACKLOG = 1024
-COLLECT_AT = (50_000, 20, 50)
+COLLECT_AT = (200_000, 20, 50)
 """Objects after which cycles of them are looked for (gc.set_threshold)."""
 
 

@@ -174,14 +174,15 @@ def _resum(
     }
     gone = [key for key in keys if key in before and key not in after]
     replace_rows(session, table_of(JobSlot), list(after.values()), gone)
+    starts = {slot: prices.days.start(slot) for slot in set(slots)}
+    day_of = {slot: (start, prices.days.after(start)) for slot, start in starts.items()}
     days: dict[tuple[int, int], dict[int, rollup.Slots]] = defaultdict(lambda: defaultdict(list))
     for key in keys:
         job, slot = key
         now = after.get(key)
         if now is not None:
             rollup.weigh(now, price[zones[job], slot])
-        start = prices.days.start(slot)
-        days[start, prices.days.after(start)][job].append((before.get(key), now))
+        days[day_of[slot]][job].append((before.get(key), now))
     rollup.follow(session, days, {job: jobs[job].association_id for job in wanted})
 
 

@@ -70,6 +70,8 @@ class Prices:
 
     def zone(self, cluster: str, partition: str | None) -> str:
         """The zone that feeds a job's nodes."""
+        if not self.zones:
+            return self.home
         return self.zones.get(f"{cluster}/{partition}") or self.zones.get(cluster, self.home)
 
     def of(self, session: Session, wanted: Collection[ZoneSlot]) -> dict[ZoneSlot, Price]:

@@ -234,11 +234,12 @@ def _store_job_slots(
 ) -> tuple[dict[int, dict[int, dict[str, Any]]], list[Change]]:
     """The rows that were stored, by ledger and slot, and what came and went with them."""
     rows: dict[tuple[int, int], JobSlotRecord] = {}
+    ids = {key: row.id for key, row in ledgers.items()}
     for node, segment in told:
         stream = segment.header.stream
         for row in segment.records:
             if isinstance(row, JobSlotRecord):
-                key = (ledgers[node, stream, row.job_id, row.run].id, row.slot)
+                key = (ids[node, stream, row.job_id, row.run], row.slot)
                 if key not in rows or row.revision > rows[key].revision:
                     rows[key] = row
     slots = [slot for _, slot in rows]

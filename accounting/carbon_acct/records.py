@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter, ValidationError
 
 from carbon_acct.errors import RefusedError
 from carbon_collector.split import apportion
@@ -127,15 +127,13 @@ class Share(_Record):
     method: Method
     reason: Reason | None = None
 
-    @model_validator(mode="after")
-    def _consistent(self) -> Share:
-        if self.energy_uj is None and self.static_uj is not None:
-            raise ValueError("static_uj is given, energy_uj is not")
-        if self.energy_uj is not None and self.method == "missing":
-            raise ValueError("the component is missing, yet energy_uj is given")
-        if (self.static_uj or 0) > (self.energy_uj or 0):
-            raise ValueError("static_uj is more than energy_uj")
-        return self
+    def problem(self) -> str:
+        """Where its figures contradict each other; pydantic would take longer to ask than to check all the rest."""
+        if self.energy_uj is None:
+            return "" if self.static_uj is None else "static_uj is given, energy_uj is not"
+        if self.method == "missing":
+            return "the component is missing, yet energy_uj is given"
+        return "static_uj is more than energy_uj" if (self.static_uj or 0) > self.energy_uj else ""
 
 
 class NodeShare(_Record):
@@ -148,15 +146,14 @@ class NodeShare(_Record):
     method: Method
     reason: Reason | None = None
 
-    @model_validator(mode="after")
-    def _consistent(self) -> NodeShare:
-        if self.energy_uj is None and (self.idle_uj or self.system_uj):
-            raise ValueError("idle_uj or system_uj is given, energy_uj is not")
-        if self.energy_uj is not None and self.method == "missing":
-            raise ValueError("the component is missing, yet energy_uj is given")
-        if (self.idle_uj or 0) + (self.system_uj or 0) > (self.energy_uj or 0):
-            raise ValueError("idle_uj and system_uj are more than energy_uj")
-        return self
+    def problem(self) -> str:
+        """Where its figures contradict each other."""
+        rest_uj = (self.idle_uj or 0) + (self.system_uj or 0)
+        if self.energy_uj is None:
+            return "idle_uj or system_uj is given, energy_uj is not" if rest_uj else ""
+        if self.method == "missing":
+            return "the component is missing, yet energy_uj is given"
+        return "idle_uj and system_uj are more than energy_uj" if rest_uj > self.energy_uj else ""
 
 
 class JobSlotRecord(_Record):
@@ -174,14 +171,12 @@ class JobSlotRecord(_Record):
     simulated: bool = False
     components: dict[Component, Share]
 
-    @model_validator(mode="after")
-    def _bounded(self) -> JobSlotRecord:
+    def problem(self) -> str:
+        """A figure that its slots have no room for."""
         longest = max([self.alloc_us, *[share.metered_us for share in self.components.values()]])
         if longest > self.slots * MAX_SLOT_US:
-            raise ValueError("alloc_us or metered_us is longer than its slots")
-        if (self.cpu_us or 0) > self.slots * MAX_CPU_US:
-            raise ValueError("cpu_us is more than any node has in its slots")
-        return self
+            return "alloc_us or metered_us is longer than its slots"
+        return "cpu_us is more than any node has in its slots" if (self.cpu_us or 0) > self.slots * MAX_CPU_US else ""
 
     def each(self) -> list[JobSlotRecord]:
         """A row for each of its slots, with an even part of its figures; what does not divide goes to the first ones."""
@@ -350,7 +345,11 @@ def _records(line: bytes, since: int, now: int) -> Sequence[Record] | str:
 
 
 def _slot_problem(record: JobSlotRecord | NodeSlotRecord, since: int, now: int) -> str:
-    slots = record.slots if isinstance(record, JobSlotRecord) else 1
+    slots = 1
+    if isinstance(record, JobSlotRecord):
+        slots = record.slots
+        if problem := record.problem():
+            return problem
     if record.slot % SLOT_S:
         return f"slot is not a multiple of {SLOT_S}"
     if record.slot + (slots - 1) * SLOT_S > now + CLOCK_SLACK_S:
@@ -360,6 +359,8 @@ def _slot_problem(record: JobSlotRecord | NodeSlotRecord, since: int, now: int) 
     if record.slot // SLOT_S % MAX_SLOTS + slots > MAX_SLOTS:
         return "its slots are of two days of UTC"
     for component, share in record.components.items():
+        if problem := share.problem():
+            return f"components.{component}: {problem}"
         watts = CEILING_WATTS[component]
         ceiling = watts * (share.metered_us + CEILING_GRACE_S * US_PER_S)
         if (share.energy_uj or 0) > ceiling:
@@ -379,7 +380,7 @@ def _first(err: ValidationError) -> str:
     """The first thing wrong, in one line, without echoing what a stranger sent."""
     detail = err.errors(include_url=False, include_input=False, include_context=False)[0]
     path = [str(part) for part in detail["loc"] if part not in ("ledger", "job_slot", "node_slot", "dropped")]
-    message = " ".join(str(detail["msg"]).split()).removeprefix("Value error, ")
+    message = " ".join(str(detail["msg"]).split())
     if detail["type"] == "union_tag_invalid":  # pydantic's own message quotes the tag
         message = "type: not a record that is known"
     place = "".join(c if c.isprintable() else "?" for c in ".".join(path)[:80])

@@ -221,5 +221,9 @@ def _known_sums(rows: Sequence[tuple[int | None, ...]]) -> list[tuple[int, int]]
     """The sum of what is known in each column, and how many know it."""
     if not rows:
         return [(0, 0)] * len(ROLLED)
-    columns = ([value for value in column if value is not None] for column in zip(*rows, strict=True))
+    columns = (_known(column) for column in zip(*rows, strict=True))
     return [(sum(known), len(known)) for known in columns]
+
+
+def _known(column: tuple[int | None, ...]) -> Sequence[int]:
+    return [value for value in column if value is not None] if None in column else column  # type: ignore[return-value]

@@ -137,6 +137,10 @@ def test_header_names(name: str) -> None:
         (job_slot({"disk": share()}), "disk"),
         (job_slot({"cpu": 5}), "cpu"),
         (node_slot({"cpu": node_share(10, 6, 5)}), "more than energy_uj"),
+        (
+            node_slot({"cpu": node_share(0, 6, 5) | {"energy_uj": None}}),
+            "components.cpu: idle_uj or system_uj is given",
+        ),
         (node_slot({"cpu": node_share(20_000 * 961 * 10**6, 0, 0)}), "20000 W"),
         (ledger(user="a\x00b"), "user"),
         (ledger(user="a\nb"), "user"),
