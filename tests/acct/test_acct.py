@@ -491,7 +491,9 @@ def test_interrupt_is_silent(configure: Callable[..., Path]) -> None:
     """Ctrl-C while the aggregator thinks: exit 130 and not a word."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         configure(f"http://127.0.0.1:{server.getsockname()[1]}")
-        with subprocess.Popen(_program("-a"), stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        # A shell's background job ignores SIGINT, and so would what it starts.
+        heard = {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)}
+        with subprocess.Popen(_program("-a"), stdout=subprocess.PIPE, stderr=subprocess.PIPE, **heard) as process:
             connection, _ = server.accept()
             with connection:
                 process.send_signal(signal.SIGINT)
