@@ -225,5 +225,5 @@ def _known_sums(rows: Sequence[tuple[int | None, ...]]) -> list[tuple[int, int]]
     return [(sum(known), len(known)) for known in columns]
 
 
-def _known(column: tuple[int | None, ...]) -> Sequence[int]:
-    return [value for value in column if value is not None] if None in column else column  # type: ignore[return-value]
+def _known(column: Sequence[Any]) -> Sequence[Any]:
+    return [value for value in column if value is not None] if None in column else column

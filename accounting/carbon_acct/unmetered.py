@@ -65,7 +65,7 @@ def _of_run(job: Any, spans: Sequence[_Span]) -> Unmetered:
     held = job.start is not None and job.state != RESIZED  # its newest record stands for all of a resized run
     without = max(0, (job.nnodes or 0) - len(spans)) if held else 0
     lost_us = sum([_lost_us(job, span) for span in spans])
-    return Unmetered(without, lost_us + (without and without * (job.elapsed_s or 0) * US_PER_S))
+    return Unmetered(without, without * (job.elapsed_s or 0) * US_PER_S + lost_us)
 
 
 def _spans(

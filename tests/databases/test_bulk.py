@@ -126,6 +126,13 @@ def test_only_the_rows_that_are_named_change(session: Session) -> None:
     assert stored(session, Job) == [row | now.get(row["id"], {}) for row in before]
 
 
+def test_long_texts_are_more_than_one_statement(session: Session) -> None:
+    """Rows that have more text together than a server takes in one packet (MariaDB: 16 MB) are stored."""
+    texts = tuple(f"{at}{'é' * 5000}" for at in range(2000))
+    insert_rows(session, table_of(Job), job_rows(texts))
+    assert tuple(row["nodelist"] for row in stored(session, Job)) == texts
+
+
 def test_no_rows_are_no_statement(session: Session) -> None:
     """Nothing to store is no error."""
     insert_rows(session, table_of(Segment), [])
