@@ -216,10 +216,15 @@ class Account:
         self.resumed = False
         done = post(self, work, pieces, now.mono_us - now.wall_us)
         self.overdue.add(self, last, now, work, done)
+        seen = [
+            interval.growth(job.usage, job.before or _cgroup(ledger, last))[0]
+            for ledger, job in zip(ledgers, jobs)
+            if job.usage
+        ]
         for ledger, job in zip(ledgers, jobs):
             ledger.last = job.usage
         # A parent that could not be read once has not been made anew: its growth counts from where it was seen.
-        return interval.caught_up(now.parent, last.parent, jobs) if now.parent else last.parent
+        return interval.caught_up(now.parent, last.parent, seen) if now.parent else last.parent
 
     def _presence(self, ledger: Ledger, last: Snapshot, now: Snapshot) -> Presence:
         end = now.mono_us if ledger.close_mono_us is None else min(ledger.close_mono_us, now.mono_us)
@@ -241,10 +246,7 @@ class Account:
             for other in self.ledgers.values()
         ):
             return None
-        for name in ledger.cgroup_names:
-            if name in now.jobs:
-                return now.jobs[name]
-        return None
+        return _cgroup(ledger, now)
 
     def _others(self, last: Snapshot, now: Snapshot) -> list[Usage]:
         """What was used in cgroups that no ledger here has, or has only from now on."""
@@ -386,6 +388,10 @@ class Account:
         rows = [Row.load(row) for row in saved["rows"]]
         self.rows = {(row.job_id, row.run, row.slot): row for row in rows}
         self.recent = {str(key): int(at) for key, at in saved["recent"].items()}
+
+
+def _cgroup(ledger: Ledger, at: Snapshot) -> Usage | None:
+    return next((at.jobs[name] for name in ledger.cgroup_names if name in at.jobs), None)
 
 
 class ClockWentBack(Exception):  # noqa: N818 - an event, not a fault: the caller starts a new stream

@@ -223,12 +223,13 @@ class Collector:
         return found
 
     def _snapshot(self, clock: Clock) -> Snapshot:
+        # The parent first: what a job is ahead of it, were it there only since then, is taken into account.
+        parent = self.cgroups.parent_usage()
         found = self.cgroups.jobs()
-        self._learn_limits(found, clock)
-        parent = self.cgroups.parent_usage() if self.cgroups.version else None
         usages = {name: self.cgroups.usage(job.path) for name, job in found.items()}
         # Before the meters: one that hangs is waited for, and the CPU time of jobs and node must be of one instant.
         busy = host.busy_us(self.procfs, self.topology)
+        self._learn_limits(found, clock)
         self.account.memory_total, memory = host.memory(self.procfs)
         return Snapshot(
             wall_us=clock.wall_us,

@@ -104,14 +104,14 @@ def _growth_of_parent(now: Usage, before: Usage | None) -> Usage:
     return growth(now, before)[0]
 
 
-def caught_up(parent: Usage, before: Usage | None, jobs: list[Presence]) -> Usage:
+def caught_up(parent: Usage, before: Usage | None, grown: list[Usage]) -> Usage:
     """The parent as it was when its jobs were read, a moment later: it has used at least what they have.
 
-    Else what they were ahead of it would be counted again in the tail of one that ends next.
+    Else what they were ahead of it would be counted again in the tail of one that ends next. `grown`: what each job
+    that is there has used since the last reading, the whole of it where that did not know the job yet.
     """
     if before is None or parent.cpu_us < before.cpu_us // 2:
-        return parent
-    grown = [growth(job.usage, job.before)[0] for job in jobs if job.usage and job.before]
+        before = NOTHING  # never seen, or made anew: its jobs with it
     least = before.cpu_us + sum(used.cpu_us for used in grown)
     by_socket = {
         socket: max(us, before.by_socket.get(socket, 0) + sum(used.by_socket.get(socket, 0) for used in grown))

@@ -19,11 +19,10 @@ class Live:
 
     def __init__(self, folder: str) -> None:
         self.folder = folder
-        self._shown: set[str] = set()
         os.makedirs(folder, mode=0o711, exist_ok=True)
         os.chmod(folder, 0o711)  # noqa: S103 - the umask may have taken bits away; entering is not listing
-        for name in os.listdir(folder):
-            os.unlink(f"{folder}/{name}")
+        # What a collector that was killed has left stays readable until the first reading says what still runs.
+        self._shown = set(os.listdir(folder))
 
     def show(self, ledgers: list[Ledger], wall_us: int) -> None:
         """Write the files of open ledgers, remove those of the others."""

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from carbon_collector.account import Account
+from carbon_collector.cgroups import Usage
 from carbon_collector.ledger import EPILOG, Ledger
 from carbon_collector.meters.base import Reading
 
@@ -510,3 +511,33 @@ def test_a_cpu_that_goes_offline_teaches_no_idle_power(world: World, keeper: Kee
     keeper.step()
 
     assert keeper.account.idle_of("package-0").idle() == before
+
+
+@pytest.mark.parametrize("restart", [False, True], ids=["", "restart"])
+@pytest.mark.parametrize("parent", [None, Usage(0, {0: 0, 1: 0}, 0)], ids=["no parent yet", "a parent"])
+def test_a_job_that_is_ahead_of_its_parent_when_first_seen_is_counted_once(
+    world: World, keeper: Keeper, parent: Usage | None, restart: bool
+) -> None:
+    """The parent's cgroup was read a moment before the job's; what it lacked then is no other job's tail later."""
+    assert keeper.account.last is not None
+    keeper.account.last = keeper.account.last._replace(parent=parent)
+    keeper.open(make_job(1))
+    world.start_job("1")
+    world.run(SECOND, LOADED, {"1": {0: SECOND, 1: 0}})
+    world.parent[0] -= SECOND
+    keeper.step()
+    world.parent[0] += SECOND
+    if restart:
+        keeper.restart()
+    keeper.open(make_job(2))
+    world.start_job("2")
+    world.run(SECOND, LOADED, {"1": {0: SECOND // 2, 1: 0}, "2": {0: SECOND // 4, 1: 0}})
+    for job_id in (1, 2):
+        world.end_job(str(job_id))
+        keeper.close(make_job(job_id))
+    keeper.step()
+    keeper.seal()
+    used = {j: sum(r["cpu_us"] for _, r in keeper.records() if r.get("job_id") == j and "slot" in r) for j in (1, 2)}
+
+    assert sum(used.values()) == 1_750_000
+    assert used[1] >= SECOND

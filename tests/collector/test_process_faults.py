@@ -191,7 +191,7 @@ def test_a_segment_that_cannot_be_read_stops_no_other(host: Host) -> None:
 
 
 def test_live_energy_is_its_owners_alone(host: Host) -> None:
-    """One file a job, of the job's user, mode 0400, gone with the job; nobody can list the folder."""
+    """One file a job, of the job's user, mode 0400, there across a kill, gone with the job; nobody lists the folder."""
     if os.getuid() != 0:
         pytest.skip("only root can give a file to another user")
     host.start()
@@ -205,6 +205,12 @@ def test_live_energy_is_its_owners_alone(host: Host) -> None:
     assert (path.parent.stat().st_mode & 0o7777, host.run_dir.stat().st_mode & 0o7777) == (0o711, 0o711)
     assert ((host.run_dir / "tickets").stat().st_mode & 0o7777) == 0o700
     assert json.loads(path.read_text())["run"] == "restart:0"
+    (path.parent / "7.json").write_text("of a job that is long gone")
+    host.kill()
+    host.start()
+    assert path.exists()
+    eventually(lambda: not (path.parent / "7.json").exists(), "what no job has is gone")
+    assert path.exists()
     host.ticket("epilog", 1)
     eventually(lambda: not path.exists(), "it is gone with the job")
 

@@ -214,17 +214,17 @@ def test_overlap() -> None:
 
 @given(st.lists(st.tuples(st.integers(0, 10**6), st.integers(0, 10**5)), min_size=1, max_size=8), st.integers(0, 10**5))
 def test_a_parent_that_is_read_before_its_job_counts_nothing_twice(steps: list[tuple[int, int]], tail: int) -> None:
-    """However far the job was ahead of its parent at each reading: in the end it used what it used."""
+    """However far the job was ahead of its parent at each reading, the first included: it used what it used."""
     parent = Usage(0, {}, 0)
-    used = seen = charged = 0
-    job = Presence(0, SECOND, {0: 1000}, (0,), Usage(0, {}, 0), Usage(0, {}, 0), gone=False)
+    used = charged = 0
+    job = Presence(0, SECOND, {0: 1000}, (0,), None, None, gone=False)
     for growth_us, ahead_us in steps:
         used += growth_us
         now = Usage(max(parent.cpu_us, used - min(ahead_us, growth_us)), {}, 0)
-        job = job._replace(before=Usage(seen, {}, 0), usage=Usage(used, {}, 0))
+        job = job._replace(before=job.usage, usage=Usage(used, {}, 0))
         charged += sum(cpu_times([job], now, parent, {0: SECOND}, TOPOLOGY)[0].values())
-        parent, seen = caught_up(now, parent, [job]), used
-    gone = job._replace(before=Usage(seen, {}, 0), usage=None, gone=True)
+        parent = caught_up(now, parent, [growth(Usage(used, {}, 0), job.before)[0]])
+    gone = job._replace(before=job.usage, usage=None, gone=True)
     charged += sum(cpu_times([gone], Usage(used + tail, {}, 0), parent, {0: SECOND}, TOPOLOGY)[0].values())
 
     assert charged == used + tail

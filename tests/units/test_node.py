@@ -60,7 +60,7 @@ def test_a_job_starts_it_and_it_leaves(machine: Machine) -> None:
     machine.run(["systemctl", "kill", "-s", "KILL", COLLECTOR])
     again = eventually(lambda: (now := until_it_runs(machine)) != pid and now, "systemd starts it again", PATIENCE_S)
 
-    assert live(machine, 7).startswith(JOB_USER)
+    eventually(lambda: live(machine, 7).startswith(JOB_USER), "and still sees it", PATIENCE_S)
     assert int(machine.show(COLLECTOR, "NRestarts")) == restarts + 1
     confined(machine, again)
     hook(machine, "epilog", 7)
