@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A job's day when one of its slots comes or is replaced, from the day as it was: pure.
+"""What a job's day grows by when slots of it come or are replaced, from these slots alone: pure.
 
 Sums follow by difference. What does not, because nobody knows which other slots share it (the least certain method,
 notes, sources), is left to whoever can look at all slots of the day.
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
+from operator import itemgetter
 from typing import Any
 
 from carbon_acct.db.models import COMPONENTS
@@ -22,61 +23,78 @@ SUMMED = (
 """Columns of job_slot and job_day that add up."""
 
 WEIGHTS = ("g_per_kwh_weight", "pue_weight")
+ADDED = (*SUMMED, *WEIGHTS)
+LABELS = (*METHODS, "simulated", "notes", "sources")
+"""What a day has besides: one for all of its slots."""
+
 SAME = (*METHODS, "simulated", "notes", "source_id")
 """What a slot and the one that replaces it must have in common for the day to follow."""
 
-KEPT = (*SUMMED, *METHODS, *WEIGHTS, "simulated", "notes")
-"""What a day of one slot has of it."""
-
 Row = Mapping[str, Any]
+_labels = itemgetter(*LABELS)
 
 
-def followed(day: Row | None, slots: Iterable[tuple[Row | None, Row]]) -> dict[str, Any] | None:
-    """`day` after slots were replaced, (before, now); None: it has to be made from all of its slots.
+def growth(slots: Iterable[tuple[Row | None, Row | None]]) -> dict[str, Any] | None:
+    """A day of these slots alone, (before, now), less what was counted before; empty where that is nothing.
 
-    Rows of job_day and job_slot, those of slots with `source_id` and the weights besides.
+    None: the day has to be made from all of its slots. Rows of job_slot with `source_id` and the weights besides.
     """
-    row = None if day is None else dict(day)
+    grown: dict[str, Any] = {}
     for before, now in slots:
-        if before is None:
-            row = _with(row, now)
-        elif row is None or any(before[name] != now[name] for name in SAME) or not _replace(row, before, now):
+        if before == now:
+            continue
+        part = _part(before, now)
+        if part is None:
             return None
-    return row
+        if grown:
+            _add(grown, part)
+            join(grown, part)
+        else:
+            grown = part
+    return grown
 
 
-def _with(day: dict[str, Any] | None, slot: Row) -> dict[str, Any]:
-    """The day, changed where there is one, with one more slot."""
-    if day is None:
-        kept = {name: slot[name] for name in KEPT}
-        return kept | {"sources": str(slot["source_id"])}
-    for name in SUMMED:
-        amount = slot[name]
+def join(day: dict[str, Any], other: Row) -> None:
+    """Label a day as both of them together."""
+    if _labels(day) == _labels(other):
+        return
+    for name in METHODS:
+        day[name] = max(day[name] or "", other[name] or "") or None
+    day["simulated"] = bool(day["simulated"] or other["simulated"])
+    notes = {note for row in (day, other) for note in json.loads(row["notes"] or "[]")}
+    day["notes"] = json.dumps(sorted(notes)) if notes else None
+    sources = {int(word) for row in (day, other) for word in row["sources"].split(",")}
+    day["sources"] = ",".join(map(str, sorted(sources)))
+
+
+def _part(before: Row | None, now: Row | None) -> dict[str, Any] | None:
+    """What one slot brings, as a day."""
+    if now is None:
+        return None
+    part = dict(zip(_OF_SLOT, _of_slot(now), strict=True))
+    part["sources"] = str(now["source_id"])
+    return part if before is None or _subtract(part, before, now) else None
+
+
+_OF_SLOT = (*ADDED, *METHODS, "simulated", "notes")
+_of_slot = itemgetter(*_OF_SLOT)
+
+
+def _subtract(part: dict[str, Any], before: Row, now: Row) -> bool:
+    """Leave what a slot's figures have changed by; False where the day cannot follow: a figure or a label came or went."""
+    if any(before[name] != now[name] for name in SAME):
+        return False
+    for name in ADDED:
+        old, new = before[name], now[name]
+        if (old is None) != (new is None):
+            return False
+        if old is not None:
+            part[name] = new - old
+    return True
+
+
+def _add(day: dict[str, Any], part: Row) -> None:
+    for name in ADDED:
+        amount = part[name]
         if amount is not None:
             day[name] = (day[name] or 0) + amount
-    for name in METHODS:
-        if slot[name] != day[name]:
-            day[name] = max(day[name] or "", slot[name] or "")
-    for name in WEIGHTS:
-        day[name] += slot[name]
-    day["simulated"] = bool(day["simulated"] or slot["simulated"])
-    if slot["notes"] not in (None, day["notes"]):
-        day["notes"] = json.dumps(sorted({*json.loads(day["notes"] or "[]"), *json.loads(slot["notes"])}))
-    if str(slot["source_id"]) != day["sources"]:
-        sources = {int(word) for word in day["sources"].split(",")} | {slot["source_id"]}
-        day["sources"] = ",".join(map(str, sorted(sources)))
-    return day
-
-
-def _replace(day: dict[str, Any], before: Row, now: Row) -> bool:
-    """Change the day's sums by what a slot's have changed; False where a figure came or went."""
-    for name in SUMMED:
-        old, new = before[name], now[name]
-        if old is None and new is None:
-            continue
-        if old is None or new is None or day[name] is None:
-            return False
-        day[name] += new - old
-    for name in WEIGHTS:
-        day[name] += now[name] - before[name]
-    return True

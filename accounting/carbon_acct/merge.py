@@ -199,10 +199,11 @@ def _delivered(
     for job, slots in wanted.items():
         for ledger in ledgers.get(job, ()):
             rows = fresh.get(ledger.id, {})
-            for slot in slots & rows.keys():
-                found[job, slot].append(Delivered(ledger, rows[slot]))
-            if not slots <= rows.keys():
-                asked[ledger.id] = ledger
+            for slot in slots:
+                if slot in rows:
+                    found[job, slot].append(Delivered(ledger, rows[slot]))
+                else:
+                    asked[ledger.id] = ledger
     for row in ask_ids(session, _ROWS, asked, **between):
         ledger = asked[row.ledger_id]
         if row.slot in wanted[ledger.matched_id] and row.slot not in fresh.get(ledger.id, {}):

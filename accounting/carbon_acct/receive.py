@@ -12,7 +12,7 @@ import json
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import bindparam, select
 from sqlalchemy.orm import Session
@@ -29,8 +29,14 @@ from carbon_acct.sitesum import Change
 LedgerKey = tuple[int, str, int, str]
 """Node, stream, JobID, run."""
 
-Told = tuple[int, ParsedSegment]
-"""A segment, and its node's id."""
+
+class _Told(NamedTuple):
+    """The records of segments, each kind by what names it: a run on a node, or the node's id and the stream."""
+
+    ledgers: list[tuple[LedgerKey, LedgerRecord]]
+    job_slots: list[tuple[LedgerKey, JobSlotRecord]]
+    node_slots: list[tuple[int, str, NodeSlotRecord]]
+    dropped: list[tuple[int, str, DroppedRecord]]
 
 
 @dataclass(frozen=True)
@@ -65,12 +71,13 @@ def store_all(
 
 def _store(session: Session, cluster_id: int, segments: Sequence[ParsedSegment], prices: Prices, now: int) -> None:
     nodes = _nodes(session, cluster_id, {segment.header.node for segment in segments})
-    told = [(nodes[segment.header.node], segment) for segment in segments]
+    told = _told(nodes, segments)
     ledgers, by_run, unsure = _store_ledgers(session, cluster_id, told)
-    fresh, job_changes = _store_job_slots(session, ledgers, told)
-    node_changes = _store_node_slots(session, told)
-    _store_dropped(session, told)
-    insert_rows(session, table_of(Segment), [_segment(node, segment, now) for node, segment in told])
+    fresh, job_changes = _store_job_slots(session, ledgers, told.job_slots)
+    node_changes = _store_node_slots(session, told.node_slots)
+    for dropped in told.dropped:
+        _store_dropped(session, *dropped)
+    insert_rows(session, table_of(Segment), [_segment(nodes[s.header.node], s, now) for s in segments])
     pairs = merge.rematch(session, cluster_id, unsure)
     # A ledger that has just found another run: its slots are in `pairs`, those of both runs.
     matched = {row.id: row.matched_id for row in ledgers.values() if row.matched_id is not None}
@@ -78,6 +85,22 @@ def _store(session: Session, cluster_id: int, segments: Sequence[ParsedSegment],
     in_hand = merge.InHand(fresh, None if unsure else by_run)
     merge.settle(session, {job for job, _ in pairs} | set(matched.values()), pairs, prices, in_hand)
     sitesum.change(session, cluster_id, node_changes, job_changes)
+
+
+def _told(nodes: Mapping[str, int], segments: Sequence[ParsedSegment]) -> _Told:
+    told = _Told([], [], [], [])
+    for segment in segments:
+        node, stream = nodes[segment.header.node], segment.header.stream
+        for record in segment.records:
+            if isinstance(record, JobSlotRecord):
+                told.job_slots.append(((node, stream, record.job_id, record.run), record))
+            elif isinstance(record, NodeSlotRecord):
+                told.node_slots.append((node, stream, record))
+            elif isinstance(record, LedgerRecord):
+                told.ledgers.append(((node, stream, record.job_id, record.run), record))
+            else:
+                told.dropped.append((node, stream, record))
+    return told
 
 
 def cluster_named(session: Session, name: str) -> Cluster:
@@ -153,7 +176,7 @@ _KNOWN_NODES = (
 
 
 def _store_ledgers(
-    session: Session, cluster_id: int, told: Sequence[Told]
+    session: Session, cluster_id: int, told: _Told
 ) -> tuple[dict[LedgerKey, Any], dict[int, list[Any]], set[int]]:
     """Every ledger that the segments speak of, all ledgers of their runs, and the JobIDs that have to find theirs (again).
 
@@ -161,14 +184,12 @@ def _store_ledgers(
     """
     opened: dict[LedgerKey, int] = {}
     records: dict[LedgerKey, LedgerRecord] = {}
-    for node, segment in told:
-        stream = segment.header.stream
-        for record in segment.records:
-            if isinstance(record, (JobSlotRecord, LedgerRecord)):
-                key = (node, stream, record.job_id, record.run)
-                opened.setdefault(key, record.opened)
-                if isinstance(record, LedgerRecord) and (key not in records or record.revision > records[key].revision):
-                    records[key] = record
+    for key, slot in told.job_slots:
+        opened.setdefault(key, slot.opened)
+    for key, record in told.ledgers:
+        opened.setdefault(key, record.opened)
+        if key not in records or record.revision > records[key].revision:
+            records[key] = record
     known = _known_ledgers(session, cluster_id, {key[2] for key in opened})
     new: dict[LedgerKey, dict[str, Any]] = {}
     for key in opened.keys() - known.keys():
@@ -219,7 +240,7 @@ def _ledger_values(record: LedgerRecord) -> dict[str, Any]:
 def _known_ledgers(session: Session, cluster_id: int, job_ids: Collection[int]) -> dict[LedgerKey, Any]:
     """All ledgers of these JobIDs."""
     rows = ask_ids(session, _KNOWN_LEDGERS, job_ids, cluster=cluster_id)
-    return {tuple(row[:4]): row for row in rows}
+    return {(row[0], row[1], row[2], row[3]): row for row in rows}
 
 
 _KNOWN_LEDGERS = (
@@ -230,18 +251,15 @@ _KNOWN_LEDGERS = (
 
 
 def _store_job_slots(
-    session: Session, ledgers: Mapping[LedgerKey, Any], told: Sequence[Told]
+    session: Session, ledgers: Mapping[LedgerKey, Any], told: Sequence[tuple[LedgerKey, JobSlotRecord]]
 ) -> tuple[dict[int, dict[int, dict[str, Any]]], list[Change]]:
     """The rows that were stored, by ledger and slot, and what came and went with them."""
     rows: dict[tuple[int, int], JobSlotRecord] = {}
     ids = {key: row.id for key, row in ledgers.items()}
-    for node, segment in told:
-        stream = segment.header.stream
-        for row in segment.records:
-            if isinstance(row, JobSlotRecord):
-                key = (ids[node, stream, row.job_id, row.run], row.slot)
-                if key not in rows or row.revision > rows[key].revision:
-                    rows[key] = row
+    for run, row in told:
+        key = (ids[run], row.slot)
+        if key not in rows or row.revision > rows[key].revision:
+            rows[key] = row
     slots = [slot for _, slot in rows]
     between = {"low": min(slots, default=0), "high": max(slots, default=0)}
     asked = ask_dicts(session, _KNOWN_JOB_SLOTS, {ledger for ledger, _ in rows}, **between)
@@ -266,14 +284,13 @@ _KNOWN_JOB_SLOTS = select(
 )
 
 
-def _store_node_slots(session: Session, told: Sequence[Told]) -> list[Change]:
+def _store_node_slots(session: Session, told: Sequence[tuple[int, str, NodeSlotRecord]]) -> list[Change]:
     """What came and went."""
     rows: dict[tuple[int, str, int], NodeSlotRecord] = {}
-    for node, segment in told:
-        for row in segment.records:
-            key = (node, segment.header.stream, row.slot) if isinstance(row, NodeSlotRecord) else None
-            if key and isinstance(row, NodeSlotRecord) and (key not in rows or row.revision > rows[key].revision):
-                rows[key] = row
+    for node, stream, row in told:
+        key = (node, stream, row.slot)
+        if key not in rows or row.revision > rows[key].revision:
+            rows[key] = row
     slots = [slot for _, _, slot in rows]
     between = {"low": min(slots, default=0), "high": max(slots, default=0)}
     asked = ask_dicts(session, _KNOWN_NODE_SLOTS, {node for node, _, _ in rows}, **between)
@@ -300,14 +317,7 @@ def _changes(stored: Mapping[Any, Mapping[str, Any]], newer: Mapping[Any, dict[s
     return [*((stored[key], -1) for key in newer if key in stored), *((row, 1) for row in newer.values())]
 
 
-def _store_dropped(session: Session, told: Sequence[Told]) -> None:
-    for node, segment in told:
-        for row in segment.records:
-            if isinstance(row, DroppedRecord):
-                _store_drop(session, node, segment.header.stream, row)
-
-
-def _store_drop(session: Session, node: int, stream: str, row: DroppedRecord) -> None:
+def _store_dropped(session: Session, node: int, stream: str, row: DroppedRecord) -> None:
     stored = session.get(Dropped, (node, stream))
     if stored is None:
         stored = Dropped(node_id=node, stream=stream, revision=0)

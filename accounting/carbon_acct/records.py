@@ -173,9 +173,8 @@ class JobSlotRecord(_Record):
 
     def problem(self) -> str:
         """A figure that its slots have no room for."""
-        longest = max([self.alloc_us, *[share.metered_us for share in self.components.values()]])
-        if longest > self.slots * MAX_SLOT_US:
-            return "alloc_us or metered_us is longer than its slots"
+        if self.alloc_us > self.slots * MAX_SLOT_US:
+            return "alloc_us is longer than its slots"
         return "cpu_us is more than any node has in its slots" if (self.cpu_us or 0) > self.slots * MAX_CPU_US else ""
 
     def each(self) -> list[JobSlotRecord]:
@@ -361,9 +360,10 @@ def _slot_problem(record: JobSlotRecord | NodeSlotRecord, since: int, now: int) 
     for component, share in record.components.items():
         if problem := share.problem():
             return f"components.{component}: {problem}"
+        if share.metered_us > slots * MAX_SLOT_US:
+            return f"components.{component}.metered_us is longer than its slots"
         watts = CEILING_WATTS[component]
-        ceiling = watts * (share.metered_us + CEILING_GRACE_S * US_PER_S)
-        if (share.energy_uj or 0) > ceiling:
+        if (share.energy_uj or 0) > watts * (share.metered_us + CEILING_GRACE_S * US_PER_S):
             return f"components.{component}.energy_uj: more than {watts} W in the metered time"
     return ""
 

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
 """Keeps the days of the jobs and the roll-ups by association, in the transaction that changed a slot.
 
-A job's day is computed again from its slots; what the roll-up of its association is changed by is the
-difference to what that day was before. All of it is integers, so the roll-ups stay exact however often
-and in whatever order rows come.
+A job's day grows by what its slots bring, and the roll-up of its association by the same; only where that cannot be
+told from the slots that changed, the day is computed again from all of them, and the roll-up changes by the difference
+to what the day was before. All of it is integers, so the roll-ups stay exact however often and in whatever order rows come.
 """
 
 from __future__ import annotations
@@ -11,14 +11,15 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from operator import itemgetter
+from collections.abc import Collection, Iterable, Mapping
+from functools import reduce
+from operator import add, itemgetter
 from typing import Any
 
-from sqlalchemy import Integer, bindparam, cast, delete, func, select
+from sqlalchemy import Integer, bindparam, case, cast, delete, func, select
 from sqlalchemy.orm import Session
 
-from carbon_acct.dayrow import METHODS, SUMMED, WEIGHTS, Row, followed
+from carbon_acct.dayrow import LABELS, METHODS, SUMMED, WEIGHTS, Row, growth, join
 from carbon_acct.db.models import COMPONENTS, Association, DaySum, JobDay, JobSlot, SlotPrice
 from carbon_acct.db.rows import IDS, add_rows, ask, ask_dicts, replace_rows, table_of
 from carbon_acct.pricing import Price
@@ -62,20 +63,33 @@ def follow(
     """Days, (first second, first second after), in which slots of jobs have changed; only where it must be, all are read."""
     changes = _Changes()
     for (start, end), jobs in sorted(days.items()):
-        before = _stored(session, jobs, start)
-        after: dict[JobDayKey, dict[str, Any]] = {}
-        again = []
-        for job, slots in jobs.items():
-            kept = [(was, now) for was, now in slots if now is not None]
-            row = followed(before.get((job, start)), kept) if len(kept) == len(slots) else None
-            if row is None:
-                again.append(job)
-            else:
-                row["job_id"], row["day"] = job, start
-                after[job, start] = row
-        after |= _computed(session, again, start, end) if again else {}
-        _replace(session, start, before, after, associations, changes)
+        again = _grow(session, start, jobs, associations, changes)
+        if again:
+            before = _stored(session, again, start)
+            _replace(session, start, before, _computed(session, again, start, end), associations, changes)
     _add(session, changes)
+
+
+def _grow(
+    session: Session, day: int, jobs: Mapping[int, Slots], associations: Mapping[int, int], changes: _Changes
+) -> list[int]:
+    """Add to the days of jobs what their slots bring; the jobs for which that cannot be told."""
+    grown = {job: growth(slots) for job, slots in jobs.items()}
+    stored = {row["job_id"]: row for row in ask_dicts(session, _LABELLED, grown, start=day)}
+    again = []
+    rows = []
+    for job, row in grown.items():
+        before = stored.get(job)
+        if row is None or (before is None and any(was for was, _ in jobs[job])):
+            again.append(job)
+        elif row:
+            if before is not None:
+                join(row, before)
+            changes.grow(day, associations[job], before, row)
+            row["job_id"], row["day"] = job, day
+            rows.append(row)
+    add_rows(session, table_of(JobDay), rows)
+    return again
 
 
 def _replace(
@@ -121,6 +135,12 @@ def _computed(session: Session, jobs: Collection[int], start: int, end: int) -> 
 
 
 _DAYS = select(*table_of(JobDay).columns)
+_UNKNOWN = [case((getattr(JobDay, name).is_(None), 1 << bit), else_=0) for bit, name in enumerate(ROLLED)]
+"""Figures that a day does not have, a bit each: few bytes to read beside the figures."""
+
+_LABELLED = select(
+    JobDay.job_id, *(getattr(JobDay, name) for name in LABELS), reduce(add, _UNKNOWN).label("unknown")
+).where(JobDay.job_id.in_(IDS), JobDay.day == bindparam("start"))
 _OF_JOB = _DAYS.where(JobDay.job_id == bindparam("job"))
 _STORED = _DAYS.where(JobDay.job_id.in_(IDS), JobDay.day == bindparam("start"))
 _USED = func.coalesce(JobSlot.energy_uj, 0) + func.coalesce(JobSlot.estimated_uj, 0)
@@ -181,15 +201,17 @@ def _distinct(session: Session, job: int, start: int, end: int) -> dict[str, Any
 
 
 _ROLLED = itemgetter(*ROLLED)
+_NONE_KNOWN = (1 << len(ROLLED)) - 1
 
 
 class _Changes:
-    """What roll-ups change by while days of jobs are replaced; added up column by column in the end."""
+    """What roll-ups change by while days of jobs grow or are replaced; added up column by column in the end."""
 
     def __init__(self) -> None:
-        # The figures of the days that come and of those that go, and how many more of them are simulated.
-        self._came: dict[tuple[int, int], list[tuple[int | None, ...]]] = defaultdict(list)
-        self._went: dict[tuple[int, int], list[tuple[int | None, ...]]] = defaultdict(list)
+        # The figures that come and those that go, by what was not known before of the days that they are added to.
+        self._come: _Figures = defaultdict(lambda: defaultdict(list))
+        self._go: _Figures = defaultdict(lambda: defaultdict(list))
+        self._jobs: Counter[tuple[int, int]] = Counter()
         self._simulated: Counter[tuple[int, int]] = Counter()
 
     def add(self, day: int, association_id: int | None, was: Row | None, now: Row | None) -> None:
@@ -197,33 +219,40 @@ class _Changes:
         if association_id is None:
             return
         key = association_id, day
-        if now is not None:
-            self._came[key].append(_ROLLED(now))
-            self._simulated[key] += bool(now["simulated"])
-        if was is not None:
-            self._went[key].append(_ROLLED(was))
-            self._simulated[key] -= bool(was["simulated"])
+        for row, figures, sign in ((now, self._come, 1), (was, self._go, -1)):
+            if row is not None:
+                figures[key][_NONE_KNOWN].append(_ROLLED(row))
+                self._jobs[key] += sign
+                self._simulated[key] += sign * bool(row["simulated"])
+
+    def grow(self, day: int, association_id: int | None, stored: Row | None, by: Row) -> None:
+        """A job's day grows; `stored`: what _LABELLED says of it before, `by` has the labels of after. None as in `add`."""
+        if stored is None:
+            self.add(day, association_id, None, by)
+        elif association_id is not None:
+            key = association_id, day
+            self._come[key][stored["unknown"]].append(_ROLLED(by))
+            if by["simulated"] != stored["simulated"]:
+                self._simulated[key] += bool(by["simulated"]) - bool(stored["simulated"])
 
     def rows(self) -> list[dict[str, Any]]:
         """One for each roll-up that changes."""
-        return [row for key in self._came.keys() | self._went.keys() if (row := self._row(key))]
+        return [row for key in self._come.keys() | self._go.keys() if (row := self._row(key))]
 
     def _row(self, key: tuple[int, int]) -> dict[str, Any] | None:
-        came, went = self._came.get(key, []), self._went.get(key, [])
-        row = {"jobs": len(came) - len(went), "simulated_jobs": self._simulated[key]}
-        plus, minus = _known_sums(came), _known_sums(went)
-        for name, (more, more_jobs), (less, less_jobs) in zip(ROLLED, plus, minus, strict=True):
-            row[name], row[f"{name}_jobs"] = more - less, more_jobs - less_jobs
+        row = _NO_CHANGE | {"jobs": self._jobs[key], "simulated_jobs": self._simulated[key]}
+        for figures, sign in ((self._come, 1), (self._go, -1)):
+            for unknown, rows in figures[key].items() if key in figures else ():
+                for bit, (name, column) in enumerate(zip(ROLLED, zip(*rows, strict=True), strict=True)):
+                    known = [value for value in column if value is not None]
+                    if known:
+                        row[name] += sign * sum(known)
+                        if unknown >> bit & 1:
+                            row[f"{name}_jobs"] += sign * len(known)
         return {"association_id": key[0], "day": key[1], **row} if any(row.values()) else None
 
 
-def _known_sums(rows: Sequence[tuple[int | None, ...]]) -> list[tuple[int, int]]:
-    """The sum of what is known in each column, and how many know it."""
-    if not rows:
-        return [(0, 0)] * len(ROLLED)
-    columns = (_known(column) for column in zip(*rows, strict=True))
-    return [(sum(known), len(known)) for known in columns]
-
-
-def _known(column: Sequence[Any]) -> Sequence[Any]:
-    return [value for value in column if value is not None] if None in column else column
+_Figures = dict[tuple[int, int], dict[int, list[tuple[int | None, ...]]]]
+_NO_CHANGE: dict[str, int] = dict.fromkeys(
+    ("jobs", "simulated_jobs", *(name for rolled in ROLLED for name in (rolled, f"{rolled}_jobs"))), 0
+)

@@ -13,7 +13,7 @@ from carbon_acct.db.models import COMPONENTS, JobSlot
 from carbon_acct.db.rows import table_of
 from carbon_acct.estimate import Estimate
 from carbon_acct.nodetypes import NodeTypes, held_gpus
-from carbon_acct.pricing import Price, Priced, priced
+from carbon_acct.pricing import Price, priced
 from carbon_acct.slotsum import METERED, NodeShare, add, notes_of, sum_shares
 
 
@@ -47,11 +47,8 @@ def summed(
     if node_types.types:
         values["embodied_ug"] = add([_embodied_ug(delivered, node_types) for delivered in rows])
     total = add((values["energy_uj"], values["estimated_uj"]))
-    values.update(zip(_PRICED, priced(total, price), strict=True))
+    values.update(priced(total, price)._asdict())
     return values
-
-
-_PRICED = Priced._fields
 
 
 def _take(values: dict[str, Any], row: Mapping[str, Any]) -> None:

@@ -30,18 +30,6 @@ class Unmetered(NamedTuple):
     us: int
 
 
-class _Span(NamedTuple):
-    """What the ledgers of one node say of a run. `closed` None: not all of them are sealed.
-
-    `alloc_us` is only added up where the span has an end.
-    """
-
-    opened: int
-    closed: int | None
-    alloc_us: int
-    from_start: bool
-
-
 def recount(
     session: Session, jobs: Collection[Any], ledgers: Mapping[int, Sequence[Any]], with_rows: Collection[int]
 ) -> dict[int, Unmetered]:
@@ -49,29 +37,6 @@ def recount(
 
     `with_rows`: ledgers of which it is known that they have rows.
     """
-    spans = _spans(session, jobs, ledgers, with_rows)
-    changed: dict[int, Unmetered] = {}
-    for job in jobs:
-        found = _of_run(job, spans[job.id])
-        if found != (job.unmetered_nodes, job.unmetered_us):
-            changed[job.id] = found
-    if changed:
-        rows = [(job, *found) for job, found in changed.items()]
-        change_rows(session, table_of(Job), ("id", "unmetered_nodes", "unmetered_us"), rows)
-    return changed
-
-
-def _of_run(job: Any, spans: Sequence[_Span]) -> Unmetered:
-    held = job.start is not None and job.state != RESIZED  # its newest record stands for all of a resized run
-    without = max(0, (job.nnodes or 0) - len(spans)) if held else 0
-    lost_us = sum([_lost_us(job, span) for span in spans])
-    return Unmetered(without, without * (job.elapsed_s or 0) * US_PER_S + lost_us)
-
-
-def _spans(
-    session: Session, jobs: Collection[Any], ledgers: Mapping[int, Sequence[Any]], with_rows: Collection[int]
-) -> dict[int, list[_Span]]:
-    """The spans of runs on their nodes, only of nodes that have rows."""
     asked = [
         ledger.id
         for job in jobs
@@ -79,12 +44,26 @@ def _spans(
         if ledger.id not in with_rows or job.end is not None or ledger.closed is not None
     ]
     alloc_us = {row.ledger_id: int(row.alloc_us) for row in ask_ids(session, _ALLOCATED, asked)}
-    spans: dict[int, list[_Span]] = {}
+    changed: dict[int, Unmetered] = {}
     for job in jobs:
         told = [one for one in ledgers.get(job.id, ()) if one.id in with_rows or one.id in alloc_us]
-        nodes = [told] if len(told) == 1 else _by_node(told)
-        spans[job.id] = [_span(many, sum([alloc_us.get(one.id, 0) for one in many])) for many in nodes]
-    return spans
+        nodes, us = _of_run(job, [told] if len(told) == 1 else _by_node(told), alloc_us)
+        if nodes != job.unmetered_nodes or us != job.unmetered_us:
+            changed[job.id] = Unmetered(nodes, us)
+    if changed:
+        rows = [(job, *found) for job, found in changed.items()]
+        change_rows(session, table_of(Job), ("id", "unmetered_nodes", "unmetered_us"), rows)
+    return changed
+
+
+def _of_run(job: Any, nodes: Collection[Sequence[Any]], alloc_us: Mapping[int, int]) -> tuple[int, int]:
+    """`nodes`: those that have rows, each with its ledgers."""
+    held = job.start is not None and job.state != RESIZED  # its newest record stands for all of a resized run
+    without = max(0, (job.nnodes or 0) - len(nodes)) if held else 0
+    lost_us = 0
+    for ledgers in nodes:
+        lost_us += _lost_us(job, ledgers, alloc_us)
+    return without, without * (job.elapsed_s or 0) * US_PER_S + lost_us
 
 
 def _by_node(ledgers: Sequence[Any]) -> Collection[list[Any]]:
@@ -101,28 +80,29 @@ _ALLOCATED = (
 )
 
 
-def _span(ledgers: Sequence[Any], alloc_us: int) -> _Span:
-    if len(ledgers) == 1:  # as most: the rest takes four times as long
-        (one,) = ledgers
-        return _Span(one.opened, one.closed, alloc_us, one.source not in LATE_SOURCES)
-    closed = [ledger.closed for ledger in ledgers]
-    return _Span(
-        opened=min(ledger.opened for ledger in ledgers),
-        closed=None if None in closed else max(closed),
-        alloc_us=alloc_us,
-        from_start=any(ledger.source not in LATE_SOURCES for ledger in ledgers),
-    )
-
-
-def _lost_us(job: Any, span: _Span) -> int:
+def _lost_us(job: Any, ledgers: Sequence[Any], alloc_us: Mapping[int, int]) -> int:
     """Time of a node that has rows, but not all of them.
 
     The ledger was opened late (no prolog ran), was never sealed, or rows in between never came. That of a node
     that crashed ends when the collector last saw the job, which Slurm says held it until the crash was noticed.
     """
-    before_s = 0 if span.from_start or job.start is None else max(0, span.opened - job.start)
-    until = job.end if span.closed is None or (job.end and job.state == "NODE_FAIL") else span.closed
+    opened, closed, from_start = _span(ledgers)
+    before_s = 0 if from_start or job.start is None else max(0, opened - job.start)
+    until = job.end if closed is None or (job.end and job.state == "NODE_FAIL") else closed
     if until is None or job.state.startswith("SUSPENDED"):
         return before_s * US_PER_S
-    missing_us = (until - span.opened - SEAL_SLACK_S) * US_PER_S - span.alloc_us
-    return before_s * US_PER_S + max(0, missing_us)
+    metered_us = sum([alloc_us.get(ledger.id, 0) for ledger in ledgers])
+    return before_s * US_PER_S + max(0, (until - opened - SEAL_SLACK_S) * US_PER_S - metered_us)
+
+
+def _span(ledgers: Sequence[Any]) -> tuple[int, int | None, bool]:
+    """When a node's ledgers of a run were opened, when all of them were sealed (None: they are not), and whether from its start."""
+    if len(ledgers) == 1:  # as most: the rest takes four times as long
+        (one,) = ledgers
+        return one.opened, one.closed, one.source not in LATE_SOURCES
+    closed = [ledger.closed for ledger in ledgers]
+    return (
+        min(ledger.opened for ledger in ledgers),
+        None if None in closed else max(closed),
+        any(ledger.source not in LATE_SOURCES for ledger in ledgers),
+    )

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from carbon_acct.errors import ZoneError
 from carbon_acct.grid.factors import factor, factors, search
-from carbon_acct.pricing import Price, Priced, carbon_ug, facility_uj, priced
+from carbon_acct.pricing import Price, Priced, priced
 
 DECIMALS = st.decimals(min_value=0, max_value=3000, allow_nan=False, places=6).map(str)
 PUES = st.decimals(min_value=1, max_value=3, places=4).map(str)
@@ -33,24 +33,24 @@ def by_decimals(energy_uj: int, pue: str, g_per_kwh: str) -> int:
 @given(ENERGY, PUES, DECIMALS)
 def test_carbon_is_exact(energy: int, pue: str, g_per_kwh: str) -> None:
     """Micrograms equal the brute-force reference, for any energy, PUE and factor."""
-    assert carbon_ug(energy, Price(pue, g_per_kwh)) == by_decimals(energy, pue, g_per_kwh)
+    assert priced(energy, Price(pue, g_per_kwh)).carbon_ug == by_decimals(energy, pue, g_per_kwh)
 
 
 def test_half_to_even() -> None:
     """Exactly half a microgram goes to the even neighbour, not up."""
     price = Price("1", "1800000")  # half a microgram for each microjoule
-    assert [carbon_ug(energy, price) for energy in (1, 2, 3, 5)] == [0, 1, 2, 2]
+    assert [priced(energy, price).carbon_ug for energy in (1, 2, 3, 5)] == [0, 1, 2, 2]
 
 
 def test_one_kwh() -> None:
     """A kilowatt-hour at 344.14 g/kWh and PUE 1.3 is 447.382 g."""
-    assert carbon_ug(3_600_000_000_000, Price("1.3", "344.14")) == 447_382_000
+    assert priced(3_600_000_000_000, Price("1.3", "344.14")).carbon_ug == 447_382_000
 
 
 @given(ENERGY, PUES)
 def test_facility_is_exact(energy: int, pue: str) -> None:
-    """Facility energy is the rounded exact product."""
-    assert abs(facility_uj(energy, pue) - energy * Fraction(pue)) <= Fraction(1, 2)
+    """Facility energy is the exact product, rounded half to even."""
+    assert priced(energy, Price(pue, "1")).facility_uj == round(energy * Fraction(pue))
 
 
 @given(ENERGY, PUES, DECIMALS)

@@ -103,6 +103,30 @@ def test_what_is_there_is_replaced_or_added_to(session: Session) -> None:
     ]
 
 
+def test_what_is_unknown_adds_nothing(session: Session) -> None:
+    """A number that is added to an unknown one makes it known, an unknown one takes nothing away; text and truths are set."""
+    insert_rows(session, table_of(Job), job_rows((None,) * 4))
+    figures: list[tuple[int | None, int | None, int | None]] = [
+        (5, 7, 12),
+        (5, None, 5),
+        (None, 7, 7),
+        (None, None, None),
+    ]
+    truths = [(False, True), (True, False), (True, True), (False, False)]
+    before, by, after = [], [], []
+    for job, ((had, comes, has), (was, now)) in enumerate(zip(figures, truths, strict=True), start=1):
+        before.append(day_row(job, cpu_uj=had, notes="old", simulated=was, pue_weight=0.5))
+        by.append(day_row(job, cpu_uj=comes, gpu_uj=-INT64, simulated=now, sources="1,2", pue_weight=0.25))
+        after.append(
+            day_row(job, cpu_uj=has, gpu_uj=-INT64, simulated=now, sources="1,2", pue_weight=0.75, notes="old")
+        )
+    put_rows(session, table_of(JobDay), before)
+    add_rows(session, table_of(JobDay), by)
+    assert stored(session, JobDay) == after
+    add_rows(session, table_of(JobDay), [day_row(1, cpu_uj=-12, notes="new", sources="3")])
+    assert stored(session, JobDay)[0] == after[0] | {"cpu_uj": 0, "notes": "new", "sources": "3", "simulated": False}
+
+
 def test_a_key_that_is_there_is_an_error(backend: Backend) -> None:
     """`insert_rows` replaces nothing, and nothing of it is stored."""
     with backend.site() as site:

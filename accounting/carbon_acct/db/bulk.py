@@ -13,12 +13,15 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from typing import Any, Literal
 
-from sqlalchemy import Connection, Dialect, Table
+from sqlalchemy import Connection, Dialect, Float, Integer, Table
 
 from carbon_acct.db.connect import MARIADB
 
 Conflict = Literal["fail", "replace", "add"]
-"""What becomes of a row whose primary key is there: an error, its columns are set, or every value is added to it."""
+"""What becomes of a row whose primary key is there: an error, its columns are set, or numbers are added to its own.
+
+What is added to an unknown number makes it known; adding what is unknown changes nothing. Whatever is no number is set.
+"""
 
 Row = tuple[Any, ...]
 Column = tuple[Any, ...]
@@ -32,8 +35,10 @@ def store(
 ) -> None:
     """Insert rows, at least one, of these columns, at least two. Raises SQLAlchemyError."""
     dialect = connection.dialect
-    head, tail = _around(table, dialect, names, conflict)
     columns = list(zip(*rows, strict=True))
+    if conflict == "add":
+        names, columns = _known(names, columns)
+    head, tail = _around(table, dialect, names, conflict)
     same = [_constant(column) for column in columns]
     if same.count(None) < 2:
         same = [None] * len(names)
@@ -71,6 +76,12 @@ def change(connection: Connection, table: Table, names: tuple[str, ...], rows: S
         connection.exec_driver_sql(f"UPDATE {own} SET {sets} WHERE {key} = ?", [(*row[1:], row[0]) for row in rows])
 
 
+def _known(names: tuple[str, ...], columns: Sequence[Column]) -> tuple[tuple[str, ...], list[Column]]:
+    """The columns of which anything is known."""
+    kept = [at for at, column in enumerate(columns) if column.count(None) < len(column)]
+    return tuple(names[at] for at in kept), [columns[at] for at in kept]
+
+
 def _constant(column: Column) -> str | None:
     """The SQL of what all values of a column are, where that is NULL or an integer."""
     first = column[0]
@@ -86,9 +97,12 @@ def _around(table: Table, dialect: Dialect, names: tuple[str, ...], conflict: Co
     keys = [column.name for column in table.primary_key]
     mariadb = dialect.name in MARIADB
     changes = []
-    for name in _quoted(dialect, [name for name in names if name not in keys]):
-        new = f"VALUES({name})" if mariadb else f"excluded.{name}"
-        changes.append(f"{name} = {new}" if conflict == "replace" else f"{name} = {own}.{name} + {new}")
+    for column in (table.columns[name] for name in names if name not in keys):
+        (name,) = _quoted(dialect, [column.name])
+        before, new = f"{own}.{name}", f"VALUES({name})" if mariadb else f"excluded.{name}"
+        if conflict == "add" and isinstance(column.type, (Integer, Float)):
+            new = f"COALESCE({before} + {new}, {before}, {new})" if column.nullable else f"{before} + {new}"
+        changes.append(f"{name} = {new}")
     head = f"INSERT INTO {own} ({', '.join(_quoted(dialect, names))})"
     if conflict == "fail":
         return head, ""

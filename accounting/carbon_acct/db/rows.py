@@ -80,7 +80,7 @@ def put_rows(session: Session, table: Table, rows: Sequence[dict[str, Any]]) -> 
 
 
 def add_rows(session: Session, table: Table, rows: Sequence[dict[str, Any]]) -> None:
-    """Add every value of each row to the row of the same primary key, or insert it; in the order of the keys."""
+    """Insert rows, or add their numbers to those of whose primary key is there, and set the rest; in the order of the keys."""
     keys = itemgetter(*(column.name for column in table.primary_key))
     _store(session, table, sorted(rows, key=keys), "add")  # so that writers do not cross
 
