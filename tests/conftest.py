@@ -5,6 +5,7 @@ import os
 import sys
 from pathlib import Path
 
+import pytest
 from hypothesis import settings
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -17,3 +18,11 @@ __all__ = ["backend", "fresh_database", "mariadb", "postgresql", "site"]
 settings.register_profile("quick", max_examples=20, deadline=None)
 settings.register_profile("full", max_examples=100, deadline=None)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "full"))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Only root's credentials may deliver segments."""
+    for item in items:
+        if "munge_socket" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.root)

@@ -179,6 +179,7 @@ def test_the_status_tells_losses_only_where_there_are_any(site: Site) -> None:
 
 
 @pytest.mark.parametrize("seed", range(3))
+@pytest.mark.slow
 def test_the_database_of_a_long_outage_adds_up(site: Site, tmp_path: Path, seed: int) -> None:
     """What a small spool is after two days, originals that had been stored before and came late: the joules are the truth."""
     node = live_of(3, 192, tmp_path, 96 * KIB)

@@ -38,6 +38,7 @@ def run(program: str, *args: str) -> list[list[str]]:
 
 @needs_zipapp
 @needs_munged
+@pytest.mark.slow
 def test_overhead_has_a_row_for_each_cell() -> None:
     """Memory and CPU time of the real zipapp, with and without jobs; neither can be nothing."""
     rows = run("overhead.py", "--alone", "--seconds", "1", "--settle", "0", "--jobs", "0", "3", "--gpus", "0")

@@ -49,6 +49,7 @@ def test_nodes_deliver_all_of_the_energy() -> None:
         assert max(slots) < work.start + work.seconds <= max(slots) + 900
 
 
+@pytest.mark.slow
 def test_the_program_compares_and_prints_the_others() -> None:
     """Every rule in one table; to the microgram the same as brute force."""
     run = subprocess.run(
@@ -94,6 +95,7 @@ def test_a_month_put_into_the_tables_is_what_the_product_makes(tmp_path: Path) -
     assert put == made
 
 
+@pytest.mark.slow
 def test_reprice_checks_what_it_did() -> None:
     """A small month priced again: every sum by its own road."""
     run = subprocess.run(

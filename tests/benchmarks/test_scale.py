@@ -44,6 +44,7 @@ def made(folder: Path, days: int, detailed: int) -> Site:
     return site
 
 
+@pytest.mark.slow
 def test_made_sums_are_those_that_the_product_makes(tmp_path: Path) -> None:
     """What is put straight into the tables is, bit for bit, what a rebuild from the delivered rows gives; 0 difference."""
     site = made(tmp_path, days=10, detailed=10)
@@ -77,6 +78,7 @@ def test_folded_days_have_every_job_once(tmp_path: Path) -> None:
 
 @needs_munged
 @needs_root
+@pytest.mark.slow
 def test_receiving_has_a_row_for_each_way() -> None:
     """Library, alone and over HTTP; that all of it was taken and nothing is missing, the program checks."""
     rows = run("receive.py", "--databases", "sqlite", "--jobs", "2", "--records", "500")
@@ -88,6 +90,7 @@ def test_receiving_has_a_row_for_each_way() -> None:
 
 @needs_munged
 @needs_root
+@pytest.mark.slow
 def test_large_has_a_column_for_each_size() -> None:
     """The real carbon-acct is asked, and shows as many jobs as there are for the question."""
     rows = run("large.py", "--jobs", "1000", "--sacct", "0", "--runs", "1")
@@ -97,6 +100,7 @@ def test_large_has_a_column_for_each_size() -> None:
     assert any(row.startswith("bytes on disk a job") for row in rows)
 
 
+@pytest.mark.slow
 def test_report_has_a_row_for_each_way() -> None:
     """`benchmarks/report.py`, short: every job is in the report, with the lists and without."""
     heading, *rows = run("report.py", "--jobs", "300")

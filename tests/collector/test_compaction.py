@@ -238,6 +238,7 @@ def test_a_segment_has_no_more_slots_than_are_taken(fast: Path) -> None:
     assert max(sum(line.slots for line in lines) for lines in found) <= MAX_ROWS
 
 
+@pytest.mark.slow
 def test_many_small_segments_become_few(fast: Path) -> None:
     """Also where there is room: listing them costs time at every attempt to ship."""
     node = live_of(1, 12, fast, 1 << 30, flushes=100)

@@ -90,6 +90,7 @@ def test_a_bmc_that_hangs_harms_nothing(bmc: Bmc, what: str) -> None:
     assert got.is_conserved()
 
 
+@pytest.mark.slow
 def test_a_bmc_that_goes_away_comes_back(bmc: Bmc) -> None:
     """Its last power is held for a moment; then other is unknown, nothing is invented, and it goes on from its return."""
     bmc.hurry()

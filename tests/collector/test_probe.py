@@ -70,6 +70,7 @@ def drawing(node: FileNode, watts: int) -> Iterator[None]:
         thread.join()
 
 
+@pytest.mark.slow
 def test_it_shows_what_is_there_and_what_it_draws(host: Host, library: Path) -> None:
     """Sockets, memory, GPUs and the whole node: method, range, watts now, and what the outer one draws beyond the inner."""
     bmc = Bmc(host)
@@ -115,6 +116,7 @@ def tree(*folders: Path) -> dict[str, tuple[float, bytes]]:
     return {str(path): (path.stat().st_mtime, path.read_bytes()) for path in files}
 
 
+@pytest.mark.slow
 def test_it_makes_and_changes_nothing(host: Host) -> None:
     """Neither folders where there are none, nor a file of a collector that has gone."""
     config = host.configure()
@@ -134,6 +136,7 @@ def test_it_makes_and_changes_nothing(host: Host) -> None:
     assert facts["state"]["read_us"] == host.last()["wall_us"]
 
 
+@pytest.mark.slow
 def test_a_collector_beside_it_does_not_notice(host: Host) -> None:
     """It keeps its lock, goes on, and what it has learned of idle power is shown."""
     with drawing(host.node, 80):
@@ -152,6 +155,7 @@ def test_a_collector_beside_it_does_not_notice(host: Host) -> None:
     assert idle["dram-0"][0] > 0
 
 
+@pytest.mark.slow
 def test_a_state_that_cannot_be_used_is_a_problem_of_one_line(host: Host) -> None:
     """The rest is shown all the same, and idle power is unknown, not 0."""
     host.state_dir.mkdir()
@@ -193,6 +197,7 @@ def test_a_wrong_command_line_is_usage(host: Host, args: list[str]) -> None:
     assert len(done.stderr.splitlines()) == 1
 
 
+@pytest.mark.slow
 def test_an_interval_that_is_too_long_says_for_which_counter(host: Host) -> None:
     """A quarter of the time in which the fastest counter wraps: 65,713 J at 400 W."""
     host.configure(interval="1 h")

@@ -160,6 +160,7 @@ def test_a_step_between_a_ticket_and_its_reading(host: Host, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("seconds", [0.5, -0.5], ids=["fast", "slow"])
+@pytest.mark.slow
 def test_a_slewed_clock_at_the_border_of_a_slot(host: Host, tmp_path: Path, seconds: float) -> None:
     """NTP pulls the clock by half a second, over the border and back: one stream, nothing lost."""
     clock = started(host, tmp_path, into_slot_s=SLOT_S - 1.0)
@@ -178,6 +179,7 @@ def test_a_slewed_clock_at_the_border_of_a_slot(host: Host, tmp_path: Path, seco
     assert got.is_conserved()
 
 
+@pytest.mark.slow
 def test_a_day_without_an_aggregator(host: Host, tmp_path: Path) -> None:
     """The slots of a day pass, with jobs in them, while nobody answers: all of it comes later, once."""
     host.aggregator.stop()

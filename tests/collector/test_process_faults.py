@@ -250,6 +250,7 @@ def test_a_torn_ticket_does_not_make_it_spin(host: Host) -> None:
     assert host.aggregator.posts < 10
 
 
+@pytest.mark.slow
 def test_it_stays_as_long_as_a_job_does(host: Host) -> None:
     """`linger` begins when there is nothing left to do."""
     host.start(linger="0.2")
@@ -332,6 +333,7 @@ def fill(folder: Path) -> Path:
 
 
 @pytest.mark.parametrize("which", ["spool", "state", "run"])
+@pytest.mark.slow
 def test_a_full_disk_delays_and_loses_nothing(host: Host, small_disk: Callable[[str], Path], which: str) -> None:
     """Spool, state or run directory full: it says so once, does not spin, goes on in memory, catches up when there is space."""
     folder = small_disk(which)
@@ -410,6 +412,7 @@ def test_a_reboot_invents_nothing_and_ends_what_was_open(host: Host) -> None:
     assert got.is_conserved()
 
 
+@pytest.mark.slow
 def test_what_slurm_says_late_of_a_reboot_does_not_hide_the_next_run(host: Host) -> None:
     """Before Slurm 23.02 the epilog of a run that a reboot has ended comes with the restart count of the next run."""
     host.start()

@@ -9,6 +9,8 @@ import shutil
 import time
 from typing import TYPE_CHECKING
 
+import pytest
+
 from .history import SLOT, START, Store, live_of
 from .process import Host, eventually
 
@@ -32,6 +34,7 @@ def outage(host: Host, jobs: int, slots: int, folder: Path) -> Store:
     return store
 
 
+@pytest.mark.slow
 def test_a_full_spool_takes_new_jobs_and_keeps_the_old(host: Host, tmp_path: Path) -> None:
     """Over its limit by an outage's segments: it makes room, a job that runs now is sealed, and when an aggregator is
     there again it gets every joule of both, each slot adding up.

@@ -165,6 +165,7 @@ def test_a_driver_that_is_loaded_anew_is_a_gap_and_no_more(host: Host, library: 
     assert got.is_conserved()
 
 
+@pytest.mark.slow
 def test_a_driver_that_is_away_comes_back(host: Host, library: Path) -> None:
     """Unloaded and loaded again with one GPU more: all of them are metered then, the new one too."""
     gpus = Gpus(host.root / "nvml-state", [0, 1])
@@ -188,6 +189,7 @@ def test_a_driver_that_is_away_comes_back(host: Host, library: Path) -> None:
     assert got.is_conserved()
 
 
+@pytest.mark.slow
 def test_a_driver_that_hangs_delays_nobody(host: Host, library: Path) -> None:
     """CPUs are read and tickets are taken in meanwhile; it is said once, and what the GPU counted meanwhile is not lost."""
     gpus = gpus_of(host, [0])
@@ -220,6 +222,7 @@ def test_a_driver_that_hangs_delays_nobody(host: Host, library: Path) -> None:
     assert got.is_conserved()
 
 
+@pytest.mark.slow
 def test_a_driver_that_needs_long_to_start_is_taken_in_late(host: Host, library: Path) -> None:
     """The CPUs do not wait for it; when the GPUs are there they are metered, without a restart."""
     gpus = gpus_of(host, [0])
@@ -242,6 +245,7 @@ def test_a_driver_that_needs_long_to_start_is_taken_in_late(host: Host, library:
     assert share["method"] == "counter"
 
 
+@pytest.mark.slow
 def test_without_a_counter_power_is_integrated(host: Host, library: Path) -> None:
     """Before Volta: a power that goes up and down within a second is followed, and the row says how.
 
@@ -280,6 +284,7 @@ def test_without_a_counter_power_is_integrated(host: Host, library: Path) -> Non
     assert host.aggregator.is_conserved()
 
 
+@pytest.mark.slow
 def test_a_power_that_the_collector_did_not_see_is_a_gap(host: Host, library: Path) -> None:
     """It was stopped for longer than a power can be guessed over: nothing is invented for that time."""
     gpus = gpus_of(host, [0])

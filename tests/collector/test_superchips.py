@@ -87,6 +87,7 @@ def test_a_module_whose_socket_is_not_known_is_integrated(tmp_path: Path, librar
         (900, [0, 1], [module_of(0), module_of(1)]),
     ],
 )
+@pytest.mark.slow
 def test_other_superchips_are_asked_what_they_count(
     tmp_path: Path, library: Path, watts: int, numa_nodes: list[int], expected: list[list[object]]
 ) -> None:

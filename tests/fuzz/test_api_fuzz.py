@@ -63,6 +63,7 @@ def signed(served: Served, prepared: requests.PreparedRequest, uid: int) -> requ
 
 
 @pytest.mark.parametrize("uid", [0, 54001])
+@pytest.mark.slow
 def test_api(unlimited: Served, uid: int) -> None:
     """No request that fits the description, and none that does not, gets a fault, or an answer that is not described."""
     schema = schemathesis.openapi.from_url(f"{unlimited.url}/openapi.json")

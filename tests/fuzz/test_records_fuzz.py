@@ -25,6 +25,7 @@ def test_corpus(path: Path) -> None:
 
 
 @pytest.mark.skipif(not importlib.util.find_spec("atheris"), reason="atheris has no build for this Python")
+@pytest.mark.slow
 def test_fuzz(tmp_path: Path) -> None:
     """Some seconds of new inputs find nothing; what one finds is printed, to be kept in the corpus."""
     corpus = shutil.copytree(CORPUS, tmp_path / "corpus")
