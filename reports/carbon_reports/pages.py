@@ -29,11 +29,13 @@ def render(template: str, facts: Mapping[str, Any]) -> str:
     return _environment().get_template(template).render(facts)
 
 
+@lru_cache(maxsize=1024)  # a page says the same more than once
 def energy(uj: int | None) -> str:
     """Energy for people, with a space before its unit."""
     return UNKNOWN if uj is None else _spaced(amounts.energy(uj))
 
 
+@lru_cache(maxsize=1024)
 def carbon(ug: int | None) -> str:
     """Mass of CO2 equivalent for people, with a space before its unit."""
     return UNKNOWN if ug is None else _spaced(amounts.carbon(ug))

@@ -14,11 +14,12 @@ from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import text
 
-from accounting.samples import NOW, SLOT, configure, job_slot, ledger, segment
+from accounting.samples import NOW, SLOT, configure, job_slot, ledger, new_site, segment
 from carbon_acct import meta, query, rebuild, receive, totals
-from carbon_acct.db import connect, engine
+from carbon_acct.db import connect, engine, schema
 from carbon_acct.db.engine import Database
 from carbon_acct.db.models import Base
 from carbon_acct.errors import DatabaseError
@@ -33,7 +34,7 @@ def migrate(url: str, target: str) -> None:
     """Run the migrations up to `target` on a database."""
     database = Database(url)
     config = Config()
-    config.set_main_option("script_location", str(Path(engine.__file__).parent / "migrations"))
+    config.set_main_option("script_location", str(schema.MIGRATIONS))
     with database.engine.connect() as connection, connection.begin():
         config.attributes["connection"] = connection
         command.upgrade(config, target)
@@ -48,6 +49,30 @@ def test_migrations_make_the_models(backend: Backend) -> None:
         with database.engine.connect() as connection:
             assert compare_metadata(MigrationContext.configure(connection), Base.metadata) == []
         database.close()
+
+
+def test_each_migration_is_named_by_its_schema() -> None:
+    """By the names of these files a program knows its own schema and those that it can bring up to date."""
+    scripts = ScriptDirectory(schema.MIGRATIONS)
+    found = {script.revision: Path(script.path).name.partition("_")[0] for script in scripts.walk_revisions()}
+    assert found
+    assert all(revision == name for revision, name in found.items())
+    assert schema.newest() == scripts.get_current_head()
+
+
+def test_a_program_that_finds_its_tables_loads_neither_alembic_nor_a_client_of_http(tmp_path: Path) -> None:
+    """They take as long to load as SQLAlchemy, and only who makes the tables or asks a provider needs them."""
+    new_site(tmp_path).database.close()
+    code = """
+import sys
+from carbon_acct.site import open_site
+from carbon_collector import settings
+open_site(settings.load(sys.argv[1])).database.close()
+print(sorted({"alembic", "httpx", "sqlalchemy"} & set(sys.modules)))
+"""
+    command_line = [sys.executable, "-c", code, str(tmp_path / "carbon-acct.conf")]
+    done = subprocess.run(command_line, capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr) == ("['sqlalchemy']\n", "")
 
 
 def test_an_error_stores_nothing(site: Site) -> None:

@@ -11,12 +11,9 @@ import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from functools import cache
 from pathlib import Path
 
-from alembic import command
-from alembic.config import Config
-from alembic.migration import MigrationContext
-from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, inspect, text
 
 from carbon_acct.db.connect import MARIADB, is_sqlite
@@ -27,15 +24,20 @@ LOCK = "carbon-acct schema"
 LOCK_NUMBER = 0x636172626F6E
 LOCK_S = 600
 
+MIGRATIONS = Path(__file__).parent / "migrations"
+
 
 def newest() -> str:
     """The schema of this program."""
-    return _scripts().get_current_head() or ""
+    return max(_known())
 
 
 def present(connection: Connection) -> str | None:
     """The database's schema; None where it has none."""
-    return MigrationContext.configure(connection).get_current_revision()
+    if not inspect(connection).has_table("alembic_version"):
+        return None
+    found: str | None = connection.scalar(text("SELECT version_num FROM alembic_version"))
+    return found
 
 
 def ensure(engine: Engine, shown: str, upgrade: bool = False) -> str | None:
@@ -84,7 +86,7 @@ def copy_file(source: Path, target: Path) -> None:
 
 
 def _refuse(found: str, shown: str, may_upgrade: bool) -> None:
-    if found not in {script.revision for script in _scripts().walk_revisions()}:
+    if found not in _known():
         raise SchemaError(
             f"{shown}: its schema, {found}, is newer than this program's, {newest()}; install the newer release"
         )
@@ -101,23 +103,28 @@ def _create(connection: Connection, shown: str) -> None:
             f"{shown}: it has tables of something else ({', '.join(foreign[:3])}); give carbon-acct its own"
         )
     Base.metadata.create_all(connection)  # what a kill left of it is completed
-    MigrationContext.configure(connection).stamp(_scripts(), "head")
+    _alembic(connection, "stamp")
 
 
 def _migrate(connection: Connection) -> None:
-    config = _config()
-    config.attributes["connection"] = connection
-    command.upgrade(config, "head")
+    _alembic(connection, "upgrade")
 
 
-def _scripts() -> ScriptDirectory:
-    return ScriptDirectory.from_config(_config())
+def _alembic(connection: Connection, command: str) -> None:
+    # Most programs find the tables as they need them, and would wait for this as long as for all of SQLAlchemy.
+    from alembic import command as commands  # noqa: PLC0415
+    from alembic.config import Config  # noqa: PLC0415
 
-
-def _config() -> Config:
     config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
-    return config
+    config.set_main_option("script_location", str(MIGRATIONS))
+    config.attributes["connection"] = connection
+    getattr(commands, command)(config, "head")
+
+
+@cache
+def _known() -> frozenset[str]:
+    """The schemas that this program can bring up to date, and its own: a file each, whose name begins with it."""
+    return frozenset(path.name.partition("_")[0] for path in (MIGRATIONS / "versions").glob("[0-9]*_*.py"))
 
 
 @contextmanager

@@ -18,13 +18,14 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from functools import cache
 from pathlib import Path
-
-import httpx
-from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
+from typing import TYPE_CHECKING
 
 from carbon_acct.errors import ProviderError
 from carbon_acct.grid.provider import Patience
 from carbon_collector import __version__
+
+if TYPE_CHECKING:
+    import httpx
 
 # At INFO httpx logs whole addresses; ENTSO-E wants its token in there.
 logging.getLogger("httpx").setLevel(logging.WARNING)
@@ -60,6 +61,13 @@ class Question:
 
 def fetch(question: Question, patience: Patience) -> bytes:
     """The body of an answer. Raises ProviderError."""
+    from tenacity import (  # noqa: PLC0415  as httpx below: most programs know the providers, and ask none
+        Retrying,
+        retry_if_exception_type,
+        stop_after_attempt,
+        wait_random_exponential,
+    )
+
     tries = Retrying(
         stop=stop_after_attempt(patience.attempts),
         wait=wait_random_exponential(multiplier=patience.wait_s, max=patience.wait_max_s),
@@ -75,6 +83,8 @@ def stamp(at: int, form: str = "%Y-%m-%dT%H:%M:%SZ") -> str:
 
 
 def _ask(question: Question, patience: Patience) -> bytes:
+    import httpx  # noqa: PLC0415  it takes half as long as all of SQLAlchemy
+
     who = question.who
     headers = {"User-Agent": f"carbon-acct/{__version__}", **(question.headers or {})}
     try:
