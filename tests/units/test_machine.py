@@ -32,7 +32,8 @@ with Machine(Path(sys.argv[1])):
 
 def host() -> tuple[object, ...]:
     """What a machine could have changed on this host."""
-    names = {place: sorted(os.listdir(place)) for place in ("/", "/etc", "/run", "/opt", "/var/lib")}  # noqa: PTH208
+    places = [Path(name) for name in ("/", "/etc", "/run", "/opt", "/var/lib")]
+    names = {place: sorted(path.name for path in place.iterdir()) for place in places}
     return names, Path("/proc/self/mounts").read_text(), os.uname().nodename, Path("/etc/passwd").read_bytes()
 
 
