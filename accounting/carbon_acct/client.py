@@ -4,14 +4,15 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlencode
 
 from carbon_collector.errors import RequestError, UsageError
 from carbon_collector.http import signed_request
+from carbon_collector.lean.named import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from typing import Any
 
     from carbon_collector.http import Answer
     from carbon_collector.settings import Settings

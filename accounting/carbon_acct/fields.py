@@ -7,10 +7,8 @@ which is what --json shows. A value that is not known is an empty text, never 0.
 
 from __future__ import annotations
 
-import difflib
-from typing import TYPE_CHECKING, Any, NamedTuple
-
 from carbon_collector.errors import UsageError
+from carbon_collector.lean.named import TYPE_CHECKING, NamedTuple
 from carbon_collector.units import UJ_PER_J
 
 from . import amounts, timespec
@@ -18,6 +16,7 @@ from .text import escaped
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
+    from typing import Any
 
     Job = Mapping[str, Any]
 
@@ -262,6 +261,8 @@ def field(name: str) -> Field:
     for one in FIELDS:
         if lower and one.name.lower().startswith(lower):
             return one
+    import difflib
+
     names = {one.name.lower(): one.name for one in FIELDS}
     close = difflib.get_close_matches(lower, names, 1, 0.5)
     raise UsageError(f"unknown field {name!r}{f'; did you mean {names[close[0]]}?' if close else ''} (-e lists them)")

@@ -3,11 +3,10 @@
 
 from __future__ import annotations
 
-import difflib
 import re
-from typing import NamedTuple
 
 from carbon_collector.errors import UsageError
+from carbon_collector.lean.named import NamedTuple
 
 from . import timespec
 
@@ -30,7 +29,7 @@ STATES = {
 }
 """sacct(1), JOB STATE CODES."""
 
-JOB_ID = re.compile(r"(\d+)(?:([_+])(?:(\d+)|\[([\d,-]+)\]))?", re.ASCII)
+JOB_ID = r"(\d+)(?:([_+])(?:(\d+)|\[([\d,-]+)\]))?"
 MOST_TASKS = 100_000  # an array's size is bounded by MaxArraySize, 4,000,001 at most and 1,001 by default
 
 
@@ -76,6 +75,8 @@ def _state(word: str) -> str:
     lower = word.lower()
     if lower in known:
         return known[lower]
+    import difflib
+
     close = difflib.get_close_matches(lower, [name.lower() for name in STATES.values()], 1, 0.6)
     hint = f"did you mean {known[close[0]]}?" if close else f"one of {', '.join(STATES.values())}"
     raise UsageError(f"unknown state {word!r}; {hint}")
@@ -87,7 +88,7 @@ def _outside_brackets(text: str) -> list[str]:
 
 def _job_id(word: str) -> list[str]:
     job, dot, _ = word.partition(".")
-    match = JOB_ID.fullmatch(job)
+    match = re.fullmatch(JOB_ID, job, re.ASCII)
     if dot and match:
         raise UsageError(f"-j {word}: jobs are accounted, not their steps; ask for {job}")
     if not match:

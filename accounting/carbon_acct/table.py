@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import csv
 import io
-from typing import TYPE_CHECKING
+
+from carbon_collector.lean.named import TYPE_CHECKING
 
 from .text import defused, shortened, width, without
 

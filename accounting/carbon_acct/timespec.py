@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import re
 import time
-from typing import NamedTuple
 
 from carbon_collector.errors import UsageError
+from carbon_collector.lean.named import NamedTuple
 
 DAY_S = 86400
 LATEST = 2**40  # the year 36812: later ones are as good, and every platform can print this one
@@ -19,12 +19,13 @@ UNITS_S = {"second": 1, "minute": 60, "hour": 3600, "day": DAY_S, "week": 7 * DA
 HOURS = {"midnight": 0, "elevenses": 11, "noon": 12, "fika": 15, "teatime": 16}
 EXAMPLES = "it looks like 2026-07-13T14:30, 07/13, 14:30, now-2hours, today or midnight"
 
+# Compiled when they are first asked for: all of them together take as long as everything else that a command does.
 FLAGS = re.IGNORECASE | re.ASCII
-NOW = re.compile(r"now\s*(?:([+-])\s*(\d+)\s*(?:(second|minute|hour|day|week)s?)?)?", FLAGS)
-CLOCK = re.compile(r"(\d\d?):(\d\d)(?::(\d\d))?(?:\s*([AP])M)?", FLAGS)
-ISO_DATE = re.compile(r"(\d{4})-(\d\d?)-(\d\d?)", FLAGS)
-DATE = re.compile(r"(\d\d?)[./](\d\d?)(?:[./](\d\d))?(?!\d)|(\d\d)(\d\d)(\d\d)?(?!\d)", FLAGS)
-WORD = re.compile(r"[a-z]+", FLAGS)
+NOW = r"now\s*(?:([+-])\s*(\d+)\s*(?:(second|minute|hour|day|week)s?)?)?"
+CLOCK = r"(\d\d?):(\d\d)(?::(\d\d))?(?:\s*([AP])M)?"
+ISO_DATE = r"(\d{4})-(\d\d?)-(\d\d?)"
+DATE = r"(\d\d?)[./](\d\d?)(?:[./](\d\d))?(?!\d)|(\d\d)(\d\d)(\d\d)?(?!\d)"
+WORD = r"[a-z]+"
 
 
 class Date(NamedTuple):
@@ -49,7 +50,7 @@ def parse_time(text: str, now: int) -> int:
 
 
 def _parse(spec: str, text: str, now: int) -> int:
-    relative = NOW.fullmatch(spec)
+    relative = re.fullmatch(NOW, spec, FLAGS)
     if relative:
         sign, count, unit = relative.groups()
         return now + int(f"{sign or ''}{count or 0}") * UNITS_S[(unit or "second").lower()]
@@ -104,17 +105,17 @@ def _date_and_clock(spec: str, text: str, now: int) -> tuple[Date | None, Clock 
 
 def _next(spec: str, text: str, now: int) -> tuple[Date | Clock, int]:
     """The date or time of day at the head of `spec`, and how long it is."""
-    if match := WORD.match(spec):
+    if match := re.match(WORD, spec, FLAGS):
         word = match[0].lower()
         if word in HOURS:
             return Clock(HOURS[word], 0, 0), match.end()
         if word in ("today", "tomorrow"):
             return _day(now + DAY_S * (word == "tomorrow")), match.end()
-    elif match := CLOCK.match(spec):
+    elif match := re.match(CLOCK, spec, FLAGS):
         return _clock(match, text), match.end()
-    elif match := ISO_DATE.match(spec):
+    elif match := re.match(ISO_DATE, spec, FLAGS):
         return Date(int(match[1]), int(match[2]), int(match[3])), match.end()
-    elif match := DATE.match(spec):
+    elif match := re.match(DATE, spec, FLAGS):
         month, day, year = match.groups()[:3] if match[1] else match.groups()[3:]
         return Date(2000 + int(year) if year else 0, int(month), int(day)), match.end()
     raise _wrong(text)

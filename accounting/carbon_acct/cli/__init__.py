@@ -7,14 +7,15 @@ import argparse
 import errno
 import os
 import sys
-from typing import TYPE_CHECKING, NoReturn
 
 from carbon_collector.errors import CarbonError, UsageError
+from carbon_collector.lean.named import TYPE_CHECKING
 
 from ..text import visible
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import NoReturn
 
 EXIT_INTERRUPTED = 130  # 128 + SIGINT, as a shell reports it
 EXIT_PIPE = 141  # 128 + SIGPIPE: what a C program in the same pipe returns

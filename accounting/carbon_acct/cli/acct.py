@@ -10,14 +10,15 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from typing import TYPE_CHECKING, Any
 
 from carbon_collector import __version__
+from carbon_collector.lean.named import TYPE_CHECKING
 
 from . import Parser, funnel, warn
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from typing import Any
 
     from ..client import Page
     from ..fields import Column, Screen
