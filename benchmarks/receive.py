@@ -3,7 +3,7 @@
 
 Segments are as the collector seals them, one a node and slot. The databases wait for the disk at each commit.
 `library`: as the aggregator stores what waits, 32 segments in a transaction. `alone`: a transaction a segment.
-`HTTP`: the aggregator's own API on loopback, a MUNGE credential a segment, 32 nodes at a time.
+`HTTP`: the aggregator's own API on loopback, a MUNGE credential a segment, 32 nodes at a time in a process of their own.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 from machine import describe
-from scale.delivery import sender, served
+from scale.delivery import sending, served
 from scale.nodes import CLUSTER, START, Fleet
 from scale.servers import CHECKOUT, KINDS, database
 from table import render
@@ -125,8 +125,8 @@ def alone(site: Site, bodies: Sequence[bytes]) -> Iterator[Callable[[], int]]:
 @contextmanager
 def over_http(site: Site, bodies: Sequence[bytes]) -> Iterator[Callable[[], int]]:
     """As nodes deliver."""
-    with served(site, {f"n{number}" for number in range(NODES)}) as server:
-        yield sender(server, bodies)
+    with served(site, {f"n{number}" for number in range(NODES)}) as server, sending(server, bodies) as deliver:
+        yield deliver
 
 
 def _store(site: Site, bodies: Sequence[bytes]) -> int:

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""Delivers segments to the real API over loopback, from many nodes at a time, each segment with its own credential."""
+"""Delivers segments to the real API over loopback, from many nodes at a time, each segment with its own credential.
+
+The nodes are threads of another process: here they would take turns with the aggregator's.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +10,9 @@ import json
 import sys
 import tempfile
 from collections.abc import Callable, Collection, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import contextmanager
+from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,6 +26,7 @@ from accounting.slurm_programs import StandIn
 from carbon_acct.api.limits import Limits, Rate
 from carbon_acct.poll import Poller
 from carbon_collector import munge
+from carbon_collector.http import request
 
 if TYPE_CHECKING:
     from accounting.served import Served
@@ -44,19 +49,22 @@ def served(site: Site, nodes: Collection[str]) -> Iterator[Served]:
         yield from serve(site, poller, socket, ROOMY)
 
 
-def sender(server: Served, bodies: Sequence[bytes]) -> Callable[[], int]:
-    """What delivers all of them and says how many records were accepted; the credentials are made before."""
+@contextmanager
+def sending(server: Served, bodies: Sequence[bytes]) -> Iterator[Callable[[], int]]:
+    """What delivers all of them and says how many records were accepted; credentials and processes are made before."""
     with ThreadPoolExecutor(4) as pool:
         credentials = list(pool.map(lambda body: server.credential(munge.digest(body)), bodies))
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as nodes:
+        nodes.submit(_send_all, server.url, [], []).result()
+        yield lambda: nodes.submit(_send_all, server.url, bodies, credentials).result()
 
-    def send(at: int) -> int:
-        answer = server.send("POST", "/v1/segments", bodies[at], credentials[at])
+
+def _send_all(url: str, bodies: Sequence[bytes], credentials: Sequence[str]) -> int:
+    def send(body: bytes, credential: str) -> int:
+        answer = request("POST", url, "/v1/segments", body, {"Authorization": f"MUNGE {credential}"})
         if answer.status != 200:
             raise SystemExit(f"a segment was refused: {answer.status} {answer.body!r}")
         return int(json.loads(answer.body)["accepted"])
 
-    def deliver() -> int:
-        with ThreadPoolExecutor(AT_ONCE) as pool:
-            return sum(pool.map(send, range(len(bodies))))
-
-    return deliver
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        return sum(pool.map(send, bodies, credentials))
