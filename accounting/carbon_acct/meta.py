@@ -3,9 +3,11 @@
 
 from __future__ import annotations
 
+from sqlalchemy import bindparam, select
 from sqlalchemy.orm import Session
 
 from carbon_acct.db.models import Meta
+from carbon_acct.db.rows import ask
 
 TIMEZONE = "timezone"
 """The time zone of the days of job_day and day_sum."""
@@ -22,8 +24,11 @@ SLOTS_FROM = "slots_from"
 
 def get(session: Session, key: str) -> str | None:
     """A value; None where there is none."""
-    row = session.get(Meta, key)
-    return row.value if row else None
+    rows = ask(session, _VALUE, {"key": key})  # for every segment that comes: no object is made of it
+    return rows[0].value if rows else None
+
+
+_VALUE = select(Meta.value).where(Meta.key == bindparam("key"))
 
 
 def put(session: Session, key: str, value: str) -> None:

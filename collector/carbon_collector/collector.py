@@ -38,7 +38,7 @@ CPUSET_PATIENCE_US = 30_000_000
 SETTLE_S = 1.0
 """Jobs that end within a second of each other go into one segment."""
 SHOW_S = 30.0
-"""How old what the aggregator knows of a running job may be."""
+"""How old what the aggregator knows of a running job may be, while it keeps up with what it is told."""
 TICKET_PATIENCE_US = 60_000_000
 """A ticket that is not whole by then never will be."""
 
@@ -272,7 +272,7 @@ class Collector:
         now_s = time.monotonic()
         slot = self._open_slot()
         ended = any(row.slot < slot for row in self.account.rows.values())
-        shown = now_s - self._flushed_s > SHOW_S and not self.shipper.failing() and bool(self.account.ledgers)
+        shown = now_s - self._flushed_s > SHOW_S and not self.shipper.is_behind() and bool(self.account.ledgers)
         if (ended or shown or now_s >= self.flush_due_s) and not self.flush():
             self.flush_due_s = now_s + max(self.interval_s, SETTLE_S)
 

@@ -39,6 +39,7 @@ class Shipper:
         self._asleep = allocate_lock()
         self._asleep.acquire()
         self._failures = 0
+        self._is_busy = False
 
     def start(self) -> None:
         """Run for as long as the process does."""
@@ -49,9 +50,11 @@ class Shipper:
         if self._asleep.locked():
             self._asleep.release()
 
-    def failing(self) -> bool:
-        """Whether the last attempt failed: then there is no hurry to seal more segments than needed."""
-        return self._failures > 0
+    def is_behind(self) -> bool:
+        """Whether segments wait: the aggregators are away, or have more to do than they can. Then there is no hurry to
+        seal more than needed.
+        """
+        return self._is_busy or self._failures > 0
 
     def _run(self) -> None:
         while True:
@@ -67,6 +70,7 @@ class Shipper:
 
     def ship_all(self) -> bool:
         """Send every segment, oldest first; False where it did not get to the end."""
+        self._is_busy = True
         try:
             for name in self.spool.segments():
                 self._ship_one(name)
@@ -74,6 +78,8 @@ class Shipper:
             self._failures += 1
             self.log.once("ship", f"cannot ship: {str(err) or type(err).__name__}")
             return False
+        finally:
+            self._is_busy = False
         if self._failures:
             self._failures = 0
             self.log.over("ship", "shipping again")

@@ -47,6 +47,8 @@ class Aggregator:
         self.answer: tuple[int, bytes] | None = None
         self.posts = 0
         self.refuse_lines: list[int] = []
+        self.has_time = threading.Event()
+        self.has_time.set()
         self._server: ThreadingHTTPServer | None = None
         self.port = 0
 
@@ -84,6 +86,7 @@ class Aggregator:
 
     def _receive(self, path: str, authorization: str, body: bytes) -> tuple[int, bytes]:
         self.posts += 1
+        self.has_time.wait(PATIENCE_S)
         try:
             who = munge.decode(authorization.removeprefix("MUNGE "), self.munge_socket)
             assert path == "/v1/segments"

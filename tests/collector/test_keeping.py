@@ -178,7 +178,7 @@ def test_the_shipper_outlives_any_fault(tmp_path: Path, capfd: pytest.CaptureFix
     shipper = Shipper(spool, nobody, "", Log(str(tmp_path / "log")))
 
     assert [shipper.ship_all(), shipper.ship_all()] == [False, False]
-    assert shipper.failing()
+    assert shipper.is_behind()
     assert capfd.readouterr().err.count("cannot ship") == 1
 
 

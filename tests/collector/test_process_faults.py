@@ -16,6 +16,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from carbon_collector import settings
+from carbon_collector.collector import SHOW_S, Collector
+from carbon_collector.log import Log
+
 from .process import eventually
 
 if TYPE_CHECKING:
@@ -129,6 +133,30 @@ def test_the_aggregator_is_away_and_comes_back(host: Host) -> None:
     assert got.energy("cpu") == 4 * JOULE
     assert host.said().count("cannot ship") == 1
     assert host.said().count("shipping again") == 1
+
+
+def test_an_aggregator_that_has_more_to_do_than_it_can_is_told_less_often(host: Host) -> None:
+    """While it has not yet answered, nothing is sealed only to show what runs; once it has, that goes on."""
+    collector = Collector(settings.load(str(host.configure())), host.node.name, Log(str(host.root / "log")))
+    collector.shipper.start()
+    host.ticket("prolog", 1, wait=False)
+    collector.step()
+
+    def sealed() -> int:
+        collector.step()
+        collector._flushed_s -= SHOW_S
+        collector.flush_if_due()
+        return len(host.spooled())
+
+    host.aggregator.has_time.clear()
+    assert sealed() == 1
+    eventually(lambda: host.aggregator.posts == 1, "it is told")
+    assert [sealed(), sealed()] == [1, 1]
+    host.aggregator.has_time.set()
+    eventually(lambda: not collector.shipper.is_behind(), "it has answered")
+    assert host.spooled() == []
+    sealed()
+    eventually(lambda: host.aggregator.posts == 2, "it is told again")
 
 
 def test_the_second_aggregator_takes_over(host: Host) -> None:
