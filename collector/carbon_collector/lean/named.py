@@ -8,6 +8,8 @@ To a type checker it is `typing.NamedTuple`, and what is used of it here behaves
 
 from __future__ import annotations
 
+from _operator import itemgetter  # what `operator` has it from, without the module in Python around it
+
 __all__ = ["TYPE_CHECKING", "NamedTuple"]
 
 TYPE_CHECKING = False
@@ -23,12 +25,9 @@ else:
                 made._fields = tuple(made.__annotations__)
                 defaults = {field: body[field] for field in made._fields if field in body}
                 for place, field in enumerate(made._fields):
-                    setattr(made, field, property(_getter(place)))
+                    setattr(made, field, property(itemgetter(place)))
                 made.__new__ = _maker(made._fields, defaults)
             return made
-
-    def _getter(place):
-        return lambda self: self[place]
 
     def _maker(fields, defaults):
         """A function of its own for each class: a general one would be three times slower."""
