@@ -3,12 +3,11 @@
 
 from __future__ import annotations
 
-import csv
 import io
 
 from carbon_collector.lean.named import TYPE_CHECKING
 
-from .text import defused, shortened, width, without
+from .text import defused, shortened, widths, without
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -21,18 +20,24 @@ def for_people(
     jobs: Sequence[Mapping[str, Any]], columns: Sequence[Column], screen: Screen, header: bool
 ) -> Iterator[str]:
     """Lines of a table whose columns fit their content; numbers are right-aligned."""
-    cells = [
-        [shortened(c.field.show(job, screen), abs(c.width) or c.field.most or 10**9) for c in columns] for job in jobs
-    ]
-    names = [shortened(c.field.name, abs(c.width)) if c.width else c.field.name for c in columns]
-    everything = [names, *cells] if header else cells
-    widths = [abs(c.width) or max(map(width, (row[i] for row in everything)), default=0) for i, c in enumerate(columns)]
-    places = [(size, c.width > 0 or (c.width == 0 and c.field.right)) for size, c in zip(widths, columns, strict=True)]
+    for row in zip(*(_from_top(column, jobs, screen, header) for column in columns), strict=True):
+        yield " ".join(row).rstrip()
+
+
+def _from_top(column: Column, jobs: Sequence[Mapping[str, Any]], screen: Screen, header: bool) -> list[str]:
+    """The cells of a column, all of them as wide as it is."""
+    field, fixed = column.field, abs(column.width)
+    cells = [field.show(job, screen) for job in jobs]
+    if most := fixed or field.most:
+        cells = [shortened(cell, most) for cell in cells]
     if header:
-        yield _line(names, places)
-        yield " ".join("-" * size for size in widths)
-    for row in cells:
-        yield _line(row, places)
+        cells.insert(0, shortened(field.name, fixed) if fixed else field.name)
+    sizes = widths(cells)
+    size = fixed or max(sizes, default=0)
+    right = column.width > 0 or (not fixed and field.right)
+    fill = str.rjust if right else str.ljust
+    filled = [fill(cell, size - own + len(cell)) for cell, own in zip(cells, sizes, strict=True)]
+    return [*filled[:1], "-" * size, *filled[1:]] if header else filled
 
 
 def for_scripts(
@@ -58,6 +63,8 @@ def for_spreadsheets(
     jobs: Sequence[Mapping[str, Any]], columns: Sequence[Column], screen: Screen, header: bool
 ) -> Iterator[str]:
     """Lines of CSV (RFC 4180) in which no cell is a formula."""
+    import csv  # noqa: PLC0415  nobody else waits for it
+
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="")
     rows = ([defused(c.field.show(job, screen)) for c in columns] for job in jobs)
@@ -74,12 +81,3 @@ def _taken(buffer: Any) -> str:
     buffer.seek(0)
     buffer.truncate()
     return line
-
-
-def _line(cells: Sequence[str], places: Sequence[tuple[int, bool]]) -> str:
-    """`places`: how wide each column is, and whether it is right-aligned."""
-    parts = []
-    for cell, (size, right) in zip(cells, places, strict=True):
-        filled = size - width(cell) + len(cell)
-        parts.append(cell.rjust(filled) if right else cell.ljust(filled))
-    return " ".join(parts).rstrip()

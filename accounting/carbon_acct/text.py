@@ -9,6 +9,11 @@ from __future__ import annotations
 
 import unicodedata
 
+from carbon_collector.lean.named import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
 SHORT = {"\n": "\\n", "\t": "\\t", "\r": "\\r"}
 FORMULA_STARTS = "=+-@\t\r\n＝＋－＠"
 """First characters that make spreadsheets take a cell for a formula (OWASP, CSV injection), full-width ones too."""
@@ -42,6 +47,11 @@ def width(text: str) -> int:
         return len(text)
     wide = sum(unicodedata.east_asian_width(c) in "WF" for c in text)
     return len(text) + wide - sum(unicodedata.combining(c) != 0 for c in text)
+
+
+def widths(texts: Sequence[str]) -> list[int]:
+    """`width` of each."""
+    return list(map(len if all(map(str.isascii, texts)) else width, texts))
 
 
 def shortened(text: str, columns: int) -> str:

@@ -527,3 +527,4 @@ def test_imports_are_lean() -> None:
     assert foreign == set()
     assert "json" not in loaded
     assert "configparser" not in loaded
+    assert "shutil" not in loaded

@@ -8,6 +8,7 @@ path does not need is not imported on it.
 from __future__ import annotations
 
 import argparse
+import gc
 import os
 import sys
 
@@ -33,13 +34,29 @@ fika, teatime. carbon-acct(1) says it all.
 """
 
 
+class _Unmeasured(argparse.RawDescriptionHelpFormatter):
+    """Does not ask how wide the terminal is, for which argparse loads all that shutil is made of, whatever is parsed."""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, width=80)
+
+
+class _Parser(Parser):
+    """The terminal's width is looked for when the help is printed."""
+
+    def format_help(self) -> str:
+        """As wide as the terminal."""
+        self.formatter_class = argparse.RawDescriptionHelpFormatter
+        return super().format_help()
+
+
 def parser() -> Parser:
     """The command line, with sacct's names and letters."""
-    p = Parser(
+    p = _Parser(
         prog=PROGRAM,
         description="Show jobs with their energy and carbon.",
         epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=_Unmeasured,
     )
     which = p.add_argument_group("which jobs")
     comma: dict[str, Any] = {"action": "append", "default": [], "metavar": "LIST"}
@@ -104,6 +121,8 @@ def parser() -> Parser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run carbon-acct and return its exit status: 0 done, 1 failed, 2 usage."""
+    if argv is None:
+        gc.disable()  # a program that ends soon has nothing to gain from looking through its jobs for cycles
     words = sys.argv[1:] if argv is None else list(argv)
     if hasattr(sys.stdout, "reconfigure"):  # a terminal without UTF-8 gets escapes, not a traceback
         sys.stdout.reconfigure(errors="backslashreplace")
