@@ -11,7 +11,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from carbon_acct import access, meta, receive
+from carbon_acct import access, receive
 from carbon_acct.errors import RefusedError
 from carbon_acct.records import MAX_SEGMENT_BYTES, parse_segment
 from carbon_acct.site import Site
@@ -34,9 +34,7 @@ def ingest_file(site: Site, path: Path) -> Outcome:
         return Outcome(f"cannot be read: {err.strerror or err}", complete=False)
     now = int(time.time())
     try:
-        with site.database.read() as session:
-            since = meta.delivered_from(session)
-        segment = parse_segment(body, now, since)
+        segment = parse_segment(body, now)
         access.check_cluster(segment.header.cluster, site.cluster)
         receipt = site.database.run(lambda session: receive.store(session, segment, site.prices, now))
     except RefusedError as err:

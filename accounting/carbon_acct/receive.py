@@ -122,18 +122,22 @@ def _answers(
         known |= {row.name: row for row in ask(session, _KNOWN_SEGMENTS, {"names": names})}
     answers: list[Receipt | RefusedError] = []
     new: dict[str, ParsedSegment] = {}
+    since = meta.delivered_from(session)
     for segment in segments:
         name = segment.header.name
         before = known.get(name) or new.get(name)
-        if before is None:
-            new[name] = segment
         if before is not None and before.sha256 != segment.sha256:
             answers.append(RefusedError(422, f"segment {name} was received before with another content"))
         elif name in known:
             refused = [RefusedLine(**line) for line in json.loads(known[name].refused)]
             answers.append(Receipt(name, known[name].accepted, refused))
         else:
-            answers.append(Receipt(name, segment.accepted, list(segment.refused)))
+            try:
+                kept = new.setdefault(name, segment.kept(since))
+            except RefusedError as err:
+                answers.append(err)
+            else:
+                answers.append(Receipt(name, kept.accepted, list(kept.refused)))
     return answers, list(new.values())
 
 

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from operator import attrgetter
 from typing import Annotated, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter, ValidationError
@@ -259,18 +260,40 @@ class RefusedLine:
 class ParsedSegment:
     """A whole segment: its header, the records that are good, and those that are not.
 
-    `records` has one for each slot; `accepted` counts the lines.
+    `records` has one for each slot, `lines` the line of each; `accepted` counts the lines.
     """
 
     header: Header
     sha256: str
     records: tuple[Record, ...]
+    lines: tuple[int, ...]
     refused: tuple[RefusedLine, ...]
     accepted: int
 
+    def kept(self, since: int) -> ParsedSegment:
+        """Without the lines of slots before `since` (epoch seconds), of which delivered rows are no longer kept.
 
-def parse_segment(body: bytes, now: int, since: int = 0) -> ParsedSegment:
-    """Check a segment. `since` and `now` (epoch seconds) bound its slots. Raises RefusedError 413 or 422 for the whole."""
+        Raises RefusedError 422 for the whole.
+        """
+        pairs = list(zip(self.lines, self.records, strict=True))
+        old = {line for line, record in pairs if getattr(record, "slot", since) < since}
+        if not old:
+            return self
+        refused = [*self.refused, *(RefusedLine(line, "slot is older than the rows that are kept") for line in old)]
+        refused.sort(key=attrgetter("line"))
+        _check_refused(refused)
+        left = [(line, record) for line, record in pairs if line not in old]
+        return replace(
+            self,
+            records=tuple(record for _, record in left),
+            lines=tuple(line for line, _ in left),
+            refused=tuple(refused),
+            accepted=self.accepted - len(old),
+        )
+
+
+def parse_segment(body: bytes, now: int) -> ParsedSegment:
+    """Check a segment. `now` (epoch seconds) bounds its slots. Raises RefusedError 413 or 422 for the whole."""
     if len(body) > MAX_SEGMENT_BYTES:
         raise RefusedError(413, f"the segment has {len(body)} bytes; at most {MAX_SEGMENT_BYTES} are allowed")
     if body.count(b"\n") > MAX_LINES + 2:
@@ -281,10 +304,11 @@ def parse_segment(body: bytes, now: int, since: int = 0) -> ParsedSegment:
     header = _header(lines[0])
     _check_trailer(body, lines)
     records: list[Record] = []
+    numbers: list[int] = []
     refused: list[RefusedLine] = []
     seen: set[tuple[object, ...]] = set()
     for number, line in enumerate(lines[1:-2], start=2):
-        found = _records(line, since, now)
+        found = _records(line, now)
         if not isinstance(found, str):
             keys = list(map(_key, found))
             if not seen.isdisjoint(keys):
@@ -293,15 +317,19 @@ def parse_segment(body: bytes, now: int, since: int = 0) -> ParsedSegment:
                 found = f"with it the segment speaks of more than {MAX_ROWS} slots of jobs and node"
         if isinstance(found, str):
             refused.append(RefusedLine(number, found))
-            if len(refused) > MAX_REFUSED:
-                raise RefusedError(
-                    422, f"more than {MAX_REFUSED} of its records are bad, the first: {refused[0].reason}"
-                )
+            _check_refused(refused)
             continue
         seen.update(keys)
         records += found
+        numbers += [number] * len(found)
     accepted = len(lines) - 3 - len(refused)
-    return ParsedSegment(header, hashlib.sha256(body).hexdigest(), tuple(records), tuple(refused), accepted)
+    sha256 = hashlib.sha256(body).hexdigest()
+    return ParsedSegment(header, sha256, tuple(records), tuple(numbers), tuple(refused), accepted)
+
+
+def _check_refused(refused: Sequence[RefusedLine]) -> None:
+    if len(refused) > MAX_REFUSED:
+        raise RefusedError(422, f"more than {MAX_REFUSED} of its records are bad, the first: {refused[0].reason}")
 
 
 def _header(line: bytes) -> Header:
@@ -327,7 +355,7 @@ def _check_trailer(body: bytes, lines: list[bytes]) -> None:
         raise RefusedError(422, f"torn segment: the trailer counts {trailer.rows} records, there are {len(lines) - 3}")
 
 
-def _records(line: bytes, since: int, now: int) -> Sequence[Record] | str:
+def _records(line: bytes, now: int) -> Sequence[Record] | str:
     """The record, one for each of its slots, or why not."""
     try:
         record = _ADAPTER.validate_json(line)
@@ -337,13 +365,13 @@ def _records(line: bytes, since: int, now: int) -> Sequence[Record] | str:
         return "opened is in the future" if record.opened > now + CLOCK_SLACK_S else [record]
     if isinstance(record, DroppedRecord):
         return [record]
-    problem = _slot_problem(record, since, now)
+    problem = _slot_problem(record, now)
     if problem or isinstance(record, NodeSlotRecord):
         return problem or [record]
     return record.each()
 
 
-def _slot_problem(record: JobSlotRecord | NodeSlotRecord, since: int, now: int) -> str:
+def _slot_problem(record: JobSlotRecord | NodeSlotRecord, now: int) -> str:
     slots = 1
     if isinstance(record, JobSlotRecord):
         slots = record.slots
@@ -353,8 +381,6 @@ def _slot_problem(record: JobSlotRecord | NodeSlotRecord, since: int, now: int) 
         return f"slot is not a multiple of {SLOT_S}"
     if record.slot + (slots - 1) * SLOT_S > now + CLOCK_SLACK_S:
         return "slot is in the future"
-    if record.slot < since:
-        return "slot is older than the rows that are kept"
     if record.slot // SLOT_S % MAX_SLOTS + slots > MAX_SLOTS:
         return "its slots are of two days of UTC"
     for component, share in record.components.items():

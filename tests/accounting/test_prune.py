@@ -12,8 +12,9 @@ import pytest
 from sqlalchemy import text
 
 from accounting.samples import JOB, NOW, SLOT, configure, job, job_slot, ledger, node_slot, segment
-from carbon_acct import meta, prune, query, receive, totals
+from carbon_acct import prune, query, receive, totals
 from carbon_acct.cli import mgr
+from carbon_acct.errors import RefusedError
 from carbon_acct.finding import Filters
 from carbon_acct.jobs import record_jobs
 from carbon_acct.query import JobRecord
@@ -27,8 +28,12 @@ ALL = prune.Horizons(DAY + 86400, DAY + 86400, 0)
 
 def deliver(site: Site, body: bytes) -> list[str]:
     with site.database.write() as session:
-        parsed = parse_segment(body, NOW, meta.delivered_from(session))
-        return [line.reason for line in receive.store(session, parsed, site.prices, NOW).refused]
+        return [line.reason for line in receive.store(session, parse_segment(body, NOW), site.prices, NOW).refused]
+
+
+def conservation(site: Site) -> totals.Conservation:
+    with site.database.read() as session:
+        return totals.conservation(session)
 
 
 def shown(site: Site, **filters: Any) -> list[JobRecord]:
@@ -72,13 +77,35 @@ def test_sums_stay(old: Site) -> None:
 
 
 def test_late_rows_are_refused(old: Site) -> None:
-    """A row of a slot that was pruned is refused by its number, changes nothing, and takes no good one with it."""
-    prune.prune(old.database, ALL, lambda _: None)
-    before = shown(old)
-    late = [job_slot(revision=9), ledger(revision=9, closed=DAY + 950)]
+    """Rows of a slot that was pruned are refused by their numbers, change nothing, and take no good one with them.
 
-    assert deliver(old, segment(late, sequence=7)) == ["slot is older than the rows that are kept"]
-    assert shown(old) == before
+    So are those that were read before it was pruned and are stored only then.
+    """
+    late = segment([job_slot(revision=9), ledger(revision=9, closed=DAY + 950), node_slot(revision=9)], sequence=7)
+    on_its_way = parse_segment(late, NOW)
+    prune.prune(old.database, ALL, lambda _: None)
+    before = shown(old), conservation(old)
+    with old.database.write() as session:
+        receipt = receive.store(session, on_its_way, old.prices, NOW)
+
+    assert receipt.accepted == 1
+    assert [line.line for line in receipt.refused] == [2, 4]
+    assert {line.reason for line in receipt.refused} == {"slot is older than the rows that are kept"}
+    assert (shown(old), conservation(old)) == before
+    assert deliver(old, late) == [line.reason for line in receipt.refused]
+
+
+def test_too_many_late_rows(old: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A segment that is refused for them takes no other with it that is stored in the same transaction."""
+    prune.prune(old.database, ALL, lambda _: None)
+    monkeypatch.setattr("carbon_acct.records.MAX_REFUSED", 1)
+    late = segment([job_slot(revision=9), node_slot(revision=9)], sequence=7)
+    good = segment([ledger(revision=9, closed=DAY + 950)], sequence=8)
+    with old.database.write() as session:
+        parsed = [parse_segment(body, NOW) for body in (late, good, late)]
+        answers = receive.store_all(session, parsed, old.prices, NOW)
+
+    assert [type(answer) for answer in answers] == [RefusedError, receive.Receipt, RefusedError]
 
 
 def test_windows_of_folded_days_add_up(old: Site) -> None:

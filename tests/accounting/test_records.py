@@ -169,3 +169,40 @@ def test_catch_up_energy_is_no_absurdity() -> None:
     """Energy that a late reading brings to a slot is not taken for a broken meter."""
     row = job_slot({"cpu": share(400 * 10**6, metered_us=MINUTE_US // 60)})
     assert not parse_segment(segment([row]), NOW).refused
+
+
+DAY = SLOT - SLOT % 86_400
+ROWS = st.one_of(
+    st.builds(lambda at, slots: {"slot": DAY + 900 * at, "slots": slots}, st.integers(0, 40), st.integers(1, 8)),
+    st.just(b"rubbish"),
+    st.just(None),
+)
+"""Rows of jobs, what is no record, and ledgers, which have no slot."""
+
+
+@given(st.lists(ROWS, max_size=12), st.integers(0, 50))
+def test_slots_that_are_kept_no_more(rows: list[Any], after: int) -> None:
+    """Lines of older slots are refused by their numbers, beside those that are bad; the rest is as if they were not there."""
+    since = DAY + 900 * after
+    lines = [
+        row if isinstance(row, bytes) else job_slot(job_id=at + 1, **row) if row else ledger(job_id=at + 1)
+        for at, row in enumerate(rows)
+    ]
+    parsed = parse_segment(segment(lines), 2**39)
+    kept = parsed.kept(since)
+    gone = [at for at, line in enumerate(lines) if line == b"rubbish" or (rows[at] and line["slot"] < since)]
+
+    assert [r.line for r in kept.refused] == [at + 2 for at in gone]
+    assert kept.accepted == len(lines) - len(gone)
+    assert kept.records == parse_segment(segment([x for at, x in enumerate(lines) if at not in gone]), 2**39).records
+    assert kept.kept(since) is kept
+    assert parsed.kept(0) is parsed
+
+
+def test_too_many_slots_that_are_kept_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A receipt has no room to name them all."""
+    parsed = parse_segment(segment([job_slot(job_id=at) for at in (1, 2, 3)]), NOW)
+    monkeypatch.setattr("carbon_acct.records.MAX_REFUSED", 2)
+    with pytest.raises(RefusedError, match="more than 2 of its records are bad, the first: slot is older") as err:
+        parsed.kept(SLOT + 1)
+    assert err.value.status == 422

@@ -8,7 +8,7 @@ import time
 
 from fastapi import APIRouter, Response
 
-from carbon_acct import access, meta
+from carbon_acct import access
 from carbon_acct.api.identity import Authenticated, Caller
 from carbon_acct.api.parts import Aggregator, answer, errors
 from carbon_acct.errors import RefusedError
@@ -60,10 +60,8 @@ def routes(aggregator: Aggregator) -> APIRouter:
 
 
 def _take(aggregator: Aggregator, caller: Caller) -> Response:
-    site, now = aggregator.site, int(time.time())
-    with site.database.read() as session:
-        since = meta.delivered_from(session)
-    segment = parse_segment(caller.body, now, since)
+    now = int(time.time())
+    segment = parse_segment(caller.body, now)
     _check(aggregator, caller, segment.header)
     receipt = aggregator.together.store(segment, now)
     aggregator.metrics.received(receipt)

@@ -120,7 +120,7 @@ class Lane:
 
 
 class Lanes:
-    """The kinds of work. Together they use fewer connections than the database's pool has (15).
+    """The kinds of work. Together they use fewer connections than there are (db.connect.CONNECTIONS).
 
     Of the deliveries one at a time stores for all that wait (`together`).
     """

@@ -27,6 +27,8 @@ from sqlalchemy.schema import CreateTable
 from carbon_acct.db.faults import is_not_ready
 from carbon_acct.errors import DatabaseError
 
+CONNECTIONS = 15
+"""At once. They are kept: whoever made one for every request beyond the fifth would do little else."""
 BUSY_TIMEOUT_S = 30
 CONNECT_TIMEOUT_S = 5
 LOCK_TIMEOUT_S = 30
@@ -101,7 +103,8 @@ def _make_private(path: Path) -> None:
 
 
 def _sqlite(url: URL) -> Engine:
-    engine = create_engine(url, connect_args={"timeout": BUSY_TIMEOUT_S, "check_same_thread": False})
+    connect_args = {"timeout": BUSY_TIMEOUT_S, "check_same_thread": False}
+    engine = create_engine(url, pool_size=CONNECTIONS, max_overflow=0, connect_args=connect_args)
 
     @event.listens_for(engine, "connect")
     def _prepare(connection: sqlite3.Connection, _record: Any) -> None:
@@ -122,7 +125,10 @@ def _sqlite(url: URL) -> Engine:
 def _server(urls: Sequence[URL]) -> Engine:
     """A connection that was lost is made anew, to the first of the servers that answers."""
     mariadb = urls[0].get_backend_name() in MARIADB
-    engine = create_engine(urls[0], pool_pre_ping=True, connect_args=_mariadb() if mariadb else _postgresql())
+    connect_args = _mariadb() if mariadb else _postgresql()
+    engine = create_engine(
+        urls[0], pool_size=CONNECTIONS, max_overflow=0, pool_pre_ping=True, connect_args=connect_args
+    )
     targets = [engine.dialect.create_connect_args(url) for url in urls]
     good = [0]
 
