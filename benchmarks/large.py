@@ -30,6 +30,7 @@ sys.path.insert(0, str(CHECKOUT / "tests"))
 
 from accounting.samples import new_site
 from carbon_acct import totals
+from carbon_acct.aggregator import collect_rarely
 from carbon_acct.site import Site
 
 VAR_TMP = Path(os.environ.get("TMPDIR", "/var/tmp"))  # noqa: S108  a folder of its own is made in it
@@ -45,6 +46,7 @@ def main() -> int:
     parser.add_argument("--runs", type=int, default=7)
     parser.add_argument("--folder", type=Path, default=VAR_TMP, help="1.2 GB a million jobs")
     options = parser.parse_args()
+    collect_rarely()  # as the aggregator does
     print(f"{describe()}\n")
     columns = [_ours(count, options.runs, options.folder) for count in options.jobs]
     counts = sorted({min(count, options.sacct) for count in options.jobs if options.sacct})

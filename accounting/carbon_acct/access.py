@@ -17,7 +17,7 @@ from carbon_acct.errors import RefusedError
 if TYPE_CHECKING:
     from carbon_acct.poll import SlurmState
     from carbon_acct.slurm.nodes import NodeHost
-    from carbon_collector.munge import Identity
+    from carbon_acct.unmunge import Identity
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ def check_cluster(cluster: str, ours: str) -> None:
 def speaks_for(identity: Identity, peer: str, node: NodeHost, own: frozenset[str]) -> bool:
     """Whether a credential comes from the host of a node.
 
-    munged puts the host's address into the credential, and `unmunge` looks its name up here. A host whose
+    munged puts the host's address into the credential, and its name is looked up here. A host whose
     name resolves to loopback (Debian's 127.0.1.1) makes credentials that look like this host's own, wherever
     it is: then the connection's own address says which host it is.
     """

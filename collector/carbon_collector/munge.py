@@ -3,8 +3,8 @@
 
 A request carries a credential whose payload is a digest of the request, so that a credential
 cannot be taken from one request and put on another; munged itself refuses to decode one twice.
-The `munge` and `unmunge` programs are used, not libmunge: they cost a few milliseconds, need no
-binding on the node, and are what an administrator tests with.
+The `munge` program makes it, not libmunge: it costs a node a few milliseconds now and then, and no memory.
+The aggregator, which reads one with each request, asks libmunge (carbon_acct.unmunge).
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ import select
 import time
 
 from .errors import MungeError
-from .lean.named import NamedTuple
 from .lean.native import signal
 
 try:  # hashlib loads OpenSSL: 4 MiB of resident memory on every node for one function
@@ -27,16 +26,6 @@ except ImportError:
 
 TIMEOUT_S = 10.0
 SEARCH = ("/usr/bin", "/usr/local/bin", "/opt/munge/bin", "/usr/sbin")
-
-
-class Identity(NamedTuple):
-    """Who made a credential: user and group id, and the host as munged names it (host name, address)."""
-
-    uid: int
-    gid: int
-    host: str
-    address: str
-    payload: str
 
 
 def digest(data: bytes) -> str:
@@ -58,36 +47,10 @@ def encode(payload: str, socket: str = "") -> str:
     args = ["munge", "--string", payload]
     if socket:
         args += ["--socket", socket]
-    status, out, err = _run(args, b"")
+    status, out, err = _run(args)
     if status != 0 or not out.startswith(b"MUNGE:"):
         raise MungeError(f"munge cannot make a credential: {_line(err)}; is munged running?")
     return out.decode("ascii").strip()
-
-
-def decode(credential: str, socket: str = "") -> Identity:
-    """Check a credential with munged and say who made it. Raises MungeError with munged's reason."""
-    args = ["unmunge"]
-    if socket:
-        args += ["--socket", socket]
-    status, out, err = _run(args, credential.encode("ascii", "replace"))
-    head, _, payload = out.decode("utf-8", "replace").partition("\n\n")
-    pairs = (line.partition(":") for line in head.splitlines())
-    fields = {key.strip(): value.strip() for key, _, value in pairs}
-    if status != 0:
-        raise MungeError(fields.get("STATUS") or _line(err))
-    host, _, address = fields["ENCODE_HOST"].partition(" ")
-    return Identity(
-        uid=_id(fields["UID"]),
-        gid=_id(fields["GID"]),
-        host=host,
-        address=address.strip("()"),
-        payload=payload.rstrip("\n"),
-    )
-
-
-def _id(field: str) -> int:
-    """`alice (1000)` -> 1000; the name may itself hold brackets, the id is in the last pair."""
-    return int(field[field.rindex("(") + 1 : field.rindex(")")])
 
 
 def _line(err: bytes) -> str:
@@ -103,10 +66,9 @@ def _find(name: str) -> str:
     raise MungeError(f"{name} is not installed (looked in {', '.join(SEARCH)})")
 
 
-def _run(args: list[str], stdin: bytes) -> tuple[int, bytes, bytes]:
+def _run(args: list[str]) -> tuple[int, bytes, bytes]:
     """Run a program with a deadline. `subprocess` would cost a node 2 MiB of memory for this."""
     path = _find(args[0])
-    in_r, in_w = os.pipe()
     out_r, out_w = os.pipe()
     err_r, err_w = os.pipe()
     try:
@@ -115,25 +77,19 @@ def _run(args: list[str], stdin: bytes) -> tuple[int, bytes, bytes]:
             args,
             {"PATH": "/usr/bin:/bin"},
             file_actions=[
-                (os.POSIX_SPAWN_DUP2, in_r, 0),
+                (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
                 (os.POSIX_SPAWN_DUP2, out_w, 1),
                 (os.POSIX_SPAWN_DUP2, err_w, 2),
             ],
             setsigmask=[],  # the collector blocks the signals that it waits for
         )
     except OSError:
-        for fd in (in_w, out_r, err_r):
-            os.close(fd)
+        os.close(out_r)
+        os.close(err_r)
         raise
     finally:
-        for fd in (in_r, out_w, err_w):
-            os.close(fd)
-    try:
-        os.write(in_w, stdin)  # a credential is far smaller than a pipe's 64 KiB
-    except BrokenPipeError:
-        pass  # it died at once; its exit status says so
-    finally:
-        os.close(in_w)
+        os.close(out_w)
+        os.close(err_w)
     chunks: dict[int, bytes] = {out_r: b"", err_r: b""}
     open_fds = {out_r, err_r}
     deadline = time.monotonic() + TIMEOUT_S

@@ -11,7 +11,7 @@ from carbon_acct.access import check_delivery, speaks_for
 from carbon_acct.errors import RefusedError
 from carbon_acct.poll import SlurmState
 from carbon_acct.slurm.nodes import NodeHost
-from carbon_collector.munge import Identity
+from carbon_acct.unmunge import Identity
 
 OWN = frozenset({"acct.example.org", "acct", "localhost"})
 HERE = socket.gethostname()

@@ -18,6 +18,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 
+from carbon_acct import unmunge
 from carbon_acct.cli import acct
 from carbon_collector import munge
 
@@ -81,7 +82,7 @@ def aggregator(munge_socket: str) -> Iterator[Aggregator]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             scheme, _, credential = self.headers["Authorization"].partition(" ")
-            identity = munge.decode(credential, munge_socket)
+            identity = unmunge.decode(credential, munge_socket)
             assert scheme == "MUNGE"
             assert identity.payload == munge.request_digest("GET", self.path, b"")
             assert urlsplit(self.path).path == "/v1/jobs"

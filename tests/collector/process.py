@@ -16,6 +16,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from carbon_acct import unmunge
 from carbon_acct.records import parse_segment
 from carbon_collector import munge
 
@@ -88,7 +89,7 @@ class Aggregator:
         self.posts += 1
         self.has_time.wait(PATIENCE_S)
         try:
-            who = munge.decode(authorization.removeprefix("MUNGE "), self.munge_socket)
+            who = unmunge.decode(authorization.removeprefix("MUNGE "), self.munge_socket)
             assert path == "/v1/segments"
             assert who.payload == munge.digest(body)
             assert who.uid == os.getuid()

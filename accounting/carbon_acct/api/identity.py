@@ -19,6 +19,7 @@ from starlette.requests import ClientDisconnect
 
 from carbon_acct.api.limits import Lanes, Limits, Rates, check_rate
 from carbon_acct.errors import RefusedError
+from carbon_acct.unmunge import Identity, decode
 from carbon_collector import munge
 from carbon_collector.errors import MungeError
 
@@ -54,7 +55,7 @@ class Gate:
 class Caller:
     """An authenticated request: who, from which address, with which body."""
 
-    identity: munge.Identity
+    identity: Identity
     peer: str
     body: bytes
 
@@ -81,11 +82,11 @@ async def identify(request: Request, _header: Annotated[str | None, Depends(SCHE
     return Caller(identity, peer, body)
 
 
-async def _decode(gate: Gate, peer: str, request: Request) -> munge.Identity:
+async def _decode(gate: Gate, peer: str, request: Request) -> Identity:
     credential = _credential(request)
     try:
-        return await gate.lanes.credentials.run(peer, lambda: munge.decode(credential, gate.munge_socket))
-    except (MungeError, KeyError, ValueError) as err:
+        return await gate.lanes.credentials.run(peer, lambda: decode(credential, gate.munge_socket))
+    except MungeError as err:
         raise RefusedError(401, f"the credential is refused: {err}") from err
 
 
