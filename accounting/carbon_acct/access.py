@@ -65,8 +65,7 @@ def check_delivery(identity: Identity, peer: str, cluster: str, node: str, state
     if host is None:
         raise RefusedError(403, f"node {node} is not known to Slurm", "unknown_node")
     if not speaks_for(identity, peer, host, own_names()):
-        speaker = identity.host or identity.address
-        reason = f"{speaker} may not deliver for node {node}, which lives on {host.hostname}"
+        reason = f"{identity.host} may not deliver for node {node}, which lives on {host.hostname}"
         raise RefusedError(403, reason, "foreign_node")
 
 
@@ -83,7 +82,7 @@ def speaks_for(identity: Identity, peer: str, node: NodeHost, own: frozenset[str
     name resolves to loopback (Debian's 127.0.1.1) makes credentials that look like this host's own, wherever
     it is: then the connection's own address says which host it is.
     """
-    address = identity.address or identity.host
+    address = identity.address
     if _names_no_host(address):
         address, names = peer, own if _loopback(peer) else frozenset()
     else:

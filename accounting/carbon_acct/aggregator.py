@@ -16,11 +16,11 @@ from types import FrameType
 
 import uvicorn
 
-from carbon_acct import logs
+from carbon_acct import logs, unmunge
 from carbon_acct.api import protocol
 from carbon_acct.api.app import create_app
 from carbon_acct.api.limits import Limits
-from carbon_acct.errors import AwayError, ListenError
+from carbon_acct.errors import AwayError, ListenError, MungedError
 from carbon_acct.grid.follow import Follower
 from carbon_acct.poll import Poller
 from carbon_acct.site import Site, site_of
@@ -40,6 +40,7 @@ def serve(config: Settings, debug: bool = False) -> None:
     site = site_of(config)
     try:
         _open(site)
+        _look_for_munge()
         collect_rarely()
         listener = _listen(config.text("aggregator", "listen"))
         poller = Poller(site, Programs(), config.text("slurm", "source"), config.number("slurm", "poll"))
@@ -64,6 +65,13 @@ def _open(site: Site) -> None:
         site.database.open()
     except AwayError as err:
         log.warning("%s; starting without it, the nodes keep their rows until it answers", err)
+
+
+def _look_for_munge() -> None:
+    try:
+        unmunge.load()
+    except MungedError as err:
+        log.warning("%s; starting without it, and answering nobody", err)
 
 
 def _serve(site: Site, poller: Poller, follower: Follower, listener: socket.socket, munge_socket: str) -> None:

@@ -99,7 +99,7 @@ def _munge(patient: Patient) -> Iterator[Finding]:
     try:
         identity = unmunge.decode(munge.encode("doctor", socket), socket)
     except MungeError as err:
-        yield Finding(FIX, "munge", f"{err}; start munged (systemctl start munge)")
+        yield Finding(FIX, "munge", f"{err}; see to munged (systemctl status munge)")
     else:
         yield Finding(OK, "munge", f"credentials are made and read, as uid {identity.uid} of {identity.host}")
 

@@ -6,6 +6,7 @@ CarbonError (carbon_collector.errors)
     ├── DatabaseError     the database cannot be used
     │   ├── AwayError     its server does not answer, and may come back
     │   └── SchemaError   its tables are not those of this program
+    ├── MungedError       munged cannot be asked (a MungeError as well)
     ├── SlurmError        Slurm's programs or its database do not answer
     ├── ZoneError         no factor is known for the site's grid zone
     ├── ProviderError     a provider of grid intensities cannot be used, or its answer cannot be trusted
@@ -15,7 +16,7 @@ CarbonError (carbon_collector.errors)
 
 from __future__ import annotations
 
-from carbon_collector.errors import CarbonError
+from carbon_collector.errors import CarbonError, MungeError
 
 KINDS = {
     400: "parameter",
@@ -45,6 +46,10 @@ class AwayError(DatabaseError):
 
 class SchemaError(DatabaseError):
     """The database's tables are not those that this program needs."""
+
+
+class MungedError(AccountingError, MungeError):
+    """munged cannot be asked about a credential, whatever that is worth."""
 
 
 class SlurmError(AccountingError):

@@ -49,7 +49,7 @@ class Receipt:
 
 
 def store(session: Session, segment: ParsedSegment, prices: Prices, now: int) -> Receipt:
-    """Store a segment. Raises RefusedError 422 if its name was already used for another content."""
+    """Store a segment. Raises RefusedError 422 if its name was already used for another content, or it has too many old rows."""
     (answer,) = store_all(session, [segment], prices, now)
     if isinstance(answer, RefusedError):
         raise answer
@@ -116,7 +116,7 @@ def cluster_named(session: Session, name: str) -> Cluster:
 def _answers(
     session: Session, segments: Sequence[ParsedSegment]
 ) -> tuple[list[Receipt | RefusedError], list[ParsedSegment]]:
-    """The answer to each segment, and those that are to be stored: a name is unique for ever."""
+    """The answer to each segment, and what of them is to be stored: a name is unique for ever, and pruned slots are closed."""
     known: dict[str, Any] = {}
     for names in merge.chunks({segment.header.name for segment in segments}):
         known |= {row.name: row for row in ask(session, _KNOWN_SEGMENTS, {"names": names})}
@@ -133,10 +133,11 @@ def _answers(
             answers.append(Receipt(name, known[name].accepted, refused))
         else:
             try:
-                kept = new.setdefault(name, segment.kept(since))
+                kept = new.get(name) or segment.kept(since)
             except RefusedError as err:
                 answers.append(err)
             else:
+                new[name] = kept
                 answers.append(Receipt(name, kept.accepted, list(kept.refused)))
     return answers, list(new.values())
 

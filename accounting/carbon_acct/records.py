@@ -227,6 +227,7 @@ class DroppedRecord(_Record):
 
 
 Record = LedgerRecord | JobSlotRecord | NodeSlotRecord | DroppedRecord
+SLOTTED = (JobSlotRecord, NodeSlotRecord)
 _ADAPTER: TypeAdapter[Record] = TypeAdapter(Annotated[Record, Field(discriminator="type")])
 
 
@@ -267,18 +268,20 @@ class ParsedSegment:
     sha256: str
     records: tuple[Record, ...]
     lines: tuple[int, ...]
+    oldest: int
+    """No slot of it is before this; MAX_TIME where it has none."""
     refused: tuple[RefusedLine, ...]
     accepted: int
 
     def kept(self, since: int) -> ParsedSegment:
         """Without the lines of slots before `since` (epoch seconds), of which delivered rows are no longer kept.
 
-        Raises RefusedError 422 for the whole.
+        Whether lines have the same key, or are too many, was judged before. Raises RefusedError 422 for the whole.
         """
-        pairs = list(zip(self.lines, self.records, strict=True))
-        old = {line for line, record in pairs if getattr(record, "slot", since) < since}
-        if not old:
+        if self.oldest >= since:
             return self
+        pairs = list(zip(self.lines, self.records, strict=True))
+        old = {line for line, record in pairs if isinstance(record, SLOTTED) and record.slot < since}
         refused = [*self.refused, *(RefusedLine(line, "slot is older than the rows that are kept") for line in old)]
         refused.sort(key=attrgetter("line"))
         _check_refused(refused)
@@ -287,6 +290,7 @@ class ParsedSegment:
             self,
             records=tuple(record for _, record in left),
             lines=tuple(line for line, _ in left),
+            oldest=since,
             refused=tuple(refused),
             accepted=self.accepted - len(old),
         )
@@ -305,6 +309,7 @@ def parse_segment(body: bytes, now: int) -> ParsedSegment:
     _check_trailer(body, lines)
     records: list[Record] = []
     numbers: list[int] = []
+    oldest = MAX_TIME
     refused: list[RefusedLine] = []
     seen: set[tuple[object, ...]] = set()
     for number, line in enumerate(lines[1:-2], start=2):
@@ -322,9 +327,12 @@ def parse_segment(body: bytes, now: int) -> ParsedSegment:
         seen.update(keys)
         records += found
         numbers += [number] * len(found)
+        first = found[0]
+        if isinstance(first, SLOTTED) and first.slot < oldest:
+            oldest = first.slot
     accepted = len(lines) - 3 - len(refused)
     sha256 = hashlib.sha256(body).hexdigest()
-    return ParsedSegment(header, sha256, tuple(records), tuple(numbers), tuple(refused), accepted)
+    return ParsedSegment(header, sha256, tuple(records), tuple(numbers), oldest, tuple(refused), accepted)
 
 
 def _check_refused(refused: Sequence[RefusedLine]) -> None:

@@ -20,11 +20,11 @@ def for_people(
     jobs: Sequence[Mapping[str, Any]], columns: Sequence[Column], screen: Screen, header: bool
 ) -> Iterator[str]:
     """Lines of a table whose columns fit their content; numbers are right-aligned."""
-    for row in zip(*(_from_top(column, jobs, screen, header) for column in columns), strict=True):
+    for row in zip(*(_filled(column, jobs, screen, header) for column in columns), strict=True):
         yield " ".join(row).rstrip()
 
 
-def _from_top(column: Column, jobs: Sequence[Mapping[str, Any]], screen: Screen, header: bool) -> list[str]:
+def _filled(column: Column, jobs: Sequence[Mapping[str, Any]], screen: Screen, header: bool) -> list[str]:
     """The cells of a column, all of them as wide as it is."""
     field, fixed = column.field, abs(column.width)
     cells = [field.show(job, screen) for job in jobs]

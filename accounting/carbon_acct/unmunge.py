@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""Asks munged who made a credential, by libmunge, which is where munged and `unmunge` are.
+"""Asks munged who made a credential, by libmunge, which is what `unmunge` does.
 
-A program for each request would cost the accounting host more than all else that a small request costs it (ADR 7).
+A program for each request would cost the accounting host as much as all else that a small request costs it (ADR 7).
 The nodes and those who ask make their credentials with the `munge` program (carbon_collector.munge).
 """
 
@@ -9,39 +9,49 @@ from __future__ import annotations
 
 import ctypes
 import socket
+import time
 from functools import lru_cache
 from typing import Any, NamedTuple
 
+from carbon_acct.errors import MungedError
 from carbon_collector.errors import MungeError
 
-LIBRARY = "libmunge.so.2"
+LIBRARIES = (
+    "libmunge.so.2",
+    *(f"{place}/{folder}/libmunge.so.2" for place in ("/usr/local", "/opt/munge") for folder in ("lib64", "lib")),
+)
+"""Where it is looked for: where the loader does, then beside the programs that munge.SEARCH finds."""
 
-# munge.h, munge_opt_t. libmunge itself says what its errors are.
+# munge.h: munge_opt_t, and of munge_err_t those that say nothing of the credential.
 OPT_ADDR4, OPT_SOCKET = 5, 8
+NOT_ASKED = {1: "SNAFU", 5: "NO_MEMORY", 6: "SOCKET", 7: "TIMEOUT"}
+
+NAME_S = 60
+"""The name of an address is looked up so often."""
 
 
 class Identity(NamedTuple):
-    """Who made a credential: user and group id, and the host as munged names it (host name, address)."""
+    """Who made a credential: the user id, and the host: its name as it is known here, and the address that munged states."""
 
     uid: int
-    gid: int
     host: str
     address: str
     payload: str
 
 
 def decode(credential: str, socket_path: str = "") -> Identity:
-    """Check a credential with munged and say who made it. Raises MungeError with munged's reason.
+    """Check a credential with munged and say who made it; other threads go on meanwhile.
 
-    munged is waited for as long as libmunge does, a few seconds; other threads go on.
+    Raises MungeError with munged's reason; MungedError where munged cannot be asked, after about ten seconds where it
+    takes the question and does not answer.
     """
-    library = _library()
+    library = load()
     context = library.munge_ctx_create()
     if not context:
-        raise MungeError("no memory for a context of libmunge")
+        raise MungedError("no memory for a context of libmunge")
     try:
-        if socket_path and library.munge_ctx_set(context, OPT_SOCKET, ctypes.c_char_p(socket_path.encode())):
-            raise MungeError(_text(library.munge_ctx_strerror(context)))
+        if socket_path:
+            library.munge_ctx_set(context, OPT_SOCKET, ctypes.c_char_p(socket_path.encode()))
         return _decoded(library, context, credential)
     finally:
         library.munge_ctx_destroy(context)
@@ -54,47 +64,54 @@ def _decoded(library: Any, context: int, credential: str) -> Identity:
     out = map(ctypes.byref, (payload, length, uid, gid))
     try:
         error = library.munge_decode(given, context, *out)
-        if error:  # of an expired or replayed credential the payload comes all the same
-            reason = library.munge_ctx_strerror(context) or library.munge_strerror(error)
-            raise MungeError(_text(reason))
+        if error:  # the payload of an expired or replayed credential comes all the same
+            reason = library.munge_ctx_strerror(context).decode("utf-8", "replace")
+            raise (MungedError if error in NOT_ASKED else MungeError)(reason)
         said = ctypes.string_at(payload, length.value).decode("utf-8", "replace") if payload else ""
     finally:
-        library.free(payload)
+        _free()(payload)
     octets = (ctypes.c_ubyte * 4)()
-    if library.munge_ctx_get(context, OPT_ADDR4, ctypes.byref(octets)):
-        raise MungeError(_text(library.munge_ctx_strerror(context)))
+    library.munge_ctx_get(context, OPT_ADDR4, ctypes.byref(octets))
     address = socket.inet_ntoa(bytes(octets))
-    return Identity(uid.value, gid.value, _host(address), address, said)
+    return Identity(uid.value, _name(address, int(time.monotonic() / NAME_S)), address, said)
 
 
-def _host(address: str) -> str:
-    """The name of an address, as `unmunge` looks it up; the address where it has none."""
+@lru_cache(maxsize=20_000)
+def _name(address: str, _minute: int) -> str:
+    """The name of an address by the host's resolver, which is not bothered with every request; where it has none, the address."""
     try:
         return socket.gethostbyaddr(address)[0]
     except OSError:
         return address
 
 
-def _text(said: bytes | None) -> str:
-    return (said or b"no answer").decode("utf-8", "replace")
+@lru_cache
+def load() -> Any:
+    """The library. Raises MungedError where it is not installed."""
+    library: Any = _first_of(LIBRARIES)
+    handle, text, any_pointer = ctypes.c_void_p, ctypes.c_char_p, ctypes.c_void_p
+    library.munge_ctx_create.restype = handle
+    library.munge_ctx_destroy.argtypes = [handle]
+    library.munge_ctx_set.argtypes = [handle, ctypes.c_int]  # what follows depends on the option: it is variadic in C
+    library.munge_ctx_get.argtypes = [handle, ctypes.c_int]
+    library.munge_ctx_strerror.argtypes = [handle]
+    library.munge_ctx_strerror.restype = text
+    library.munge_decode.argtypes = [text, handle, any_pointer, any_pointer, any_pointer, any_pointer]
+    return library
+
+
+def _first_of(libraries: tuple[str, ...]) -> Any:
+    for name in libraries:
+        try:
+            return ctypes.CDLL(name)
+        except OSError:
+            continue
+    raise MungedError("libmunge.so.2 is not installed (Debian: libmunge2, Red Hat: munge-libs)")
 
 
 @lru_cache
-def _library() -> Any:
-    """Libmunge. Raises MungeError where it is not installed."""
-    try:
-        library: Any = ctypes.CDLL(LIBRARY)
-    except OSError as err:
-        raise MungeError(f"libmunge is not installed: {err}") from err
-    context, text = ctypes.c_void_p, ctypes.c_char_p
-    library.munge_ctx_create.restype = context
-    library.munge_ctx_destroy.argtypes = [context]
-    library.munge_ctx_set.argtypes = [context, ctypes.c_int]  # what follows depends on the option
-    library.munge_ctx_get.argtypes = [context, ctypes.c_int]
-    library.munge_ctx_strerror.argtypes = [context]
-    library.munge_ctx_strerror.restype = text
-    library.munge_strerror.restype = text
-    pointer = ctypes.c_void_p
-    library.munge_decode.argtypes = [text, context, pointer, pointer, pointer, pointer]
-    library.free.argtypes = [pointer]
-    return library
+def _free() -> Any:
+    """The free() of the process, not libmunge's idea of it: a site may load another allocator before the C library's."""
+    free: Any = ctypes.CDLL(None).free
+    free.argtypes = [ctypes.c_void_p]
+    return free

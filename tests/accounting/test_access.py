@@ -18,7 +18,7 @@ HERE = socket.gethostname()
 
 
 def identity(host: str, address: str, uid: int = 0) -> Identity:
-    return Identity(uid, uid, host, address, "")
+    return Identity(uid, host, address, "")
 
 
 @pytest.mark.parametrize(
@@ -29,7 +29,7 @@ def identity(host: str, address: str, uid: int = 0) -> Identity:
         ("n1", "10.0.0.1", "10.0.0.1", "n1.cluster.example", "n1.cluster.example", True),
         ("N1", "10.0.0.1", "10.0.0.1", "n1", "n1", True),
         ("mgmt17", "10.0.0.1", "10.0.0.9", "n1", "10.0.0.1", True),
-        ("10.0.0.1", "", "10.0.0.9", "n1", "10.0.0.1", True),
+        ("10.0.0.1", "10.0.0.1", "10.0.0.9", "n1", "10.0.0.1", True),
         ("n2", "10.0.0.2", "10.0.0.2", "n1", "10.0.0.1", False),
         ("n2", "10.0.0.2", "127.0.0.1", "localhost", "127.0.0.1", False),
         ("n10", "10.0.0.10", "10.0.0.10", "n1", "10.0.0.1", False),
@@ -42,9 +42,9 @@ def identity(host: str, address: str, uid: int = 0) -> Identity:
         ("acct", "127.0.1.1", "10.0.0.2", "localhost", "localhost", False),
         ("acct", "127.0.1.1", "10.0.0.2", "acct", "10.0.0.5", False),
         ("acct", "127.0.1.1", "10.0.0.1", "n1", "10.0.0.1", True),
-        ("???", "0.0.0.0", "10.0.0.1", "n1", "10.0.0.1", True),
-        ("???", "0.0.0.0", "10.0.0.2", "n1", "10.0.0.1", False),
-        ("???", "", "", "n1", "10.0.0.1", False),
+        ("0.0.0.0", "0.0.0.0", "10.0.0.1", "n1", "10.0.0.1", True),
+        ("0.0.0.0", "0.0.0.0", "10.0.0.2", "n1", "10.0.0.1", False),
+        ("0.0.0.0", "0.0.0.0", "", "n1", "10.0.0.1", False),
     ],
 )
 def test_own_host_only(host: str, address: str, peer: str, node_host: str, node_addr: str, right: bool) -> None:

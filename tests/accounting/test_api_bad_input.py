@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import subprocess
 import time
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -13,7 +14,7 @@ import pytest
 from sqlalchemy import text
 
 from accounting.samples import SLOT, header, job_slot, ledger, node_share, node_slot, segment, share, trailer
-from accounting.served import Served
+from accounting.served import Served, serve
 from accounting.slurm_programs import StandIn
 from accounting.test_api_metrics import metrics, refused
 from carbon_acct.records import MAX_LINES, MAX_REFUSED
@@ -48,6 +49,18 @@ def test_expired(served: Served) -> None:
         "the credential is refused: Expired credential",
     )
     assert refused(served) == {"credential": 1}
+    assert deliver(served)[0] == 200
+
+
+def test_without_munged(served: Served, tmp_path: Path) -> None:
+    """The accounting host's own fault is not the caller's: it is to come again, and is counted apart."""
+    for deaf in serve(served.site, served.poller, str(tmp_path / "socket")):
+        answer = deaf.send("POST", "/v1/segments", BODY, served.credential(munge.digest(BODY)))
+        assert (answer.status, json.loads(answer.body)["detail"]) == (
+            503,
+            "munged does not answer on the aggregator's host; its log says why",
+        )
+        assert refused(deaf) == {"munge": 1}
     assert deliver(served)[0] == 200
 
 

@@ -164,6 +164,13 @@ def test_a_database_is_not_left_behind(tmp_path: Path, monkeypatch: pytest.Monke
     engine.open_database(settings.load(str(conf))).close()
 
 
+@pytest.mark.parametrize("url", ["sqlite://", "sqlite:///:memory:"])
+def test_sqlite_needs_a_file(url: str) -> None:
+    """In memory each connection would have a database of its own."""
+    with pytest.raises(DatabaseError, match=r"SQLite needs a file: sqlite:////PATH/carbon-acct\.db"):
+        Database(url)
+
+
 def test_a_factor_is_kept_once(tmp_path: Path) -> None:
     """A zone's factor is stored with its source when it first prices a slot, and once; another zone adds its own."""
     for slot, zone in ((SLOT, "DE"), (SLOT + 900, "DE"), (SLOT, "FR")):

@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import text
 
 from accounting.samples import JOB, NOW, SLOT, configure, job, job_slot, ledger, node_slot, segment
-from carbon_acct import prune, query, receive, totals
+from carbon_acct import meta, prune, query, receive, totals
 from carbon_acct.cli import mgr
 from carbon_acct.errors import RefusedError
 from carbon_acct.finding import Filters
@@ -93,6 +93,20 @@ def test_late_rows_are_refused(old: Site) -> None:
     assert {line.reason for line in receipt.refused} == {"slot is older than the rows that are kept"}
     assert (shown(old), conservation(old)) == before
     assert deliver(old, late) == [line.reason for line in receipt.refused]
+
+
+def test_a_late_segment_twice(old: Site) -> None:
+    """In one transaction, or again when all of it is too old: the answer is the one that was given."""
+    body = segment([job_slot(revision=9), job_slot(revision=9, slot=DAY)], sequence=7)
+    with old.database.write() as session:
+        meta.put(session, meta.DELIVERED_FROM, str(DAY))
+        first, second = receive.store_all(session, [parse_segment(body, NOW)] * 2, old.prices, NOW)
+        meta.put(session, meta.DELIVERED_FROM, str(DAY + 900))
+        again = receive.store(session, parse_segment(body, NOW), old.prices, NOW)
+
+    assert isinstance(first, receive.Receipt)
+    assert [line.line for line in first.refused] == [2]
+    assert first == second == again
 
 
 def test_too_many_late_rows(old: Site, monkeypatch: pytest.MonkeyPatch) -> None:

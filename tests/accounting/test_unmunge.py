@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from carbon_acct import unmunge
+from carbon_acct.errors import MungedError
 from carbon_collector import munge
 from carbon_collector.errors import MungeError
 
@@ -20,7 +22,7 @@ def test_a_credential_is_read_once(munge_socket: str) -> None:
     credential = munge.encode("a\\b ü\n", munge_socket)
     identity = unmunge.decode(credential, munge_socket)
 
-    assert identity[:2] == (0, 0)
+    assert identity.uid == 0
     assert identity.payload == "a\\b ü\n"
     with pytest.raises(MungeError, match=r"(?i)replayed"):
         unmunge.decode(credential, munge_socket)
@@ -34,17 +36,41 @@ def test_it_says_what_unmunge_says(munge_socket: str) -> None:
         ["unmunge", "--socket", munge_socket], input=made[0], capture_output=True, text=True, check=True
     )
     told = dict(line.split(":", 1) for line in said.stdout.splitlines() if ":" in line)
+    name, _, address = told["ENCODE_HOST"].strip().partition(" ")
     identity = unmunge.decode(made[1].strip(), munge_socket)
 
     assert identity.uid == 1
-    assert f"{identity.host} ({identity.address})" == told["ENCODE_HOST"].strip()
+    assert f"({identity.address})" == address
+    assert identity.host == (identity.address if name == "???" else name)
+
+
+@pytest.mark.parametrize("payload", ["", "x" * 200_000])
+def test_payloads(payload: str, munge_socket: str) -> None:
+    """None, and a long one."""
+    command = ["munge", "--socket", munge_socket]
+    made = subprocess.run(command, check=True, capture_output=True, text=True, input=payload).stdout.strip()
+    assert unmunge.decode(made, munge_socket).payload == payload
+
+
+def test_an_address_without_a_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is its own name, and the resolver is asked once a minute, however long it takes to say no."""
+    asked: list[str] = []
+
+    def nobody(address: str) -> None:
+        asked.append(address)
+        raise socket.herror(1, "Unknown host")
+
+    monkeypatch.setattr(socket, "gethostbyaddr", nobody)
+    assert [unmunge._name("203.0.113.7", minute) for minute in (1, 1, 2)] == ["203.0.113.7"] * 3
+    assert len(asked) == 2
 
 
 @pytest.mark.parametrize("credential", ["", "MUNGE:rubbish:", "MUNGE:AwQFAAD:", "x" * 30_000, "MUNGE:ä\x00:"])
 def test_rubbish(credential: str, munge_socket: str) -> None:
     """Munged's reason, whatever comes."""
-    with pytest.raises(MungeError, match=r"\w"):
+    with pytest.raises(MungeError, match=r"\w") as err:
         unmunge.decode(credential, munge_socket)
+    assert not isinstance(err.value, MungedError)
 
 
 def test_of_many_threads_each_reads_its_own(munge_socket: str) -> None:
@@ -68,14 +94,26 @@ def test_of_many_threads_each_reads_its_own(munge_socket: str) -> None:
 
 
 def test_without_munged(tmp_path: Path) -> None:
-    """The reason names the socket."""
-    with pytest.raises(MungeError, match=str(tmp_path)):
+    """The reason names the socket: it is not the credential that is refused."""
+    with pytest.raises(MungedError, match=str(tmp_path)):
         unmunge.decode("MUNGE:x:", str(tmp_path / "socket"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("listens", [False, True])
+def test_a_munged_that_does_not_answer(listens: bool, tmp_path: Path) -> None:
+    """Gone, or hung: it is given up."""
+    with socket.socket(socket.AF_UNIX) as munged:
+        munged.bind(str(tmp_path / "socket"))
+        if listens:
+            munged.listen()
+        with pytest.raises(MungedError, match=r"\w"):
+            unmunge.decode("MUNGE:x:", str(tmp_path / "socket"))
 
 
 def test_without_libmunge(monkeypatch: pytest.MonkeyPatch) -> None:
     """Another remedy: the reason says that it is not installed."""
-    monkeypatch.setattr(unmunge, "LIBRARY", "libmunge.so.none")
-    unmunge._library.cache_clear()
-    with pytest.raises(MungeError, match="libmunge is not installed"):
+    monkeypatch.setattr(unmunge, "LIBRARIES", ("libmunge.so.none", "/nowhere/libmunge.so.none"))
+    unmunge.load.cache_clear()
+    with pytest.raises(MungedError, match=r"libmunge\.so\.2 is not installed"):
         unmunge.decode("MUNGE:x:")

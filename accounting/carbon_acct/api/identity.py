@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
+import logging
 from dataclasses import dataclass, field
 from typing import Annotated
 
@@ -18,10 +19,12 @@ from fastapi.security import APIKeyHeader
 from starlette.requests import ClientDisconnect
 
 from carbon_acct.api.limits import Lanes, Limits, Rates, check_rate
-from carbon_acct.errors import RefusedError
+from carbon_acct.errors import MungedError, RefusedError
 from carbon_acct.unmunge import Identity, decode
 from carbon_collector import munge
 from carbon_collector.errors import MungeError
+
+log = logging.getLogger("carbon_acct.api")
 
 MAX_BODY_BYTES = 16 * 1024 * 1024
 MAX_UNKEPT_BYTES = 128 * 1024 * 1024
@@ -61,9 +64,10 @@ class Caller:
 
 
 async def identify(request: Request, _header: Annotated[str | None, Depends(SCHEME)]) -> Caller:
-    """The caller. Raises RefusedError: 401 for a bad credential, 429 for too many requests, 408 and 413 for the body.
+    """The caller.
 
-    What is refused is read to its end all the same, unkept and within bounds: a client that is still sending
+    Raises RefusedError: 401 for a bad credential, 503 if munged cannot be asked, 429 for too many requests, 408 and 413
+    for the body. What is refused is read to its end all the same, unkept and within bounds: a client that is still sending
     when the connection closes sees a reset, not the reason.
     """
     gate: Gate = request.app.state.gate
@@ -86,6 +90,9 @@ async def _decode(gate: Gate, peer: str, request: Request) -> Identity:
     credential = _credential(request)
     try:
         return await gate.lanes.credentials.run(peer, lambda: decode(credential, gate.munge_socket))
+    except MungedError as err:
+        log.warning("credentials cannot be checked: %s", err)
+        raise RefusedError(503, "munged does not answer on the aggregator's host; its log says why", "munge") from err
     except MungeError as err:
         raise RefusedError(401, f"the credential is refused: {err}") from err
 

@@ -80,7 +80,7 @@ SAYS = {
     413: "The body, or the answer, is too large. Final for a segment.",
     422: "No segment, or not a whole one. Final.",
     429: "The caller asks too often, or too much at once; Retry-After says when to try again.",
-    503: "The database or Slurm does not answer, or the query took too long; try again.",
+    503: "The database, Slurm or munged does not answer, or the query took too long; try again.",
 }
 
 
