@@ -32,7 +32,7 @@ from accounting.samples import new_site
 from carbon_acct import receive, totals
 from carbon_acct.aggregator import collect_rarely
 from carbon_acct.jobs import record_jobs
-from carbon_acct.records import parse_segment
+from carbon_acct.segments import parse_segment
 from carbon_acct.site import Site
 
 VAR_TMP = Path(os.environ.get("TMPDIR", "/var/tmp"))  # noqa: S108  a folder of its own is made in it

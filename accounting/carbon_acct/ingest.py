@@ -13,7 +13,7 @@ from pathlib import Path
 
 from carbon_acct import access, receive
 from carbon_acct.errors import RefusedError
-from carbon_acct.records import MAX_SEGMENT_BYTES, parse_segment
+from carbon_acct.segments import MAX_SEGMENT_BYTES, parse_segment
 from carbon_acct.site import Site
 
 

@@ -23,7 +23,8 @@ from carbon_acct.db.rows import IDS, ask, ask_dicts, ask_ids, insert_rows, put_r
 from carbon_acct.errors import RefusedError
 from carbon_acct.matching import match
 from carbon_acct.prices import Prices
-from carbon_acct.records import DroppedRecord, JobSlotRecord, LedgerRecord, NodeSlotRecord, ParsedSegment, RefusedLine
+from carbon_acct.records import DroppedRecord, JobSlotRecord, LedgerRecord, NodeSlotRecord
+from carbon_acct.segments import ParsedSegment, RefusedLine
 from carbon_acct.sitesum import Change
 
 LedgerKey = tuple[int, str, int, str]

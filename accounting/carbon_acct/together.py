@@ -18,7 +18,7 @@ from carbon_acct.db.engine import Database
 from carbon_acct.errors import AwayError
 from carbon_acct.prices import Prices
 from carbon_acct.receive import Receipt
-from carbon_acct.records import ParsedSegment
+from carbon_acct.segments import ParsedSegment
 
 INTERRUPTED = RuntimeError("storing was interrupted")
 MAX_RECORDS = 5000

@@ -19,7 +19,7 @@ from carbon_acct.grid import intensity
 from carbon_acct.grid.provider import Period
 from carbon_acct.jobs import record_jobs
 from carbon_acct.prices import Source
-from carbon_acct.records import parse_segment
+from carbon_acct.segments import parse_segment
 
 from .work import by_slot
 

@@ -17,7 +17,7 @@ from accounting.samples import SLOT, header, job_slot, ledger, node_share, node_
 from accounting.served import Served, serve
 from accounting.slurm_programs import StandIn
 from accounting.test_api_metrics import metrics, refused
-from carbon_acct.records import MAX_LINES, MAX_REFUSED
+from carbon_acct.segments import MAX_LINES, MAX_REFUSED
 from carbon_collector import munge
 from carbon_collector.http import request
 

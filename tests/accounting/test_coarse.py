@@ -15,7 +15,8 @@ from sqlalchemy import text
 from accounting.samples import JOB, MINUTE_US, NOW, SLOT, job_slot, ledger, node_share, node_slot, segment, share
 from accounting.test_store import deliver, only, tell
 from carbon_acct import receive, status, totals
-from carbon_acct.records import MAX_ROWS, JobSlotRecord, parse_segment
+from carbon_acct.records import JobSlotRecord
+from carbon_acct.segments import MAX_ROWS, parse_segment
 from carbon_acct.site import Site
 from collector.history import KIB, START, live_of
 

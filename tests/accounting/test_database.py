@@ -24,7 +24,7 @@ from carbon_acct.db.engine import Database
 from carbon_acct.db.models import Base
 from carbon_acct.errors import DatabaseError
 from carbon_acct.finding import Filters
-from carbon_acct.records import parse_segment
+from carbon_acct.segments import parse_segment
 from carbon_acct.site import Site, open_site
 from carbon_collector import settings
 from databases.fixtures import Backend
@@ -114,7 +114,7 @@ import os, sys
 sys.path.insert(0, sys.argv[2])
 from accounting.samples import NOW, job_slot, ledger, segment
 from carbon_acct import receive
-from carbon_acct.records import parse_segment
+from carbon_acct.segments import parse_segment
 from carbon_acct.site import open_site
 from carbon_collector import settings
 from databases.fixtures import Backend

@@ -17,7 +17,7 @@ from carbon_acct.estimate import Basis, Estimate, Gap, Held, Outage, Power, esti
 from carbon_acct.hardware import CPU_MW, Hardware, typical_cpu_mw, typical_gpu_mw
 from carbon_acct.jobs import record_jobs
 from carbon_acct.missing import missing
-from carbon_acct.records import parse_segment
+from carbon_acct.segments import parse_segment
 from carbon_acct.site import Site
 from carbon_acct.slurm.client import SlurmJob
 from carbon_collector.units import SLOT_S, US_PER_S

@@ -20,7 +20,7 @@ from carbon_acct.errors import SlurmError
 from carbon_acct.finding import Filters
 from carbon_acct.jobs import MAX_ASKED, Turn, unsettled
 from carbon_acct.poll import OVERLAP_S, Poller
-from carbon_acct.records import parse_segment
+from carbon_acct.segments import parse_segment
 from carbon_acct.site import Site
 from carbon_acct.slurm.dbd import DbdLimits
 from carbon_acct.slurm.pace import DAY_S, LEAST_WINDOW_S, LONGEST_REST_S, SLOW_S, Pace

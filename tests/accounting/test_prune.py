@@ -18,7 +18,7 @@ from carbon_acct.errors import RefusedError
 from carbon_acct.finding import Filters
 from carbon_acct.jobs import record_jobs
 from carbon_acct.query import JobRecord
-from carbon_acct.records import parse_segment
+from carbon_acct.segments import parse_segment
 from carbon_acct.site import Site
 from carbon_acct.window import Window
 
@@ -112,7 +112,7 @@ def test_a_late_segment_twice(old: Site) -> None:
 def test_too_many_late_rows(old: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     """A segment that is refused for them takes no other with it that is stored in the same transaction."""
     prune.prune(old.database, ALL, lambda _: None)
-    monkeypatch.setattr("carbon_acct.records.MAX_REFUSED", 1)
+    monkeypatch.setattr("carbon_acct.segments.MAX_REFUSED", 1)
     late = segment([job_slot(revision=9), node_slot(revision=9)], sequence=7)
     good = segment([ledger(revision=9, closed=DAY + 950)], sequence=8)
     with old.database.write() as session:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from accounting.samples import MINUTE_US, NOW, SLOT, job_slot, ledger, node_share, node_slot, segment, share, trailer
 from carbon_acct.errors import RefusedError
-from carbon_acct.records import MAX_SEGMENT_BYTES, parse_segment
+from carbon_acct.segments import MAX_SEGMENT_BYTES, parse_segment
 
 GOOD = [ledger(), job_slot(), node_slot()]
 
@@ -202,7 +202,7 @@ def test_slots_that_are_kept_no_more(rows: list[Any], after: int) -> None:
 def test_too_many_slots_that_are_kept_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
     """A receipt has no room to name them all."""
     parsed = parse_segment(segment([job_slot(job_id=at) for at in (1, 2, 3)]), NOW)
-    monkeypatch.setattr("carbon_acct.records.MAX_REFUSED", 2)
+    monkeypatch.setattr("carbon_acct.segments.MAX_REFUSED", 2)
     with pytest.raises(RefusedError, match="more than 2 of its records are bad, the first: slot is older") as err:
         parsed.kept(SLOT + 1)
     assert err.value.status == 422

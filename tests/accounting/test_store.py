@@ -35,7 +35,7 @@ from carbon_acct.finding import Filters
 from carbon_acct.jobs import record_jobs
 from carbon_acct.query import JobRecord
 from carbon_acct.receive import Receipt
-from carbon_acct.records import parse_segment
+from carbon_acct.segments import parse_segment
 from carbon_acct.site import Site
 from carbon_acct.slurm.client import SlurmJob
 from carbon_acct.window import Window

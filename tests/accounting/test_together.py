@@ -15,7 +15,7 @@ from accounting.test_store import content, deliver, tell
 from carbon_acct import totals
 from carbon_acct.errors import DatabaseError, RefusedError
 from carbon_acct.receive import Receipt
-from carbon_acct.records import ParsedSegment, parse_segment
+from carbon_acct.segments import ParsedSegment, parse_segment
 from carbon_acct.site import Site
 from carbon_acct.together import Together
 from databases.fixtures import Backend

@@ -11,7 +11,8 @@ from collections import defaultdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from carbon_acct.records import DroppedRecord, JobSlotRecord, NodeSlotRecord, parse_segment
+from carbon_acct.records import DroppedRecord, JobSlotRecord, NodeSlotRecord
+from carbon_acct.segments import parse_segment
 from carbon_collector import sealing
 from carbon_collector.account import Account
 from carbon_collector.ledger import Ledger

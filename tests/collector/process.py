@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from carbon_acct import unmunge
-from carbon_acct.records import parse_segment
+from carbon_acct.segments import parse_segment
 from carbon_collector import munge
 
 from .node import FileNode

@@ -16,7 +16,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from carbon_acct.records import MAX_ROWS, DroppedRecord, JobSlotRecord, LedgerRecord, NodeSlotRecord
+from carbon_acct.records import DroppedRecord, JobSlotRecord, LedgerRecord, NodeSlotRecord
+from carbon_acct.segments import MAX_ROWS
 from carbon_collector import compact
 from carbon_collector.log import Log
 from carbon_collector.spool import Header, Spare, Spool, segment

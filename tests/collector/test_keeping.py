@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from carbon_acct.records import MAX_SEGMENT_BYTES, parse_segment
+from carbon_acct.segments import MAX_SEGMENT_BYTES, parse_segment
 from carbon_collector import sealing, state
 from carbon_collector.account import Account
 from carbon_collector.cgroups import Usage

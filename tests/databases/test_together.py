@@ -22,7 +22,7 @@ from accounting.test_store import deliveries
 from carbon_acct import receive
 from carbon_acct.db import checksum
 from carbon_acct.jobs import record_jobs
-from carbon_acct.records import parse_segment
+from carbon_acct.segments import parse_segment
 from carbon_acct.site import Site
 from carbon_acct.slurm.client import SlurmJob
 from databases.cutting import Cutter

@@ -15,13 +15,12 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from accounting.samples import NOW, header
 from carbon_acct.errors import RefusedError
-from carbon_acct.records import (
+from carbon_acct.records import JobSlotRecord, NodeSlotRecord
+from carbon_acct.segments import (
     CEILING_GRACE_S,
     CEILING_WATTS,
     CLOCK_SLACK_S,
     MAX_ROWS,
-    JobSlotRecord,
-    NodeSlotRecord,
     ParsedSegment,
     kind_of,
     parse_segment,
@@ -78,11 +77,11 @@ def main() -> None:
     """Fuzz until the time is over, or until something is found."""
     import atheris
 
-    from carbon_acct import records
+    from carbon_acct import segments
 
     for name in ("_records", "_slot_problem", "_key", "_first", "kind_of"):
-        setattr(records, name, atheris.instrument_func(getattr(records, name)))
-    records.parse_segment = atheris.instrument_func(parse_segment)
+        setattr(segments, name, atheris.instrument_func(getattr(segments, name)))
+    segments.parse_segment = atheris.instrument_func(parse_segment)
     atheris.instrument_func(check)
     atheris.Setup(sys.argv, check)
     atheris.Fuzz()

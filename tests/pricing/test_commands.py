@@ -14,7 +14,7 @@ from carbon_acct.cli import mgr
 from carbon_acct.finding import Filters
 from carbon_acct.jobs import record_jobs
 from carbon_acct.query import JobRecord
-from carbon_acct.records import parse_segment
+from carbon_acct.segments import parse_segment
 
 Run = Callable[..., tuple[int, str, str]]
 WHEN = ("-S", f"uts{SLOT}", "-E", f"uts{SLOT + 3600}")

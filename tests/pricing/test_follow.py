@@ -29,7 +29,7 @@ from carbon_acct.grid.providers.uk import CarbonIntensityUk
 from carbon_acct.jobs import record_jobs
 from carbon_acct.prices import Prices
 from carbon_acct.query import JobRecord
-from carbon_acct.records import parse_segment
+from carbon_acct.segments import parse_segment
 from carbon_acct.site import Site, open_site
 from carbon_collector import settings
 

@@ -23,7 +23,7 @@ from carbon_acct.grid.provider import Period
 from carbon_acct.jobs import record_jobs
 from carbon_acct.prices import Prices, Source, load_prices
 from carbon_acct.query import JobRecord
-from carbon_acct.records import parse_segment
+from carbon_acct.segments import parse_segment
 from carbon_acct.site import Site
 from carbon_collector import settings
 from carbon_collector.errors import SettingsError

@@ -16,7 +16,7 @@ import pytest
 
 from carbon_acct.jobs import record_jobs
 from carbon_acct.receive import store
-from carbon_acct.records import parse_segment
+from carbon_acct.segments import parse_segment
 from carbon_acct.site import open_site
 from carbon_acct.slurm.client import SlurmJob
 from carbon_collector import settings

@@ -13,7 +13,8 @@ from carbon_acct.api.identity import Authenticated, Caller
 from carbon_acct.api.parts import Aggregator, answer, errors
 from carbon_acct.errors import RefusedError
 from carbon_acct.receive import Receipt
-from carbon_acct.records import Header, parse_segment
+from carbon_acct.records import Header
+from carbon_acct.segments import parse_segment
 
 log = logging.getLogger("carbon_acct.api")
 

@@ -20,7 +20,7 @@ from carbon_acct.db.models import Ledger
 from carbon_acct.errors import DatabaseError
 from carbon_acct.poll import Poller
 from carbon_acct.receive import Receipt
-from carbon_acct.records import kind_of
+from carbon_acct.segments import kind_of
 from carbon_acct.site import Site
 from carbon_collector import __version__
 
