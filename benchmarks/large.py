@@ -29,8 +29,8 @@ from table import render, verdict
 sys.path.insert(0, str(CHECKOUT / "tests"))
 
 from accounting.samples import new_site
-from carbon_acct import totals
 from carbon_acct.aggregator import collect_rarely
+from carbon_acct.queries import totals
 from carbon_acct.site import Site
 
 VAR_TMP = Path(os.environ.get("TMPDIR", "/var/tmp"))  # noqa: S108  a folder of its own is made in it

@@ -29,11 +29,12 @@ from table import render
 sys.path.insert(0, str(CHECKOUT / "tests"))
 
 from accounting.samples import new_site
-from carbon_acct import receive, totals
 from carbon_acct.aggregator import collect_rarely
-from carbon_acct.jobs import record_jobs
-from carbon_acct.segments import parse_segment
+from carbon_acct.delivery import store
+from carbon_acct.delivery.segment import parse_segment
+from carbon_acct.queries import totals
 from carbon_acct.site import Site
+from carbon_acct.sync.jobs import record_jobs
 
 VAR_TMP = Path(os.environ.get("TMPDIR", "/var/tmp"))  # noqa: S108  a folder of its own is made in it
 NEEDED = 35
@@ -150,8 +151,8 @@ def over_http(site: Site, bodies: Sequence[bytes]) -> Iterator[Callable[[], int]
 
 def _store(site: Site, bodies: Sequence[bytes]) -> int:
     segments = [parse_segment(body, NOW) for body in bodies]
-    answers = site.database.run(lambda session: receive.store_all(session, segments, site.prices, NOW))
-    return sum(answer.accepted for answer in answers if isinstance(answer, receive.Receipt) and not answer.refused)
+    answers = site.database.run(lambda session: store.store_all(session, segments, site.prices, NOW))
+    return sum(answer.accepted for answer in answers if isinstance(answer, store.Receipt) and not answer.refused)
 
 
 if __name__ == "__main__":

@@ -23,10 +23,10 @@ from sqlalchemy import func, select
 from table import render
 from tqdm import tqdm
 
-from carbon_acct import reprice
 from carbon_acct.db.models import DaySum, JobDay, JobSlot, SlotPrice
 from carbon_acct.grid import intensity
 from carbon_acct.grid.provider import Period
+from carbon_acct.sums import recalculate
 from carbon_collector.units import UJ_PER_KWH
 
 if TYPE_CHECKING:
@@ -97,17 +97,17 @@ def _run(site: Site, slots: int) -> dict[str, Took]:
 
 def _refresh(site: Site) -> None:
     with site.site.database.read() as session:
-        stretches = reprice.stretches(session, 0, AFTER)
+        stretches = recalculate.stretches(session, 0, AFTER)
     for start, end in stretches:
         with site.site.database.write() as session:
-            reprice.refresh(session, site.prices, start, end)
+            recalculate.refresh(session, site.prices, start, end)
 
 
 def _sweep(site: Site, done: Callable[[int], object]) -> None:
     rows = 1
     while rows:
         with site.site.database.write() as session:
-            rows = reprice.sweep(session, site.prices)
+            rows = recalculate.sweep(session, site.prices)
         done(rows)
 
 

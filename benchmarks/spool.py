@@ -18,9 +18,9 @@ from table import render
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
-from carbon_collector.compactor import Compactor
 from carbon_collector.log import Log
-from carbon_collector.spool import Spare
+from carbon_collector.spool.compactor import Compactor
+from carbon_collector.spool.spool import Spare
 from collector.history import FAST, Node
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from hypothesis import settings
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from databases.fixtures import backend, fresh_database, mariadb, postgresql, site
+from accounting.db.fixtures import backend, fresh_database, mariadb, postgresql, site
 
 __all__ = ["backend", "fresh_database", "mariadb", "postgresql", "site"]
 

@@ -16,15 +16,16 @@ from types import FrameType
 
 import uvicorn
 
-from carbon_acct import logs, unmunge
+from carbon_acct import logs
+from carbon_acct.access import munge
 from carbon_acct.api import protocol
 from carbon_acct.api.app import create_app
 from carbon_acct.api.limits import Limits
 from carbon_acct.errors import AwayError, ListenError, MungedError
-from carbon_acct.grid.follow import Follower
-from carbon_acct.poll import Poller
 from carbon_acct.site import Site, site_of
 from carbon_acct.slurm.programs import Programs
+from carbon_acct.sync.grid import Follower
+from carbon_acct.sync.slurm import Poller
 from carbon_collector.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -69,7 +70,7 @@ def _open(site: Site) -> None:
 
 def _look_for_munge() -> None:
     try:
-        unmunge.load()
+        munge.load()
     except MungedError as err:
         log.warning("%s; starting without it, and answering nobody", err)
 

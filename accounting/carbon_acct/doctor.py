@@ -14,7 +14,8 @@ from typing import Any, NamedTuple
 
 from sqlalchemy.engine import make_url
 
-from carbon_acct import status, unmunge
+from carbon_acct.access.munge import decode
+from carbon_acct.client import status
 from carbon_acct.db.engine import url_of
 from carbon_acct.errors import SlurmError
 from carbon_acct.grid.providers import suggested
@@ -97,7 +98,7 @@ def _grid(patient: Patient) -> Iterator[Finding]:
 def _munge(patient: Patient) -> Iterator[Finding]:
     socket = patient.config.text("slurm", "munge_socket")
     try:
-        identity = unmunge.decode(munge.encode("doctor", socket), socket)
+        identity = decode(munge.encode("doctor", socket), socket)
     except MungeError as err:
         yield Finding(FIX, "munge", f"{err}; see to munged (systemctl status munge)")
     else:

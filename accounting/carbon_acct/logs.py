@@ -15,7 +15,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from datetime import UTC, datetime
 
-from carbon_acct.text import visible
+from carbon_acct.client.safe_text import visible
 
 EVERY_S = 60.0
 MAX_REMEMBERED = 1000

@@ -6,9 +6,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from carbon_acct import rebuild
 from carbon_acct.db.engine import Database, url_of
-from carbon_acct.prices import Prices, load_prices
+from carbon_acct.factors.slot_factor import Prices, load_prices
+from carbon_acct.sums import rebuild
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -10,15 +10,15 @@ import random
 import sqlite3
 from typing import TYPE_CHECKING, NamedTuple
 
-from carbon_acct import rollup
 from carbon_acct.db.models import Cluster
-from carbon_acct.pricing import priced
+from carbon_acct.factors.arithmetic import priced
+from carbon_acct.sums import day_sum
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from carbon_acct.pricing import Price
+    from carbon_acct.factors.arithmetic import Price
     from carbon_acct.site import Site
 
 SLOT_S = 900
@@ -93,7 +93,7 @@ def _prices(site: Site, month: tuple[int, int]) -> dict[int, Price]:
         associations: dict[str, int] = {}
         for number in range(PEOPLE):
             who = {"uid": number, "user": f"u{number}", "account": f"a{number % 40}", "partition": "p", "qos": "normal"}
-            rollup.association(session, associations, cluster_id=1, **who)
+            day_sum.association(session, associations, cluster_id=1, **who)
         found = site.prices.of(session, {(site.prices.home, slot) for slot in range(*month, SLOT_S)})
     return {slot: price for (_, slot), price in found.items()}
 
@@ -131,10 +131,10 @@ def _insert(table: str, columns: tuple[str, ...]) -> str:
 
 def _sums(site: Site, month: tuple[int, int]) -> Iterator[str]:
     """Days of jobs and roll-ups, by statements of the benchmark's own."""
-    methods = ", ".join(f"max({name})" for name in rollup.METHODS)
-    summed = ", ".join(f"sum({name})" for name in rollup.SUMMED)
+    methods = ", ".join(f"max({name})" for name in day_sum.METHODS)
+    summed = ", ".join(f"sum({name})" for name in day_sum.SUMMED)
     used = "coalesce(energy_uj, 0) + coalesce(estimated_uj, 0)"
-    names = ", ".join((*rollup.SUMMED, *rollup.METHODS))
+    names = ", ".join((*day_sum.SUMMED, *day_sum.METHODS))
     day = month[0]
     while day < month[1]:
         after = site.prices.days.after(day)
@@ -146,8 +146,8 @@ def _sums(site: Site, month: tuple[int, int]) -> Iterator[str]:
             " GROUP BY job_id"
         )
         day = after
-    rolled = ", ".join(f"{name}, {name}_jobs" for name in rollup.ROLLED)
-    sums = ", ".join(f"coalesce(sum(d.{name}), 0), count(d.{name})" for name in rollup.ROLLED)
+    rolled = ", ".join(f"{name}, {name}_jobs" for name in day_sum.ROLLED)
+    sums = ", ".join(f"coalesce(sum(d.{name}), 0), count(d.{name})" for name in day_sum.ROLLED)
     yield (
         f"INSERT INTO day_sum (association_id, day, jobs, simulated_jobs, {rolled})"  # noqa: S608
         f" SELECT j.association_id, d.day, count(*), sum(d.simulated), {sums}"

@@ -13,13 +13,15 @@ from sqlalchemy import select
 sys.path.insert(0, str(Path(__file__).parents[2] / "tests"))
 
 from accounting import samples
-from carbon_acct import receive, reprice, totals
 from carbon_acct.db.models import Job, JobSlot
+from carbon_acct.delivery import store
+from carbon_acct.delivery.segment import parse_segment
+from carbon_acct.factors.slot_factor import Source
 from carbon_acct.grid import intensity
 from carbon_acct.grid.provider import Period
-from carbon_acct.jobs import record_jobs
-from carbon_acct.prices import Source
-from carbon_acct.segments import parse_segment
+from carbon_acct.queries import totals
+from carbon_acct.sums import recalculate
+from carbon_acct.sync.jobs import record_jobs
 
 from .work import by_slot
 
@@ -64,7 +66,7 @@ class Site:
             segment = samples.segment([row for work in part for row in _rows(work)], sequence=at + 1)
             with self.site.database.write() as session:
                 record_jobs(session, [_job(work) for work in part], self.prices)
-                receipt = receive.store(session, parse_segment(segment, now), self.prices, now)
+                receipt = store.store(session, parse_segment(segment, now), self.prices, now)
             if receipt.refused:
                 raise RuntimeError(receipt.refused[0].reason)
 
@@ -74,11 +76,11 @@ class Site:
             source = intensity.source_of(session, ZONE, *SERIES)
             intensity.keep(session, source, series, now)
         with self.site.database.write() as session:
-            reprice.refresh(session, self.prices, 0, now)
+            recalculate.refresh(session, self.prices, 0, now)
         left = 1
         while left:
             with self.site.database.write() as session:
-                left = reprice.sweep(session, self.prices)
+                left = recalculate.sweep(session, self.prices)
 
     def found(self) -> Found:
         """What a report would read."""

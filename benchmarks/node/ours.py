@@ -12,16 +12,16 @@ import random
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from carbon_collector import sealing
-from carbon_collector.account import Account
+from carbon_collector.attribution import records
+from carbon_collector.attribution.account import Account
+from carbon_collector.attribution.ledger import PROLOG, Ledger
+from carbon_collector.attribution.slots import slot_of
+from carbon_collector.attribution.snapshot import Snapshot
 from carbon_collector.cgroups import Usage
 from carbon_collector.collector import LOOKS_S, SETTLE_S, SHOW_S
 from carbon_collector.daemon import WARM_UP_S
 from carbon_collector.host import Topology
-from carbon_collector.ledger import PROLOG, Ledger
 from carbon_collector.meters.base import COUNTER, Domain, Reading
-from carbon_collector.slots import slot_of
-from carbon_collector.snapshot import Snapshot
 from carbon_collector.ticket import Job as SlurmJob
 
 from .physics import SOCKETS
@@ -176,13 +176,13 @@ class Daemon:
             self._flush(now_s)
 
     def _flush(self, now_s: float) -> None:
-        for batch in sealing.batches(self.account):
+        for batch in records.batches(self.account):
             self.account.revision += 1
             for record in batch.records(self.account.revision, self.topology.cpus):
                 key = (record["type"], record.get("job_id"), record.get("run"), record.get("slot"))
                 self.records[key] = json.loads(json.dumps(record))
             batch.sealed()
-        sealing.forget(self.account, slot_of(self.account.last.wall_us) if self.account.last else 0)
+        records.forget(self.account, slot_of(self.account.last.wall_us) if self.account.last else 0)
         self.flush_due_s = float("inf")
         self.flushed_s = now_s
 

@@ -24,7 +24,7 @@ sys.path.insert(0, str(CHECKOUT / "tests"))
 from accounting.served import serve
 from accounting.slurm_programs import StandIn
 from carbon_acct.api.limits import Limits, Rate
-from carbon_acct.poll import Poller
+from carbon_acct.sync.slurm import Poller
 from carbon_collector import munge
 from carbon_collector.http import request
 

@@ -14,9 +14,10 @@ from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
-from carbon_acct import meta, rollup
+from carbon_acct.db import meta
 from carbon_acct.db.models import COMPONENTS, Base, Cluster, Node
 from carbon_acct.site import Site
+from carbon_acct.sums import day_sum
 from carbon_collector.units import SLOT_S
 from scale.nodes import CLUSTER, PARTITION
 
@@ -75,7 +76,7 @@ def _frame(site: Site, year: Year) -> Fraction:
         associations: dict[str, int] = {}
         for number in range(USERS):
             who = {"uid": 1000 + number, "user": f"u{number}", "account": f"a{number % ACCOUNTS}"}
-            rollup.association(session, associations, cluster_id=1, **who, partition=PARTITION, qos="normal")
+            day_sum.association(session, associations, cluster_id=1, **who, partition=PARTITION, qos="normal")
         slots = range(year.detail - MAX_SLOTS * SLOT_S, year.end + MAX_SLOTS * SLOT_S, SLOT_S)
         prices = site.prices.of(session, {(site.prices.home, slot) for slot in slots})
         if year.detailed < year.days:
@@ -163,9 +164,9 @@ def _site_rows() -> Iterator[str]:
 
 def _days(year: Year, g_per_kwh: Fraction) -> Iterator[str]:
     """Days of jobs: in detail from their slots, else as if each job's slots were of the day that it started on."""
-    names = [*rollup.SUMMED, *rollup.METHODS, "simulated", "sources", "g_per_kwh_weight", "pue_weight"]
+    names = [*day_sum.SUMMED, *day_sum.METHODS, "simulated", "sources", "g_per_kwh_weight", "pue_weight"]
     into = f"INSERT INTO job_day (job_id, day, {', '.join(names)})"
-    sums = [f"sum(s.{name})" for name in rollup.SUMMED] + [f"max(s.{name})" for name in rollup.METHODS]
+    sums = [f"sum(s.{name})" for name in day_sum.SUMMED] + [f"max(s.{name})" for name in day_sum.METHODS]
     weights = ["max(s.simulated)", "max(p.source_id)", "sum(energy_uj * g_per_kwh_float)", "sum(energy_uj * pue_float)"]
     cpu, dram = f"elapsed_s * (1 + id % 7) * {GRAIN_UJ}", f"elapsed_s * {GRAIN_UJ}"
     energy = f"({cpu} + {dram})"
@@ -190,8 +191,8 @@ def _days(year: Year, g_per_kwh: Fraction) -> Iterator[str]:
         WHERE start < {year.detail}"""
     yield f"""{into} SELECT job_id, s.slot - s.slot % {DAY_S} AS day, {", ".join([*sums, *weights])}
         FROM job_slot s JOIN slot_price p ON p.id = price_id GROUP BY job_id, day"""
-    rolled = ", ".join(f"{name}, {name}_jobs" for name in rollup.ROLLED)
-    totals = ", ".join(f"coalesce(sum(d.{name}), 0), count(d.{name})" for name in rollup.ROLLED)
+    rolled = ", ".join(f"{name}, {name}_jobs" for name in day_sum.ROLLED)
+    totals = ", ".join(f"coalesce(sum(d.{name}), 0), count(d.{name})" for name in day_sum.ROLLED)
     yield f"""
         INSERT INTO day_sum (association_id, day, jobs, simulated_jobs, {rolled})
         SELECT j.association_id, d.day, count(*), sum(d.simulated), {totals}

@@ -13,8 +13,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from carbon_acct.slurm.client import SlurmJob
-from carbon_collector.ledger import Ledger
-from carbon_collector.rows import Row
+from carbon_collector.attribution.ledger import Ledger
+from carbon_collector.attribution.rows import Row
 from carbon_collector.ticket import Job
 from carbon_collector.units import SLOT_S, US_PER_S
 

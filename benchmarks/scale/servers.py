@@ -16,7 +16,7 @@ from pathlib import Path
 CHECKOUT = Path(__file__).parents[2]
 sys.path.insert(0, str(CHECKOUT / "tests"))
 
-from databases.servers import Server, mariadb_server, postgresql_server  # noqa: E402  the tests' own starters
+from accounting.db.servers import Server, mariadb_server, postgresql_server  # noqa: E402  the tests' own starters
 
 KINDS = ("sqlite", "mariadb", "postgresql")
 DURABLE = ("--innodb-flush-log-at-trx-commit=1", "--innodb-flush-method=O_DIRECT", "--innodb-buffer-pool-size=1G")

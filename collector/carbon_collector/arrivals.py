@@ -3,20 +3,20 @@
 
 from __future__ import annotations
 
+from .attribution.ledger import CGROUP, EPILOG, PROLOG, Ledger
+from .attribution.snapshot import Clock
 from .lean.named import TYPE_CHECKING
-from .ledger import CGROUP, EPILOG, PROLOG, Ledger
-from .snapshot import Clock
 from .ticket import Job
 from .units import US_PER_S
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from .account import Account
+    from .attribution.account import Account
+    from .attribution.snapshot import Snapshot
     from .cgroups import Cgroups
     from .log import Log
     from .meters import Meters
-    from .snapshot import Snapshot
     from .ticket import Ticket
 
 AGAIN_S = 10

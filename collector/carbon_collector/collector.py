@@ -6,25 +6,26 @@ from __future__ import annotations
 import os
 import time
 
-from . import host, meters, sealing, state, ticket, tuning
-from .account import READABLE_NOW, Account, ClockWentBack
+from . import host, meters, state, ticket, tuning
 from .arrivals import Arrivals
+from .attribution import records
+from .attribution.account import READABLE_NOW, Account, ClockWentBack
+from .attribution.slots import slot_of
+from .attribution.snapshot import Snapshot, read_clock
 from .cgroups import Cgroups
 from .errors import StateError
 from .lean.named import TYPE_CHECKING
 from .live import Live
 from .meters.base import WHOLE
-from .ship import Shipper
-from .slots import slot_of
-from .snapshot import Snapshot, read_clock
-from .spool import Header, Spare, Spool
+from .spool.ship import Shipper
+from .spool.spool import Header, Spare, Spool
 from .units import US_PER_S
 
 if TYPE_CHECKING:
+    from .attribution.snapshot import Clock
     from .cgroups import Found
     from .log import Log
     from .settings import Settings
-    from .snapshot import Clock
     from .ticket import Ticket
 
 LOOKS_S = (0.3, 1.0, 2.0, 4.0)
@@ -294,10 +295,10 @@ class Collector:
                 "cluster", "nobody has said yet which cluster this is: the first ticket will, or [site] cluster"
             )
             return False
-        for batch in sealing.batches(self.account):
+        for batch in records.batches(self.account):
             if not self._seal(batch):
                 return False
-        sealing.forget(self.account, self._open_slot() if slot is None else slot)
+        records.forget(self.account, self._open_slot() if slot is None else slot)
         self._flushed_s = time.monotonic()
         self.flush_due_s = float("inf")
         self._save()
@@ -314,7 +315,7 @@ class Collector:
             raise OSError("the state cannot be saved")
         return self.account.sequence, self.account.revision
 
-    def _seal(self, batch: sealing.Batch) -> bool:
+    def _seal(self, batch: records.Batch) -> bool:
         account = self.account
         header = Header(account.cluster, self.node, self.boot_id, account.stream)
         created = read_clock().wall_us // US_PER_S

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import os
 
+from .attribution.ledger import Ledger
 from .lean import jsontext
-from .ledger import Ledger
-from .spool import write_durably
+from .spool.spool import write_durably
 
 
 class Live:

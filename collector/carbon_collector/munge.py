@@ -4,7 +4,7 @@
 A request carries a credential whose payload is a digest of the request, so that a credential
 cannot be taken from one request and put on another; munged itself refuses to decode one twice.
 The `munge` program makes it, not libmunge: it costs a node a few milliseconds now and then, and no memory.
-The aggregator, which reads one with each request, asks libmunge (carbon_acct.unmunge).
+The aggregator, which reads one with each request, asks libmunge (carbon_acct.access.viewer.munge).
 """
 
 from __future__ import annotations

@@ -11,15 +11,16 @@ import json
 import os
 import time
 
-from . import __version__, host, nesting, settings, state, tuning
-from .account import Account
-from .counter import Counter, delta
+from . import __version__, host, settings, state, tuning
+from .attribution import nesting
+from .attribution.account import Account
+from .attribution.counter import Counter, delta
+from .attribution.idle_power import UNKNOWN_UW
+from .attribution.posting import EVERY_NODES, Energy
 from .errors import CarbonError
-from .idle import UNKNOWN_UW
 from .lean.named import TYPE_CHECKING, NamedTuple
 from .meters import Meters
 from .meters.base import MODELLED, Domain, Reading
-from .posting import EVERY_NODES, Energy
 from .units import US_PER_S
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from .errors import StateError
 from .lean import jsontext
 from .lean.named import TYPE_CHECKING
 from .munge import digest
-from .spool import write_durably
+from .spool.spool import write_durably
 
 if TYPE_CHECKING:
     from typing import Any

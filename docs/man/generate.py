@@ -10,7 +10,7 @@ import re
 import sys
 from pathlib import Path
 
-from carbon_acct.fields import FIELDS
+from carbon_acct.client.fields import FIELDS
 from carbon_collector.settings import DEFAULT_PATH, SETTINGS, Setting
 
 HERE = Path(__file__).parent

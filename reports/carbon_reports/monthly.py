@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 from carbon_collector import __version__
 
 from . import pages, sums, tables
-from .folder import file_stem, replaced
-from .gather import Most, everyone, gather, opened
-from .lists import write_lists
+from .job_lists import write_lists
+from .month_facts import Most, everyone, gather, opened
+from .publish import file_stem, replaced
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
     from carbon_collector.settings import Settings
 
-    from .gather import Job, MonthFacts
     from .month import Month
+    from .month_facts import Job, MonthFacts
     from .sums import Part
 
 TOP_JOBS = 20

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from carbon_acct import amounts, fields
-from carbon_acct.text import visible
+from carbon_acct.client import fields, units
+from carbon_acct.client.safe_text import visible
 
-from .folder import file_stem
+from .publish import file_stem
 from .sums import intensity_g_per_kwh, percent_of
 
 if TYPE_CHECKING:
@@ -32,13 +32,13 @@ def render(template: str, facts: Mapping[str, Any]) -> str:
 @lru_cache(maxsize=1024)  # a page says the same more than once
 def energy(uj: int | None) -> str:
     """Energy for people, with a space before its unit."""
-    return UNKNOWN if uj is None else _spaced(amounts.energy(uj))
+    return UNKNOWN if uj is None else _spaced(units.energy(uj))
 
 
 @lru_cache(maxsize=1024)
 def carbon(ug: int | None) -> str:
     """Mass of CO2 equivalent for people, with a space before its unit."""
-    return UNKNOWN if ug is None else _spaced(amounts.carbon(ug))
+    return UNKNOWN if ug is None else _spaced(units.carbon(ug))
 
 
 def grouped(number: int | None) -> str:

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqlalchemy import select
 
-from carbon_acct import merge, query
 from carbon_acct.db.models import Cluster, Job
 from carbon_acct.db.rows import AT_ONCE, IDS, ask_ids
-from carbon_acct.finding import SHOWN, Filters
-from carbon_acct.slotsum import add
+from carbon_acct.queries.job_filter import SHOWN, Filters
+from carbon_acct.queries.jobs import records as records_of
+from carbon_acct.sums import settle
+from carbon_acct.sums.shares import add
 from carbon_acct.window import Window
 
 if TYPE_CHECKING:
@@ -43,9 +44,9 @@ class Run(NamedTuple):
 def read(session: Session, ids: Iterable[int], scope: Scope) -> Iterator[Run]:
     """The runs with these ids, in that order."""
     filters = Filters(window=Window(scope.start, scope.end), truncate=True)
-    for part in merge.chunks(list(ids), AT_ONCE):
+    for part in settle.chunks(list(ids), AT_ONCE):
         jobs = {job.id: job for job in ask_ids(session, _JOBS, part)}
         ordered = [jobs[key] for key in part]
-        records = query.records(session, ordered, filters, scope.now)
+        records = records_of(session, ordered, filters, scope.now)
         for job, record in zip(ordered, records, strict=True):
             yield Run(job.id, job.association_id, vars(record))

@@ -7,18 +7,18 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
-from carbon_acct.amounts import UG_PER_G
-from carbon_acct.siteenergy import spread
-from carbon_acct.slotsum import add
+from carbon_acct.client.units import UG_PER_G
+from carbon_acct.queries.site_energy import spread
+from carbon_acct.sums.shares import add
 from carbon_collector.units import UJ_PER_KWH
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from carbon_acct.siteenergy import SiteEnergy
-    from carbon_acct.totals import Conservation, DayTotal
+    from carbon_acct.queries.site_energy import SiteEnergy
+    from carbon_acct.queries.totals import Conservation, DayTotal
 
-    from .measured import Tally
+    from .run_counts import Tally
 
 QUALITIES = ("measured", "partial", "estimated", "none")
 

@@ -8,15 +8,15 @@ import io
 import json
 from typing import TYPE_CHECKING, Any
 
-from carbon_acct import amounts, fields
-from carbon_acct.text import defused, escaped
+from carbon_acct.client import fields, units
+from carbon_acct.client.safe_text import defused, escaped
 from carbon_collector.units import UJ_PER_J
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from .gather import Job
     from .month import Month
+    from .month_facts import Job
     from .sums import Day, Share
 
 FOR_PEOPLE = ("Energy", "Carbon", "Elapsed")
@@ -97,8 +97,8 @@ def _yes(fact: bool) -> str:
 
 
 def _joules(uj: int | None) -> str:
-    return "" if uj is None else str(amounts.rounded(uj, UJ_PER_J))
+    return "" if uj is None else str(units.rounded(uj, UJ_PER_J))
 
 
 def _grams(ug: int | None) -> str:
-    return "" if ug is None else amounts.decimal(ug, amounts.UG_PER_G, 3)
+    return "" if ug is None else units.decimal(ug, units.UG_PER_G, 3)

@@ -14,8 +14,8 @@ import pytest
 
 from accounting.served import Served, serve, wait_for
 from accounting.slurm_programs import StandIn
-from carbon_acct.poll import Poller
 from carbon_acct.site import Site
+from carbon_acct.sync.slurm import Poller
 
 
 @pytest.fixture

@@ -15,8 +15,8 @@ import uvicorn
 from carbon_acct.api import protocol
 from carbon_acct.api.app import create_app
 from carbon_acct.api.limits import Limits
-from carbon_acct.poll import Poller
 from carbon_acct.site import Site
+from carbon_acct.sync.slurm import Poller
 from carbon_collector import munge
 from carbon_collector.http import Answer, request
 

@@ -11,15 +11,16 @@ from pathlib import Path
 
 import pytest
 
+from accounting.db.fixtures import Backend
 from accounting.samples import configure, job, job_slot, ledger, node_slot, segment
 from accounting.served import Served
 from accounting.slurm_programs import StandIn
-from carbon_acct import doctor, status
+from carbon_acct import doctor
 from carbon_acct.cli import mgr
+from carbon_acct.client import status
 from carbon_acct.doctor import FIX, LOOK, OK, Finding
-from carbon_acct.jobs import record_jobs
+from carbon_acct.sync.jobs import record_jobs
 from carbon_collector import settings
-from databases.fixtures import Backend
 
 Examine = Callable[..., dict[str, list[Finding]]]
 

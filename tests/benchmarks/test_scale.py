@@ -12,9 +12,10 @@ from pathlib import Path
 import pytest
 
 from accounting.samples import new_site
-from carbon_acct import rebuild, totals
 from carbon_acct.db import checksum
+from carbon_acct.queries import totals
 from carbon_acct.site import Site
+from carbon_acct.sums import rebuild
 
 CHECKOUT = Path(__file__).parents[2]
 

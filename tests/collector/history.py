@@ -11,15 +11,15 @@ from collections import defaultdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from carbon_acct.records import DroppedRecord, JobSlotRecord, NodeSlotRecord
-from carbon_acct.segments import parse_segment
-from carbon_collector import sealing
-from carbon_collector.account import Account
-from carbon_collector.ledger import Ledger
+from carbon_acct.delivery.records import DroppedRecord, JobSlotRecord, NodeSlotRecord
+from carbon_acct.delivery.segment import parse_segment
+from carbon_collector.attribution import records
+from carbon_collector.attribution.account import Account
+from carbon_collector.attribution.ledger import Ledger
+from carbon_collector.attribution.slots import slot_of
 from carbon_collector.log import Log
 from carbon_collector.meters.base import COUNTER
-from carbon_collector.slots import slot_of
-from carbon_collector.spool import Header, Spare, Spool
+from carbon_collector.spool.spool import Header, Spare, Spool
 
 from .world import DOMAINS, TOPOLOGY, make_job
 
@@ -96,7 +96,7 @@ class Node:
     def flush(self) -> bool:
         """As the collector does: False where the spool does not take it."""
         header = Header("tiny", "n1", "b-0", self.account.stream)
-        for batch in sealing.batches(self.account):
+        for batch in records.batches(self.account):
             sequence, revision = self.numbers()
             spare = Spare(self.account.stream, self.account.last_sealed, self.numbers, self.now, self.log)
             try:
@@ -105,7 +105,7 @@ class Node:
                 return False
             self.sealed.append(self.spool.read(name))
             batch.sealed()
-        sealing.forget(self.account, slot_of(self.now * 1_000_000))
+        records.forget(self.account, slot_of(self.now * 1_000_000))
         return True
 
     def segments(self) -> list[bytes]:
@@ -251,7 +251,7 @@ class History:
         """The clock was set back: another stream; half of the time the state is lost as well."""
         if not self.node.flush():
             return
-        sealing.forget(self.node.account, LATER)
+        records.forget(self.node.account, LATER)
         self.streams += 1
         self.node.account.new_stream(f"{self.streams:08x}")
         if n % 2:

@@ -16,8 +16,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from carbon_acct import unmunge
-from carbon_acct.segments import parse_segment
+from carbon_acct.access.munge import decode
+from carbon_acct.delivery.segment import parse_segment
 from carbon_collector import munge
 
 from .node import FileNode
@@ -89,7 +89,7 @@ class Aggregator:
         self.posts += 1
         self.has_time.wait(PATIENCE_S)
         try:
-            who = unmunge.decode(authorization.removeprefix("MUNGE "), self.munge_socket)
+            who = decode(authorization.removeprefix("MUNGE "), self.munge_socket)
             assert path == "/v1/segments"
             assert who.payload == munge.digest(body)
             assert who.uid == os.getuid()

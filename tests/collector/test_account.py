@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from carbon_collector.account import Account
+from carbon_collector.attribution.account import Account
+from carbon_collector.attribution.ledger import EPILOG, Ledger
 from carbon_collector.cgroups import Usage
-from carbon_collector.ledger import EPILOG, Ledger
 from carbon_collector.meters.base import Reading
 
 from .world import DOMAINS, START_US, TOPOLOGY, Keeper, World, make_job

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from carbon_collector.slots import slot_of
+from carbon_collector.attribution.slots import slot_of
 
 from .world import DOMAINS, MAX_WATTS, Keeper, World, make_job
 

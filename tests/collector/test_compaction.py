@@ -16,11 +16,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from carbon_acct.records import DroppedRecord, JobSlotRecord, LedgerRecord, NodeSlotRecord
-from carbon_acct.segments import MAX_ROWS
-from carbon_collector import compact
+from carbon_acct.delivery.records import DroppedRecord, JobSlotRecord, LedgerRecord, NodeSlotRecord
+from carbon_acct.delivery.segment import MAX_ROWS
 from carbon_collector.log import Log
-from carbon_collector.spool import Header, Spare, Spool, segment
+from carbon_collector.spool import coarsen
+from carbon_collector.spool.spool import Header, Spare, Spool, segment
 
 from .history import FAST, KIB, SLOT, START, History, Node, Store, live_of
 
@@ -91,7 +91,7 @@ def test_a_full_spool_loses_nothing_while_time_can_be_coarser(fast: Path) -> Non
 
 def kinds(node: Node) -> list[tuple[str, int]]:
     """Type and length in slots of every record in the spool."""
-    lines = [compact.read(line) for body in node.segments() for line in body.split(b"\n")[1:-2]]
+    lines = [coarsen.read(line) for body in node.segments() for line in body.split(b"\n")[1:-2]]
     return [(line.kind, line.slots) for line in lines]
 
 
@@ -233,7 +233,7 @@ def test_a_segment_has_no_more_slots_than_are_taken(fast: Path) -> None:
     spare = Spare("1" * 8, 0, lambda: (next(numbers),) * 2, 1, Log(str(fast / "log")))
     spool.seal(header._replace(stream="1" * 8), 1, 1, [], spare)
     (fast / "person.jsonl").unlink()
-    found = [[compact.read(line) for line in spool.read(name).split(b"\n")[1:-2]] for name in spool.segments()]
+    found = [[coarsen.read(line) for line in spool.read(name).split(b"\n")[1:-2]] for name in spool.segments()]
 
     assert sum(len(lines) for lines in found) < 701  # it was compacted
     assert max(sum(line.slots for line in lines) for lines in found) <= MAX_ROWS
@@ -255,15 +255,15 @@ def test_many_small_segments_become_few(fast: Path) -> None:
 def test_a_record_of_another_version_is_kept(fast: Path) -> None:
     """What nobody here knows is carried along, and rows that differ in it are not merged."""
     node = live_of(1, 3, fast, 1 << 20)
-    strange = [compact.written({"type": "weather", "revision": 1, "rain": rain}) for rain in (1, 2, 2)]
-    rows = [compact.read(line) for body in node.segments() for line in body.split(b"\n")[1:-2]]
+    strange = [coarsen.written({"type": "weather", "revision": 1, "rain": rain}) for rain in (1, 2, 2)]
+    rows = [coarsen.read(line) for body in node.segments() for line in body.split(b"\n")[1:-2]]
     marked = [
-        compact.written({**json.loads(row.data), "mood": row.slot}) if row.kind == "job_slot" else row for row in rows
+        coarsen.written({**json.loads(row.data), "mood": row.slot}) if row.kind == "job_slot" else row for row in rows
     ]
 
-    assert [line for line in compact.live(strange) if line.kind == "weather"] == strange[:2]
-    assert len(compact.merge(rows, 4, lambda _: True, 99)) == len(rows) - 2
-    assert compact.merge(marked, 4, lambda _: True, 99) == marked
+    assert [line for line in coarsen.live(strange) if line.kind == "weather"] == strange[:2]
+    assert len(coarsen.merge(rows, 4, lambda _: True, 99)) == len(rows) - 2
+    assert coarsen.merge(marked, 4, lambda _: True, 99) == marked
 
 
 def test_segments_leave_as_they_were_sealed(fast: Path) -> None:

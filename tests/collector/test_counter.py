@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from carbon_collector.counter import SLACK_UJ, Counter, delta
-from carbon_collector.idle import UNKNOWN_UW, IdlePower
+from carbon_collector.attribution.counter import SLACK_UJ, Counter, delta
+from carbon_collector.attribution.idle_power import UNKNOWN_UW, IdlePower
 
 RAPL = Counter(262_143_328_850, 400)
 AMD = Counter(65_532_610_987, 500)

@@ -11,19 +11,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from carbon_acct.segments import MAX_SEGMENT_BYTES, parse_segment
-from carbon_collector import sealing, state
-from carbon_collector.account import Account
+from carbon_acct.delivery.segment import MAX_SEGMENT_BYTES, parse_segment
+from carbon_collector import state
+from carbon_collector.attribution import records
+from carbon_collector.attribution.account import Account
+from carbon_collector.attribution.ledger import Ledger
+from carbon_collector.attribution.rows import Row, Share
+from carbon_collector.attribution.snapshot import Snapshot
 from carbon_collector.cgroups import Usage
 from carbon_collector.errors import StateError
-from carbon_collector.ledger import Ledger
 from carbon_collector.lock import Lock
 from carbon_collector.log import Log
 from carbon_collector.meters.base import COUNTER, MODELLED, Reading
-from carbon_collector.rows import Row, Share
-from carbon_collector.ship import Shipper
-from carbon_collector.snapshot import Snapshot
-from carbon_collector.spool import Header, Spool, write_durably
+from carbon_collector.spool.ship import Shipper
+from carbon_collector.spool.spool import Header, Spool, write_durably
 
 from .world import DOMAINS, TOPOLOGY, make_job
 
@@ -224,7 +225,7 @@ def test_hundreds_of_jobs_fit_into_segments(tmp_path: Path) -> None:
                 row.component(component).add(10**15, 10**14, 9 * 10**14, COUNTER)
                 row.component(component).blame("x" * 200)
     spool = Spool(str(tmp_path), 1 << 30)
-    batches = sealing.batches(account)
+    batches = records.batches(account)
     names = [spool.seal(HEADER, n, 1, b.records(n, 8)) for n, b in enumerate(batches, 1)]
     for batch in batches:
         batch.sealed()
@@ -232,7 +233,7 @@ def test_hundreds_of_jobs_fit_into_segments(tmp_path: Path) -> None:
     assert max((tmp_path / name).stat().st_size for name in names) <= MAX_SEGMENT_BYTES
     assert sum(len(b.ledgers) for b in batches) == 300
     assert sum(len(b.rows) for b in batches) == 6000
-    assert sealing.batches(account) == []
+    assert records.batches(account) == []
 
 
 def test_the_lock_has_one_holder(tmp_path: Path) -> None:

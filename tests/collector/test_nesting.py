@@ -6,9 +6,9 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
+from carbon_collector.attribution.nesting import MAX_OWED_UJ, net
+from carbon_collector.attribution.posting import Energy
 from carbon_collector.meters.base import COUNTER, INTEGRATED, Domain
-from carbon_collector.nesting import MAX_OWED_UJ, net
-from carbon_collector.posting import Energy
 
 SOCKET = Domain("grace-0", "cpu", 0, 0, 1000, INTEGRATED, simulated=True)
 MODULE = Domain("GPU-a", "gpu", -1, 0, 2000, COUNTER, simulated=True, contains=("grace-0",))

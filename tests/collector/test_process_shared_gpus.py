@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from carbon_collector.idle import LOWEST_US
+from carbon_collector.attribution.idle_power import LOWEST_US
 from simulator.nvml_state import GPM
 
 from .gpus import Gpus, ask, start

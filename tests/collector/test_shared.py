@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from carbon_collector.attribution.snapshot import Snapshot
 from carbon_collector.meters.base import INTEGRATED, Domain, Part
-from carbon_collector.snapshot import Snapshot
 
 from .test_account import IDLE, SECOND, paid
 from .world import DOMAINS, TOPOLOGY, Keeper, World, make_job

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from carbon_collector.counter import Counter, delta
+from carbon_collector.attribution.counter import Counter, delta
 from carbon_collector.meters import cray, hwmon
 
 from .node import FileNode

@@ -11,14 +11,14 @@ import json
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from carbon_collector import sealing
-from carbon_collector.account import Account, ClockWentBack
+from carbon_collector.attribution import records
+from carbon_collector.attribution.account import Account, ClockWentBack
+from carbon_collector.attribution.ledger import PROLOG, Ledger
+from carbon_collector.attribution.slots import slot_of
+from carbon_collector.attribution.snapshot import Snapshot
 from carbon_collector.cgroups import Usage
 from carbon_collector.host import Topology
-from carbon_collector.ledger import PROLOG, Ledger
 from carbon_collector.meters.base import COUNTER, Domain, Reading
-from carbon_collector.slots import slot_of
-from carbon_collector.snapshot import Snapshot
 from carbon_collector.ticket import Job
 
 CPUS_PER_SOCKET = 4
@@ -233,7 +233,7 @@ class Keeper:
         """Seal what has changed; `die` at "state" (saved, not sealed) or "sealed" (sealed, not forgotten)."""
         account = self.account
         last = account.last
-        for batch in sealing.batches(account):
+        for batch in records.batches(account):
             account.revision += 1
             self._save()
             if die == "state":
@@ -243,7 +243,7 @@ class Keeper:
             if die == "sealed":
                 return self.restart()
             batch.sealed()
-        sealing.forget(account, (slot_of(last.wall_us) if last else 0) if slot is None else slot)
+        records.forget(account, (slot_of(last.wall_us) if last else 0) if slot is None else slot)
         self._save()
         return None
 
@@ -278,7 +278,7 @@ class Keeper:
         """Every row with its stream: those at the aggregator, replaced by what the account holds now."""
         view = Keeper.__new__(Keeper)
         view.store = dict(self.store)
-        for batch in sealing.batches(self.account):
+        for batch in records.batches(self.account):
             for record in batch.records(self.account.revision + 1, TOPOLOGY.cpus):
                 view.receive(self.account.stream, record)
         return [(key[0], record) for key, (_, record) in view.store.items()]

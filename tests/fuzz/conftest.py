@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from accounting.conftest import munge_socket, poller, slurm
-from databases.fixtures import Backend
+from accounting.db.fixtures import Backend
 
 __all__ = ["munge_socket", "poller", "slurm"]
 

@@ -14,9 +14,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from accounting.samples import NOW, header
-from carbon_acct.errors import RefusedError
-from carbon_acct.records import JobSlotRecord, NodeSlotRecord
-from carbon_acct.segments import (
+from carbon_acct.delivery.records import JobSlotRecord, NodeSlotRecord
+from carbon_acct.delivery.segment import (
     CEILING_GRACE_S,
     CEILING_WATTS,
     CLOCK_SLACK_S,
@@ -25,6 +24,7 @@ from carbon_acct.segments import (
     kind_of,
     parse_segment,
 )
+from carbon_acct.errors import RefusedError
 from carbon_collector.units import SLOT_S, US_PER_S
 
 
@@ -77,11 +77,11 @@ def main() -> None:
     """Fuzz until the time is over, or until something is found."""
     import atheris
 
-    from carbon_acct import segments
+    from carbon_acct.delivery import segment
 
     for name in ("_records", "_slot_problem", "_key", "_first", "kind_of"):
-        setattr(segments, name, atheris.instrument_func(getattr(segments, name)))
-    segments.parse_segment = atheris.instrument_func(parse_segment)
+        setattr(segment, name, atheris.instrument_func(getattr(segment, name)))
+    segment.parse_segment = atheris.instrument_func(parse_segment)
     atheris.instrument_func(check)
     atheris.Setup(sys.argv, check)
     atheris.Fuzz()

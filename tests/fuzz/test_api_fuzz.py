@@ -23,8 +23,8 @@ from accounting.samples import job_slot, ledger, segment
 from accounting.served import Served, serve
 from accounting.slurm_programs import StandIn
 from carbon_acct.api.limits import Limits, Rate
-from carbon_acct.poll import Poller
 from carbon_acct.site import Site
+from carbon_acct.sync.slurm import Poller
 
 CHECKS = (not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance)
 EXAMPLES = 25

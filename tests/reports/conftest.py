@@ -14,11 +14,11 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from carbon_acct.jobs import record_jobs
-from carbon_acct.receive import store
-from carbon_acct.segments import parse_segment
+from carbon_acct.delivery.segment import parse_segment
+from carbon_acct.delivery.store import store
 from carbon_acct.site import open_site
 from carbon_acct.slurm.client import SlurmJob
+from carbon_acct.sync.jobs import record_jobs
 from carbon_collector import settings
 from carbon_reports import cli
 

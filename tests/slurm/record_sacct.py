@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Records what the real sacct prints, for tests/accounting/sacct: `python -m slurm.record_sacct FOLDER [TREE]` as root.
+"""Records what the real sacct prints, for tests/accounting/slurm/sacct: `python -m slurm.record_sacct FOLDER [TREE]` as root.
 
 It brings a cluster up, has jobs of every kind live their lives, and keeps sacct's output byte for byte. With the
 tree of another Debian (`debootstrap --variant=minbase --include=slurm-wlm,slurmdbd,munge,mariadb-server SUITE TREE`)

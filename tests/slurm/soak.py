@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any, Self
 
 from carbon_acct.db import checksum
-from carbon_acct.rebuild import everything
 from carbon_acct.site import Site, site_of
+from carbon_acct.sums.rebuild import everything
 from carbon_collector import settings
 
 from .cluster import Cluster

@@ -5,8 +5,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from carbon_acct.query import JobRecord
-from carbon_acct.totals import Balance, Conservation, UnmatchedLedger
+from carbon_acct.queries.jobs import JobRecord
+from carbon_acct.queries.totals import Balance, Conservation, UnmatchedLedger
 
 
 @dataclass(frozen=True)

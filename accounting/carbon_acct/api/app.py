@@ -16,11 +16,11 @@ from carbon_acct.api.identity import Gate
 from carbon_acct.api.limits import Limits
 from carbon_acct.api.metrics import Measured, Metrics
 from carbon_acct.api.parts import Aggregator, error
+from carbon_acct.delivery.group_commit import Together
 from carbon_acct.errors import DatabaseError, RefusedError, SlurmError
-from carbon_acct.grid.follow import Follower
-from carbon_acct.poll import Poller
 from carbon_acct.site import Site
-from carbon_acct.together import Together
+from carbon_acct.sync.grid import Follower
+from carbon_acct.sync.slurm import Poller
 from carbon_collector import __version__
 
 log = logging.getLogger(__name__)

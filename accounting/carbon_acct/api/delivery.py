@@ -8,13 +8,13 @@ import time
 
 from fastapi import APIRouter, Response
 
-from carbon_acct import access
+from carbon_acct.access import viewer
 from carbon_acct.api.identity import Authenticated, Caller
 from carbon_acct.api.parts import Aggregator, answer, errors
+from carbon_acct.delivery.records import Header
+from carbon_acct.delivery.segment import parse_segment
+from carbon_acct.delivery.store import Receipt
 from carbon_acct.errors import RefusedError
-from carbon_acct.receive import Receipt
-from carbon_acct.records import Header
-from carbon_acct.segments import parse_segment
 
 log = logging.getLogger("carbon_acct.api")
 
@@ -80,4 +80,4 @@ def _check(aggregator: Aggregator, caller: Caller, header: Header) -> None:
     poller = aggregator.poller
     if header.node not in (poller.state.nodes or {}) and not poller.refresh_nodes() and poller.state.nodes is not None:
         raise RefusedError(503, f"node {header.node} is not known, and Slurm cannot be asked now; try again")
-    access.check_delivery(caller.identity, caller.peer, header.cluster, header.node, poller.state)
+    viewer.check_delivery(caller.identity, caller.peer, header.cluster, header.node, poller.state)

@@ -18,9 +18,9 @@ from fastapi import Depends, Request
 from fastapi.security import APIKeyHeader
 from starlette.requests import ClientDisconnect
 
+from carbon_acct.access.munge import Identity, decode
 from carbon_acct.api.limits import Lanes, Limits, Rates, check_rate
 from carbon_acct.errors import MungedError, RefusedError
-from carbon_acct.unmunge import Identity, decode
 from carbon_collector import munge
 from carbon_collector.errors import MungeError
 

@@ -17,11 +17,11 @@ from sqlalchemy import func, select, text
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from carbon_acct.db.models import Ledger
+from carbon_acct.delivery.segment import kind_of
+from carbon_acct.delivery.store import Receipt
 from carbon_acct.errors import DatabaseError
-from carbon_acct.poll import Poller
-from carbon_acct.receive import Receipt
-from carbon_acct.segments import kind_of
 from carbon_acct.site import Site
+from carbon_acct.sync.slurm import Poller
 from carbon_collector import __version__
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"

@@ -11,16 +11,16 @@ from fastapi import Query, Response
 from fastapi.responses import JSONResponse
 from pydantic import TypeAdapter
 
-from carbon_acct import access
-from carbon_acct.access import Viewer
+from carbon_acct.access import viewer
+from carbon_acct.access.viewer import Viewer
 from carbon_acct.api.answers import ErrorAnswer
 from carbon_acct.api.identity import Caller, Gate
 from carbon_acct.api.metrics import Metrics
+from carbon_acct.delivery.group_commit import Together
 from carbon_acct.errors import RefusedError
-from carbon_acct.grid.follow import Follower
-from carbon_acct.poll import Poller
 from carbon_acct.site import Site
-from carbon_acct.together import Together
+from carbon_acct.sync.grid import Follower
+from carbon_acct.sync.slurm import Poller
 from carbon_acct.window import Window
 
 Time = Annotated[int | None, Query(ge=0, le=2**40, description="epoch seconds", examples=[1790000000])]
@@ -39,7 +39,7 @@ class Aggregator:
 
     def viewer(self, caller: Caller) -> Viewer:
         """The rights of a caller."""
-        return access.viewer(caller.identity.uid, self.poller.state)
+        return viewer.viewer(caller.identity.uid, self.poller.state)
 
     def require_all(self, caller: Caller) -> None:
         """Totals of a site are everybody's jobs: who may not see those gets no hint of them."""

@@ -11,7 +11,7 @@ from typing import Annotated, TypeVar
 from fastapi import APIRouter, Query, Response
 from sqlalchemy.orm import Session
 
-from carbon_acct import access, query, silence, totals
+from carbon_acct.access import viewer
 from carbon_acct.api.answers import (
     DroppedAnswer,
     GridAnswer,
@@ -26,7 +26,10 @@ from carbon_acct.api.deadline import read_within
 from carbon_acct.api.identity import Authenticated, Caller
 from carbon_acct.api.parts import Aggregator, Time, answer, errors, window
 from carbon_acct.errors import RefusedError
-from carbon_acct.finding import Filters
+from carbon_acct.queries import totals
+from carbon_acct.queries.job_filter import Filters
+from carbon_acct.queries.jobs import jobs as find_jobs
+from carbon_acct.queries.nodes import last_slot, silent
 from carbon_acct.window import Window
 from carbon_collector import __version__
 
@@ -111,7 +114,7 @@ async def _read(aggregator: Aggregator, caller: Caller, work: Callable[[Session]
 
 def _jobs(aggregator: Aggregator, session: Session, filters: Filters) -> JobsAnswer:
     try:
-        found = query.jobs(session, filters)
+        found = find_jobs(session, filters)
     except ValueError as err:
         raise RefusedError(400, str(err)) from err
     error = aggregator.poller.state.error
@@ -123,7 +126,7 @@ def _status(aggregator: Aggregator, session: Session, within: Window) -> StatusA
     found = totals.conservation(session, within.start, within.end)
     lost = totals.losses(session)
     state, now = aggregator.poller.state, int(time.time())
-    quiet = silence.silent(session, state.cluster, state.nodes or {}, now)
+    quiet = silent(session, state.cluster, state.nodes or {}, now)
     return StatusAnswer(
         version=__version__,
         database=aggregator.site.database.shown,
@@ -133,7 +136,7 @@ def _status(aggregator: Aggregator, session: Session, within: Window) -> StatusA
         segments=counts.segments,
         unmatched=counts.unmatched,
         time=now,
-        last_slot=silence.last_slot(session),
+        last_slot=last_slot(session),
         silent=SilentAnswer(len(quiet.never), quiet.never[:NAMED], len(quiet.day), quiet.day[:NAMED]),
         dropped=DroppedAnswer(lost.nodes, lost.records, str(lost.energy_uj)),
         slurm=SlurmAnswer(
@@ -141,7 +144,7 @@ def _status(aggregator: Aggregator, session: Session, within: Window) -> StatusA
             source=state.source,
             polled_at=state.polled_at,
             error=state.error,
-            sees_all=access.viewer(os.getuid(), state).sees_all,
+            sees_all=viewer.viewer(os.getuid(), state).sees_all,
             behind_s=state.behind_s,
         ),
         grid=[

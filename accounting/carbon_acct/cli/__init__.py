@@ -11,7 +11,7 @@ import sys
 from carbon_collector.errors import CarbonError, UsageError
 from carbon_collector.lean.named import TYPE_CHECKING
 
-from ..text import visible
+from ..client.safe_text import visible
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from typing import Any
 
-    from ..client import Page
-    from ..fields import Column, Screen
-    from ..selection import Window
+    from ..client.fields import Column, Screen
+    from ..client.request import Page
+    from ..client.selection import Window
 
 PROGRAM = "carbon-acct"
 EVERYONE = "-1"  # sacct knows -u -1 as well; of -a and -u the last one holds
@@ -131,7 +131,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(words: list[str]) -> int:
     options = _options(words)
-    from .. import fields
+    from ..client import fields
 
     if options.helpformat:
         print(fields.names_in_rows())
@@ -159,13 +159,13 @@ def _show(options: argparse.Namespace, columns: list[Column]) -> int:
 
     from carbon_collector import settings
 
-    from .. import amounts, client, fields, selection
+    from ..client import fields, request, selection, units
 
     now = int(time.time())
-    units = amounts.chosen_units(options.units) if options.units else ("", "")
+    chosen = units.chosen_units(options.units) if options.units else ("", "")
     span = selection.window(options.starttime, options.endtime, bool(options.jobs), bool(options.state), now)
     config = settings.load()
-    page = client.ask_jobs(config, _parameters(options, span, config.text("site", "cluster")))
+    page = request.ask_jobs(config, _parameters(options, span, config.text("site", "cluster")))
     for warning in page.warnings:
         warn(PROGRAM, f"warning: {warning}")
     if options.json:
@@ -173,7 +173,7 @@ def _show(options: argparse.Namespace, columns: list[Column]) -> int:
     has_quality = any(column.field.name == "Quality" for column in columns)
     cut = (span.start, span.end) if options.truncate else None
     style = os.environ.get("SLURM_TIME_FORMAT", "")
-    screen = fields.Screen(*units, style, cut, now, mark_simulated=not has_quality)
+    screen = fields.Screen(*chosen, style, cut, now, mark_simulated=not has_quality)
     for line in _lines(options, page, columns, screen):
         print(line)
     if not has_quality and any(job.get("simulated") for job in page.jobs):
@@ -183,7 +183,7 @@ def _show(options: argparse.Namespace, columns: list[Column]) -> int:
 
 def _parameters(options: argparse.Namespace, span: Window, cluster: str) -> dict[str, str]:
     """The query. Asking for jobs or nodes by name asks for those of all users, as in sacct."""
-    from .. import selection
+    from ..client import selection
 
     everyone = options.user[-1:] == [EVERYONE]
     users = [user for user in options.user if user != EVERYONE]
@@ -208,15 +208,15 @@ def _parameters(options: argparse.Namespace, span: Window, cluster: str) -> dict
 
 
 def _lines(options: argparse.Namespace, page: Page, columns: list[Column], screen: Screen) -> Iterator[str]:
-    from .. import table
+    from ..client import output
 
     header = not options.noheader
     if options.csv:
-        return table.for_spreadsheets(page.jobs, columns, screen, header)
+        return output.for_spreadsheets(page.jobs, columns, screen, header)
     if options.parsable:
         ending = options.parsable == "ending"
-        return table.for_scripts(page.jobs, columns, screen, header, options.delimiter, ending)
-    return table.for_people(page.jobs, columns, screen, header)
+        return output.for_scripts(page.jobs, columns, screen, header, options.delimiter, ending)
+    return output.for_people(page.jobs, columns, screen, header)
 
 
 def _print_json(page: Page, span: Window, truncate: bool) -> int:

@@ -20,7 +20,7 @@ from typing import Any
 from sqlalchemy import Float, Select, select
 from sqlalchemy.orm import Session, aliased
 
-from carbon_acct import meta
+from carbon_acct.db import meta
 from carbon_acct.db.models import (
     Association,
     Cluster,

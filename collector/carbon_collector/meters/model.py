@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 
 from .. import host
-from ..idle import IDLE_SHARE
+from ..attribution.idle_power import IDLE_SHARE
 from ..lean.named import NamedTuple
 from . import smbios, tdp
 from .base import MODELLED, Domain, Found, Meter, Place, Reading

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING
 from carbon_collector import settings
 from carbon_collector.errors import UsageError
 
-from ...amounts import carbon, energy
-from ...text import visible
-from ...timespec import parse_time
+from ...client.safe_text import visible
+from ...client.timespec import parse_time
+from ...client.units import carbon, energy
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from ...siteenergy import SiteEnergy
+    from ...queries.site_energy import SiteEnergy
     from .. import Parser
 
 HEAD = ("", "energy", "facility", "carbon", "market", "upstream", "T&D", "embodied")
@@ -38,8 +38,8 @@ def add(commands: argparse._SubParsersAction[Parser]) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Run the command."""
+    from ...queries.site_energy import site_energy
     from ...site import open_site
-    from ...siteenergy import site_energy
 
     now = int(time.time())
     since, until = parse_time(options.starttime, now), parse_time(options.endtime, now)

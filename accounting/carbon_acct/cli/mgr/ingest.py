@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from carbon_collector import settings
 
-from ...text import visible
+from ...client.safe_text import visible
 
 if TYPE_CHECKING:
     from .. import Parser
@@ -25,7 +25,7 @@ def add(commands: argparse._SubParsersAction[Parser]) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Run the command."""
-    from ...ingest import ingest_file
+    from ...delivery.from_files import ingest_file
     from ...site import open_site
 
     site = open_site(settings.load(options.config))

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 from carbon_collector import settings
 from carbon_collector.errors import UsageError
 
-from ...text import visible
-from ...timespec import parse_time, show_time
+from ...client.safe_text import visible
+from ...client.timespec import parse_time, show_time
 from .. import warn
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ def _runs(site: Site, zone: str, start: int, end: int) -> Iterator[dict[str, Any
     from sqlalchemy import select
 
     from ...db.models import FactorSource
-    from ...prices import current
+    from ...factors.slot_factor import current
 
     with site.database.read() as session:
         sources = {row.id: f"{row.text} ({row.scope})" for row in session.scalars(select(FactorSource))}
@@ -134,7 +134,7 @@ def _used(site: Site, line: Line) -> bool:
 
 def _import(site: Site, file: Path, now: int) -> int:
     from ...grid import exchange
-    from .reprice import sweep
+    from .recalculate import sweep
 
     try:
         text = file.read_text("utf-8")

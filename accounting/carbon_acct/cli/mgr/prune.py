@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 from carbon_collector import settings
 from carbon_collector.errors import SettingsError
 
-from ...text import visible
+from ...client.safe_text import visible
 
 if TYPE_CHECKING:
     from carbon_collector.settings import Settings
 
     from ...days import Days
-    from ...prune import Horizons
+    from ...db.retention import Horizons
     from .. import Parser
 
 KINDS = ("keep_delivered", "keep_slots", "keep_jobs")
@@ -36,7 +36,7 @@ def run(options: argparse.Namespace) -> int:
     """Run the command."""
     from tqdm import tqdm
 
-    from ...prune import counts, prune
+    from ...db.retention import counts, prune
     from ...site import open_site
 
     config = settings.load(options.config)
@@ -56,7 +56,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _horizons(config: Settings, days: Days, now: int) -> Horizons:
-    from ...prune import Horizons
+    from ...db.retention import Horizons
 
     kept = [config.number("aggregator", name) for name in KINDS]
     if kept != sorted(kept):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from carbon_collector import settings
 
-from ...text import visible
+from ...client.safe_text import visible
 from .ask import ask
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ def add(commands: argparse._SubParsersAction[Parser]) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Run the command."""
-    from ... import status
+    from ...client import status
 
     answer = ask(settings.load(options.config), "GET", "/v1/status")
     if options.json:

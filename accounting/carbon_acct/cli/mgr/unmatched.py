@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from carbon_collector import settings
 
-from ...text import visible, width
+from ...client.safe_text import visible, width
 from .ask import ask
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def _table(ledgers: Sequence[Mapping[str, Any]]) -> Iterator[str]:
 
 
 def _cells(ledger: Mapping[str, Any]) -> Iterator[str]:
-    from ...status import joules
+    from ...client.status import joules
 
     yield from (ledger["cluster"], ledger["node"], str(ledger["job_id"]), ledger["run"])
     yield from (ledger["user"] or "", ledger["account"] or "")

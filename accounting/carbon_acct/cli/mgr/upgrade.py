@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from carbon_collector import settings
 
-from ...text import visible
+from ...client.safe_text import visible
 
 if TYPE_CHECKING:
     from .. import Parser

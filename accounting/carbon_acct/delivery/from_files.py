@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: MIT
+"""Takes segments from files into the database, on the accounting host: the way without a network path.
+
+Whoever may write the database may do this; what a segment says is checked as strictly as when a node
+delivers it, except for who delivers.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from carbon_acct.access import viewer
+from carbon_acct.delivery import store
+from carbon_acct.delivery.segment import MAX_SEGMENT_BYTES, parse_segment
+from carbon_acct.errors import RefusedError
+from carbon_acct.site import Site
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a file: one line for a person, and whether all of it is in the database."""
+
+    line: str
+    complete: bool
+
+
+def ingest_file(site: Site, path: Path) -> Outcome:
+    """Store the segment in a file, which is left as it is. Raises DatabaseError."""
+    try:
+        with path.open("rb") as file:
+            body = file.read(MAX_SEGMENT_BYTES + 1)
+    except OSError as err:
+        return Outcome(f"cannot be read: {err.strerror or err}", complete=False)
+    now = int(time.time())
+    try:
+        segment = parse_segment(body, now)
+        viewer.check_cluster(segment.header.cluster, site.cluster)
+        receipt = site.database.run(lambda session: store.store(session, segment, site.prices, now))
+    except RefusedError as err:
+        return Outcome(f"refused: {err}", complete=False)
+    if not receipt.refused:
+        return Outcome(f"stored, {receipt.accepted} records", complete=True)
+    lines = "; ".join(f"line {r.line}: {r.reason}" for r in receipt.refused)
+    count = len(receipt.refused)
+    return Outcome(f"stored, {receipt.accepted} records; {count} refused: {lines}", complete=False)

@@ -1,0 +1,210 @@
+# SPDX-License-Identifier: MIT
+"""The records of a segment (docs/record-format.md): which fields there are, and what each may hold.
+
+What a record may say beside others, or at a time, is for `segments`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Annotated, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+from carbon_collector.attribution.split import apportion
+from carbon_collector.units import SLOT_S, US_PER_S
+
+SHARE_ADDED = ("energy_uj", "static_uj", "metered_us")
+"""What adds up over slots in a share."""
+INT64 = 2**63 - 1
+MAX_TIME = 2**40  # seconds; the year 36812, still exact everywhere
+MAX_SLOT_US = 2 * SLOT_S * US_PER_S  # twice a slot: a monotonic clock does not tick with a stepped wall clock
+MAX_SLOTS = 96  # a UTC day of them
+MAX_CPU_US = 2**46
+"""In a slot: two years of a CPU. What a node of 256 of them used in three days may come with one reading, and the rows
+of 100,000 nodes add up to less than 64 bits."""
+MAX_DROPPED = 2**40
+"""Records. No node makes so many, and 8 million streams of them add up to less than 64 bits."""
+Count = Annotated[int, Field(ge=0, le=INT64)]
+Time = Annotated[int, Field(ge=0, le=MAX_TIME)]
+Duration = Annotated[int, Field(ge=0, le=MAX_SLOT_US)]
+Durations = Annotated[int, Field(ge=0, le=MAX_SLOTS * MAX_SLOT_US)]
+Id = Annotated[int, Field(ge=0, le=2**32 - 1)]
+JobId = Annotated[int, Field(ge=1, le=2**32 - 1)]
+Revision = Annotated[int, Field(ge=1, le=INT64)]
+Word = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f]{1,255}$")]
+Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")]
+Run = Annotated[
+    str, StringConstraints(pattern=r"^(sluid:[0-9A-Za-z]{1,32}|(start|seen):[0-9]{1,12}|restart:[0-9]{1,6})$")
+]
+Reason = Annotated[str, StringConstraints(pattern=r"^[^\x00]{0,1000}$")]
+Method = Literal["counter", "integrated", "modelled", "missing"]
+Component = Literal["cpu", "dram", "gpu", "other"]
+
+
+class _Record(BaseModel):
+    """Strict: a bool is no integer, a string no number; fields that are not known are ignored."""
+
+    model_config = ConfigDict(strict=True, extra="ignore", frozen=True)
+
+
+R = TypeVar("R", bound=_Record)
+
+
+class Header(_Record):
+    """Who wrote the segment, and its place in the stream."""
+
+    type: Literal["segment"]
+    version: int
+    cluster: Name
+    node: Name
+    boot_id: Annotated[str, StringConstraints(pattern=r"^[0-9A-Za-z-]{1,64}$")]
+    stream: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{8}$")]
+    sequence: Annotated[int, Field(ge=1, le=INT64)]
+    created: Time
+
+    @property
+    def name(self) -> str:
+        """The segment's file name: unique for ever."""
+        return f"{self.node}.{self.boot_id}.{self.stream}.{self.sequence:08d}.jsonl"
+
+
+class Trailer(_Record):
+    """The end of a segment: how many records, and the SHA-256 of all before it."""
+
+    type: Literal["end"]
+    rows: Count
+    sha256: str
+
+
+class LedgerRecord(_Record):
+    """A run of a job on this node."""
+
+    type: Literal["ledger"]
+    revision: Revision
+    job_id: JobId
+    run: Run
+    opened: Time
+    closed: Time | None = None
+    uid: Id | None = None
+    user: Word | None = None
+    account: Word | None = None
+    partition: Word | None = None
+    restart_count: Id | None = None
+    het_job_id: Id | None = None
+    cpus: Id | None = None
+    node_cpus: Id | None = None
+    gpus: Annotated[list[Word], Field(max_length=64)] = []
+    source: Literal["prolog", "epilog", "cgroup"] | None = None
+
+
+class Share(_Record):
+    """What a job has of one component in the slots of its row."""
+
+    energy_uj: Count | None = None
+    static_uj: Count | None = None
+    metered_us: Durations = 0
+    method: Method
+    reason: Reason | None = None
+
+    def problem(self) -> str:
+        """Where its figures contradict each other; pydantic would take longer to ask than to check all the rest."""
+        if self.energy_uj is None:
+            return "" if self.static_uj is None else "static_uj is given, energy_uj is not"
+        if self.method == "missing":
+            return "the component is missing, yet energy_uj is given"
+        return "static_uj is more than energy_uj" if (self.static_uj or 0) > self.energy_uj else ""
+
+
+class NodeShare(_Record):
+    """What the node's meters counted for one component in one slot, and what no job had of it."""
+
+    energy_uj: Count | None = None
+    idle_uj: Count | None = None
+    system_uj: Count | None = None
+    metered_us: Duration = 0
+    method: Method
+    reason: Reason | None = None
+
+    def problem(self) -> str:
+        """Where its figures contradict each other."""
+        rest_uj = (self.idle_uj or 0) + (self.system_uj or 0)
+        if self.energy_uj is None:
+            return "idle_uj or system_uj is given, energy_uj is not" if rest_uj else ""
+        if self.method == "missing":
+            return "the component is missing, yet energy_uj is given"
+        return "idle_uj and system_uj are more than energy_uj" if rest_uj > self.energy_uj else ""
+
+
+class JobSlotRecord(_Record):
+    """A job on this node in one slot, or in `slots` of them that a full spool made one row of."""
+
+    type: Literal["job_slot"]
+    revision: Revision
+    job_id: JobId
+    run: Run
+    opened: Time
+    slot: Time
+    slots: Annotated[int, Field(ge=1, le=MAX_SLOTS)] = 1
+    alloc_us: Durations
+    cpu_us: Count | None = None
+    simulated: bool = False
+    components: dict[Component, Share]
+
+    def problem(self) -> str:
+        """A figure that its slots have no room for."""
+        if self.alloc_us > self.slots * MAX_SLOT_US:
+            return "alloc_us is longer than its slots"
+        return "cpu_us is more than any node has in its slots" if (self.cpu_us or 0) > self.slots * MAX_CPU_US else ""
+
+    def each(self) -> list[JobSlotRecord]:
+        """A row for each of its slots, with an even part of its figures; what does not divide goes to the first ones."""
+        if self.slots == 1:
+            return [self]
+        shares = {name: _spread(share, SHARE_ADDED, self.slots) for name, share in self.components.items()}
+        rows = _spread(self, ("alloc_us", "cpu_us"), self.slots)
+        return [row.model_copy(update=self._at(i, shares)) for i, row in enumerate(rows)]
+
+    def _at(self, i: int, shares: dict[Component, list[Share]]) -> dict[str, object]:
+        return {
+            "slot": self.slot + i * SLOT_S,
+            "slots": 1,
+            "components": {name: each[i] for name, each in shares.items()},
+        }
+
+
+def _spread(record: R, names: Iterable[str], slots: int) -> list[R]:
+    """Copies, each with an even part of these figures; what is not known is so in all of them."""
+    parts = {name: _even(getattr(record, name), slots) for name in names}
+    return [record.model_copy(update={name: part[i] for name, part in parts.items()}) for i in range(slots)]
+
+
+def _even(amount: int | None, slots: int) -> Sequence[int | None]:
+    return [None] * slots if amount is None else apportion(amount, [1] * slots)
+
+
+class NodeSlotRecord(_Record):
+    """The node in one slot."""
+
+    type: Literal["node_slot"]
+    revision: Revision
+    slot: Time
+    elapsed_us: Duration
+    simulated: bool = False
+    components: dict[Component, NodeShare]
+
+
+class DroppedRecord(_Record):
+    """What this stream of the node has lost so far because its spool was full: records, and what the meters had counted."""
+
+    type: Literal["dropped"]
+    revision: Revision
+    rows: Annotated[int, Field(ge=0, le=MAX_DROPPED)]
+    since: Time
+    until: Time
+    energy_uj: dict[Component, Count]
+
+
+Record = LedgerRecord | JobSlotRecord | NodeSlotRecord | DroppedRecord
+SLOTTED = (JobSlotRecord, NodeSlotRecord)
+"""Those that are of a slot."""

@@ -1,0 +1,241 @@
+# SPDX-License-Identifier: MIT
+"""Reads what a node says of a job: a segment becomes checked records, or a reason why not.
+
+A segment that is torn or foreign is refused as a whole. A bad record is refused by its line number and
+does not take the good ones with it. Nothing here knows the database: the same text always gives the
+same answer for the same `now`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from operator import attrgetter
+from typing import Annotated
+
+from pydantic import Field, TypeAdapter, ValidationError
+
+from carbon_acct.delivery.records import (
+    MAX_SLOT_US,
+    MAX_SLOTS,
+    MAX_TIME,
+    SLOTTED,
+    DroppedRecord,
+    Header,
+    JobSlotRecord,
+    LedgerRecord,
+    NodeSlotRecord,
+    Record,
+    Trailer,
+)
+from carbon_acct.errors import RefusedError
+from carbon_collector.units import SLOT_S, US_PER_S
+
+MAX_SEGMENT_BYTES = 8 * 1024 * 1024
+CLOCK_SLACK_S = 2 * 3600
+"""How far a node's clock may be ahead of the accounting host's: one that takes local time for UTC is hours off, and what
+it counted is right all the same."""
+
+MAX_ROWS = 40_000
+"""Of one slot each in a segment: 4 KiB of memory each. A node's own compactor makes no more than 22,000."""
+MAX_LINES = 100_000
+"""Records in a segment. The smallest that means something has 84 bytes."""
+MAX_REFUSED = 10_000
+"""Records that are named in a receipt, 300 characters each: a node reads no more than 4 MiB of an answer."""
+CEILING_WATTS = {"cpu": 20_000, "dram": 5_000, "gpu": 50_000, "other": 100_000}
+"""No node draws more than this in a component; what claims to is a broken meter or a forged record."""
+
+CEILING_GRACE_S = 60
+"""A reading that closes a gap may bring energy of up to so long before the metered time."""
+
+_ADAPTER: TypeAdapter[Record] = TypeAdapter(Annotated[Record, Field(discriminator="type")])
+
+KINDS = (
+    ("in the future", "future"),
+    ("older than", "past"),
+    (" W in the metered time", "ceiling"),
+    ("more than any node", "ceiling"),
+    ("longer than its slots", "ceiling"),
+    ("multiple of", "slot"),
+    ("two days", "slot"),
+    ("same key", "twice"),
+    ("speaks of more than", "too_many"),
+)
+
+
+def kind_of(reason: str) -> str:
+    """The class of the reason for which a record was refused, as /metrics counts it; `format` where it says no other."""
+    return next((kind for part, kind in KINDS if part in reason), "format")
+
+
+@dataclass(frozen=True)
+class RefusedLine:
+    """A record that was not taken, by its line number from 1, and why."""
+
+    line: int
+    reason: str
+
+
+@dataclass(frozen=True)
+class ParsedSegment:
+    """A whole segment: its header, the records that are good, and those that are not.
+
+    `records` has one for each slot, `lines` the line of each; `accepted` counts the lines.
+    """
+
+    header: Header
+    sha256: str
+    records: tuple[Record, ...]
+    lines: tuple[int, ...]
+    oldest: int
+    """No slot of it is before this; MAX_TIME where it has none."""
+    refused: tuple[RefusedLine, ...]
+    accepted: int
+
+    def kept(self, since: int) -> ParsedSegment:
+        """Without the lines of slots before `since` (epoch seconds), of which delivered rows are no longer kept.
+
+        Whether lines have the same key, or are too many, was judged before. Raises RefusedError 422 for the whole.
+        """
+        if self.oldest >= since:
+            return self
+        pairs = list(zip(self.lines, self.records, strict=True))
+        old = {line for line, record in pairs if isinstance(record, SLOTTED) and record.slot < since}
+        refused = [*self.refused, *(RefusedLine(line, "slot is older than the rows that are kept") for line in old)]
+        refused.sort(key=attrgetter("line"))
+        _check_refused(refused)
+        left = [(line, record) for line, record in pairs if line not in old]
+        return replace(
+            self,
+            records=tuple(record for _, record in left),
+            lines=tuple(line for line, _ in left),
+            oldest=since,
+            refused=tuple(refused),
+            accepted=self.accepted - len(old),
+        )
+
+
+def parse_segment(body: bytes, now: int) -> ParsedSegment:
+    """Check a segment. `now` (epoch seconds) bounds its slots. Raises RefusedError 413 or 422 for the whole."""
+    if len(body) > MAX_SEGMENT_BYTES:
+        raise RefusedError(413, f"the segment has {len(body)} bytes; at most {MAX_SEGMENT_BYTES} are allowed")
+    if body.count(b"\n") > MAX_LINES + 2:
+        raise RefusedError(413, f"the segment has more than {MAX_LINES} records")
+    lines = body.split(b"\n")
+    if len(lines) < 3 or lines[-1] != b"":
+        raise RefusedError(422, "torn segment: it does not end with a whole trailer line")
+    header = _header(lines[0])
+    _check_trailer(body, lines)
+    records: list[Record] = []
+    numbers: list[int] = []
+    oldest = MAX_TIME
+    refused: list[RefusedLine] = []
+    seen: set[tuple[object, ...]] = set()
+    for number, line in enumerate(lines[1:-2], start=2):
+        found = _records(line, now)
+        if not isinstance(found, str):
+            keys = list(map(_key, found))
+            if not seen.isdisjoint(keys):
+                found = "a second record with the same key in one segment"
+            elif len(records) + len(found) > MAX_ROWS:
+                found = f"with it the segment speaks of more than {MAX_ROWS} slots of jobs and node"
+        if isinstance(found, str):
+            refused.append(RefusedLine(number, found))
+            _check_refused(refused)
+            continue
+        seen.update(keys)
+        records += found
+        numbers += [number] * len(found)
+        first = found[0]
+        if isinstance(first, SLOTTED) and first.slot < oldest:
+            oldest = first.slot
+    accepted = len(lines) - 3 - len(refused)
+    sha256 = hashlib.sha256(body).hexdigest()
+    return ParsedSegment(header, sha256, tuple(records), tuple(numbers), oldest, tuple(refused), accepted)
+
+
+def _check_refused(refused: Sequence[RefusedLine]) -> None:
+    if len(refused) > MAX_REFUSED:
+        raise RefusedError(422, f"more than {MAX_REFUSED} of its records are bad, the first: {refused[0].reason}")
+
+
+def _header(line: bytes) -> Header:
+    try:
+        header = Header.model_validate_json(line)
+    except ValidationError as err:
+        raise RefusedError(422, f"not a segment: header: {_first(err)}") from err
+    if header.version != 1:
+        reason = f"record format version {header.version} is not known here (1 is); upgrade the aggregator"
+        raise RefusedError(422, reason, "version")
+    return header
+
+
+def _check_trailer(body: bytes, lines: list[bytes]) -> None:
+    try:
+        trailer = Trailer.model_validate_json(lines[-2])
+    except ValidationError as err:
+        raise RefusedError(422, f"torn segment: trailer: {_first(err)}") from err
+    covered = body[: len(body) - len(lines[-2]) - 1]
+    if hashlib.sha256(covered).hexdigest() != trailer.sha256:
+        raise RefusedError(422, "torn segment: its checksum does not fit")
+    if trailer.rows != len(lines) - 3:
+        raise RefusedError(422, f"torn segment: the trailer counts {trailer.rows} records, there are {len(lines) - 3}")
+
+
+def _records(line: bytes, now: int) -> Sequence[Record] | str:
+    """The record, one for each of its slots, or why not."""
+    try:
+        record = _ADAPTER.validate_json(line)
+    except ValidationError as err:
+        return _first(err)
+    if isinstance(record, LedgerRecord):
+        return "opened is in the future" if record.opened > now + CLOCK_SLACK_S else [record]
+    if isinstance(record, DroppedRecord):
+        return [record]
+    problem = _slot_problem(record, now)
+    if problem or isinstance(record, NodeSlotRecord):
+        return problem or [record]
+    return record.each()
+
+
+def _slot_problem(record: JobSlotRecord | NodeSlotRecord, now: int) -> str:
+    slots = 1
+    if isinstance(record, JobSlotRecord):
+        slots = record.slots
+        if problem := record.problem():
+            return problem
+    if record.slot % SLOT_S:
+        return f"slot is not a multiple of {SLOT_S}"
+    if record.slot + (slots - 1) * SLOT_S > now + CLOCK_SLACK_S:
+        return "slot is in the future"
+    if record.slot // SLOT_S % MAX_SLOTS + slots > MAX_SLOTS:
+        return "its slots are of two days of UTC"
+    for component, share in record.components.items():
+        if problem := share.problem():
+            return f"components.{component}: {problem}"
+        if share.metered_us > slots * MAX_SLOT_US:
+            return f"components.{component}.metered_us is longer than its slots"
+        watts = CEILING_WATTS[component]
+        if (share.energy_uj or 0) > watts * (share.metered_us + CEILING_GRACE_S * US_PER_S):
+            return f"components.{component}.energy_uj: more than {watts} W in the metered time"
+    return ""
+
+
+def _key(record: Record) -> tuple[object, ...]:
+    if isinstance(record, LedgerRecord):
+        return "ledger", record.job_id, record.run
+    if isinstance(record, JobSlotRecord):
+        return "job_slot", record.job_id, record.run, record.slot
+    return (record.type, record.slot) if isinstance(record, NodeSlotRecord) else (record.type,)
+
+
+def _first(err: ValidationError) -> str:
+    """The first thing wrong, in one line, without echoing what a stranger sent."""
+    detail = err.errors(include_url=False, include_input=False, include_context=False)[0]
+    path = [str(part) for part in detail["loc"] if part not in ("ledger", "job_slot", "node_slot", "dropped")]
+    message = " ".join(str(detail["msg"]).split())
+    if detail["type"] == "union_tag_invalid":  # pydantic's own message quotes the tag
+        message = "type: not a record that is known"
+    place = "".join(c if c.isprintable() else "?" for c in ".".join(path)[:80])
+    return f"{place}: {message}"[:300] if path else message[:300]

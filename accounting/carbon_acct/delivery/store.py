@@ -1,0 +1,367 @@
+# SPDX-License-Identifier: MIT
+"""Takes segments of nodes into the database: one transaction, harmless if repeated, in any order.
+
+A record replaces a stored one with the same key only if its revision is higher. What segments change
+in the jobs' sums is recomputed in the same transaction, so an acknowledged segment is wholly accounted.
+Many segments take few statements more than one: what they have of a kind is asked for and written together.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, NamedTuple
+
+from sqlalchemy import bindparam, select
+from sqlalchemy.orm import Session
+
+from carbon_acct.db import meta
+from carbon_acct.db.models import COMPONENTS, Cluster, Dropped, Ledger, Node, NodeJobSlot, NodeSlot, Segment
+from carbon_acct.db.rows import IDS, ask, ask_dicts, ask_ids, insert_rows, put_rows, table_of
+from carbon_acct.delivery.records import DroppedRecord, JobSlotRecord, LedgerRecord, NodeSlotRecord
+from carbon_acct.delivery.segment import ParsedSegment, RefusedLine
+from carbon_acct.errors import RefusedError
+from carbon_acct.factors.slot_factor import Prices
+from carbon_acct.slurm.matching import match
+from carbon_acct.sums import settle, site_slot
+from carbon_acct.sums.site_slot import Change
+
+LedgerKey = tuple[int, str, int, str]
+"""Node, stream, JobID, run."""
+
+
+class _Told(NamedTuple):
+    """The records of segments, each kind by what names it: a run on a node, or the node's id and the stream."""
+
+    ledgers: list[tuple[LedgerKey, LedgerRecord]]
+    job_slots: list[tuple[LedgerKey, JobSlotRecord]]
+    node_slots: list[tuple[int, str, NodeSlotRecord]]
+    dropped: list[tuple[int, str, DroppedRecord]]
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """The answer to a segment: its name, how many records were taken, and which were not."""
+
+    segment: str
+    accepted: int
+    refused: list[RefusedLine]
+
+
+def store(session: Session, segment: ParsedSegment, prices: Prices, now: int) -> Receipt:
+    """Store a segment. Raises RefusedError 422 if its name was already used for another content, or it has too many old rows."""
+    (answer,) = store_all(session, [segment], prices, now)
+    if isinstance(answer, RefusedError):
+        raise answer
+    return answer
+
+
+def store_all(
+    session: Session, segments: Sequence[ParsedSegment], prices: Prices, now: int
+) -> list[Receipt | RefusedError]:
+    """Store segments, of any nodes; the answer to each: a receipt, or why it is refused as a whole."""
+    answers, new = _answers(session, segments)
+    by_cluster: dict[str, list[ParsedSegment]] = defaultdict(list)
+    for segment in new:
+        by_cluster[segment.header.cluster].append(segment)
+    for name, part in sorted(by_cluster.items()):
+        _store(session, cluster_named(session, name).id, part, prices, now)
+    return answers
+
+
+def _store(session: Session, cluster_id: int, segments: Sequence[ParsedSegment], prices: Prices, now: int) -> None:
+    nodes = _nodes(session, cluster_id, {segment.header.node for segment in segments})
+    told = _told(nodes, segments)
+    ledgers, by_run, unsure = _store_ledgers(session, cluster_id, told)
+    fresh, job_changes = _store_job_slots(session, ledgers, told.job_slots)
+    node_changes = _store_node_slots(session, told.node_slots)
+    for dropped in told.dropped:
+        _store_dropped(session, *dropped)
+    insert_rows(session, table_of(Segment), [_segment(nodes[s.header.node], s, now) for s in segments])
+    pairs = settle.rematch(session, cluster_id, unsure)
+    # A ledger that has just found another run: its slots are in `pairs`, those of both runs.
+    matched = {row.id: row.matched_id for row in ledgers.values() if row.matched_id is not None}
+    pairs |= {(matched[ledger], slot) for ledger, slots in fresh.items() if ledger in matched for slot in slots}
+    in_hand = settle.InHand(fresh, None if unsure else by_run)
+    settle.settle(session, {job for job, _ in pairs} | set(matched.values()), pairs, prices, in_hand)
+    site_slot.change(session, cluster_id, node_changes, job_changes)
+
+
+def _told(nodes: Mapping[str, int], segments: Sequence[ParsedSegment]) -> _Told:
+    told = _Told([], [], [], [])
+    for segment in segments:
+        node, stream = nodes[segment.header.node], segment.header.stream
+        for record in segment.records:
+            if isinstance(record, JobSlotRecord):
+                told.job_slots.append(((node, stream, record.job_id, record.run), record))
+            elif isinstance(record, NodeSlotRecord):
+                told.node_slots.append((node, stream, record))
+            elif isinstance(record, LedgerRecord):
+                told.ledgers.append(((node, stream, record.job_id, record.run), record))
+            else:
+                told.dropped.append((node, stream, record))
+    return told
+
+
+def cluster_named(session: Session, name: str) -> Cluster:
+    """The cluster's row, made where there is none."""
+    cluster = session.scalar(select(Cluster).where(Cluster.name == name))
+    if cluster is None:
+        cluster = Cluster(name=name, polled_until=None)
+        session.add(cluster)
+        session.flush()
+    return cluster
+
+
+def _answers(
+    session: Session, segments: Sequence[ParsedSegment]
+) -> tuple[list[Receipt | RefusedError], list[ParsedSegment]]:
+    """The answer to each segment, and what of them is to be stored: a name is unique for ever, and pruned slots are closed."""
+    known: dict[str, Any] = {}
+    for names in settle.chunks({segment.header.name for segment in segments}):
+        known |= {row.name: row for row in ask(session, _KNOWN_SEGMENTS, {"names": names})}
+    answers: list[Receipt | RefusedError] = []
+    new: dict[str, ParsedSegment] = {}
+    since = meta.delivered_from(session)
+    for segment in segments:
+        name = segment.header.name
+        before = known.get(name) or new.get(name)
+        if before is not None and before.sha256 != segment.sha256:
+            answers.append(RefusedError(422, f"segment {name} was received before with another content"))
+        elif name in known:
+            refused = [RefusedLine(**line) for line in json.loads(known[name].refused)]
+            answers.append(Receipt(name, known[name].accepted, refused))
+        else:
+            try:
+                kept = new.get(name) or segment.kept(since)
+            except RefusedError as err:
+                answers.append(err)
+            else:
+                new[name] = kept
+                answers.append(Receipt(name, kept.accepted, list(kept.refused)))
+    return answers, list(new.values())
+
+
+_KNOWN_SEGMENTS = select(Segment.name, Segment.sha256, Segment.accepted, Segment.refused).where(
+    Segment.name.in_(bindparam("names", expanding=True))
+)
+
+
+def _segment(node_id: int, segment: ParsedSegment, now: int) -> dict[str, Any]:
+    return {
+        "name": segment.header.name,
+        "node_id": node_id,
+        "sha256": segment.sha256,
+        "received": now,
+        "accepted": segment.accepted,
+        "refused": json.dumps([asdict(r) for r in segment.refused]),
+    }
+
+
+def _nodes(session: Session, cluster_id: int, names: Collection[str]) -> dict[str, int]:
+    """Their ids. A node's segments are taken one after the other, whoever takes them."""
+    known: dict[str, int] = {}
+    for part in settle.chunks(sorted(names)):
+        found = ask(session, _KNOWN_NODES, {"cluster": cluster_id, "names": part})
+        known |= {row.name: row.id for row in found}
+    for name in sorted(set(names) - known.keys()):
+        node = Node(cluster_id=cluster_id, name=name)
+        session.add(node)
+        session.flush()
+        known[name] = node.id
+    return known
+
+
+_KNOWN_NODES = (
+    select(Node.name, Node.id)
+    .where(Node.cluster_id == bindparam("cluster"), Node.name.in_(bindparam("names", expanding=True)))
+    .order_by(Node.id)
+    .with_for_update()
+)
+
+
+def _store_ledgers(
+    session: Session, cluster_id: int, told: _Told
+) -> tuple[dict[LedgerKey, Any], dict[int, list[Any]], set[int]]:
+    """Every ledger that the segments speak of, all ledgers of their runs, and the JobIDs that have to find theirs (again).
+
+    One whose own record has not come yet is opened at revision 0. New ones have looked for their run.
+    """
+    opened: dict[LedgerKey, int] = {}
+    records: dict[LedgerKey, LedgerRecord] = {}
+    for key, slot in told.job_slots:
+        opened.setdefault(key, slot.opened)
+    for key, record in told.ledgers:
+        opened.setdefault(key, record.opened)
+        if key not in records or record.revision > records[key].revision:
+            records[key] = record
+    known = _known_ledgers(session, cluster_id, {key[2] for key in opened})
+    new: dict[LedgerKey, dict[str, Any]] = {}
+    for key in opened.keys() - known.keys():
+        values = _ledger_values(records[key]) if key in records else UNKNOWN_LEDGER | {"opened": opened[key]}
+        new[key] = _key_values(cluster_id, key) | values
+    changed: list[dict[str, Any]] = []
+    unsure = {row.job_id for key, row in known.items() if row.matched_id is None and key in opened}
+    for key in records.keys() & known.keys():
+        record, stored = records[key], known[key]
+        if record.revision > stored.revision:
+            changed.append({"id": stored.id, **_key_values(cluster_id, key), **_ledger_values(record)})
+            if record.opened != stored.opened:
+                unsure.add(record.job_id)
+    put_rows(session, table_of(Ledger), changed)
+    _match(session, cluster_id, new.values())
+    insert_rows(session, table_of(Ledger), list(new.values()))
+    known |= _known_ledgers(session, cluster_id, {row["job_id"] for row in (*new.values(), *changed)})
+    by_run: dict[int, list[Any]] = defaultdict(list)
+    for row in known.values():
+        if row.matched_id is not None:
+            by_run[row.matched_id].append(row)
+    return {key: known[key] for key in opened}, by_run, unsure
+
+
+def _match(session: Session, cluster_id: int, ledgers: Collection[dict[str, Any]]) -> None:
+    """Look for the runs of new ledgers, as merge.rematch does for those that are stored."""
+    since = meta.delivered_from(session)
+    runs = settle.runs_of(session, cluster_id, {row["job_id"] for row in ledgers})
+    for row in ledgers:
+        run = match(row["run"], row["opened"], runs[row["job_id"]]) if row["opened"] >= since else None
+        row["matched_id"] = run.key if run else None
+
+
+UNKNOWN_LEDGER: dict[str, Any] = {"revision": 0, "gpus": None} | dict.fromkeys(
+    ("closed", "uid", "user", "account", "partition", "restart_count", "het_job_id", "cpus", "node_cpus", "source")
+)
+
+
+def _key_values(cluster_id: int, key: LedgerKey) -> dict[str, Any]:
+    node, stream, job_id, run = key
+    return {"cluster_id": cluster_id, "node_id": node, "stream": stream, "job_id": job_id, "run": run}
+
+
+def _ledger_values(record: LedgerRecord) -> dict[str, Any]:
+    return record.model_dump(exclude={"type", "gpus"}) | {"gpus": json.dumps(record.gpus)}
+
+
+def _known_ledgers(session: Session, cluster_id: int, job_ids: Collection[int]) -> dict[LedgerKey, Any]:
+    """All ledgers of these JobIDs."""
+    rows = ask_ids(session, _KNOWN_LEDGERS, job_ids, cluster=cluster_id)
+    return {(row[0], row[1], row[2], row[3]): row for row in rows}
+
+
+_KNOWN_LEDGERS = (
+    select(Ledger.node_id, Ledger.stream, Ledger.job_id, Ledger.run, Ledger.revision, *settle.LEDGER)
+    .join(Node, Node.id == Ledger.node_id)
+    .where(Ledger.cluster_id == bindparam("cluster"), Ledger.job_id.in_(IDS))
+)
+
+
+def _store_job_slots(
+    session: Session, ledgers: Mapping[LedgerKey, Any], told: Sequence[tuple[LedgerKey, JobSlotRecord]]
+) -> tuple[dict[int, dict[int, dict[str, Any]]], list[Change]]:
+    """The rows that were stored, by ledger and slot, and what came and went with them."""
+    rows: dict[tuple[int, int], JobSlotRecord] = {}
+    ids = {key: row.id for key, row in ledgers.items()}
+    for run, row in told:
+        key = (ids[run], row.slot)
+        if key not in rows or row.revision > rows[key].revision:
+            rows[key] = row
+    slots = [slot for _, slot in rows]
+    between = {"low": min(slots, default=0), "high": max(slots, default=0)}
+    asked = ask_dicts(session, _KNOWN_JOB_SLOTS, {ledger for ledger, _ in rows}, **between)
+    stored = {(row["ledger_id"], row["slot"]): row for row in asked}
+    newer = {
+        key: _job_slot_values(key[0], row)
+        for key, row in rows.items()
+        if key not in stored or row.revision > stored[key]["revision"]
+    }
+    put_rows(session, table_of(NodeJobSlot), list(newer.values()))
+    fresh: dict[int, dict[int, dict[str, Any]]] = defaultdict(dict)
+    for (ledger, slot), values in newer.items():
+        fresh[ledger][slot] = values
+    return fresh, _changes(stored, newer)
+
+
+_KNOWN_JOB_SLOTS = select(
+    NodeJobSlot.ledger_id, NodeJobSlot.revision, *(getattr(NodeJobSlot, name) for name in site_slot.JOB_COLUMNS)
+).where(
+    NodeJobSlot.ledger_id.in_(IDS),
+    NodeJobSlot.slot.between(bindparam("low"), bindparam("high")),
+)
+
+
+def _store_node_slots(session: Session, told: Sequence[tuple[int, str, NodeSlotRecord]]) -> list[Change]:
+    """What came and went."""
+    rows: dict[tuple[int, str, int], NodeSlotRecord] = {}
+    for node, stream, row in told:
+        key = (node, stream, row.slot)
+        if key not in rows or row.revision > rows[key].revision:
+            rows[key] = row
+    slots = [slot for _, _, slot in rows]
+    between = {"low": min(slots, default=0), "high": max(slots, default=0)}
+    asked = ask_dicts(session, _KNOWN_NODE_SLOTS, {node for node, _, _ in rows}, **between)
+    stored = {(row["node_id"], row["stream"], row["slot"]): row for row in asked}
+    newer = {
+        key: _node_slot_values(*key[:2], row)
+        for key, row in rows.items()
+        if key not in stored or row.revision > stored[key]["revision"]
+    }
+    put_rows(session, table_of(NodeSlot), list(newer.values()))
+    return _changes(stored, newer)
+
+
+_KNOWN_NODE_SLOTS = select(
+    *(NodeSlot.node_id, NodeSlot.stream, NodeSlot.revision),
+    *(getattr(NodeSlot, name) for name in site_slot.NODE_COLUMNS),
+).where(
+    NodeSlot.node_id.in_(IDS),
+    NodeSlot.slot.between(bindparam("low"), bindparam("high")),
+)
+
+
+def _changes(stored: Mapping[Any, Mapping[str, Any]], newer: Mapping[Any, dict[str, Any]]) -> list[Change]:
+    return [*((stored[key], -1) for key in newer if key in stored), *((row, 1) for row in newer.values())]
+
+
+def _store_dropped(session: Session, node: int, stream: str, row: DroppedRecord) -> None:
+    stored = session.get(Dropped, (node, stream))
+    if stored is None:
+        stored = Dropped(node_id=node, stream=stream, revision=0)
+        session.add(stored)
+    if row.revision > stored.revision:
+        stored.revision, stored.records, stored.start, stored.end = row.revision, row.rows, row.since, row.until
+        for name in COMPONENTS:
+            setattr(stored, f"{name}_uj", row.energy_uj.get(name))  # type: ignore[call-overload] # one of COMPONENTS
+    session.flush()
+
+
+def _job_slot_values(ledger_id: int, row: JobSlotRecord) -> dict[str, Any]:
+    values = _NO_JOB_SLOT.copy()
+    values["ledger_id"], values["slot"], values["revision"] = ledger_id, row.slot, row.revision
+    values["alloc_us"], values["cpu_us"], values["simulated"] = row.alloc_us, row.cpu_us, row.simulated
+    for component, share in row.components.items():
+        uj, static_uj, metered_us, method, reason = _JOB_SHARE[component]
+        values[uj], values[static_uj], values[metered_us] = share.energy_uj, share.static_uj, share.metered_us
+        values[method], values[reason] = share.method, share.reason
+    return values
+
+
+def _node_slot_values(node_id: int, stream: str, row: NodeSlotRecord) -> dict[str, Any]:
+    values = _NO_NODE_SLOT.copy()
+    values["node_id"], values["stream"], values["slot"], values["revision"] = node_id, stream, row.slot, row.revision
+    values["elapsed_us"], values["simulated"] = row.elapsed_us, row.simulated
+    for component, share in row.components.items():
+        uj, idle_uj, system_uj, metered_us, method, reason = _NODE_SHARE[component]
+        values[uj], values[idle_uj], values[system_uj] = share.energy_uj, share.idle_uj, share.system_uj
+        values[metered_us], values[method], values[reason] = share.metered_us, share.method, share.reason
+    return values
+
+
+_NO_JOB_SLOT: dict[str, Any] = dict.fromkeys(column.name for column in table_of(NodeJobSlot).columns)
+_NO_NODE_SLOT: dict[str, Any] = dict.fromkeys(column.name for column in table_of(NodeSlot).columns)
+_JOB_SHARE = {c: (f"{c}_uj", f"{c}_static_uj", f"{c}_metered_us", f"{c}_method", f"{c}_reason") for c in COMPONENTS}
+_NODE_SHARE = {
+    c: (f"{c}_uj", f"{c}_idle_uj", f"{c}_system_uj", f"{c}_metered_us", f"{c}_method", f"{c}_reason")
+    for c in COMPONENTS
+}

@@ -1,0 +1,216 @@
+# SPDX-License-Identifier: MIT
+"""Finds what nobody measured of runs that have ended, and what it can be estimated from, in the database.
+
+A function of the stored rows: asked again it says the same, and says nothing once the missing rows are there.
+Runs that have not ended are left alone, because their rows may be on their way. What estimates rest on of other
+jobs is what is known of them now, bounded: the newest measured jobs of the partition in the month before.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator
+from typing import Any
+
+from sqlalchemy import BindParameter, Integer, bindparam, cast, func, select
+from sqlalchemy.orm import Session
+
+from carbon_acct.db import meta
+from carbon_acct.db.models import Job, JobDay, Ledger, NodeJobSlot
+from carbon_acct.db.rows import ask
+from carbon_acct.estimates.arithmetic import COMPONENTS, Basis, Estimate, Held, Power, estimates, outage
+from carbon_acct.estimates.hardware import Hardware
+from carbon_acct.slurm.matching import LATE_SOURCES, RESIZED
+from carbon_acct.sums.shares import METERED
+
+HISTORY_DAYS = 30
+HISTORY_JOBS = 1000
+DAY_S = 86400
+CHUNK = 500
+"""Values in one IN list."""
+
+
+def missing(session: Session, job_ids: Collection[int], hardware: Hardware | None) -> dict[tuple[int, int], Estimate]:
+    """(job, slot) -> estimate of what nobody measured, of these jobs (`job.id`) as far as they have ended.
+
+    `hardware` None: the site wants no estimates.
+    """
+    if hardware is None:
+        return {}
+    since = meta.delivered_from(session)
+    history = _History(session)
+    found: dict[tuple[int, int], Estimate] = {}
+    for part in _chunks(job_ids):
+        jobs = ask(session, _JOBS, {"ids": part})
+        rows: dict[int, list[Any]] = defaultdict(list)
+        for row in session.execute(_ROWS, {"ids": [job.id for job in jobs]}):
+            rows[row.matched_id].append(row)
+        for job in jobs:
+            for slot, estimate in _of_run(job, rows[job.id], history, hardware).items():
+                if slot >= since:
+                    found[job.id, slot] = estimate
+    return found
+
+
+_IDS: BindParameter[Any] = bindparam("ids", expanding=True)
+_JOBS = select(
+    *(Job.id, Job.cluster_id, Job.partition, Job.start, Job.end, Job.state, Job.nnodes, Job.ncpus, Job.alloc_tres)
+).where(Job.id.in_(_IDS), Job.unmetered_us > 0, Job.start.is_not(None), Job.end.is_not(None), Job.state != RESIZED)
+_ROWS = (
+    select(
+        *(Ledger.matched_id, Ledger.node_id, Ledger.opened, Ledger.closed, Ledger.source),
+        *(Ledger.cpus, Ledger.node_cpus, Ledger.gpus, NodeJobSlot.slot, NodeJobSlot.alloc_us, NodeJobSlot.simulated),
+        *(getattr(NodeJobSlot, f"{c}_{kind}") for c in COMPONENTS for kind in ("uj", "metered_us", "method")),
+    )
+    .join(NodeJobSlot, NodeJobSlot.ledger_id == Ledger.id)
+    .where(Ledger.matched_id.in_(_IDS))
+    .order_by(Ledger.id, NodeJobSlot.slot)
+)
+
+
+def _chunks(values: Collection[int]) -> Iterator[list[int]]:
+    ordered = sorted(values)
+    return (ordered[at : at + CHUNK] for at in range(0, len(ordered), CHUNK))
+
+
+def _of_run(job: Any, rows: list[Any], history: _History, hardware: Hardware) -> dict[int, Estimate]:
+    by_node: dict[int, list[Any]] = defaultdict(list)
+    for row in rows:
+        by_node[row.node_id].append(row)
+    run = outage([*(_told(job, many) for many in by_node.values()), *_silent(job, by_node)])
+    if not run.slots:
+        return {}
+    text = "the job's other nodes" if run.silent else "the rest of the job"
+    measured = Basis("job", text, *_measured(job, rows))
+    wanted = {"cpu", *(("gpu",) if any(gap.gpu_us for gap in run.slots.values()) else ())}
+    bases = [measured]
+    if not wanted <= measured.power.keys():
+        node_cpus = max((row.node_cpus for row in rows if row.node_cpus), default=None)
+        bases += [history.basis(job), hardware.basis(node_cpus)]
+    return estimates(run, job.nnodes or 1, bases)
+
+
+def _told(job: Any, rows: list[Any]) -> Held:
+    """A node that has rows; times as merge counts them."""
+    opened, closed = min(row.opened for row in rows), [row.closed for row in rows]
+    late = all(row.source in LATE_SOURCES for row in rows)
+    end = job.end if None in closed or job.state == "NODE_FAIL" else max(closed)
+    told: dict[int, int] = defaultdict(int)
+    for row in rows:
+        told[row.slot] += row.alloc_us
+    return Held(min(opened, job.start) if late else opened, end, _cpus(job, rows[0]), _gpus(rows[0]), told)
+
+
+def _silent(job: Any, by_node: dict[int, list[Any]]) -> list[Held]:
+    """The nodes that have no row, with what the others do not hold of the job's CPUs and GPUs."""
+    nodes = max(0, (job.nnodes or 0) - len(by_node))
+    if not nodes:
+        return []
+    told = [rows[0] for rows in by_node.values()]
+    cpus = (job.ncpus or 0) - sum(_cpus(job, row) for row in told)
+    gpus = max(0, _tres(job, "gres/gpu") - sum(_gpus(row) for row in told))
+    # `cpus` and `gpus` are of all of them together, so one Held stands for them.
+    return [Held(job.start, job.end, cpus if cpus > 0 else nodes * _cpus_a_node(job), gpus, None, nodes)]
+
+
+def _cpus(job: Any, row: Any) -> int:
+    return row.cpus or _cpus_a_node(job)
+
+
+def _cpus_a_node(job: Any) -> int:
+    return max(1, (job.ncpus or 0) // max(1, job.nnodes or 1))
+
+
+def _gpus(row: Any) -> int:
+    return len(json.loads(row.gpus or "[]"))
+
+
+def _tres(job: Any, name: str) -> int:
+    found = re.search(rf"(?:^|,){re.escape(name)}=(\d+)(?:,|$)", job.alloc_tres or "")
+    return int(found[1]) if found else 0
+
+
+def _measured(job: Any, rows: Iterable[Any]) -> tuple[dict[str, Power], bool]:
+    """Power of each component over all that was metered of the run, and whether simulated counters had a part in it."""
+    sums = {c: [0, 0] for c in COMPONENTS}
+    simulated = False
+    for row in rows:
+        simulated |= row.simulated
+        for c in COMPONENTS:
+            energy_uj, metered_us = getattr(row, f"{c}_uj"), getattr(row, f"{c}_metered_us") or 0
+            if getattr(row, f"{c}_method") in METERED and energy_uj is not None:
+                sums[c][0] += energy_uj
+                sums[c][1] += min(metered_us, row.alloc_us) * (_gpus(row) if c == "gpu" else _cpus(job, row))
+    return _powers(sums), simulated
+
+
+def _powers(sums: dict[str, list[int]]) -> dict[str, Power]:
+    return {c: Power(energy_uj, unit_us) for c, (energy_uj, unit_us) in sums.items() if unit_us > 0}
+
+
+class _History:
+    """Mean power of measured jobs by partition and day, each asked for once."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._known: dict[tuple[int, str | None, int], Basis] = {}
+
+    def basis(self, job: Any) -> Basis:
+        """Of the newest jobs in the job's partition that had ended when the day began on which it started."""
+        day = job.start // DAY_S * DAY_S
+        key = (job.cluster_id, job.partition, day)
+        if key not in self._known:
+            self._known[key] = self._ask(*key)
+        return self._known[key]
+
+    def _ask(self, cluster_id: int, partition: str | None, day: int) -> Basis:
+        asked = {"cluster": cluster_id, "partition": partition, "since": day - HISTORY_DAYS * DAY_S, "day": day}
+        jobs = {job.id: job for job in self._session.execute(_MEASURED_JOBS, asked)}
+        sums = {c: [0, 0] for c in COMPONENTS}
+        simulated = False
+        for part in _chunks(jobs):
+            for row in self._session.execute(_TOTALS, {"ids": part}):
+                simulated |= bool(row.simulated)
+                for c in COMPONENTS:
+                    _add(sums[c], jobs[row.job_id], c, row)
+        text = f"the partition's history (jobs measured in {partition} in the {HISTORY_DAYS} days before: {len(jobs)})"
+        return Basis("partition", text, _powers(sums), simulated)
+
+
+def _add(total: list[int], job: Any, component: str, row: Any) -> None:
+    energy_uj, metered_us = getattr(row, f"{component}_uj"), int(getattr(row, f"{component}_metered_us") or 0)
+    units = _tres(job, "gres/gpu") if component == "gpu" else job.ncpus
+    if energy_uj is not None and units:
+        total[0] += int(energy_uj)
+        total[1] += metered_us * units // job.nnodes
+
+
+_MEASURED_JOBS = (
+    select(Job.id, Job.nnodes, Job.ncpus, Job.alloc_tres)
+    .where(
+        Job.cluster_id == bindparam("cluster"),
+        Job.partition == bindparam("partition"),
+        Job.end >= bindparam("since"),
+        Job.end < bindparam("day"),
+        Job.unmetered_us == 0,
+        Job.nnodes > 0,
+        Job.ncpus > 0,
+    )
+    .order_by(Job.end.desc(), Job.id.desc())
+    .limit(HISTORY_JOBS)
+)
+_TOTALS = (
+    select(
+        JobDay.job_id,
+        func.max(cast(JobDay.simulated, Integer)).label("simulated"),
+        *(
+            func.sum(getattr(JobDay, f"{c}_{kind}")).label(f"{c}_{kind}")
+            for c in COMPONENTS
+            for kind in ("uj", "metered_us")
+        ),
+    )
+    .where(JobDay.job_id.in_(_IDS))
+    .group_by(JobDay.job_id)
+)

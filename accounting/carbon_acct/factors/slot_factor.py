@@ -1,0 +1,188 @@
+# SPDX-License-Identifier: MIT
+"""What energy costs where and when: the `slot_price` row of each zone and slot that a job used.
+
+A row is made when the first job needs it, and prices every job of that zone and slot alike. It is a function
+of the settings and of the intensities that are known; when those change a new revision follows (reprice.py).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from sqlalchemy import bindparam, select
+from sqlalchemy.orm import Session
+
+from carbon_acct.days import Days, zone_info
+from carbon_acct.db.models import SlotPrice
+from carbon_acct.db.rows import table_of
+from carbon_acct.estimates.hardware import Hardware
+from carbon_acct.factors.arithmetic import Price
+from carbon_acct.factors.dated_value import Dated, dated
+from carbon_acct.factors.node_types import NodeTypes, load_node_types
+from carbon_acct.grid.chain import chains
+from carbon_acct.grid.factors import factor
+from carbon_acct.grid.intensity import MARKET, periods, source_of, yearly_source
+from carbon_acct.grid.series import Known, Mean, exact, means
+from carbon_collector.errors import SettingsError
+from carbon_collector.units import SLOT_S
+
+if TYPE_CHECKING:
+    from carbon_acct.grid.provider import Provider
+    from carbon_collector.settings import Settings
+
+NOTHING = Dated()
+NO_NODE_TYPES = NodeTypes({})
+ZoneSlot = tuple[str, int]
+
+
+class Source(NamedTuple):
+    """A provider of intensities, as `factor_source` names it."""
+
+    provider: str
+    text: str
+    scope: str
+
+
+@dataclass(frozen=True)
+class Prices:
+    """The site's prices. The yearly factor of a zone prices what none of its sources covers.
+
+    `zones`: a zone by `cluster/partition` or `cluster`, where it is not `home`. `sources`: those of a zone, in order.
+    `estimates`: what energy that nobody measured is estimated with in the last resort; None: it is not estimated.
+    `market`: g/kWh of the site's contract; `upstream`: g/kWh; `td_losses`: share of the generation that is lost.
+    """
+
+    home: str
+    days: Days
+    pue: Dated
+    zones: Mapping[str, str] = field(default_factory=dict)
+    sources: Mapping[str, tuple[Source, ...]] = field(default_factory=dict)
+    market: Dated = NOTHING
+    market_text: str = ""
+    upstream: Dated = NOTHING
+    td_losses: Dated = NOTHING
+    node_types: NodeTypes = NO_NODE_TYPES
+    estimates: Hardware | None = None
+
+    def zone(self, cluster: str, partition: str | None) -> str:
+        """The zone that feeds a job's nodes."""
+        if not self.zones:
+            return self.home
+        return self.zones.get(f"{cluster}/{partition}") or self.zones.get(cluster, self.home)
+
+    def of(self, session: Session, wanted: Collection[ZoneSlot]) -> dict[ZoneSlot, Price]:
+        """The price of each zone and slot; rows that are missing are made."""
+        if not wanted:
+            return {}
+        slots = {slot for _, slot in wanted}
+        found = {key: price_of(row) for key, row in current(session, min(slots), max(slots)).items() if key in wanted}
+        missing = sorted(set(wanted) - found.keys())
+        for zone in sorted({zone for zone, _ in missing}):
+            values = self.values(session, zone, [slot for of, slot in missing if of == zone])
+            rows = [SlotPrice(zone=zone, slot=slot, revision=1, **value) for slot, value in values.items()]
+            session.add_all(rows)
+            session.flush()
+            found |= {(row.zone, row.slot): price_of(row) for row in rows}
+        return found
+
+    def values(self, session: Session, zone: str, slots: Iterable[int]) -> dict[int, dict[str, Any]]:
+        """What the rows of a zone's slots have to hold as things are known now."""
+        wanted = sorted(slots)
+        now = int(time.time())
+        yearly = Mean(factor(zone).g_per_kwh, False, yearly_source(session, factor(zone), now))
+        market = (
+            source_of(session, zone, "contract", self.market_text, "direct", MARKET) if self.market.values else None
+        )
+        known = means(wanted, self._known(session, zone, wanted))
+        return {slot: self._value(slot, known.get(slot, yearly), market, now) for slot in wanted}
+
+    def _known(self, session: Session, zone: str, slots: Sequence[int]) -> list[tuple[int, list[Known]]]:
+        ids = [source_of(session, zone, *source) for source in self.sources.get(zone, ())]
+        return periods(session, ids, slots[0], slots[-1] + SLOT_S) if ids else []
+
+    def _value(self, slot: int, mean: Mean, market: int | None, now: int) -> dict[str, Any]:
+        pue, contract, losses = self.pue.at(slot) or "1", self.market.at(slot), self.td_losses.at(slot)
+        return {
+            "pue": pue,
+            "pue_float": float(pue),
+            "g_per_kwh": mean.g_per_kwh,
+            "g_per_kwh_float": float(Fraction(mean.g_per_kwh)),
+            "source_id": mean.source,
+            "estimated": mean.estimated,
+            "market_g_per_kwh": contract,
+            "market_source_id": None if contract is None else market,
+            "upstream_g_per_kwh": self.upstream.at(slot),
+            "td_g_per_kwh": None if losses is None else lost(mean.g_per_kwh, losses),
+            "computed_at": now,
+        }
+
+
+def lost(g_per_kwh: str, losses: str) -> str:
+    """Grams of what is lost on the way of a kilowatt-hour that arrives: g x L / (1 - L), L the share of the generation."""
+    share = Fraction(losses)
+    return exact(Fraction(g_per_kwh) * share / (1 - share))
+
+
+def load_prices(settings: Settings) -> tuple[Prices, dict[str, tuple[Provider, ...]]]:
+    """The prices that the settings state, and the providers of each zone. Raises SettingsError and ZoneError."""
+    clock = zone_info(settings.text("site", "timezone"))
+
+    def series(section: str, key: str, least: str = "0", most: str = "5000") -> Dated:
+        return dated(f"[{section}] {key}", settings.text(section, key), clock, least, most)
+
+    pue = series("site", "pue", "1", "10")
+    if pue.at(0) is None:
+        raise SettingsError("[site] pue: say what holds before its first date: a number without one")
+    home = factor(settings.text("site", "zone")).zone
+    zones = dict(_zone_of(word) for word in settings.words("grid", "zones"))
+    providers = chains(settings, {home, *zones.values()})
+    prices = Prices(
+        home=home,
+        days=Days(clock),
+        pue=pue,
+        zones=zones,
+        sources={zone: tuple(Source(p.slug, p.text, p.scope) for p in many) for zone, many in providers.items()},
+        market=series("grid", "market"),
+        market_text=settings.text("grid", "market_source"),
+        upstream=series("grid", "upstream"),
+        td_losses=series("grid", "td_losses", most="0.5"),
+        node_types=load_node_types(settings.text("site", "hardware")),
+        estimates=Hardware() if settings.text("aggregator", "estimate") == "yes" else None,
+    )
+    return prices, providers
+
+
+def _zone_of(word: str) -> tuple[str, str]:
+    place, colon, zone = word.rpartition(":")
+    if not colon or not place:
+        raise SettingsError(f"[grid] zones: {word!r} is not cluster:zone or cluster/partition:zone")
+    return place, factor(zone, "[grid] zones").zone
+
+
+def current(session: Session, low: int, high: int) -> dict[ZoneSlot, Any]:
+    """The row in force of each zone and slot in [low, high] that has one."""
+    return {(row.zone, row.slot): row for row in session.execute(_BY_REVISION, {"low": low, "high": high})}
+
+
+_BY_REVISION = (
+    select(*table_of(SlotPrice).columns)
+    .where(SlotPrice.slot.between(bindparam("low"), bindparam("high")))
+    .order_by(SlotPrice.revision)
+)
+
+
+def price_of(row: Any) -> Price:
+    """A row as the arithmetic takes it."""
+    return Price(
+        pue=row.pue,
+        g_per_kwh=row.g_per_kwh,
+        market_g_per_kwh=row.market_g_per_kwh,
+        upstream_g_per_kwh=row.upstream_g_per_kwh,
+        td_g_per_kwh=row.td_g_per_kwh,
+        id=row.id,
+        source_id=row.source_id,
+    )

@@ -1,0 +1,178 @@
+# SPDX-License-Identifier: MIT
+"""Reads what jobs' days add up to, or what of it lies in a window: its whole days, and slots of those that it cuts.
+
+Answers have a line a job, so what is read stays a plain tuple from the database to the answer: most jobs have one
+day, and its row is all there is to say.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from sqlalchemy import BindParameter, String, bindparam, cast, func, null, select
+from sqlalchemy.orm import Session
+
+from carbon_acct.days import Days
+from carbon_acct.db import meta
+from carbon_acct.db.models import JobDay, JobSlot, SlotPrice
+from carbon_acct.db.rows import IDS, ask_ids
+from carbon_acct.sums.job_day import METHODS, SUMMED, WEIGHTS
+from carbon_acct.sums.shares import add
+from carbon_acct.window import FOREVER, Span, Window, part
+from carbon_collector.units import SLOT_S
+
+
+class JobSums(NamedTuple):
+    """Sums of a job as in the table job_day; of methods the greatest. `at`: first second of the (first) day or slot."""
+
+    job_id: int
+    at: int
+    energy_uj: int | None
+    cpu_uj: int | None
+    dram_uj: int | None
+    gpu_uj: int | None
+    other_uj: int | None
+    cpu_static_uj: int | None
+    dram_static_uj: int | None
+    gpu_static_uj: int | None
+    other_static_uj: int | None
+    cpu_metered_us: int | None
+    dram_metered_us: int | None
+    gpu_metered_us: int | None
+    other_metered_us: int | None
+    cpu_alloc_us: int | None
+    dram_alloc_us: int | None
+    gpu_alloc_us: int | None
+    other_alloc_us: int | None
+    estimated_uj: int | None
+    facility_uj: int | None
+    carbon_ug: int | None
+    market_ug: int | None
+    embodied_ug: int | None
+    upstream_ug: int | None
+    td_ug: int | None
+    cpu_method: str | None
+    dram_method: str | None
+    gpu_method: str | None
+    other_method: str | None
+    simulated: bool
+    sources: str
+    """Ids of factor sources, with commas between."""
+    g_per_kwh_weight: float
+    pue_weight: float
+    notes: str | None
+    """JSON list."""
+
+
+_NONE: dict[str, Any] = dict.fromkeys(JobSums._fields)
+_NONE |= {"job_id": 0, "at": 0, "simulated": False, "sources": "", "g_per_kwh_weight": 0.0, "pue_weight": 0.0}
+NOTHING = JobSums(**_NONE)
+"""Sums of a job of which no node told."""
+
+_ADDED = tuple(name for name in JobSums._fields if name in SUMMED)
+
+
+def read(session: Session, jobs: Mapping[int, Any], window: Window, days: Days) -> Iterator[tuple[int, JobSums]]:
+    """The parts that make up the sums of these jobs, by their ids, in the window; in any order of jobs.
+
+    Only whole days have notes: those of the days that are cut are for all of them (`notes_of_cut_days`).
+    """
+    first, last = _whole_days(window, days)
+    cut = _cut_days(window, days, first, last)
+    for sums in map(JobSums._make, ask_ids(session, _DAYS, jobs, first=first, last=last)):
+        yield sums.job_id, sums
+    slots_from = meta.slots_from(session) if cut else 0
+    for day in cut:
+        pieces = _folded if day < slots_from else _slots
+        yield from pieces(session, Span(day, days.after(day)), window, jobs)
+
+
+def _folded(session: Session, day: Span, window: Window, jobs: Mapping[int, Any]) -> Iterator[tuple[int, JobSums]]:
+    """What of one day lies in the window; of its slots nothing is left."""
+    for sums in map(JobSums._make, ask_ids(session, _DAYS, jobs, first=day.start, last=day.end)):
+        yield sums.job_id, _cut(sums, day, window, jobs[sums.job_id])._replace(notes=None)
+
+
+def _slots(session: Session, day: Span, window: Window, jobs: Mapping[int, Any]) -> Iterator[tuple[int, JobSums]]:
+    """Slots of one day, or what of them lies in the window."""
+    low, high = max(day.start, window.low - SLOT_S + 1), min(day.end, window.high)
+    for sums in map(JobSums._make, ask_ids(session, _SLOTS, jobs, first=low, last=high)):
+        yield sums.job_id, _cut(sums, Span(sums.at, sums.at + SLOT_S), window, jobs[sums.job_id])
+
+
+def notes_of_cut_days(session: Session, job_ids: Collection[int], window: Window, days: Days) -> dict[int, list[str]]:
+    """Notes, as JSON, of the days that a border of the window runs through."""
+    low = days.start(window.low)
+    cut = [day for day in _cut_days(window, days, *_whole_days(window, days)) if low <= day < window.high]
+    found: dict[int, list[str]] = defaultdict(list)
+    for day in cut:
+        for job_id, text in ask_ids(session, _NOTES, job_ids, day=day):
+            found[job_id].append(text)
+    return found
+
+
+def total(parts: Sequence[JobSums]) -> JobSums:
+    """What the parts of a job's sums add up to; None is nothing, and only a sum of nothing is None. Without `notes`."""
+    if not parts:
+        return NOTHING
+    columns: dict[str, Any] = dict(zip(JobSums._fields, zip(*parts, strict=True), strict=True))
+    sums: dict[str, Any] = {name: add(columns[name]) for name in _ADDED}
+    sums |= {name: max((method for method in columns[name] if method), default=None) for name in METHODS}
+    sums |= {name: sum(columns[name]) for name in WEIGHTS}
+    sources = {one for text in columns["sources"] for one in text.split(",")}
+    return parts[0]._replace(**sums, simulated=any(columns["simulated"]), sources=",".join(sorted(sources)), notes=None)
+
+
+def _whole_days(window: Window, days: Days) -> tuple[int, int]:
+    """[first, last): the days that lie in the window as a whole; without a window all of them."""
+    first = 0 if window.start is None else days.start(window.start)
+    if window.start is not None and first < window.start:
+        first = days.after(first)
+    last = FOREVER if window.end is None else days.start(window.end)
+    return first, max(first, last)
+
+
+def _cut_days(window: Window, days: Days, first: int, last: int) -> list[int]:
+    """The days that a border of the window runs through."""
+    borders = [] if window.start is None else [days.start(window.start)]
+    borders += [] if window.end is None else [days.start(max(window.end - 1, 0))]
+    return sorted({day for day in borders if not first <= day < last})
+
+
+def _cut(whole: JobSums, span: Span, window: Window, job: Any) -> JobSums:
+    """What of a slot's, or a folded day's, amounts lies in the window."""
+    if window.low <= span.start and span.end <= window.high:
+        return whole
+    values: dict[str, Any] = whole._asdict()
+    cut: dict[str, Any] = {
+        name: None if values[name] is None else part(values[name], span, window, job.start, job.end) for name in _ADDED
+    }
+    used = (whole.energy_uj or 0) + (whole.estimated_uj or 0)
+    left = (cut["energy_uj"] or 0) + (cut["estimated_uj"] or 0)
+    cut |= {name: values[name] * left / used if used else 0.0 for name in WEIGHTS}
+    return whole._replace(**cut)
+
+
+_FIRST: BindParameter[int] = bindparam("first")
+_LAST: BindParameter[int] = bindparam("last")
+_DAYS = select(*(getattr(JobDay, name if name != "at" else "day") for name in JobSums._fields)).where(
+    JobDay.job_id.in_(IDS), JobDay.day >= _FIRST, JobDay.day < _LAST
+)
+_NOTES = select(JobDay.job_id, JobDay.notes).where(
+    JobDay.job_id.in_(IDS), JobDay.day == bindparam("day"), JobDay.notes.is_not(None)
+)
+_USED = func.coalesce(JobSlot.energy_uj, 0) + func.coalesce(JobSlot.estimated_uj, 0)
+_OF_SLOTS: dict[str, Any] = {
+    "at": JobSlot.slot,
+    "sources": cast(SlotPrice.source_id, String),
+    "g_per_kwh_weight": _USED * SlotPrice.g_per_kwh_float,
+    "pue_weight": _USED * SlotPrice.pue_float,
+    "notes": null(),
+}
+_SLOTS = (
+    select(*(_OF_SLOTS[name] if name in _OF_SLOTS else getattr(JobSlot, name) for name in JobSums._fields))
+    .join(SlotPrice, SlotPrice.id == JobSlot.price_id)
+    .where(JobSlot.job_id.in_(IDS), JobSlot.slot >= _FIRST, JobSlot.slot < _LAST)
+)

@@ -1,0 +1,200 @@
+# SPDX-License-Identifier: MIT
+"""Answers what a job, a user, a site consumed and emitted: reads the sums, never computes them anew.
+
+Used by the HTTP API and, as a library, by the reports. Who may see what is decided before: `Filters.viewer`.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from carbon_acct.days import Days, zone_info
+from carbon_acct.db import meta
+from carbon_acct.db.models import COMPONENTS, FactorSource
+from carbon_acct.queries import job_sums
+from carbon_acct.queries.job_filter import SLURMS, Filters, find
+from carbon_acct.queries.job_sums import JobSums
+from carbon_acct.queries.quality import ComponentState, Verdict, judge
+from carbon_acct.slurm.matching import RESIZED
+from carbon_acct.sums.shares import add
+from carbon_acct.window import Window, inside
+
+
+@dataclass  # not frozen: that makes one in 3 us instead of 0.7, and there is one for each line of an answer
+class JobRecord:
+    """A run of a job with its energy and carbon: the keys and units of docs/http-api.md. None: not known."""
+
+    job_id: str
+    job_id_raw: int
+    name: str
+    user: str | None
+    uid: int | None
+    account: str | None
+    partition: str | None
+    qos: str | None
+    cluster: str
+    state: str
+    exit_code: str | None
+    restarts: int | None
+    submit: int
+    start: int | None
+    end: int | None
+    elapsed_s: int | None
+    nnodes: int | None
+    ncpus: int | None
+    alloc_tres: str | None
+    nodelist: str | None
+    energy_uj: int | None
+    cpu_uj: int | None
+    dram_uj: int | None
+    gpu_uj: int | None
+    other_uj: int | None
+    static_uj: int | None
+    estimated_uj: int | None
+    facility_uj: int | None
+    pue: float | None
+    carbon_ug: int | None
+    carbon_market_ug: int | None
+    embodied_ug: int | None
+    upstream_ug: int | None
+    td_ug: int | None
+    intensity_g_per_kwh: float | None
+    intensity_source: str | None
+    zone: str | None
+    coverage: float | None
+    quality: str
+    notes: tuple[str, ...]
+    simulated: bool
+
+
+def jobs(session: Session, filters: Filters) -> list[JobRecord]:
+    """Runs of jobs with their energy, sorted by cluster, JobIDRaw, submit time. Raises ValueError on a bad filter."""
+    return records(session, find(session, filters), filters, int(time.time()))
+
+
+def records(session: Session, jobs: Iterable[Any], filters: Filters, now: int) -> list[JobRecord]:
+    """The same of runs that were found, with the columns of SHOWN, at the instant `now`."""
+    found = {job.id: job for job in jobs}
+    days = Days(zone_info(meta.get(session, meta.TIMEZONE) or "UTC"))
+    window = filters.window if filters.truncate else Window()
+    parts: dict[int, list[JobSums]] = defaultdict(list)
+    for job_id, sums in job_sums.read(session, found, window, days):
+        parts[job_id].append(sums)
+    notes = job_sums.notes_of_cut_days(session, found, window, days)
+    names = _names(session)
+    shown = []
+    for job_id, job in found.items():
+        of_job = parts.pop(job_id, [])
+        sums = of_job[0] if len(of_job) == 1 else job_sums.total(of_job)
+        texts = [one.notes for one in of_job if one.notes]
+        shown.append(_record(job, sums, texts + notes.get(job_id, []), names, filters, now))
+    return shown
+
+
+Names = Callable[[str], tuple[str | None, str | None]]
+
+
+def _names(session: Session) -> Names:
+    """What people see of factor sources, given their ids: the texts, and the zones."""
+    known = {str(row.id): row for row in session.scalars(select(FactorSource))}
+
+    @lru_cache
+    def names(ids: str) -> tuple[str | None, str | None]:
+        sources = [known[one] for one in ids.split(",")]
+        return _joined(one.text for one in sources), _joined(one.zone for one in sources)
+
+    return names
+
+
+def _record(job: Any, sums: JobSums, notes: Sequence[str], names: Names, filters: Filters, now: int) -> JobRecord:
+    """`notes`: JSON lists."""
+    slurms: tuple[Any, ...] = job[:_OF_SLURM]
+    if filters.truncate:
+        slurms = (*slurms[:_ELAPSED], inside(job.start, job.end, now, filters.window), *slurms[_ELAPSED + 1 :])
+    verdict = judge(_states(sums), *_unmetered(job, filters, now))
+    used = add((sums.energy_uj, sums.estimated_uj))
+    source, zone = (None, None) if used is None else names(sums.sources)
+    figures: tuple[Any, ...] = (
+        sums.energy_uj,
+        sums.cpu_uj,
+        sums.dram_uj,
+        sums.gpu_uj,
+        sums.other_uj,
+        add((sums.cpu_static_uj, sums.dram_static_uj, sums.gpu_static_uj, sums.other_static_uj)),
+        sums.estimated_uj,
+        sums.facility_uj,
+        _mean(sums.pue_weight, used),
+        sums.carbon_ug,
+        sums.market_ug,
+        sums.embodied_ug,
+        sums.upstream_ug,
+        sums.td_ug,
+        _mean(sums.g_per_kwh_weight, used),
+        source,
+        zone,
+        verdict.coverage,
+        verdict.quality,
+        _shown_notes(job, verdict, notes),
+        bool(sums.simulated),
+    )
+    return JobRecord(*slurms, *figures)
+
+
+_OF_SLURM, _ELAPSED = len(SLURMS), SLURMS.index("elapsed_s")
+
+
+def _shown_notes(job: Any, verdict: Verdict, texts: Sequence[str]) -> tuple[str, ...]:
+    if job.state == RESIZED:
+        return ("resized: the run's energy is with its newest record",)
+    if verdict.quality == "measured":
+        return ()
+    notes = sorted({note for text in texts for note in json.loads(text)})
+    return (*(note for note in verdict.notes if not _told(note, notes)), *notes)
+
+
+def _mean(weight: float, used: int | None) -> float | None:
+    """Weighted by energy. Doubles hold what is shown of it; the grams are exact by another road."""
+    return round(weight / used, 9) if used else None
+
+
+_PLACES = {
+    c: tuple(JobSums._fields.index(f"{c}_{kind}") for kind in ("uj", "metered_us", "alloc_us", "method"))
+    for c in COMPONENTS
+}
+
+
+def _states(sums: JobSums) -> dict[str, ComponentState]:
+    """The components that any of the job's nodes told of. `modelled` is the greatest method in the order of letters."""
+    values: tuple[Any, ...] = sums
+    return {
+        c: ComponentState(values[uj], values[metered] or 0, values[alloc] or 0, values[method] == "modelled")
+        for c, (uj, metered, alloc, method) in _PLACES.items()
+        if values[method] is not None
+    }
+
+
+def _unmetered(job: Any, filters: Filters, now: int) -> tuple[int, int]:
+    """Node-time without rows, and how many nodes have none; in the window its share by time."""
+    if not filters.truncate or not job.unmetered_us:
+        return job.unmetered_us, job.unmetered_nodes
+    whole = inside(job.start, job.end, now, Window())
+    return job.unmetered_us * inside(job.start, job.end, now, filters.window) // max(whole, 1), job.unmetered_nodes
+
+
+def _told(note: str, notes: Sequence[str]) -> bool:
+    """A plain `dram: not metered` says nothing beside `dram: energy_uj: permission denied`."""
+    component, _, rest = note.partition(": ")
+    return rest == "not metered" and any(n.startswith(f"{component}: ") for n in notes)
+
+
+def _joined(texts: Iterable[str]) -> str | None:
+    return "; ".join(sorted(set(texts))) or None

@@ -1,0 +1,110 @@
+# SPDX-License-Identifier: MIT
+"""What becomes of the site's energy: jobs, and beside them idle and system, priced slot by slot like jobs.
+
+No job's figure holds any of idle or system. Whoever spreads them over the jobs does so by a rule, and says it: `spread`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields
+from typing import Any, NamedTuple, TypeVar
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from carbon_acct.db.models import COMPONENTS, Cluster, DaySum, SiteSlot
+from carbon_acct.factors.arithmetic import Price, priced
+from carbon_acct.factors.slot_factor import Prices
+from carbon_acct.sums.shares import add
+from carbon_collector.attribution.split import apportion
+
+K = TypeVar("K")
+
+
+@dataclass(frozen=True)
+class Figures:
+    """Energies in microjoules, the rest in micrograms, each apart from the others. None: not known, or not stated.
+
+    `energy_uj`: measured and estimated. `embodied_ug`: of the time that was held, or that nobody held.
+    """
+
+    energy_uj: int | None = None
+    facility_uj: int | None = None
+    carbon_ug: int | None = None
+    market_ug: int | None = None
+    upstream_ug: int | None = None
+    td_ug: int | None = None
+    embodied_ug: int | None = None
+
+
+NAMES = tuple(f.name for f in fields(Figures))
+
+
+class SiteEnergy(NamedTuple):
+    """Of all clusters, in some days of the site."""
+
+    jobs: Figures
+    idle: Figures
+    system: Figures
+
+    @property
+    def all(self) -> Figures:
+        """Of the three together."""
+        return _sum(self)
+
+
+def site_energy(session: Session, prices: Prices, start: int, end: int) -> SiteEnergy:
+    """Of the days that begin in [start, end). Prices of slots in which no job ran are made: it needs a writing session.
+
+    A cluster's idle and system energy has the cluster's zone, whatever zones its partitions have.
+    """
+    jobs = _jobs(session, start, end)
+    idle, system = _beside(session, prices, start, end)
+    whole = prices.node_types.embodied_ug(end - start)
+    rest = None if whole is None else whole - (jobs.embodied_ug or 0)
+    return SiteEnergy(jobs, _sum((idle, Figures(embodied_ug=rest))), system)
+
+
+def spread(amount: int, energies_uj: Mapping[K, int]) -> dict[K, int]:
+    """An amount of idle and system, by the energy of each: whole numbers that add up to it. Nothing where nobody has any."""
+    if not any(energies_uj.values()):
+        return dict.fromkeys(energies_uj, 0)
+    return dict(zip(energies_uj, apportion(amount, list(energies_uj.values())), strict=True))
+
+
+def _jobs(session: Session, start: int, end: int) -> Figures:
+    columns = [getattr(DaySum, f"{name}{jobs}") for name in ("estimated_uj", *NAMES) for jobs in ("", "_jobs")]
+    rows = session.execute(select(*columns).where(DaySum.day >= start, DaySum.day < end)).all()
+    sums = {
+        name: add(getattr(row, name) if getattr(row, f"{name}_jobs") else None for row in rows)
+        for name in ("estimated_uj", *NAMES)
+    }
+    estimated = sums.pop("estimated_uj")
+    return Figures(**{**sums, "energy_uj": add((sums["energy_uj"], estimated))})
+
+
+def _beside(session: Session, prices: Prices, start: int, end: int) -> tuple[Figures, Figures]:
+    """Idle and system."""
+    query = select(Cluster.name.label("cluster"), *SiteSlot.__table__.columns)
+    query = query.join(Cluster, Cluster.id == SiteSlot.cluster_id)
+    rows = session.execute(query.where(SiteSlot.slot >= start, SiteSlot.slot < end)).all()
+    zones = {row.cluster: prices.zone(row.cluster, None) for row in rows}
+    known = prices.of(session, {(zones[row.cluster], row.slot) for row in rows})
+    at = [(row, known[zones[row.cluster], row.slot]) for row in rows]
+    idle, system = ([_figures(_energy_uj(row, kind), price) for row, price in at] for kind in ("idle", "system"))
+    return _sum(idle), _sum(system)
+
+
+def _energy_uj(row: Any, kind: str) -> int | None:
+    """Of the components that any node metered."""
+    return add(getattr(row, f"{c}_{kind}_uj") if getattr(row, f"{c}_nodes") else None for c in COMPONENTS)
+
+
+def _figures(energy_uj: int | None, price: Price) -> Figures:
+    return Figures(energy_uj, **priced(energy_uj, price)._asdict())
+
+
+def _sum(parts: Iterable[Figures]) -> Figures:
+    listed = list(parts)
+    return Figures(**{name: add(getattr(part, name) for part in listed) for name in NAMES})

@@ -1,0 +1,258 @@
+# SPDX-License-Identifier: MIT
+"""Keeps the days of the jobs and the roll-ups by association, in the transaction that changed a slot.
+
+A job's day grows by what its slots bring, and the roll-up of its association by the same; only where that cannot be
+told from the slots that changed, the day is computed again from all of them, and the roll-up changes by the difference
+to what the day was before. All of it is integers, so the roll-ups stay exact however often and in whatever order rows come.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Mapping
+from functools import reduce
+from operator import add, itemgetter
+from typing import Any
+
+from sqlalchemy import Integer, bindparam, case, cast, delete, func, select
+from sqlalchemy.orm import Session
+
+from carbon_acct.db.models import COMPONENTS, Association, DaySum, JobDay, JobSlot, SlotPrice
+from carbon_acct.db.rows import IDS, add_rows, ask, ask_dicts, replace_rows, table_of
+from carbon_acct.factors.arithmetic import Price
+from carbon_acct.sums.job_day import LABELS, METHODS, SUMMED, WEIGHTS, Row, growth, join
+
+ROLLED = ("cpu_us", *(f"{c}_uj" for c in COMPONENTS), *SUMMED[-8:])
+"""Those that the roll-ups hold, each with the number of jobs that have a figure."""
+
+JobDayKey = tuple[int, int]
+Slots = list[tuple[Row | None, Row | None]]
+"""Rows of a job's slots as they were and as they are; None: there was or is none."""
+
+
+def association(session: Session, known: dict[str, int], **who: Any) -> int:
+    """The id of an association, which is made if it is new. `known`: those that were asked for before."""
+    key = hashlib.sha256(json.dumps(who, sort_keys=True).encode()).hexdigest()
+    if key not in known:
+        row = session.scalar(select(Association).where(Association.key == key))
+        if row is None:
+            row = Association(key=key, **who)
+            session.add(row)
+            session.flush()
+        known[key] = row.id
+    return known[key]
+
+
+def refresh(session: Session, days: Collection[tuple[int, int, int]], associations: Mapping[int, int]) -> None:
+    """Compute days of jobs, (job, first second, first second after), again, and what follows for the roll-ups."""
+    by_day: dict[tuple[int, int], list[int]] = defaultdict(list)
+    for job, start, end in days:
+        by_day[start, end].append(job)
+    changes = _Changes()
+    for (start, end), jobs in sorted(by_day.items()):
+        before = _stored(session, jobs, start)
+        _replace(session, start, before, _computed(session, jobs, start, end), associations, changes)
+    _add(session, changes)
+
+
+def follow(
+    session: Session, days: Mapping[tuple[int, int], Mapping[int, Slots]], associations: Mapping[int, int]
+) -> None:
+    """Days, (first second, first second after), in which slots of jobs have changed; only where it must be, all are read."""
+    changes = _Changes()
+    for (start, end), jobs in sorted(days.items()):
+        again = _grow(session, start, jobs, associations, changes)
+        if again:
+            before = _stored(session, again, start)
+            _replace(session, start, before, _computed(session, again, start, end), associations, changes)
+    _add(session, changes)
+
+
+def _grow(
+    session: Session, day: int, jobs: Mapping[int, Slots], associations: Mapping[int, int], changes: _Changes
+) -> list[int]:
+    """Add to the days of jobs what their slots bring; the jobs for which that cannot be told."""
+    grown = {job: growth(slots) for job, slots in jobs.items()}
+    stored = {row["job_id"]: row for row in ask_dicts(session, _LABELLED, grown, start=day)}
+    again = []
+    rows = []
+    for job, row in grown.items():
+        before = stored.get(job)
+        if row is None or (before is None and any(was for was, _ in jobs[job])):
+            again.append(job)
+        elif row:
+            if before is not None:
+                join(row, before)
+            changes.grow(day, associations[job], before, row)
+            row["job_id"], row["day"] = job, day
+            rows.append(row)
+    add_rows(session, table_of(JobDay), rows)
+    return again
+
+
+def _replace(
+    session: Session,
+    day: int,
+    before: Mapping[JobDayKey, dict[str, Any]],
+    after: Mapping[JobDayKey, dict[str, Any]],
+    associations: Mapping[int, int],
+    changes: _Changes,
+) -> None:
+    """Store the days; what changes with them for the roll-ups goes to `changes`."""
+    different = {key: row for key, row in after.items() if before.get(key) != row}
+    gone = before.keys() - after.keys()
+    replace_rows(session, table_of(JobDay), list(different.values()), gone)
+    for key in different.keys() | gone:
+        changes.add(day, associations[key[0]], before.get(key), after.get(key))
+
+
+def moved(session: Session, job: int, before: int | None, after: int) -> None:
+    """A job has come into another association, with all its days."""
+    changes = _Changes()
+    for row in ask(session, _OF_JOB, {"job": job}):
+        changes.add(row.day, before, row._asdict(), None)
+        changes.add(row.day, after, None, row._asdict())
+    _add(session, changes)
+
+
+def _add(session: Session, changes: _Changes) -> None:
+    rows = changes.rows()
+    add_rows(session, table_of(DaySum), rows)
+    days = {row["day"] for row in rows if row["jobs"] < 0}
+    if days:
+        session.execute(delete(DaySum).where(DaySum.day.in_(days), DaySum.jobs == 0))
+
+
+def _stored(session: Session, jobs: Iterable[int], day: int) -> dict[JobDayKey, dict[str, Any]]:
+    return {(row["job_id"], day): row for row in ask_dicts(session, _STORED, list(jobs), start=day)}
+
+
+def _computed(session: Session, jobs: Collection[int], start: int, end: int) -> dict[JobDayKey, dict[str, Any]]:
+    rows = ask_dicts(session, _COMPUTED, jobs, start=start, end=end)
+    return {(row["job_id"], start): _day(session, row, start, end) for row in rows}
+
+
+_DAYS = select(*table_of(JobDay).columns)
+_UNKNOWN = [case((getattr(JobDay, name).is_(None), 1 << bit), else_=0) for bit, name in enumerate(ROLLED)]
+"""Figures that a day does not have, a bit each: few bytes to read beside the figures."""
+
+_LABELLED = select(
+    JobDay.job_id, *(getattr(JobDay, name) for name in LABELS), reduce(add, _UNKNOWN).label("unknown")
+).where(JobDay.job_id.in_(IDS), JobDay.day == bindparam("start"))
+_OF_JOB = _DAYS.where(JobDay.job_id == bindparam("job"))
+_STORED = _DAYS.where(JobDay.job_id.in_(IDS), JobDay.day == bindparam("start"))
+_USED = func.coalesce(JobSlot.energy_uj, 0) + func.coalesce(JobSlot.estimated_uj, 0)
+SLOT_WEIGHTS = (
+    (_USED * SlotPrice.g_per_kwh_float).label("g_per_kwh_weight"),
+    (_USED * SlotPrice.pue_float).label("pue_weight"),
+)
+"""What a slot weighs in the shown means of its day."""
+
+
+def weigh(slot: dict[str, Any], price: Price) -> None:
+    """Add to the row of a slot, which has been stored, its price's source and SLOT_WEIGHTS."""
+    used = (slot["energy_uj"] or 0) + (slot["estimated_uj"] or 0)
+    slot["g_per_kwh_weight"], slot["pue_weight"] = used * price.g_per_kwh_float, used * price.pue_float
+    slot["source_id"] = price.source_id
+
+
+_COMPUTED = (
+    select(
+        JobSlot.job_id,
+        *(func.sum(getattr(JobSlot, name)).label(name) for name in SUMMED),
+        *(func.max(getattr(JobSlot, name)).label(name) for name in METHODS),
+        func.max(cast(JobSlot.simulated, Integer)).label("simulated"),
+        func.min(JobSlot.notes).label("notes"),
+        func.max(JobSlot.notes).label("last_notes"),
+        func.min(SlotPrice.source_id).label("source"),
+        func.max(SlotPrice.source_id).label("last_source"),
+        *(func.sum(weight).label(weight.name) for weight in SLOT_WEIGHTS),
+    )
+    .join(SlotPrice, SlotPrice.id == JobSlot.price_id)
+    .where(JobSlot.job_id.in_(IDS), JobSlot.slot >= bindparam("start"), JobSlot.slot < bindparam("end"))
+    .group_by(JobSlot.job_id)
+)
+
+
+def _day(session: Session, row: dict[str, Any], start: int, end: int) -> dict[str, Any]:
+    """A row of job_day from one of the query; only where slots differ are they asked for one by one."""
+    for name in SUMMED:
+        row[name] = None if row[name] is None else int(row[name])
+    for name in WEIGHTS:
+        row[name] = float(row[name])
+    row |= {"day": start, "simulated": bool(row["simulated"])}
+    last_notes, source, last_source = row.pop("last_notes"), row.pop("source"), row.pop("last_source")
+    row["sources"] = str(source)
+    if row["notes"] != last_notes or source != last_source:
+        row |= _distinct(session, row["job_id"], start, end)
+    return row
+
+
+def _distinct(session: Session, job: int, start: int, end: int) -> dict[str, Any]:
+    """Notes and sources of a job's day whose slots differ in them."""
+    within = (JobSlot.job_id == job, JobSlot.slot >= start, JobSlot.slot < end)
+    texts = session.scalars(select(JobSlot.notes).where(*within, JobSlot.notes.is_not(None)).distinct())
+    notes = sorted({note for text in texts for note in json.loads(text or "[]")})
+    priced = select(SlotPrice.source_id).join(JobSlot, JobSlot.price_id == SlotPrice.id).where(*within).distinct()
+    sources = ",".join(str(source) for source in sorted(session.scalars(priced)))
+    return {"notes": json.dumps(notes) if notes else None, "sources": sources}
+
+
+_ROLLED = itemgetter(*ROLLED)
+_NONE_KNOWN = (1 << len(ROLLED)) - 1
+
+
+class _Changes:
+    """What roll-ups change by while days of jobs grow or are replaced; added up column by column in the end."""
+
+    def __init__(self) -> None:
+        # The figures that come and those that go, by what was not known before of the days that they are added to.
+        self._come: _Figures = defaultdict(lambda: defaultdict(list))
+        self._go: _Figures = defaultdict(lambda: defaultdict(list))
+        self._jobs: Counter[tuple[int, int]] = Counter()
+        self._simulated: Counter[tuple[int, int]] = Counter()
+
+    def add(self, day: int, association_id: int | None, was: Row | None, now: Row | None) -> None:
+        """A job's day is replaced; None: there was or is none, or, as the association, it is in no roll-up."""
+        if association_id is None:
+            return
+        key = association_id, day
+        for row, figures, sign in ((now, self._come, 1), (was, self._go, -1)):
+            if row is not None:
+                figures[key][_NONE_KNOWN].append(_ROLLED(row))
+                self._jobs[key] += sign
+                self._simulated[key] += sign * bool(row["simulated"])
+
+    def grow(self, day: int, association_id: int | None, stored: Row | None, by: Row) -> None:
+        """A job's day grows; `stored`: what _LABELLED says of it before, `by` has the labels of after. None as in `add`."""
+        if stored is None:
+            self.add(day, association_id, None, by)
+        elif association_id is not None:
+            key = association_id, day
+            self._come[key][stored["unknown"]].append(_ROLLED(by))
+            if by["simulated"] != stored["simulated"]:
+                self._simulated[key] += bool(by["simulated"]) - bool(stored["simulated"])
+
+    def rows(self) -> list[dict[str, Any]]:
+        """One for each roll-up that changes."""
+        return [row for key in self._come.keys() | self._go.keys() if (row := self._row(key))]
+
+    def _row(self, key: tuple[int, int]) -> dict[str, Any] | None:
+        row = _NO_CHANGE | {"jobs": self._jobs[key], "simulated_jobs": self._simulated[key]}
+        for figures, sign in ((self._come, 1), (self._go, -1)):
+            for unknown, rows in figures[key].items() if key in figures else ():
+                for bit, (name, column) in enumerate(zip(ROLLED, zip(*rows, strict=True), strict=True)):
+                    known = [value for value in column if value is not None]
+                    if known:
+                        row[name] += sign * sum(known)
+                        if unknown >> bit & 1:
+                            row[f"{name}_jobs"] += sign * len(known)
+        return {"association_id": key[0], "day": key[1], **row} if any(row.values()) else None
+
+
+_Figures = dict[tuple[int, int], dict[int, list[tuple[int | None, ...]]]]
+_NO_CHANGE: dict[str, int] = dict.fromkeys(
+    ("jobs", "simulated_jobs", *(name for rolled in ROLLED for name in (rolled, f"{rolled}_jobs"))), 0
+)

@@ -1,0 +1,124 @@
+# SPDX-License-Identifier: MIT
+"""One row of job_slot from the rows that the job's nodes delivered for that slot, and its price: pure."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from fractions import Fraction
+from typing import Any, NamedTuple
+
+from carbon_acct.db.models import COMPONENTS, JobSlot
+from carbon_acct.db.rows import table_of
+from carbon_acct.estimates.arithmetic import Estimate
+from carbon_acct.factors.arithmetic import Price, priced
+from carbon_acct.factors.node_types import NodeTypes, held_gpus
+from carbon_acct.sums.shares import METERED, NodeShare, add, notes_of, sum_shares
+
+
+class Delivered(NamedTuple):
+    """A row of node_job_slot by the names of its columns, and its ledger: `node`, the node's name, `cpus`, `node_cpus`, `gpus`."""
+
+    ledger: Any
+    row: Mapping[str, Any]
+
+
+_UNKNOWN: dict[str, Any] = {column.name: None for column in table_of(JobSlot).columns}
+_NAMES = {
+    c: (f"{c}_method", f"{c}_uj", f"{c}_static_uj", f"{c}_metered_us", f"{c}_alloc_us", f"{c}_reason")
+    for c in COMPONENTS
+}
+
+
+def summed(
+    key: tuple[int, int], rows: Sequence[Delivered], estimate: Estimate | None, price: Price, node_types: NodeTypes
+) -> dict[str, Any]:
+    """The row of (job, slot)."""
+    values = _UNKNOWN.copy()
+    values["job_id"], values["slot"] = key
+    values["price_id"] = price.id
+    if len(rows) == 1 and estimate is None and (rows[0].row["other_method"] or not node_types.types):
+        _take(values, rows[0].row)
+    else:
+        _sum_shares(values, _shares(rows, estimate, node_types))
+        values["cpu_us"] = add([delivered.row["cpu_us"] for delivered in rows])
+        values["simulated"] = any(d.row["simulated"] for d in rows) or bool(estimate and estimate.simulated)
+    if node_types.types:
+        values["embodied_ug"] = add([_embodied_ug(delivered, node_types) for delivered in rows])
+    total = add((values["energy_uj"], values["estimated_uj"]))
+    values.update(priced(total, price)._asdict())
+    return values
+
+
+def _take(values: dict[str, Any], row: Mapping[str, Any]) -> None:
+    """One row is all there is, as for most jobs: what `_sum_shares` would say, in a third of the time."""
+    metered: list[int | None] = []
+    estimated: list[int | None] = []
+    notes = []
+    for c, (method, uj, static_uj, metered_us, alloc_us, reason) in _NAMES.items():
+        how = row[method]
+        if how:
+            values[method], values[alloc_us], values[metered_us] = how, row["alloc_us"], 0
+            if how in METERED:
+                values[uj], values[static_uj] = row[uj], row[static_uj]
+                values[metered_us] = min(row[metered_us] or 0, row["alloc_us"])
+                metered.append(row[uj])
+            elif how == "modelled":
+                estimated.append(row[uj])
+            if row[reason]:
+                notes.append(f"{c}: {row[reason]}")
+    values["energy_uj"], values["estimated_uj"] = add(metered), add(estimated)
+    values["notes"] = json.dumps(sorted(notes)) if notes else None
+    values["cpu_us"], values["simulated"] = row["cpu_us"], bool(row["simulated"])
+
+
+def _sum_shares(values: dict[str, Any], shares: Mapping[str, Sequence[NodeShare]]) -> None:
+    sums = {c: sum_shares(many) for c, many in shares.items()}
+    for c, s in sums.items():
+        method, uj, static_uj, metered_us, alloc_us, _ = _NAMES[c]
+        values[uj], values[static_uj], values[metered_us] = s.energy_uj, s.static_uj, s.metered_us
+        values[alloc_us], values[method] = s.alloc_us, s.method
+    values["energy_uj"] = add([s.energy_uj for s in sums.values()])
+    values["estimated_uj"] = add([s.modelled_uj for s in sums.values()])
+    notes = notes_of(shares)
+    values["notes"] = json.dumps(notes) if notes else None
+
+
+def _shares(rows: Sequence[Delivered], estimate: Estimate | None, node_types: NodeTypes) -> dict[str, list[NodeShare]]:
+    """Those of each component that any row has."""
+    shares: dict[str, list[NodeShare]] = defaultdict(list)
+    for ledger, row in rows:
+        for c, (method, uj, static_uj, metered_us, _, reason) in _NAMES.items():
+            how = row[method]
+            if how:
+                share = NodeShare(row[uj], row[static_uj], row[metered_us] or 0, how, row[reason], row["alloc_us"])
+                shares[c].append(share)
+        kind = node_types.of(ledger.node)
+        if kind and kind.overhead and not row["other_method"]:
+            shares["other"].append(_overhead(row, kind.overhead))
+    for c, amount in estimate.uj.items() if estimate else ():
+        shares[c].append(NodeShare(amount, None, 0, "modelled", estimate.note if estimate else "", 0))
+    return shares
+
+
+def _overhead(row: Mapping[str, Any], factor: Fraction) -> NodeShare:
+    """The rest of a node that no meter sees, by the site's factor over the components: estimated, and it says so."""
+    known = add([row[f"{c}_uj"] for c in COMPONENTS])
+    return NodeShare(
+        energy_uj=None if known is None else round(known * (factor - 1)),
+        static_uj=None,
+        metered_us=0,
+        method="modelled",
+        reason=f"the node is taken as {float(factor):g} x its components",
+        alloc_us=row["alloc_us"],
+    )
+
+
+def _embodied_ug(delivered: Delivered, node_types: NodeTypes) -> int | None:
+    ledger = delivered.ledger
+    kind = node_types.of(ledger.node)
+    if kind is None or not ledger.cpus or not ledger.node_cpus:
+        return None
+    part = min(Fraction(ledger.cpus, ledger.node_cpus), Fraction(1))
+    return kind.embodied_ug(delivered.row["alloc_us"], part, held_gpus(json.loads(ledger.gpus or "[]")))

@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: MIT
+"""Makes the sums anew from what was delivered: after an upgrade that changed them, or for days of another time zone."""
+
+from __future__ import annotations
+
+import logging
+
+from sqlalchemy import delete, func, select
+from sqlalchemy.orm import Session
+
+from carbon_acct.db import meta
+from carbon_acct.db.models import DaySum, Job, JobDay, JobSlot, Ledger, NodeJobSlot, SiteSlot
+from carbon_acct.errors import DatabaseError
+from carbon_acct.factors.slot_factor import Prices
+from carbon_acct.sums import day_sum, settle, site_slot
+
+log = logging.getLogger(__name__)
+
+VERSION = "1"
+"""Of the sums; another one than the database's has them made again."""
+
+
+def where_needed(session: Session, prices: Prices, timezone: str) -> None:
+    """Make them if they were made otherwise. Raises DatabaseError where the details they come from are gone."""
+    made = meta.get(session, meta.DERIVED), meta.get(session, meta.TIMEZONE)
+    if made == (VERSION, timezone):
+        return
+    if session.scalar(select(func.count()).select_from(Ledger)):
+        if meta.delivered_from(session):
+            raise DatabaseError(
+                f"[site] timezone = {timezone}: the days of the database are those of {made[1]}, and the delivered rows"
+                " to make others were pruned (carbon-mgr prune); set it back"
+            )
+        log.warning("making the sums of all jobs anew")
+        everything(session, prices)
+    meta.put(session, meta.DERIVED, VERSION)
+    meta.put(session, meta.TIMEZONE, timezone)
+
+
+def everything(session: Session, prices: Prices) -> None:
+    """Make all sums from the delivered rows and Slurm's record. Needs all details."""
+    for table in (DaySum, JobDay, JobSlot, SiteSlot):
+        session.execute(delete(table))
+    associations: dict[str, int] = {}
+    for job in session.scalars(select(Job)):
+        who = {"uid": job.uid, "user": job.user, "account": job.account, "partition": job.partition, "qos": job.qos}
+        job.association_id = day_sum.association(session, associations, cluster_id=job.cluster_id, **who)
+    session.flush()
+    matched = list(session.scalars(select(Ledger.matched_id).where(Ledger.matched_id.is_not(None)).distinct()))
+    for part in settle.chunks(sorted(key for key in matched if key is not None)):
+        pairs = select(Ledger.matched_id, NodeJobSlot.slot).join(NodeJobSlot, NodeJobSlot.ledger_id == Ledger.id)
+        found = session.execute(pairs.where(Ledger.matched_id.in_(part)).distinct())
+        settle.resum(session, {(job, slot) for job, slot in found if job is not None}, prices)
+    silent = select(Job.id).where(Job.unmetered_us > 0)
+    for part in settle.chunks(sorted(session.scalars(silent))):
+        settle.settle(session, part, [], prices)
+    settle.estimate_again(session, prices, 0)
+    site_slot.everything(session)

@@ -1,0 +1,262 @@
+# SPDX-License-Identifier: MIT
+"""Joins what the nodes delivered with Slurm's record of the jobs, and keeps the sums and prices of that.
+
+Everything here is a function of the rows that are stored, so it may run at any time, any number of
+times, and in any order of arrival. It recomputes only what a change touches, in the transaction of
+that change.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple, TypeVar
+
+from sqlalchemy import BindParameter, bindparam, select
+from sqlalchemy.orm import Session
+
+from carbon_acct.db import meta
+from carbon_acct.db.models import Cluster, Job, JobSlot, Ledger, Node, NodeJobSlot, SlotPrice
+from carbon_acct.db.rows import IDS, ask_dicts, ask_ids, change_rows, replace_rows, table_of
+from carbon_acct.estimates.gaps import missing
+from carbon_acct.factors.slot_factor import Prices
+from carbon_acct.slurm.matching import Run, match
+from carbon_acct.sums import day_sum, unmetered
+from carbon_acct.sums.job_slot import Delivered, summed
+
+CHUNK = 500
+"""Values in one IN list; every database takes as many."""
+
+RUNS = 2500
+"""Runs whose sums are computed at once. All of their rows in the slots concerned are in memory."""
+
+T = TypeVar("T")
+JobSlotKey = tuple[int, int]
+Slots = Mapping[int, Mapping[str, Any]]
+"""Rows of node_job_slot of one ledger, by their slots."""
+
+
+class InHand(NamedTuple):
+    """What need not be asked for: rows that were stored in this transaction, by their ledgers, and all ledgers of runs.
+
+    `ledgers` None: they are not known.
+    """
+
+    rows: Mapping[int, Slots] = {}
+    ledgers: Mapping[int, Sequence[Any]] | None = None
+
+
+NOTHING = InHand()
+
+
+def rematch(session: Session, cluster_id: int, job_ids: Collection[int]) -> set[JobSlotKey]:
+    """Match the ledgers of these JobIDs again; the (job, slot) pairs whose sums that changes.
+
+    Ledgers of before delivered rows are kept stay as they are: of the run's other nodes nothing may be left.
+    """
+    runs = runs_of(session, cluster_id, job_ids)
+    moved: dict[int, set[int]] = {}
+    changed: list[tuple[int, int | None]] = []
+    asked = {"cluster": cluster_id, "since": meta.delivered_from(session)}
+    for ledger_id, job_id, run_key, opened, before in ask_ids(session, _LEDGERS, job_ids, **asked):
+        found = match(run_key, opened, runs[job_id])
+        key = found.key if found else None
+        if key != before:
+            moved[ledger_id] = {k for k in (key, before) if k is not None}
+            changed.append((ledger_id, key))
+    if not changed:
+        return set()
+    change_rows(session, table_of(Ledger), ("id", "matched_id"), changed)
+    return {(job, slot) for ledger, slot in ask_ids(session, _SLOTS_OF, moved) for job in moved[ledger]}
+
+
+def runs_of(session: Session, cluster_id: int, job_ids: Collection[int]) -> dict[int, list[Run]]:
+    """What Slurm says of the runs of JobIDs."""
+    runs: dict[int, list[Run]] = defaultdict(list)
+    for job_id, *run in ask_ids(session, _RUNS, job_ids, cluster=cluster_id):
+        runs[job_id].append(Run(*run))
+    return runs
+
+
+_RUNS = select(Job.job_id_raw, Job.id, Job.submit, Job.start, Job.end, Job.state, Job.restarts, Job.sluid).where(
+    Job.cluster_id == bindparam("cluster"), Job.job_id_raw.in_(IDS)
+)
+_LEDGERS = select(Ledger.id, Ledger.job_id, Ledger.run, Ledger.opened, Ledger.matched_id).where(
+    Ledger.cluster_id == bindparam("cluster"), Ledger.job_id.in_(IDS), Ledger.opened >= bindparam("since")
+)
+_SLOTS_OF = select(NodeJobSlot.ledger_id, NodeJobSlot.slot).where(NodeJobSlot.ledger_id.in_(IDS))
+
+
+def settle(
+    session: Session,
+    job_keys: Collection[int],
+    pairs: Collection[JobSlotKey],
+    prices: Prices,
+    in_hand: InHand = NOTHING,
+) -> None:
+    """Bring everything that is computed of these runs up to date, and these (job, slot) pairs of them.
+
+    Where the time that nobody metered changed, all slots of the run are computed again: what was estimated for it, too.
+    """
+    wanted: dict[int, set[int]] = {job: set() for job in job_keys}
+    for job, slot in pairs:
+        wanted.setdefault(job, set()).add(slot)
+    counted = set(job_keys)
+    for part in chunks(sorted(wanted), RUNS):
+        _settle(session, {job: wanted[job] for job in part}, counted, prices, in_hand)
+
+
+def resum(session: Session, pairs: Collection[JobSlotKey], prices: Prices) -> None:
+    """Compute the sums and prices of these (job, slot) pairs again, and what follows from them for days and roll-ups.
+
+    Slots whose delivered rows were pruned stay as they are.
+    """
+    settle(session, (), pairs, prices)
+
+
+def estimate_again(session: Session, prices: Prices, since: int) -> None:
+    """Estimate anew what nobody metered of runs that ended since: what it is estimated from may have come only now."""
+    jobs = session.scalars(select(Job.id).where(Job.unmetered_us > 0, Job.end >= since))
+    for part in chunks(sorted(jobs), RUNS):
+        _settle(session, {job: set() for job in part}, (), prices, NOTHING)
+
+
+def _settle(
+    session: Session,
+    wanted: dict[int, set[int]],
+    counted: Collection[int],
+    prices: Prices,
+    in_hand: InHand,
+) -> None:
+    """`wanted`: slots by job. What nobody metered is counted again for those `counted`, and estimated for all."""
+    since = meta.delivered_from(session)
+    jobs = lock_jobs(session, wanted)
+    fresh = in_hand.rows
+    ledgers = _ledgers(session, wanted) if in_hand.ledgers is None else in_hand.ledgers
+    # Runs that ended before delivered rows are kept stay as they are.
+    again = [job for key, job in jobs.items() if key in counted and (job.end is None or job.end >= since)]
+    changed = unmetered.recount(session, again, ledgers, fresh)
+    for job, slot in ask_ids(session, _STORED_SLOTS, changed):
+        wanted[job].add(slot)
+    gaps = [key for key, job in jobs.items() if (changed[key].us if key in changed else job.unmetered_us)]
+    estimated = missing(session, gaps, prices.estimates)
+    for job, slot in estimated:
+        wanted[job].add(slot)
+    kept = {job: {slot for slot in slots if slot >= since} for job, slots in wanted.items()}
+    _resum(session, jobs, ledgers, {job: slots for job, slots in kept.items() if slots}, estimated, prices, fresh)
+
+
+_STORED_SLOTS = select(JobSlot.job_id, JobSlot.slot).where(JobSlot.job_id.in_(IDS))
+
+
+def _resum(
+    session: Session,
+    jobs: Mapping[int, Any],
+    ledgers: Mapping[int, Sequence[Any]],
+    wanted: Mapping[int, set[int]],
+    estimated: Mapping[JobSlotKey, Any],
+    prices: Prices,
+    fresh: Mapping[int, Slots],
+) -> None:
+    if not wanted:
+        return
+    keys = [(job, slot) for job, slots in wanted.items() for slot in sorted(slots)]
+    slots = [slot for _, slot in keys]
+    between = {"low": min(slots), "high": max(slots)}
+    stored = ask_dicts(session, _SUMMED_SLOTS, wanted, **between)
+    before = {(row["job_id"], row["slot"]): row for row in stored}
+    delivered = _delivered(session, ledgers, wanted, fresh, between)
+    known = [key for key in keys if key in delivered or key in estimated]
+    zones = {job: prices.zone(jobs[job].cluster, jobs[job].partition) for job in wanted}
+    price = prices.of(session, {(zones[job], slot) for job, slot in known})
+    after = {
+        key: summed(key, delivered.get(key, ()), estimated.get(key), price[zones[key[0]], key[1]], prices.node_types)
+        for key in known
+    }
+    gone = [key for key in keys if key in before and key not in after]
+    replace_rows(session, table_of(JobSlot), list(after.values()), gone)
+    starts = {slot: prices.days.start(slot) for slot in set(slots)}
+    day_of = {slot: (start, prices.days.after(start)) for slot, start in starts.items()}
+    days: dict[tuple[int, int], dict[int, day_sum.Slots]] = defaultdict(lambda: defaultdict(list))
+    for key in keys:
+        job, slot = key
+        now = after.get(key)
+        if now is not None:
+            day_sum.weigh(now, price[zones[job], slot])
+        days[day_of[slot]][job].append((before.get(key), now))
+    day_sum.follow(session, days, {job: jobs[job].association_id for job in wanted})
+
+
+def _delivered(
+    session: Session,
+    ledgers: Mapping[int, Sequence[Any]],
+    wanted: Mapping[int, set[int]],
+    fresh: Mapping[int, Slots],
+    between: Mapping[str, int],
+) -> dict[JobSlotKey, list[Delivered]]:
+    """The rows that nodes delivered for jobs and slots. Only what is not fresh is asked for: of most jobs, nothing."""
+    found: dict[JobSlotKey, list[Delivered]] = defaultdict(list)
+    asked: dict[int, Any] = {}
+    for job, slots in wanted.items():
+        for ledger in ledgers.get(job, ()):
+            rows = fresh.get(ledger.id, {})
+            for slot in slots:
+                if slot in rows:
+                    found[job, slot].append(Delivered(ledger, rows[slot]))
+                else:
+                    asked[ledger.id] = ledger
+    for row in ask_ids(session, _ROWS, asked, **between):
+        ledger = asked[row.ledger_id]
+        if row.slot in wanted[ledger.matched_id] and row.slot not in fresh.get(ledger.id, {}):
+            found[ledger.matched_id, row.slot].append(Delivered(ledger, row._asdict()))
+    return found
+
+
+_BETWEEN: tuple[BindParameter[int], BindParameter[int]] = (bindparam("low"), bindparam("high"))
+_SUMMED_SLOTS = (
+    select(*table_of(JobSlot).columns, SlotPrice.source_id, *day_sum.SLOT_WEIGHTS)
+    .join(SlotPrice, SlotPrice.id == JobSlot.price_id)
+    .where(JobSlot.job_id.in_(IDS), JobSlot.slot.between(*_BETWEEN))
+)
+_ROWS = select(*table_of(NodeJobSlot).columns).where(
+    NodeJobSlot.ledger_id.in_(IDS), NodeJobSlot.slot.between(*_BETWEEN)
+)
+
+
+def _ledgers(session: Session, jobs: Collection[int]) -> dict[int, list[Any]]:
+    """The ledgers of runs, with their nodes' names."""
+    found: dict[int, list[Any]] = defaultdict(list)
+    for row in ask_ids(session, _LEDGERS_OF, jobs):
+        found[row.matched_id].append(row)
+    return found
+
+
+LEDGER = (
+    *(Ledger.id, Ledger.matched_id, Node.name.label("node"), Ledger.opened, Ledger.closed, Ledger.source),
+    *(Ledger.cpus, Ledger.node_cpus, Ledger.gpus),
+)
+"""What is needed of a ledger, besides its node's id."""
+
+_LEDGERS_OF = select(Ledger.node_id, *LEDGER).join(Node, Node.id == Ledger.node_id).where(Ledger.matched_id.in_(IDS))
+
+
+def lock_jobs(session: Session, job_keys: Iterable[int]) -> dict[int, Any]:
+    """The runs, with their clusters' names; other aggregators that change their sums wait until this one is done."""
+    return {row.id: row for row in ask_ids(session, _LOCKED_JOBS, sorted(job_keys))}
+
+
+_LOCKED_JOBS = (
+    select(Job.id, Job.partition, Job.association_id, Job.unmetered_us, Job.unmetered_nodes, Job.state, Job.start)
+    .add_columns(Job.end, Job.nnodes, Job.elapsed_s, Cluster.name.label("cluster"))
+    .join(Cluster, Cluster.id == Job.cluster_id)
+    .where(Job.id.in_(IDS))
+    .order_by(Job.id)
+    .with_for_update(of=Job)
+)
+
+
+def chunks(values: Collection[T], size: int = CHUNK) -> Iterator[list[T]]:
+    """The values in lists short enough for an IN."""
+    items = list(values)
+    for at in range(0, len(items), size):
+        yield items[at : at + size]

@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: MIT
+"""Counts for how much node-time of a run there is no row at all: what its ledgers, as delivered, leave out of it.
+
+A node with rows counts by its ledgers, because Slurm's times are whole seconds and a job metered from prolog to
+epilog must come out whole. A node of the job's list without rows counts by Slurm's elapsed time.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from carbon_acct.db.models import Job, NodeJobSlot
+from carbon_acct.db.rows import IDS, ask_ids, change_rows, table_of
+from carbon_acct.slurm.matching import LATE_SOURCES, RESIZED
+from carbon_collector.units import US_PER_S
+
+SEAL_SLACK_S = 2
+"""Opened and closed are whole seconds: a sealed ledger may span so much less than they say."""
+
+
+class Unmetered(NamedTuple):
+    """Nodes of a run without rows, and the node-time without."""
+
+    nodes: int
+    us: int
+
+
+def recount(
+    session: Session, jobs: Collection[Any], ledgers: Mapping[int, Sequence[Any]], with_rows: Collection[int]
+) -> dict[int, Unmetered]:
+    """Count again for runs with their ledgers; those of which it is another figure now, which is stored.
+
+    `with_rows`: ledgers of which it is known that they have rows.
+    """
+    asked = [
+        ledger.id
+        for job in jobs
+        for ledger in ledgers.get(job.id, ())
+        if ledger.id not in with_rows or job.end is not None or ledger.closed is not None
+    ]
+    alloc_us = {row.ledger_id: int(row.alloc_us) for row in ask_ids(session, _ALLOCATED, asked)}
+    changed: dict[int, Unmetered] = {}
+    for job in jobs:
+        told = [one for one in ledgers.get(job.id, ()) if one.id in with_rows or one.id in alloc_us]
+        nodes, us = _of_run(job, [told] if len(told) == 1 else _by_node(told), alloc_us)
+        if nodes != job.unmetered_nodes or us != job.unmetered_us:
+            changed[job.id] = Unmetered(nodes, us)
+    if changed:
+        rows = [(job, *found) for job, found in changed.items()]
+        change_rows(session, table_of(Job), ("id", "unmetered_nodes", "unmetered_us"), rows)
+    return changed
+
+
+def _of_run(job: Any, nodes: Collection[Sequence[Any]], alloc_us: Mapping[int, int]) -> tuple[int, int]:
+    """`nodes`: those that have rows, each with its ledgers."""
+    held = job.start is not None and job.state != RESIZED  # its newest record stands for all of a resized run
+    without = max(0, (job.nnodes or 0) - len(nodes)) if held else 0
+    lost_us = 0
+    for ledgers in nodes:
+        lost_us += _lost_us(job, ledgers, alloc_us)
+    return without, without * (job.elapsed_s or 0) * US_PER_S + lost_us
+
+
+def _by_node(ledgers: Sequence[Any]) -> Collection[list[Any]]:
+    found: dict[int, list[Any]] = defaultdict(list)
+    for ledger in ledgers:
+        found[ledger.node_id].append(ledger)
+    return found.values()
+
+
+_ALLOCATED = (
+    select(NodeJobSlot.ledger_id, func.sum(NodeJobSlot.alloc_us).label("alloc_us"))
+    .where(NodeJobSlot.ledger_id.in_(IDS))
+    .group_by(NodeJobSlot.ledger_id)
+)
+
+
+def _lost_us(job: Any, ledgers: Sequence[Any], alloc_us: Mapping[int, int]) -> int:
+    """Time of a node that has rows, but not all of them.
+
+    The ledger was opened late (no prolog ran), was never sealed, or rows in between never came. That of a node
+    that crashed ends when the collector last saw the job, which Slurm says held it until the crash was noticed.
+    """
+    opened, closed, from_start = _span(ledgers)
+    before_s = 0 if from_start or job.start is None else max(0, opened - job.start)
+    until = job.end if closed is None or (job.end and job.state == "NODE_FAIL") else closed
+    if until is None or job.state.startswith("SUSPENDED"):
+        return before_s * US_PER_S
+    metered_us = sum([alloc_us.get(ledger.id, 0) for ledger in ledgers])
+    return before_s * US_PER_S + max(0, (until - opened - SEAL_SLACK_S) * US_PER_S - metered_us)
+
+
+def _span(ledgers: Sequence[Any]) -> tuple[int, int | None, bool]:
+    """When a node's ledgers of a run were opened, when all of them were sealed (None: they are not), and whether from its start."""
+    if len(ledgers) == 1:  # as most: the rest takes four times as long
+        (one,) = ledgers
+        return one.opened, one.closed, one.source not in LATE_SOURCES
+    closed = [ledger.closed for ledger in ledgers]
+    return (
+        min(ledger.opened for ledger in ledgers),
+        None if None in closed else max(closed),
+        any(ledger.source not in LATE_SOURCES for ledger in ledgers),
+    )

@@ -1,0 +1,185 @@
+# SPDX-License-Identifier: MIT
+"""Follows the grid: fetches what the zones' providers have, and has slots priced again that it changes.
+
+Only the aggregator does this, in a thread of its own; nothing ever waits for it. A provider that fails is left alone for
+a growing while, told about once, and the next one in the zone's order prices meanwhile. Values are asked for again for
+two days, because providers revise them; gaps that an outage left, once a day for a month.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import threading
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import groupby
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from carbon_acct.db.engine import Database
+from carbon_acct.db.models import SlotPrice
+from carbon_acct.errors import ProviderError
+from carbon_acct.factors.slot_factor import Prices
+from carbon_acct.grid import intensity
+from carbon_acct.grid.provider import Period, Provider
+from carbon_acct.sums import recalculate
+from carbon_collector.errors import CarbonError
+from carbon_collector.units import SLOT_S
+
+log = logging.getLogger(__name__)
+
+NEW_S = 2 * 3600
+"""Each time a provider is asked for so much: values come late."""
+
+REVISED_S = 48 * 3600
+"""So far back a provider may revise what it said."""
+
+REVISED_EVERY_S = 6 * 3600
+DAY_S = 86400
+GAPS_S = 31 * DAY_S
+GAPS_EVERY_S = DAY_S
+FORGET_EVERY_S = DAY_S
+WAIT_S = 60.0
+WAIT_MOST_S = 3600.0
+
+
+@dataclass(frozen=True)
+class State:
+    """How a provider of a zone is doing. Times are epoch seconds; `error` is empty while it answers."""
+
+    zone: str
+    provider: str
+    text: str
+    fetched_at: int | None = None
+    error: str = ""
+    failures: int = 0
+    again_at: float = 0.0
+    revised_at: float = 0.0
+    gaps_at: float = 0.0
+
+
+class Follower:
+    """Keeps intensities up to date. `states` may be read by any thread."""
+
+    def __init__(
+        self, database: Database, prices: Prices, chains: Mapping[str, Sequence[Provider]], interval_s: float
+    ) -> None:
+        self._database = database
+        self._prices = prices
+        self._interval_s = interval_s
+        self._providers = {(zone, p.text): p for zone, providers in chains.items() for p in providers}
+        self.states = {key: State(key[0], p.slug, p.text) for key, p in self._providers.items()}
+        self._forgot_at = 0.0
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="grid", daemon=True)
+
+    def start(self) -> None:
+        """Follow in the background until `stop`; without a provider there is nothing to do."""
+        if self._providers:
+            self._thread.start()
+
+    def stop(self) -> None:
+        """End it; an answer that is still awaited is not waited for."""
+        self._stop.set()
+        if self._thread.is_alive():
+            self._thread.join(timeout=5)
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            try:
+                self.follow(time.time())
+            except CarbonError as err:
+                log.warning("grid: %s", err)
+            except Exception:
+                log.exception("following the grid failed")
+            self._stop.wait(self._pause(time.time()))
+
+    def _pause(self, now: float) -> float:
+        """Until the first provider is to be asked again."""
+        waits = [state.again_at - now for state in self.states.values()]
+        return min(max(min(waits, default=self._interval_s), 1.0), self._interval_s)
+
+    def follow(self, now: float) -> None:
+        """Ask every provider whose time has come, and price again what that changes. Raises DatabaseError."""
+        for key, provider in self._providers.items():
+            if self._stop.is_set():
+                return
+            if self.states[key].again_at <= now:
+                self._ask(key, provider, now)
+        self._sweep()
+        if now - self._forgot_at >= FORGET_EVERY_S:
+            self._database.run(partial(recalculate.forget, now=int(now)))
+            self._forgot_at = now
+
+    def _ask(self, key: tuple[str, str], provider: Provider, now: float) -> None:
+        state = self.states[key]
+        revised, gaps = now - state.revised_at >= REVISED_EVERY_S, now - state.gaps_at >= GAPS_EVERY_S
+        with self._database.read() as session:
+            since = self._since(session, state, revised, gaps, int(now))
+        try:
+            periods = provider.history(since, int(now) + SLOT_S)
+        except ProviderError as err:
+            self._failed(key, str(err), err.retry_after_s, now)
+            return
+        except Exception as err:  # one provider's surprise must not stop the others
+            log.exception("grid: %s", provider.text)
+            self._failed(key, f"{provider.text}: {type(err).__name__}: {err}", None, now)
+            return
+        for part in _by_day(periods):
+            self._database.run(partial(self._take, key[0], provider, part, int(now)))
+        if state.error:
+            log.warning("grid: zone %s: %s answers again", *key)
+        self.states[key] = replace(
+            state,
+            fetched_at=int(now),
+            error="",
+            failures=0,
+            again_at=now + self._interval_s,
+            revised_at=now if revised else state.revised_at,
+            gaps_at=now if gaps else state.gaps_at,
+        )
+
+    def _since(self, session: Session, state: State, revised: bool, gaps: bool, now: int) -> int:
+        """From when on a provider is asked this time: what an outage of its left is asked for first of all."""
+        answered = max(state.fetched_at or 0, now - REVISED_S)
+        since = now - REVISED_S if revised else min(now, answered) - NEW_S
+        if gaps:
+            first = select(func.min(SlotPrice.slot)).where(SlotPrice.zone == state.zone, SlotPrice.slot >= now - GAPS_S)
+            since = min(since, session.scalar(first) or since)
+        return since - since % SLOT_S
+
+    def _failed(self, key: tuple[str, str], error: str, retry_after_s: float | None, now: float) -> None:
+        state = self.states[key]
+        if _kind(error) != _kind(state.error):
+            log.warning("grid: zone %s: %s; the next source prices meanwhile", key[0], error)
+        wait = min(min(WAIT_S, self._interval_s) * 2**state.failures, WAIT_MOST_S) * random.uniform(0.8, 1.2)  # noqa: S311  no secret
+        wait = max(wait, retry_after_s or 0.0)
+        self.states[key] = replace(state, error=error, failures=min(state.failures + 1, 10), again_at=now + wait)
+
+    def _take(self, zone: str, provider: Provider, periods: Iterable[Period], now: int, session: Session) -> None:
+        """Store what a provider says, and the prices of it: in one transaction, else a kill left a value that prices nothing."""
+        source = intensity.source_of(session, zone, provider.slug, provider.text, provider.scope)
+        changed = intensity.keep(session, source, periods, now)
+        if changed:
+            since = min(p.start for p in changed)
+            recalculate.refresh(session, self._prices, since - since % SLOT_S, max(p.end for p in changed))
+
+    def _sweep(self) -> None:
+        while not self._stop.is_set():
+            if not self._database.run(partial(recalculate.sweep, prices=self._prices)):
+                return
+
+
+def _by_day(periods: Iterable[Period]) -> Iterator[list[Period]]:
+    """What one transaction takes."""
+    for _, part in groupby(periods, key=lambda p: p.start // DAY_S):
+        yield list(part)
+
+
+def _kind(error: str) -> str:
+    """An error without its figures: the same one at another hour is not told again."""
+    return "".join(c for c in error if not c.isdigit())

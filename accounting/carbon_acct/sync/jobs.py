@@ -1,0 +1,132 @@
+# SPDX-License-Identifier: MIT
+"""Keeps Slurm's record of the jobs up to date, and has the sums follow what changed in it."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from sqlalchemy import String, select
+from sqlalchemy.orm import Session
+
+from carbon_acct.db.models import Job, Ledger
+from carbon_acct.db.rows import table_of
+from carbon_acct.delivery.store import cluster_named
+from carbon_acct.factors.slot_factor import Prices
+from carbon_acct.slurm.client import SlurmJob, leader_of
+from carbon_acct.sums import day_sum, settle
+
+IDENTITY = ("start", "end", "state", "restarts", "sluid")
+"""What matching looks at: where one of these changes, the JobID's ledgers are matched again."""
+
+ASSOCIATION = ("uid", "user", "account", "partition", "qos")
+
+MAX_ASKED = 1000
+
+LENGTHS: dict[str, int] = {
+    column.name: column.type.length
+    for column in table_of(Job).columns
+    if isinstance(column.type, String) and column.type.length
+}
+
+
+def record_jobs(session: Session, jobs: Sequence[SlurmJob], prices: Prices) -> int:
+    """Store runs of jobs as Slurm knows them now; how many were new or different."""
+    by_cluster: dict[str, list[SlurmJob]] = defaultdict(list)
+    for job in jobs:
+        by_cluster[job.cluster].append(job)
+    return sum(_record(session, cluster_named(session, name).id, rows, prices) for name, rows in by_cluster.items())
+
+
+def _record(session: Session, cluster_id: int, jobs: Sequence[SlurmJob], prices: Prices) -> int:
+    known = _known(session, cluster_id, {job.job_id_raw for job in jobs})
+    associations: dict[str, int] = {}
+    changed: list[Job] = []
+    rematch: set[int] = set()
+    for job in jobs:
+        row = known.get((job.job_id_raw, job.submit))
+        values = _fitting(asdict(job)) | {"leader_id": leader_of(job.job_id, job.job_id_raw)}
+        del values["cluster"]
+        who = {name: values[name] for name in ASSOCIATION}
+        values["association_id"] = day_sum.association(session, associations, cluster_id=cluster_id, **who)
+        if row is None:
+            row = Job(cluster_id=cluster_id, unmetered_us=0, unmetered_nodes=0, **values)
+            known[job.job_id_raw, job.submit] = row
+            session.add(row)
+            rematch.add(job.job_id_raw)
+        else:
+            different = [name for name, value in values.items() if getattr(row, name) != value]
+            if not different:
+                continue
+            if "association_id" in different:
+                settle.lock_jobs(session, [row.id])
+                day_sum.moved(session, row.id, row.association_id, values["association_id"])
+            for name in different:
+                setattr(row, name, values[name])
+            if not set(IDENTITY).isdisjoint(different):
+                rematch.add(job.job_id_raw)
+        changed.append(row)
+    session.flush()
+    pairs = settle.rematch(session, cluster_id, rematch)
+    settle.settle(session, {row.id for row in changed} | {job for job, _ in pairs}, pairs, prices)
+    return len(changed)
+
+
+def _fitting(values: dict[str, Any]) -> dict[str, Any]:
+    """Words cut to their columns: a pending array's list of tasks may be longer, and servers refuse what SQLite takes."""
+    return {
+        name: value[: LENGTHS[name]] if isinstance(value, str) and name in LENGTHS else value
+        for name, value in values.items()
+    }
+
+
+def _known(session: Session, cluster_id: int, job_ids: set[int]) -> dict[tuple[int, int], Job]:
+    query = select(Job).where(Job.cluster_id == cluster_id)
+    return {
+        (row.job_id_raw, row.submit): row
+        for part in settle.chunks(job_ids)
+        for row in session.scalars(query.where(Job.job_id_raw.in_(part)))
+    }
+
+
+@dataclass(frozen=True)
+class Turn:
+    """Whose turn it was last: rows of `job` and `ledger`. Who was asked about comes again when all others were."""
+
+    job: int = 0
+    ledger: int = 0
+
+
+def unsettled(
+    session: Session, cluster_id: int, seen: Iterable[SlurmJob], since: int, turn: Turn
+) -> tuple[dict[int, int], Turn]:
+    """JobIDs that Slurm should be asked about by name -> the time from which; at most MAX_ASKED, all in turn.
+
+    Jobs that had not ended and yet are in the last answer no more, and ledgers that no run is known for:
+    slurmdbd may have learnt of them late, with times before the window that was asked for.
+    """
+    returned = {job.job_id_raw for job in seen}
+    still_open = select(Job.id, Job.job_id_raw, Job.submit).where(Job.cluster_id == cluster_id, Job.end.is_(None))
+    unmatched = select(Ledger.id, Ledger.job_id, Ledger.opened).where(
+        Ledger.cluster_id == cluster_id, Ledger.matched_id.is_(None), Ledger.opened >= since
+    )
+    jobs, job = _in_turn(session, still_open, Job.id, turn.job, returned)
+    ledgers, ledger = _in_turn(session, unmatched, Ledger.id, turn.ledger, returned)
+    for job_id, at in ledgers.items():
+        jobs[job_id] = min(at, jobs.get(job_id, at))
+    return jobs, Turn(job, ledger)
+
+
+def _in_turn(session: Session, query: Any, key: Any, last: int, returned: set[int]) -> tuple[dict[int, int], int]:
+    """JobIDs of rows after `last`, then from the first; and the last of them."""
+    asked: dict[int, int] = {}
+    for where in (key > last, key <= last):
+        for row_id, job_id, at in session.execute(query.where(where).order_by(key)):
+            if job_id not in returned:
+                asked[job_id] = min(at, asked.get(job_id, at))
+                last = row_id
+            if len(asked) >= MAX_ASKED // 2:
+                return asked, last
+    return asked, last

@@ -1,0 +1,246 @@
+# SPDX-License-Identifier: MIT
+"""Asks Slurm, once a minute, for what changed: its jobs, its nodes, its users' rights.
+
+Slurm may be down for hours: what is known holds, the failure is logged once, and the poll goes on. A poll
+is one bounded query of slurmdbd, and now and then a second one for the few jobs that the window missed.
+What was missed for days is made up a day at a time, with rests between (slurm/pace.py).
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any
+
+from sqlalchemy.orm import Session
+
+from carbon_acct.delivery.store import cluster_named
+from carbon_acct.errors import DatabaseError, SlurmError
+from carbon_acct.site import Site
+from carbon_acct.slurm.choose import choose_client
+from carbon_acct.slurm.client import SlurmClient, SlurmJob
+from carbon_acct.slurm.dbd import DbdLimits, load_limits
+from carbon_acct.slurm.nodes import NodeHost, load_cluster_config, load_nodes
+from carbon_acct.slurm.pace import Pace
+from carbon_acct.slurm.programs import Programs
+from carbon_acct.slurm.rights import Rights, load_rights
+from carbon_acct.sums import settle
+from carbon_acct.sync.jobs import Turn, record_jobs, unsettled
+from carbon_collector.errors import CarbonError
+
+log = logging.getLogger(__name__)
+
+OVERLAP_S = 600
+"""The window reaches so far back before the last poll: slurmctld tells slurmdbd with some delay."""
+
+FIRST_WINDOW_S = 7 * 86400
+LOOK_BACK_S = 30 * 86400
+"""Ledgers older than this are no longer asked for."""
+
+SETTLE_EVERY_S = 600
+AGAIN_EVERY_S = 6 * 3600
+"""So often the window is as long as it may be: a slurmctld that was cut off from slurmdbd tells it late."""
+
+ESTIMATES_S = 3 * 86400
+"""Of runs that ended so long ago at most what nobody metered is estimated again, as often: what it rests on comes late too."""
+
+LEAST_REST_S = 1.0
+RIGHTS_EVERY_S = 600
+NODES_AT_MOST_EVERY_S = 10
+REFRESH_WAIT_S = 5
+
+
+@dataclass(frozen=True)
+class SlurmState:
+    """What is known of Slurm. `nodes` and `rights` are None as long as they were never known."""
+
+    cluster: str = ""
+    nodes: dict[str, NodeHost] | None = None
+    rights: Rights | None = None
+    source: str = ""
+    polled_at: int | None = None
+    error: str = ""
+    limits: DbdLimits = field(default_factory=DbdLimits)
+    behind_s: int = 0
+    """Of so much time up to now Slurm has not been asked yet."""
+
+    def purged_before(self, now: int) -> int:
+        """Jobs that ended before this instant slurmdbd may have purged; 0: it purges none."""
+        keep = self.limits.keep_jobs_s
+        return 0 if keep is None else max(0, now - keep)
+
+
+class Poller:
+    """Keeps `state` and the database's jobs up to date. `poll` may be called by any thread."""
+
+    def __init__(self, site: Site, programs: Programs, source: str, interval_s: float) -> None:
+        self.state = SlurmState(cluster=site.cluster)
+        self._site = site
+        self._programs = programs
+        self._source = source
+        self._interval_s = interval_s
+        self._client: SlurmClient | None = None
+        self._lock = threading.Lock()
+        self._nodes_lock = threading.Lock()
+        self._state_lock = threading.Lock()
+        self._stop = threading.Event()
+        self._pace = Pace()
+        self._turn = Turn()
+        self._rights_at = self._settled_at = self._nodes_at = 0.0
+        self._again_at = time.monotonic()
+        self._thread = threading.Thread(target=self._run, name="slurm-poll", daemon=True)
+
+    def start(self) -> None:
+        """Poll in the background until `stop`."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the polling, and a program of Slurm's that is running for it."""
+        self._stop.set()
+        self._programs.stop()
+        if self._thread.is_alive():
+            self._thread.join(timeout=10)
+
+    def poll(self, thorough: bool = False) -> int:
+        """Ask Slurm now, about one window of time; how many jobs were new or different. Raises CarbonError.
+
+        `thorough` skips no query, and goes on until nothing is left to ask.
+        """
+        with self._lock:
+            if thorough:
+                self._rights_at = self._settled_at = 0.0
+            try:
+                changed = self._poll(int(time.time()))
+                while thorough and self.state.behind_s and not self._stop.is_set():
+                    changed += self._poll(int(time.time()))
+            except DatabaseError:
+                raise  # it tells of itself
+            except CarbonError as err:
+                self._note(str(err))
+                raise
+            self._note("")
+            return changed
+
+    def refresh_nodes(self) -> bool:
+        """Read the node list again, unless that was done a moment ago: a node may be newer than the list.
+
+        False: the list may be old, because Slurm does not answer.
+        """
+        if not self._nodes_lock.acquire(timeout=REFRESH_WAIT_S):
+            return False
+        try:
+            if not self._nodes_are_new():
+                self._load_nodes()
+        except SlurmError as err:
+            self._note(str(err))
+        finally:
+            self._nodes_lock.release()
+        return self._nodes_are_new()
+
+    def _nodes_are_new(self) -> bool:
+        return time.monotonic() - self._nodes_at < NODES_AT_MOST_EVERY_S
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            try:
+                self.poll()
+            except CarbonError:
+                pass  # noted, and told once
+            except Exception:
+                log.exception("the poll of Slurm failed")
+            self._stop.wait(self.rest_s)
+
+    @property
+    def rest_s(self) -> float:
+        """How long to wait for the next poll: the interval, less while catching up, more while slurmdbd is slow."""
+        least = LEAST_REST_S if self.state.behind_s and not self.state.error else self._interval_s
+        return max(least, self._pace.rest_s)
+
+    def _note(self, error: str) -> None:
+        if error != self.state.error and not self._stop.is_set():
+            if error:
+                log.warning("slurm: %s; going on with what is known", error)
+            else:
+                log.warning("slurm: answers again")
+        self._know(error=error)
+
+    def _know(self, **facts: Any) -> None:
+        with self._state_lock:
+            self.state = replace(self.state, **facts)
+
+    def _poll(self, now: int) -> int:
+        with self._nodes_lock:
+            self._load_nodes()
+        if time.monotonic() - self._rights_at > RIGHTS_EVERY_S or not self._rights_at:
+            self._know(rights=load_rights(self._programs), limits=load_limits(self._programs))
+            self._rights_at = time.monotonic()
+        if self._client is None:
+            self._client = choose_client(self._source, self._programs)
+        changed = self._poll_jobs(self._client, now)
+        self._know(source=self._client.name, polled_at=now)
+        return changed
+
+    def _load_nodes(self) -> None:
+        if not self.state.cluster:
+            cluster = load_cluster_config(self._programs).get("ClusterName", "")
+            if not cluster:
+                raise SlurmError("scontrol show config names no ClusterName; set [site] cluster")
+            self._know(cluster=cluster)
+        self._know(nodes=load_nodes(self._programs))
+        self._nodes_at = time.monotonic()
+
+    def _poll_jobs(self, client: SlurmClient, now: int) -> int:
+        database = self._site.database
+        known = database.run(lambda session: cluster_named(session, self.state.cluster).polled_until)
+        since, until = self._window(known, now)
+        jobs = self._ask(client, since, until)
+        if until == now:
+            jobs += self._settle(client, jobs, now)
+
+        def record(session: Session) -> int:
+            cluster_named(session, self.state.cluster).polled_until = until
+            return record_jobs(session, jobs, self._site.prices)
+
+        changed = database.run(record)
+        self._know(behind_s=now - until)
+        return changed
+
+    def _window(self, known: int | None, now: int) -> tuple[int, int]:
+        """The time to ask about: from what is known already, less an overlap, for as long as one query may be about."""
+        longest_s = self._pace.within(self.state.limits.query_s).window_s
+        start = now - FIRST_WINDOW_S if known is None else min(known, now)
+        since = start - min(OVERLAP_S, longest_s // 2)
+        until = min(now, since + longest_s)
+        if until == now and time.monotonic() - self._again_at > AGAIN_EVERY_S:
+            self._again_at = time.monotonic()
+            since = now - longest_s
+            self._site.database.run(partial(settle.estimate_again, prices=self._site.prices, since=now - ESTIMATES_S))
+        return since, until
+
+    def _ask(self, client: SlurmClient, since: int, until: int, job_ids: Sequence[int] = ()) -> list[SlurmJob]:
+        started = time.monotonic()
+        answered = False
+        try:
+            jobs = client.jobs(since, until, job_ids)
+            answered = True
+        finally:
+            self._pace = self._pace.after(time.monotonic() - started, answered)
+        return jobs
+
+    def _settle(self, client: SlurmClient, jobs: list[SlurmJob], now: int) -> list[SlurmJob]:
+        if self._settled_at and time.monotonic() - self._settled_at < SETTLE_EVERY_S:
+            return []
+        self._settled_at = time.monotonic()
+
+        def find(session: Session) -> tuple[dict[int, int], Turn]:
+            cluster = cluster_named(session, self.state.cluster)
+            return unsettled(session, cluster.id, jobs, now - LOOK_BACK_S, self._turn)
+
+        missed, self._turn = self._site.database.run(find)
+        if not missed:
+            return []
+        return self._ask(client, min(missed.values()) - OVERLAP_S, now + 1, sorted(missed))

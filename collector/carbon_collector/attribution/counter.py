@@ -1,0 +1,51 @@
+# SPDX-License-Identifier: MIT
+"""From two readings of a counter to energy: wrap, reset or a gap.
+
+A counter that went down has wrapped only if the energy that a wrap implies is possible. Peers that add the
+range at every decrease turned one driver reset into 373 kJ.
+"""
+
+from __future__ import annotations
+
+from ..lean.named import NamedTuple
+
+
+class Counter(NamedTuple):
+    """What is known of a counter: range in microjoules (0: it never wraps) and most watts it can mean."""
+
+    range_uj: int
+    max_watts: int
+
+
+class Delta(NamedTuple):
+    """Energy between two readings in microjoules; `None` and the reason where it cannot be known."""
+
+    energy_uj: int | None
+    reason: str
+
+
+SLACK_UJ = 50_000_000
+"""What a counter may run ahead of the ceiling in a short interval: its own steps, clocks read a little apart."""
+
+STANDS_STILL = "counter stands still"
+STILL_US = 1_000_000
+"""Nothing that is on draws nothing for a second; RAPL steps every millisecond, NVML every tenth of a second."""
+
+
+def delta(counter: Counter, before_uj: int, now_uj: int, elapsed_us: int) -> Delta:
+    """Energy that a counter counted in `elapsed_us` of the same boot."""
+    ceiling = counter.max_watts * elapsed_us + SLACK_UJ  # W x us = uJ
+    if counter.range_uj and ceiling - SLACK_UJ >= counter.range_uj:
+        # A whole turn could hide in this interval, and no reading can tell.
+        return Delta(None, f"gap of {elapsed_us // 1_000_000} s, in which the counter may have wrapped unseen")
+    if now_uj == before_uj and elapsed_us >= STILL_US:
+        return Delta(None, STANDS_STILL)
+    if now_uj >= before_uj:
+        energy = now_uj - before_uj
+        if energy <= ceiling:
+            return Delta(energy, "")
+        return Delta(None, "counter jumped forward by more than the hardware can draw")
+    energy = counter.range_uj - before_uj + now_uj
+    if counter.range_uj and 0 <= energy <= ceiling:
+        return Delta(energy, "")
+    return Delta(None, "counter was reset")

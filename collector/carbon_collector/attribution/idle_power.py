@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: MIT
+"""Idle power P0 of a domain: learned from the intervals themselves, kept on disk, overridden by a setting.
+
+In order of trust: the setting; the lowest power of a stretch with next to no use (`quiet`); a line through power
+over busy CPUs (`fit`). Before use has varied enough for a line of its own, an assumption about its slope fills
+in (`prior`): idle power is a known share of the power under full load. It makes the first interval of a busy node
+right to some ten percent of its energy, and fades as use varies.
+"""
+
+from __future__ import annotations
+
+from ..lean.named import NamedTuple
+
+QUIET_BUSY = 0.01
+"""An interval is quiet if less than this share of the socket's CPUs was busy."""
+QUIET_US = 5_000_000
+"""Quiet time is taken together until it is this long: a counter that steps late makes a short interval look
+cheap, and the lowest of many would be the one that was read at the worst moment."""
+LOWEST_US = 400_000
+"""RAPL steps every millisecond or so, jittery: shorter intervals say little about the lowest power."""
+FIT_US = 20_000
+"""Two ticks of /proc/stat: in less it cannot be said how busy the CPUs were."""
+UNKNOWN_UW = 1 << 60
+FIT_MIN_SPREAD = 0.05
+"""Least variance of busy CPUs (in CPUs squared) for a line through them to stand on its own."""
+FIT_MEMORY = 0.995
+"""Weight of the past at each interval, so that the line follows a component that changes (fans, aging, clocks)."""
+IDLE_SHARE = {"cpu": 0.3, "dram": 0.5, "gpu": 0.15}
+"""Assumed idle power over power under full load, where nothing was seen yet; docs/methodology.md has the sources."""
+
+
+class Idle(NamedTuple):
+    """Idle power in microwatts and the rule it came from."""
+
+    power_uw: int
+    rule: str
+
+
+class IdlePower:
+    """What is known of one domain's idle power; `share` is the assumed one of its power under full load."""
+
+    __slots__ = ("cpus", "lowest_uw", "quiet_uw", "setting_uw", "share", "still_uj", "still_us", "sums")
+
+    def __init__(self, share: float, saved: list[float] | None = None) -> None:
+        self.share = share
+        self.setting_uw: int | None = None
+        quiet, lowest, cpus, *sums = saved or [-1, -1, 1, 0, 0, 0, 0, 0]
+        self.quiet_uw = int(quiet)
+        self.lowest_uw = int(lowest)
+        self.cpus = int(cpus)
+        self.sums = [float(s) for s in sums]
+        self.still_uj = 0
+        self.still_us = 0
+
+    def save(self) -> list[float]:
+        """What `saved` takes: quiet, lowest (-1: not seen), CPUs, and the sums of the fit."""
+        return [self.quiet_uw, self.lowest_uw, self.cpus, *self.sums]
+
+    def learn(self, energy_uj: int, elapsed_us: int, busy_us: int, cpus: int) -> None:
+        """Take in one interval: energy, its length, CPU time used, and CPUs of the socket."""
+        self.cpus = max(1, cpus)
+        self._learn_quiet(energy_uj, elapsed_us, busy_us <= QUIET_BUSY * cpus * elapsed_us)
+        if elapsed_us < FIT_US:
+            return
+        power_uw = energy_uj * 1_000_000 // elapsed_us
+        if elapsed_us >= LOWEST_US and (self.lowest_uw < 0 or power_uw < self.lowest_uw):
+            self.lowest_uw = power_uw
+        x, y, w = busy_us / elapsed_us, float(power_uw), elapsed_us / 1e6
+        self.sums = [s * FIT_MEMORY + w * v for s, v in zip(self.sums, (1.0, x, y, x * x, x * y))]
+
+    def _learn_quiet(self, energy_uj: int, elapsed_us: int, quiet: bool) -> None:
+        self.still_uj = self.still_uj + energy_uj if quiet else 0
+        self.still_us = self.still_us + elapsed_us if quiet else 0
+        if self.still_us >= QUIET_US:
+            power_uw = self.still_uj * 1_000_000 // self.still_us
+            self.quiet_uw = power_uw if self.quiet_uw < 0 else min(self.quiet_uw, power_uw)
+            self.still_uj = self.still_us = 0
+
+    def idle(self) -> Idle:
+        """Idle power by the most trusted rule that has something to say; `unknown` before the first interval."""
+        if self.setting_uw is not None:
+            return Idle(self.setting_uw, "setting")
+        if self.quiet_uw >= 0:
+            return Idle(self.quiet_uw, "quiet")
+        if not self.sums[0]:
+            return Idle(UNKNOWN_UW, "unknown")
+        return self._line()
+
+    def _line(self) -> Idle:
+        """Where the line meets no use, between nothing and the lowest power ever seen.
+
+        Its slope is that of the least squares; where use has not varied enough, the assumed one fills up what is
+        missing: (cov + l x assumed) / (var + l), with l = FIT_MIN_SPREAD - var (a ridge regression that fades).
+        """
+        weight, x, y, xx, xy = self.sums
+        x, y = x / weight, y / weight
+        variance = max(0.0, xx / weight - x * x)
+        full_uw = y / (self.share + (1 - self.share) * min(1.0, x / self.cpus))
+        assumed = full_uw * (1 - self.share) / self.cpus
+        lacking = max(0.0, FIT_MIN_SPREAD - variance)
+        slope = (xy / weight - x * y + lacking * assumed) / (variance + lacking)
+        power_uw = max(0, int(y - slope * x))
+        bounded = power_uw if self.lowest_uw < 0 else min(self.lowest_uw, power_uw)
+        return Idle(bounded, "fit" if variance >= FIT_MIN_SPREAD else "prior")

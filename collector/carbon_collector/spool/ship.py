@@ -1,0 +1,156 @@
+# SPDX-License-Identifier: MIT
+"""Shipping: sealed segments go to an aggregator, which acknowledges; only then does the node forget.
+
+In a thread of its own, so that a slow network never delays a reading, and with growing pauses, so that
+ten thousand nodes do not fall upon an aggregator that comes back.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from _thread import allocate_lock, start_new_thread
+
+from .. import http
+from ..errors import CarbonError, RequestError
+from ..lean import jsontext
+from ..lean.named import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ..log import Log
+    from .spool import Spool
+
+TARGET = "/v1/segments"
+REFUSED_FOR_GOOD = (400, 403, 413, 422)
+FIRST_PAUSE_S = 1.0
+LONGEST_PAUSE_S = 60.0
+MAX_RECEIPT = 4 << 20
+"""Bytes of an answer: a reason for each record of the largest segment fits."""
+
+
+class Shipper:
+    """Sends what is in the spool to the first of `urls` that answers."""
+
+    def __init__(self, spool: Spool, urls: list[str], munge_socket: str, log: Log) -> None:
+        self.spool = spool
+        self.urls = urls
+        self.munge_socket = munge_socket
+        self.log = log
+        self._asleep = allocate_lock()
+        self._asleep.acquire()
+        self._failures = 0
+        self._is_busy = False
+
+    def start(self) -> None:
+        """Run for as long as the process does."""
+        start_new_thread(self._run, ())
+
+    def wake(self) -> None:
+        """There is something new in the spool."""
+        if self._asleep.locked():
+            self._asleep.release()
+
+    def is_behind(self) -> bool:
+        """Whether segments wait: the aggregators are away, or have more to do than they can. Then there is no hurry to
+        seal more than needed.
+        """
+        return self._is_busy or self._failures > 0
+
+    def _run(self) -> None:
+        while True:
+            if self._failures:
+                time.sleep(self._pause())  # news in the spool does not shorten the pause
+            self._asleep.acquire(self._failures == 0)
+            self.ship_all()
+
+    def _pause(self) -> float:
+        """Doubled with every failure, times 0.5 to 1.5 by chance."""
+        base = min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2.0 ** min(self._failures - 1, 16))
+        return base * (0.5 + os.urandom(1)[0] / 255)
+
+    def ship_all(self) -> bool:
+        """Send every segment, oldest first; False where it did not get to the end."""
+        self._is_busy = True
+        try:
+            for name in self.spool.segments():
+                self._ship_one(name)
+        except Exception as err:  # noqa: BLE001 - whatever it is, a thread that ends would ship nothing more, silently
+            self._failures += 1
+            self.log.once("ship", f"cannot ship: {str(err) or type(err).__name__}")
+            return False
+        finally:
+            self._is_busy = False
+        if self._failures:
+            self._failures = 0
+            self.log.over("ship", "shipping again")
+        return True
+
+    def _ship_one(self, name: str) -> None:
+        self.spool.fly(name)
+        try:
+            self._deliver(name)
+        finally:
+            self.spool.fly("")
+
+    def _deliver(self, name: str) -> None:
+        try:
+            body = self.spool.read(name)
+        except FileNotFoundError:
+            return  # compacted, or taken away by hand
+        except OSError as err:
+            # A bad block, or no file: the segments behind it do not wait for it.
+            self.log.once(name, f"{name} cannot be read and stays in {self.spool.folder}: {err}")
+            return
+        answer = self._post(body)
+        if answer.status in REFUSED_FOR_GOOD:
+            self.log.line(f"{name} was refused and lies in {self.spool.folder}/refused: {_detail(answer.body)}")
+            self._set_aside(name)
+        else:
+            self._acknowledged(name, _refused_in(answer.body))
+
+    def _acknowledged(self, name: str, refused: list[str]) -> None:
+        if not refused:
+            self.spool.forget(name)
+            return
+        kept = f"{self.spool.folder}/refused"
+        self.log.line(f"{len(refused)} records of {name} were refused and lie in {kept}: {refused[0]}")
+        self._set_aside(name)
+
+    def _set_aside(self, name: str) -> None:
+        if self.spool.set_aside(name):
+            kept = f"{self.spool.folder}/refused"
+            self.log.once("refused", f"{kept} is full: the oldest in it are dropped; {kept}/dropped counts them")
+
+    def _post(self, body: bytes) -> http.Answer:
+        """The first answer that any aggregator gives. Raises what the last one raised."""
+        *others, last = self.urls
+        for url in others:
+            try:
+                return self._post_to(url, body)
+            except CarbonError as err:  # noqa: PERF203 - a handful of URLs, and the next one may answer
+                self.log.once(url, f"{err}; the next aggregator is tried")
+        return self._post_to(last, body)
+
+    def _post_to(self, url: str, body: bytes) -> http.Answer:
+        answer = http.signed_request("POST", url, TARGET, body, munge_socket=self.munge_socket, most=MAX_RECEIPT)
+        if answer.status != 200 and answer.status not in REFUSED_FOR_GOOD:
+            raise RequestError(f"{url}: status {answer.status}: {_detail(answer.body)}", answer.status)
+        return answer
+
+
+def _refused_in(body: bytes) -> list[str]:
+    """Records that an aggregator refused, a line each. Raises RequestError or ValueError for an answer that is not one's:
+    a proxy's or another service's 200 acknowledges nothing.
+    """
+    answer = jsontext.loads(body)
+    refused = answer.get("refused") if isinstance(answer, dict) and "segment" in answer else None
+    if not isinstance(refused, list):
+        raise RequestError(f"status 200, but not an aggregator's answer: {body[:100]!r}", 200)
+    return [f"line {r.get('line')}: {r.get('reason')}" if isinstance(r, dict) else str(r) for r in refused]
+
+
+def _detail(body: bytes) -> str:
+    try:
+        return str(jsontext.loads(body)["detail"])[:300]
+    except (ValueError, KeyError, TypeError):
+        return body[:100].decode("utf-8", "replace")

@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: MIT
+"""Writes the lists of all runs, CSV and JSON, of the site, each owner and each project, in one go and without holding them.
+
+A run is read once and made into text once, and that text is appended to each file that it belongs in.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from . import tables
+from .publish import file_stem
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable
+    from pathlib import Path
+
+    from .month import Month
+    from .month_facts import Job
+
+HELD = 32 << 20
+"""Characters that are held before files are appended to: there may be more files than may be open."""
+
+
+class Files:
+    """Files that text is appended to; what was not written yet is written at the end of the block."""
+
+    def __init__(self) -> None:
+        self._texts: defaultdict[Path, list[str]] = defaultdict(list)
+        self._held = 0
+
+    def append(self, path: Path, text: str) -> None:
+        """Append to a file."""
+        self._texts[path].append(text)
+        self._held += len(text)
+        if self._held > HELD:
+            self.write()
+
+    def write(self) -> None:
+        """Write what is held."""
+        for path, texts in self._texts.items():
+            with path.open("a", encoding="utf-8", newline="") as file:
+                file.writelines(texts)
+        self._texts.clear()
+        self._held = 0
+
+
+def write_lists(folder: Path, jobs: Iterable[Job], month: Month, formats: Collection[str]) -> None:
+    """Append all runs to the files of a report, in which the lists have begun."""
+    files = Files()
+    begun: set[Path] = set()
+    stem = lru_cache(maxsize=None)(file_stem)
+    for job in jobs:
+        names = (("users", stem(job["owner"])), ("accounts", stem(job["project"])))
+        if "csv" in formats:
+            row = tables.job_csv(job, month)
+            for path in (folder / "jobs.csv", *(folder / kind / f"{name}.csv" for kind, name in names)):
+                files.append(path, row)
+        if "json" in formats:
+            item = tables.job_json(job)
+            for path in (folder / "report.json", *(folder / kind / f"{name}.json" for kind, name in names)):
+                files.append(path, ("," if path in begun else "") + item)
+                begun.add(path)
+    for path in folder.rglob("*.json"):
+        files.append(path, tables.JSON_END)
+    files.write()

@@ -1,0 +1,211 @@
+# SPDX-License-Identifier: MIT
+"""Counts the runs of a month by how well they are known, in the database: a row an owner and kind, not a row a run.
+
+Of most runs every component that concerns them was metered all the time, or never, or was modelled: what the quality
+and the coverage of such a run are follows from that alone. Only the others are looked at one by one.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from sqlalchemy import and_, case, exists, func, literal, or_, select, union_all
+
+from carbon_acct.db.models import COMPONENTS, Cluster, Job, JobDay
+from carbon_acct.db.rows import ask
+from carbon_acct.queries.quality import ComponentState, Verdict, judge
+from carbon_acct.queries.totals import SPLIT
+from carbon_acct.sums.shares import METERED
+from carbon_acct.window import FOREVER
+
+from . import runs
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from sqlalchemy import ColumnElement, Select, Subquery
+    from sqlalchemy.orm import Session
+
+    from .scope import Scope
+
+ABSENT, WHOLE, MISSING, MODELLED = range(4)
+"""What a component was in a day of a run: it did not concern it, was metered all the time, not at all, was modelled."""
+
+KINDS = 4 ** len(COMPONENTS)
+OTHERWISE = -KINDS
+"""Makes the kind of a day negative, whatever the other components are."""
+
+
+@dataclass
+class Tally:
+    """How many runs are of each quality, and the energy of those that have one; their node-time, and how much was covered."""
+
+    runs: Counter[str] = field(default_factory=Counter)
+    used_uj: Counter[str] = field(default_factory=Counter)
+    node_s: int = 0
+    covered: float = 0.0
+    """Node-seconds times percent."""
+
+    def count(self, verdict: Verdict, runs: int, used_uj: int | None, node_s: int) -> None:
+        """Add runs that are alike. One that nothing is known of was not covered."""
+        self.runs[verdict.quality] += runs
+        if used_uj is not None:
+            self.used_uj[verdict.quality] += used_uj
+        if verdict.coverage is not None or verdict.quality == "none":
+            self.node_s += node_s
+            self.covered += node_s * (verdict.coverage or 0.0)
+
+
+class Found(NamedTuple):
+    """A run that may be one of those with the most energy, which is here in millijoules: a sum never exceeds 64 bits."""
+
+    association: int
+    used_mj: int
+    id: int
+
+
+NOTHING = Verdict(None, "none", ())
+UJ_PER_MJ = 1000
+_USED_UJ = func.coalesce(JobDay.energy_uj, 0) + func.coalesce(JobDay.estimated_uj, 0)
+_KNOWN_UJ = case((or_(JobDay.energy_uj.is_not(None), JobDay.estimated_uj.is_not(None)), _USED_UJ))
+
+
+def tallies(session: Session, scope: Scope) -> dict[int, Tally]:
+    """By association, of the runs that have rows."""
+    found: dict[int, Tally] = {}
+    odd: list[int] = []
+    for key, count, node_s, high, low in ask(session, _kinds(scope), {}):
+        if key < 0:
+            odd.append(-key)
+            continue
+        association, kind = divmod(int(key), KINDS)
+        used = None if high is None else int(high) * SPLIT + int(low)
+        found.setdefault(association, Tally()).count(_verdict(kind), int(count), used, int(node_s))
+    for run in runs.read(session, odd, scope):
+        node_s = (run.record["elapsed_s"] or 0) * (run.record["nnodes"] or 1)
+        verdict = Verdict(run.record["coverage"], run.record["quality"], ())
+        found.setdefault(run.association, Tally()).count(verdict, 1, run.used_uj, node_s)
+    return found
+
+
+def greatest(session: Session, scope: Scope, most: int) -> list[Found]:
+    """Of each association the runs with the most energy among those that have rows."""
+    runs = _runs(scope, {"used": _KNOWN_UJ // UJ_PER_MJ}, lambda day: {"used": func.sum(day.used)})
+    ranked = _ranked(func.coalesce(runs.c.used, 0)).join(runs, runs.c.job_id == Job.id)
+    return [Found(*map(int, row[:3])) for row in ask(session, _first(ranked.where(_ran(scope, runs.c.used)), most), {})]
+
+
+def silent(session: Session, scope: Scope, most: int) -> tuple[dict[int, Tally], list[Found]]:
+    """By association, of the runs without any row, and the first of these."""
+    tallied: dict[int, Tally] = {}
+    first: list[Found] = []
+    for without in _without_rows(scope):
+        ranked = _ranked(literal(0), func.count(), func.sum(scope.node_seconds())).where(without)
+        for *run, place, count, node_s in ask(session, _first(ranked, max(most, 1)), {}):
+            found = Found(*map(int, run))
+            first += [found][:most]
+            if place == 1:
+                tallied.setdefault(found.association, Tally()).count(NOTHING, int(count), None, int(node_s))
+    return tallied, first
+
+
+def everyone(session: Session, scope: Scope) -> list[int]:
+    """The ids of all runs, by cluster, JobIDRaw and submit time."""
+    runs = _runs(scope, {"known": _KNOWN_UJ}, lambda day: {"known": func.max(day.known)})
+    having = select(Job.id).join(runs, runs.c.job_id == Job.id).where(_ran(scope, runs.c.known))
+    ids = union_all(having, *(select(Job.id).where(without) for without in _without_rows(scope))).subquery()
+    query = select(Job.id).join(ids, ids.c.id == Job.id).join(Cluster, Cluster.id == Job.cluster_id)
+    return [row.id for row in ask(session, query.order_by(Cluster.name, Job.job_id_raw, Job.submit), {})]
+
+
+def _without_rows(scope: Scope) -> list[ColumnElement[bool]]:
+    """In two halves, because there is an index for each of them and none for both."""
+    halves = []
+    for half in (Job.end.is_(None), Job.end >= scope.start):
+        # With a limit SQLite looks for rows first, and at the jobs only where it found none.
+        none = select(Job.id).where(half, ~exists().where(JobDay.job_id == Job.id, scope.days())).limit(FOREVER)
+        halves.append(and_(Job.id.in_(select(none.subquery().c.id)), scope.overlapping()))
+    return halves
+
+
+def _kinds(scope: Scope) -> Select[Any]:
+    """How many runs there are of an association and a kind, and with how much: both are one number, which is sorted fastest.
+
+    A run that must be looked at by itself has its id instead, negative.
+    """
+    kind = sum((4**place * _component(c) for place, c in enumerate(COMPONENTS)), start=literal(0))
+    runs = _runs(scope, {"kind": kind, "known": _KNOWN_UJ}, _kind_and_energy)
+    odd = or_(runs.c.first != runs.c.last, runs.c.first < 0, Job.unmetered_us > 0, Job.unmetered_nodes > 0)
+    key = case((odd, -Job.id), else_=Job.association_id * KINDS + runs.c.first)
+    each = select(key.label("key"), scope.node_seconds().label("node_s"), runs.c.high, runs.c.low)
+    run = each.join(runs, runs.c.job_id == Job.id).where(_ran(scope, runs.c.high)).subquery().c
+    return select(run.key, func.count(), *map(func.sum, (run.node_s, run.high, run.low))).group_by(run.key)
+
+
+def _kind_and_energy(day: Any) -> dict[str, ColumnElement[Any]]:
+    """The least and the greatest kind of a run's days; and its energy as quotient and remainder."""
+    kinds = {"first": func.min(day.kind), "last": func.max(day.kind)}
+    return {**kinds, "high": func.sum(day.known // SPLIT), "low": func.sum(day.known % SPLIT)}
+
+
+def _runs(
+    scope: Scope, of_day: Mapping[str, Any], of_run: Callable[[Any], Mapping[str, ColumnElement[Any]]]
+) -> Subquery:
+    """A row a run that has rows: `of_run` of its days, which have the columns `of_day`."""
+    # A limit keeps SQLite from sorting whole rows of the table, and computing all of this for each of them twice.
+    days = select(JobDay.job_id, *(value.label(name) for name, value in of_day.items())).where(scope.days())
+    day = days.limit(FOREVER).subquery().c
+    sums = (value.label(name) for name, value in of_run(day).items())
+    return select(day.job_id, *sums).group_by(day.job_id).subquery()
+
+
+def _ranked(used: ColumnElement[int], *over: Any) -> Select[Any]:
+    """Runs with their places in their association; and functions over all runs of the association."""
+    by = Job.association_id + 0  # in this form no index is taken for it, which would read the jobs one here, one there
+    place = func.row_number().over(partition_by=by, order_by=(used.desc(), Job.id))
+    columns = (Job.association_id.label("association"), used.label("used"), Job.id, place.label("place"))
+    return select(*columns, *(each.over(partition_by=by) for each in over))
+
+
+def _first(ranked: Select[Any], most: int) -> Select[Any]:
+    runs = ranked.subquery().c
+    return select(*runs).where(runs.place <= most)
+
+
+def _ran(scope: Scope, known: ColumnElement[Any]) -> ColumnElement[bool]:
+    """It has energy in the month, or was there."""
+    return or_(known.is_not(None), scope.overlapping())
+
+
+def _component(c: str) -> ColumnElement[int]:
+    uj, metered_us, alloc_us, method = (
+        getattr(JobDay, f"{c}_{kind}") for kind in ("uj", "metered_us", "alloc_us", "method")
+    )
+    return case(
+        (method.is_(None), ABSENT),
+        (and_(method.in_(METERED), uj.is_not(None), metered_us == alloc_us, alloc_us > 0), WHOLE),
+        (and_(method == "missing", uj.is_(None), alloc_us > 0), MISSING),
+        (and_(method == "modelled", uj.is_(None), alloc_us > 0), MODELLED),
+        else_=OTHERWISE,
+    )
+
+
+@lru_cache
+def _verdict(kind: int) -> Verdict:
+    """Of runs all of whose days are of a kind."""
+    digits = {c: kind // 4**place % 4 for place, c in enumerate(COMPONENTS)}
+    return judge({c: _state(digit) for c, digit in digits.items() if digit != ABSENT}, 0, 0)
+
+
+def _state(digit: int) -> ComponentState:
+    return ComponentState(0 if digit == WHOLE else None, int(digit == WHOLE), 1, digit == MODELLED)
+
+
+def priced(session: Session, scope: Scope) -> list[tuple[str, float | None]]:
+    """Ids of factor sources, with commas between, and the mean PUE: what days of runs with energy were priced with."""
+    pue = JobDay.pue_weight / func.nullif(_USED_UJ, 0)
+    query = select(JobDay.sources, pue).where(scope.days(), _KNOWN_UJ.is_not(None)).distinct()
+    return [(sources, None if pue is None else float(pue)) for sources, pue in ask(session, query, {})]

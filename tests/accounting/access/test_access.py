@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: MIT
+"""Who may deliver for which node."""
+
+from __future__ import annotations
+
+import socket
+
+import pytest
+
+from carbon_acct.access.munge import Identity
+from carbon_acct.access.viewer import check_delivery, speaks_for
+from carbon_acct.errors import RefusedError
+from carbon_acct.slurm.nodes import NodeHost
+from carbon_acct.sync.slurm import SlurmState
+
+OWN = frozenset({"acct.example.org", "acct", "localhost"})
+HERE = socket.gethostname()
+
+
+def identity(host: str, address: str, uid: int = 0) -> Identity:
+    return Identity(uid, host, address, "")
+
+
+@pytest.mark.parametrize(
+    ("host", "address", "peer", "node_host", "node_addr", "right"),
+    [
+        ("n1", "10.0.0.1", "10.0.0.1", "n1", "n1", True),
+        ("n1.cluster.example", "10.0.0.1", "10.0.0.1", "n1", "n1", True),
+        ("n1", "10.0.0.1", "10.0.0.1", "n1.cluster.example", "n1.cluster.example", True),
+        ("N1", "10.0.0.1", "10.0.0.1", "n1", "n1", True),
+        ("mgmt17", "10.0.0.1", "10.0.0.9", "n1", "10.0.0.1", True),
+        ("10.0.0.1", "10.0.0.1", "10.0.0.9", "n1", "10.0.0.1", True),
+        ("n2", "10.0.0.2", "10.0.0.2", "n1", "10.0.0.1", False),
+        ("n2", "10.0.0.2", "127.0.0.1", "localhost", "127.0.0.1", False),
+        ("n10", "10.0.0.10", "10.0.0.10", "n1", "10.0.0.1", False),
+        # Slurm on one host: nodes at localhost, the credential made here.
+        ("acct", "127.0.1.1", "127.0.0.1", "localhost", "localhost", True),
+        ("localhost", "127.0.0.1", "127.0.0.1", "localhost", "127.0.0.1", True),
+        ("acct.example.org", "10.0.0.5", "127.0.0.1", "localhost", "127.0.0.1", True),
+        ("localhost", "127.0.0.1", "::1", "acct", "acct", True),
+        # A remote host whose own name resolves to loopback looks like us: the connection tells.
+        ("acct", "127.0.1.1", "10.0.0.2", "localhost", "localhost", False),
+        ("acct", "127.0.1.1", "10.0.0.2", "acct", "10.0.0.5", False),
+        ("acct", "127.0.1.1", "10.0.0.1", "n1", "10.0.0.1", True),
+        ("0.0.0.0", "0.0.0.0", "10.0.0.1", "n1", "10.0.0.1", True),
+        ("0.0.0.0", "0.0.0.0", "10.0.0.2", "n1", "10.0.0.1", False),
+        ("0.0.0.0", "0.0.0.0", "", "n1", "10.0.0.1", False),
+    ],
+)
+def test_own_host_only(host: str, address: str, peer: str, node_host: str, node_addr: str, right: bool) -> None:
+    """A host speaks for the nodes that live on it, and for no other."""
+    assert speaks_for(identity(host, address), peer, NodeHost("n1", node_host, node_addr), OWN) is right
+
+
+@pytest.mark.parametrize(
+    ("uid", "cluster", "node", "nodes", "status", "reason"),
+    [
+        (1000, "demo", "n1", True, 403, "only root"),
+        (0, "demo", "n1", False, 503, "not known yet"),
+        (0, "other", "n1", True, 403, "cluster other is not accounted here"),
+        (0, "demo", "n9", True, 403, "node n9 is not known to Slurm"),
+        (0, "demo", "far", True, 403, "may not deliver for node far"),
+    ],
+)
+def test_refusals(uid: int, cluster: str, node: str, nodes: bool, status: int, reason: str) -> None:
+    """Each refusal has its status and its reason."""
+    known = {"n1": NodeHost("n1", HERE, HERE), "far": NodeHost("far", "far", "192.0.2.7")} if nodes else None
+    with pytest.raises(RefusedError, match=reason) as err:
+        check_delivery(identity(HERE, "127.0.0.1", uid), "127.0.0.1", cluster, node, SlurmState("demo", known))
+    assert err.value.status == status
+
+
+def test_two_nodes_on_a_host() -> None:
+    """Several NodeNames may share a host, which speaks for each of them."""
+    nodes = {name: NodeHost(name, "localhost", "127.0.0.1") for name in ("n1", "n2")}
+    for name in nodes:
+        check_delivery(identity(HERE, "127.0.0.1"), "127.0.0.1", "demo", name, SlurmState("demo", nodes))

@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: MIT
+"""Segments that arrive at the same time: stored together, answered one by one."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from sqlalchemy import event
+
+from accounting.db.fixtures import Backend
+from accounting.delivery.test_store import content, deliver, tell
+from accounting.samples import NOW, SLOT, job, job_slot, ledger, new_site, node_slot, segment
+from carbon_acct.delivery.group_commit import Together
+from carbon_acct.delivery.segment import ParsedSegment, parse_segment
+from carbon_acct.delivery.store import Receipt
+from carbon_acct.errors import DatabaseError, RefusedError
+from carbon_acct.queries import totals
+from carbon_acct.site import Site
+
+NODES = 12
+
+
+def bodies() -> list[bytes]:
+    """Two slots of a job on each of some nodes."""
+    made = []
+    for node in range(NODES):
+        for number in (1, 2):
+            rows = [ledger(job_id=7 + node % 3, revision=number), job_slot(job_id=7 + node % 3, revision=number)]
+            rows += [job_slot(job_id=7 + node % 3, slot=SLOT + 900 * number), node_slot(revision=number)]
+            made.append(segment(rows, node=f"n{node}", sequence=number))
+    return made
+
+
+def parsed(bodies: Sequence[bytes]) -> list[ParsedSegment]:
+    """As the API hands them on."""
+    return [parse_segment(body, NOW) for body in bodies]
+
+
+def at_once(site: Site, segments: Sequence[ParsedSegment]) -> tuple[list[Receipt | Exception], int]:
+    """Deliver each from a thread of its own while the database is held; their answers, and how many transactions wrote."""
+    together, answers = Together(site.database, site.prices), dict[int, Receipt | Exception]()
+    writes: list[object] = []
+    count = writes.append
+    event.listen(site.database.engine, "commit", count)
+
+    def one(at: int) -> None:
+        try:
+            answers[at] = together.store(segments[at], NOW)
+        except (RefusedError, DatabaseError) as err:
+            answers[at] = err
+
+    threads = [threading.Thread(target=one, args=(at,)) for at in range(len(segments))]
+    together._is_storing = True
+    for thread in threads:
+        thread.start()
+    while len(together._waiting) < len(segments):
+        threading.Event().wait(0.001)
+    together._waiting[0].woken.set()
+    for thread in threads:
+        thread.join()
+    event.remove(site.database.engine, "commit", count)
+    return [answers[at] for at in range(len(segments))], len(writes)
+
+
+def segments_of(site: Site) -> int:
+    """How many are stored."""
+    with site.database.read() as session:
+        return totals.counts(session).segments
+
+
+def test_together_is_as_one_after_the_other(backend: Backend) -> None:
+    """Whatever is stored in one transaction leaves the same database, and the same answers, as one segment at a time."""
+    jobs = [job(job_id_raw=i, job_id=str(i), nodelist="n[0-11]", nnodes=4) for i in (7, 8, 9)]
+    with backend.site() as site:
+        tell(site, *jobs)
+        alone, expected = [deliver(site, body) for body in bodies()], content(site)
+    with backend.site() as site:
+        tell(site, *jobs)
+        answers, writes = at_once(site, parsed(bodies()))
+
+        assert answers == alone
+        assert content(site) == expected
+        assert writes == 1
+
+
+def test_a_segment_delivered_twice_at_once(site: Site) -> None:
+    """Both are answered alike, and it is stored once."""
+    body = segment([ledger(), job_slot(), b"{}"])
+
+    answers, _ = at_once(site, parsed([body, body]))
+
+    assert answers[0] == answers[1]
+    assert segments_of(site) == 1
+
+
+def test_a_refused_segment_takes_no_other_with_it(site: Site) -> None:
+    """One that uses a name again for another content is refused; those beside it are stored."""
+    good = segment([ledger(), job_slot()])
+    bad = segment([ledger(user="bob")])
+    other = segment([ledger(job_id=8), job_slot(job_id=8)], node="n2")
+    deliver(site, good)
+
+    answers, _ = at_once(site, parsed([bad, other]))
+
+    assert isinstance(answers[0], RefusedError)
+    assert isinstance(answers[1], Receipt)
+    assert segments_of(site) == 2
+
+
+def test_a_segment_that_the_database_refuses_takes_no_other_with_it(tmp_path: Path) -> None:
+    """A transaction of many that fails is done again one by one; only the segment that made it fail is answered so."""
+    site = new_site(tmp_path)
+    with site.database.write() as session:
+        session.connection().exec_driver_sql(
+            "CREATE TRIGGER no_node_9 BEFORE INSERT ON node WHEN NEW.name = 'n9' BEGIN SELECT RAISE(ABORT, 'no'); END"
+        )
+    segments = parsed([segment([node_slot()], node=f"n{number}") for number in (1, 9, 2)])
+
+    answers, _ = at_once(site, segments)
+
+    assert [type(answer) for answer in answers] == [Receipt, DatabaseError, Receipt]
+    with pytest.raises(DatabaseError):
+        Together(site.database, site.prices).store(segments[1], NOW)
+    site.database.close()

@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: MIT
+"""Sums of jobs as they are read: every figure in its own place, and parts that add up in any order."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+from sqlalchemy import insert
+
+from accounting.samples import new_site
+from carbon_acct.db.models import Cluster, FactorSource, Job, JobDay
+from carbon_acct.db.rows import table_of
+from carbon_acct.queries import jobs
+from carbon_acct.queries.job_filter import SLURMS, Filters
+from carbon_acct.queries.job_sums import NOTHING, JobSums, total
+from carbon_acct.sums.job_day import METHODS, SUMMED, WEIGHTS
+
+COUNTED = [name for name in JobSums._fields if name in SUMMED]
+amounts = st.none() | st.integers(0, 2**62)
+parts = st.builds(
+    lambda values, methods, weights, simulated, sources: NOTHING._replace(
+        **values, **methods, **weights, simulated=simulated, sources=",".join(map(str, sorted(sources)))
+    ),
+    st.fixed_dictionaries(dict.fromkeys(COUNTED, amounts)),
+    st.fixed_dictionaries(dict.fromkeys(METHODS, st.sampled_from((None, "counter", "missing", "modelled")))),
+    st.fixed_dictionaries(dict.fromkeys(WEIGHTS, st.integers(0, 2**40).map(float))),
+    st.booleans(),
+    st.sets(st.integers(1, 5), min_size=1),
+)
+
+
+@given(st.lists(parts, min_size=1, max_size=5), st.randoms())
+def test_parts_add_up_in_any_order(many: list[JobSums], random: Any) -> None:
+    """Each amount is the sum of what is known of it, and unknown where none is; the order does not matter."""
+    found = total(many)
+    for name in COUNTED:
+        known = [value for value in (getattr(part, name) for part in many) if value is not None]
+        assert getattr(found, name) == (sum(known) if known else None)
+    shuffled = list(many)
+    random.shuffle(shuffled)
+    assert total(shuffled) == found
+    assert total([total(many[:1]), *many[1:]]) == found
+
+
+def test_every_figure_is_in_its_own_place(tmp_path: Path) -> None:
+    """A job whose columns are all different comes out with each under its own name; what Slurm says comes first."""
+    names = [field.name for field in fields(jobs.JobRecord)]
+    assert tuple(names[: len(SLURMS)]) == SLURMS
+    site = new_site(tmp_path)
+    day: dict[str, Any] = {name: 1000 + at for at, name in enumerate(SUMMED)} | dict.fromkeys(METHODS, "counter")
+    day |= {f"{c}_{kind}": 9000 for c in ("cpu", "dram", "gpu", "other") for kind in ("metered_us", "alloc_us")}
+    used = day["energy_uj"] + day["estimated_uj"]
+    day |= {"simulated": False, "sources": "1", "g_per_kwh_weight": 400.0 * used, "pue_weight": 1.5 * used}
+    job = {
+        name: 500 + at if Job.__table__.columns[name].type.python_type is int else f"{name}!"
+        for at, name in enumerate(SLURMS)
+        if name != "cluster"
+    }
+    with site.database.write() as session:
+        session.add(Cluster(id=1, name="c", polled_until=None))
+        session.add(FactorSource(id=1, zone="Z", provider="p", text="T", scope="lifecycle", purpose="location"))
+        session.flush()
+        rest = {"id": 1, "cluster_id": 1, "leader_id": 1, "unmetered_us": 0, "unmetered_nodes": 0}
+        session.execute(insert(table_of(Job)), [job | rest])
+        session.execute(insert(table_of(JobDay)), [day | {"job_id": 1, "day": 0}])
+    with site.database.read() as session:
+        (record,) = jobs.jobs(session, Filters())
+    static = sum(day[f"{c}_static_uj"] for c in ("cpu", "dram", "gpu", "other"))
+    expected = {name: day[name] for name in names if name in SUMMED} | job
+    expected |= {"cluster": "c", "carbon_market_ug": day["market_ug"], "static_uj": static, "pue": 1.5}
+    expected |= {"intensity_g_per_kwh": 400.0, "intensity_source": "T", "zone": "Z", "simulated": False}
+    expected |= {"coverage": record.coverage, "quality": record.quality, "notes": record.notes}
+    assert vars(record) == expected
+    site.database.close()

@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: MIT
+"""A job's slot from the rows of its nodes."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from carbon_acct.db.models import COMPONENTS
+from carbon_acct.factors.arithmetic import Price
+from carbon_acct.factors.node_types import NodeTypes
+from carbon_acct.sums.job_slot import Delivered, summed
+
+PRICE = Price(pue="1.3", g_per_kwh="401.5", id=3)
+LEDGER = SimpleNamespace(node="n1", cpus=4, node_cpus=8, gpus=None)
+amounts = st.integers(0, 2**40)
+methods = st.sampled_from((None, "counter", "integrated", "modelled", "missing"))
+
+
+@st.composite
+def rows(draw: Any) -> dict[str, Any]:
+    """A row of node_job_slot as receiving makes it."""
+    row = {"alloc_us": draw(amounts), "cpu_us": draw(st.none() | amounts), "simulated": draw(st.booleans())}
+    for c in COMPONENTS:
+        method = draw(methods)
+        known = method not in (None, "missing") and draw(st.booleans())
+        energy_uj = draw(amounts) if known else None
+        row |= {
+            f"{c}_method": method,
+            f"{c}_uj": energy_uj,
+            f"{c}_static_uj": energy_uj and draw(st.none() | st.just(1)),
+        }
+        row[f"{c}_metered_us"] = draw(amounts) if method else None
+        row[f"{c}_reason"] = draw(st.none() | st.sampled_from(("why", 'an "odd" one'))) if method else None
+    return row
+
+
+EMPTY: dict[str, Any] = {"alloc_us": 0, "cpu_us": None, "simulated": False} | {
+    f"{c}_{kind}": None for c in COMPONENTS for kind in ("method", "uj", "static_uj", "metered_us", "reason")
+}
+
+
+@given(rows())
+def test_one_row_alone_says_what_it_says_beside_an_empty_one(row: dict[str, Any]) -> None:
+    """The way that most jobs take gives what the way for jobs of many nodes gives."""
+    alone = summed((1, 900), [Delivered(LEDGER, row)], None, PRICE, NodeTypes({}))
+    beside = summed((1, 900), [Delivered(LEDGER, row), Delivered(LEDGER, EMPTY)], None, PRICE, NodeTypes({}))
+    assert alone == beside
+
+
+@given(st.lists(rows(), min_size=1, max_size=4))
+def test_what_was_metered_and_what_was_modelled_are_added_up_apart(many: list[dict[str, Any]]) -> None:
+    """Energy is that of meters, over all rows; what was modelled is in the estimate; unknown is not 0."""
+    found = summed((1, 900), [Delivered(LEDGER, row) for row in many], None, PRICE, NodeTypes({}))
+    metered, modelled = [], []
+    for c in COMPONENTS:
+        of_c = [row for row in many if row[f"{c}_method"]]
+        known = [
+            r[f"{c}_uj"] for r in of_c if r[f"{c}_method"] in ("counter", "integrated") and r[f"{c}_uj"] is not None
+        ]
+        assert found[f"{c}_uj"] == (sum(known) if known else None)
+        assert found[f"{c}_alloc_us"] == (sum(row["alloc_us"] for row in of_c) if of_c else None)
+        metered += known
+        modelled += [r[f"{c}_uj"] for r in of_c if r[f"{c}_method"] == "modelled" and r[f"{c}_uj"] is not None]
+    assert found["energy_uj"] == (sum(metered) if metered else None)
+    assert found["estimated_uj"] == (sum(modelled) if modelled else None)

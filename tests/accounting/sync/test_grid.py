@@ -1,0 +1,246 @@
+# SPDX-License-Identifier: MIT
+"""Following the grid over real HTTP: outage, recovery, revision, a provider that answers nonsense; nothing is lost."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from accounting.samples import configure, job, job_slot, ledger, segment, share
+from carbon_acct.db.models import SlotPrice
+from carbon_acct.delivery import store
+from carbon_acct.delivery.segment import parse_segment
+from carbon_acct.errors import DatabaseError
+from carbon_acct.factors.slot_factor import Prices
+from carbon_acct.grid.provider import Patience
+from carbon_acct.grid.providers.uk import CarbonIntensityUk
+from carbon_acct.queries import jobs
+from carbon_acct.queries.job_filter import Filters
+from carbon_acct.queries.jobs import JobRecord
+from carbon_acct.site import Site, open_site
+from carbon_acct.sync.grid import Follower, State
+from carbon_acct.sync.jobs import record_jobs
+from carbon_collector import settings
+
+KWH = 3_600_000_000_000
+
+
+@dataclass
+class Grid:
+    """A service that speaks the UK's protocol: a value for each half-hour, or an error."""
+
+    port: int = 0
+    value: int = 100
+    status: int = 200
+    headers: dict[str, str] = field(default_factory=dict)
+    asked: list[str] = field(default_factory=list)
+
+    def answer(self, path: str) -> bytes:
+        """Half-hours of the asked range."""
+        start, end = (datetime.strptime(word, "%Y-%m-%dT%H:%MZ").replace(tzinfo=UTC) for word in path.split("/")[-2:])
+        first, last = (int(at.timestamp()) // 1800 * 1800 for at in (start, end))
+        rows = [
+            {"from": moment(at), "to": moment(at + 1800), "intensity": {"forecast": 1, "actual": self.value}}
+            for at in range(first, last + 1, 1800)
+        ]
+        return json.dumps({"data": rows}).encode()
+
+
+def moment(epoch: int) -> str:
+    return datetime.fromtimestamp(epoch, UTC).strftime("%Y-%m-%dT%H:%MZ")
+
+
+@pytest.fixture
+def grid() -> Iterator[Grid]:
+    """The service on loopback."""
+    state = Grid()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            state.asked.append(self.path)
+            body = state.answer(self.path) if state.status == 200 else b"<html>sorry</html>"
+            self.send_response(state.status)
+            for name, value in state.headers.items():
+                self.send_header(name, value)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    state.port = server.server_port
+    thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+    thread.start()
+    yield state
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+@dataclass
+class World:
+    """A site with a job of the last hour, and the follower of its grid."""
+
+    site: Site
+    provider: CarbonIntensityUk
+    follower: Follower
+    now: int
+
+    def job(self) -> JobRecord:
+        """As carbon-acct gets it."""
+        with self.site.database.read() as session:
+            (record,) = jobs.jobs(session, Filters())
+        return record
+
+    @property
+    def state(self) -> State:
+        """Of the one provider."""
+        (state,) = self.follower.states.values()
+        return state
+
+
+@pytest.fixture
+def world(tmp_path: Path, grid: Grid) -> Iterator[World]:
+    """In Great Britain."""
+    stated = {"grid_providers": "uk", "grid_addresses": f"uk=http://127.0.0.1:{grid.port}", "site_zone": "GB"}
+    site = open_site(settings.load(str(configure(tmp_path, **stated))))
+    now = int(time.time())
+    slot = now // 900 * 900 - 3600
+    known = job(submit=slot, eligible=slot, start=slot, end=slot + 900)
+    rows = [
+        ledger(opened=slot, closed=slot + 900),
+        job_slot({"cpu": share(KWH // 100, metered_us=900_000_000)}, slot=slot, opened=slot),
+    ]
+    with site.database.write() as session:
+        record_jobs(session, [known], site.prices)
+        assert not store.store(session, parse_segment(segment(rows), now), site.prices, now).refused
+    (provider,) = site.providers["GB"]
+    assert isinstance(provider, CarbonIntensityUk)
+    once = replace(provider, access=replace(provider.access, patience=Patience(attempts=1)))
+    yield World(site, once, Follower(site.database, site.prices, {"GB": [once]}, 900), now)
+    site.database.close()
+
+
+def test_recovery_by_itself(world: World, grid: Grid) -> None:
+    """While the provider is out the yearly factor prices and is named; when it is back the true figure comes by itself."""
+    grid.status = 503
+    world.follower.follow(world.now)
+    fallback = world.job()
+    out = world.state
+    grid.status = 200
+    world.follower.follow(world.now + 3600)
+    record = world.job()
+
+    assert "Ember" in (fallback.intensity_source or "")
+    assert "out of order" in out.error or "503" in out.error
+    assert 0 < out.again_at - world.now <= 80
+    assert (record.intensity_g_per_kwh, record.carbon_ug) == (100, round(KWH // 100 * 1.3 * 100 * 10**6 / KWH))
+    assert "UK Carbon Intensity" in (record.intensity_source or "")
+    assert world.state.error == ""
+
+
+@dataclass(frozen=True)
+class Failing(Prices):
+    """Prices of a database that goes away between a value and the prices of it, as often as said."""
+
+    times: list[int] = field(default_factory=list)
+
+    def values(self, session: Session, zone: str, slots: Iterable[int]) -> dict[int, dict[str, Any]]:
+        """Fails while there is something left of `times`."""
+        if self.times:
+            self.times.pop()
+            raise DatabaseError("gone")
+        return super().values(session, zone, slots)
+
+
+def test_killed_between_value_and_price(world: World) -> None:
+    """A value whose prices were not stored is not stored either: it comes again, and then prices."""
+    prices = Failing(**vars(world.site.prices), times=[1])
+    follower = Follower(world.site.database, prices, {"GB": [world.provider]}, 900)
+    with pytest.raises(DatabaseError):
+        follower.follow(world.now)
+    Follower(world.site.database, prices, {"GB": [world.provider]}, 900).follow(world.now)
+
+    assert world.job().intensity_g_per_kwh == 100
+
+
+def test_prices_that_are_over_are_forgotten(world: World, grid: Grid) -> None:
+    """Revisions that price nothing any more do not pile up: after a day they are gone."""
+    for hours, value in enumerate((100, 60, 70), 1):
+        grid.value = value
+        world.follower.follow(world.now + 7 * 3600 * hours)
+    world.follower.follow(world.now + 4 * 86400)
+    with world.site.database.read() as session:
+        revisions = session.scalars(select(SlotPrice.revision)).all()
+
+    assert revisions == [4]
+    assert world.job().intensity_g_per_kwh == 70
+
+
+def test_asked_again_for_revisions(world: World, grid: Grid) -> None:
+    """A value that the provider revises within two days replaces the first one, and the job's grams follow."""
+    world.follower.follow(world.now)
+    grid.value = 60
+    world.follower.follow(world.now + 7 * 3600)
+
+    assert world.job().intensity_g_per_kwh == 60
+
+
+def test_not_asked_before_its_time(world: World, grid: Grid) -> None:
+    """A provider is asked once in its interval, and a 429 with Retry-After is honoured."""
+    world.follower.follow(world.now)
+    world.follower.follow(world.now + 100)
+    once = len(grid.asked)
+    grid.status, grid.headers = 429, {"Retry-After": "7200"}
+    world.follower.follow(world.now + 1000)
+    world.follower.follow(world.now + 1000 + 7000)
+
+    assert (once, len(grid.asked)) == (1, 2)
+    assert world.state.again_at == pytest.approx(world.now + 8200)
+
+
+def test_nonsense_is_said_once(world: World, grid: Grid, caplog: pytest.LogCaptureFixture) -> None:
+    """A provider whose answer cannot be trusted is told about once, its values are not taken, and what was known stays."""
+    world.follower.follow(world.now)
+    grid.value = -5
+    for hours in (1, 3, 5):
+        world.follower.follow(world.now + 3600 * hours)
+
+    assert len([r for r in caplog.records if "next source" in r.message]) == 1
+    assert world.job().intensity_g_per_kwh == 100
+    assert world.state.failures == 3
+
+
+def test_a_fault_of_one_provider_stops_no_other(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever a provider's code does, the thread goes on and the site keeps its prices."""
+    (provider,) = world.site.providers["GB"]
+    monkeypatch.setattr(type(provider), "history", lambda *_: 1 // 0)
+    world.follower.follow(world.now)
+
+    assert "ZeroDivisionError" in world.state.error
+    assert "Ember" in (world.job().intensity_source or "")
+
+
+def test_thread(world: World) -> None:
+    """It runs in a thread of its own and ends when told to."""
+    world.follower.start()
+    deadline = time.monotonic() + 20
+    while world.job().intensity_g_per_kwh != 100 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    world.follower.stop()
+
+    assert world.state.fetched_at is not None
+    assert world.job().intensity_g_per_kwh == 100

@@ -1,0 +1,230 @@
+# SPDX-License-Identifier: MIT
+"""The poll of Slurm: incremental, bounded, and going on when Slurm does not."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import time
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sqlalchemy import text
+
+from accounting.samples import NOW, SLOT, job, job_slot, ledger, segment
+from accounting.slurm_programs import StandIn
+from carbon_acct.delivery import store
+from carbon_acct.delivery.segment import parse_segment
+from carbon_acct.errors import SlurmError
+from carbon_acct.queries import jobs, totals
+from carbon_acct.queries.job_filter import Filters
+from carbon_acct.site import Site
+from carbon_acct.slurm.dbd import DbdLimits
+from carbon_acct.slurm.pace import DAY_S, LEAST_WINDOW_S, LONGEST_REST_S, SLOW_S, Pace
+from carbon_acct.sync.jobs import MAX_ASKED, Turn, unsettled
+from carbon_acct.sync.slurm import OVERLAP_S, Poller
+
+
+def since(call: list[str]) -> int:
+    return _time(call[call.index("-S") + 1])
+
+
+def until(call: list[str]) -> int:
+    return _time(call[call.index("-E") + 1])
+
+
+def _time(text: str) -> int:
+    return int(datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp())
+
+
+def test_incremental(site: Site, slurm: StandIn, poller: Poller) -> None:
+    """The second poll asks for what changed since the first, less an overlap."""
+    slurm.jobs([{}])
+    assert poller.poll(thorough=True) == 1
+    first = poller.state.polled_at or 0
+    calls = slurm.calls()
+    assert poller.poll() == 0
+    (call,) = slurm.calls()[len(calls) :]
+    assert since(calls[0]) < first - 6 * 86400
+    assert abs(since(call) - (first - OVERLAP_S)) <= 1
+
+
+def test_a_day_at_a_time(site: Site, slurm: StandIn, poller: Poller) -> None:
+    """After a long time without Slurm no query is about more than a day, none leaves a gap, and the last ends now."""
+    with site.database.write() as session:
+        store.cluster_named(session, "demo").polled_until = int(time.time()) - 5 * DAY_S
+    poller.poll()
+    assert poller.state.behind_s > 3 * DAY_S
+    assert poller.rest_s < 60
+    poller.poll(thorough=True)
+    assert (poller.state.behind_s, poller.rest_s) == (0, 60)
+    windows = [(since(call), until(call)) for call in slurm.calls() if "-j" not in call]
+    assert len(windows) == 6
+    assert max(end - start for start, end in windows) <= DAY_S + OVERLAP_S
+    assert all(later[0] < earlier[1] for earlier, later in itertools.pairwise(windows))
+    assert abs(windows[-1][1] - time.time()) < 30
+
+
+def test_longest_window_that_slurmdbd_allows(site: Site, slurm: StandIn, poller: Poller) -> None:
+    """No window is longer than MaxQueryTimeRange, which slurmdbd refuses."""
+    slurm.rights(more="MaxQueryTimeRange      = 02:00:00\n")
+    poller.poll()
+    poller.poll()
+    assert poller.state.limits == DbdLimits(query_s=7200)
+    assert {until(call) - since(call) <= 7200 for call in slurm.calls()} == {True}
+
+
+def test_an_hour_that_slurmdbd_cannot_answer(site: Site, slurm: StandIn, poller: Poller) -> None:
+    """A query that fails is made for less the next time, and for more again when that is answered."""
+    slurm.jobs([], error="Result too large")
+    for _ in range(3):
+        with pytest.raises(SlurmError):
+            poller.poll()
+    slurm.jobs([])
+    poller.poll()
+    poller.poll()
+    spans = [until(call) - since(call) for call in slurm.calls()]
+    assert spans[0] > spans[1] > spans[2] > spans[3]
+    assert spans[4] > spans[3]
+
+
+def test_a_slow_slurmdbd_is_left_alone(site: Site, slurm: StandIn, poller: Poller) -> None:
+    """After a slow query slurmdbd has a rest that is many times as long."""
+    slurm.jobs([], slow_s=0.5)
+    poller.poll()
+    assert 4 < poller.rest_s < 60
+
+
+@given(st.lists(st.tuples(st.floats(0, 1e4), st.booleans())))
+def test_pace(queries: list[tuple[float, bool]]) -> None:
+    """Whatever slurmdbd does, windows stay within a quarter of an hour and a day, and rests within another."""
+    pace = Pace()
+    for took_s, answered in queries:
+        before, pace = pace, pace.after(took_s, answered)
+        assert LEAST_WINDOW_S <= pace.window_s <= DAY_S
+        assert 0 <= pace.rest_s <= LONGEST_REST_S
+        assert pace.rest_s >= min(9 * took_s, LONGEST_REST_S)
+        assert pace.window_s <= before.window_s or (answered and took_s < SLOW_S)
+
+
+def test_a_job_that_changes(site: Site, slurm: StandIn, poller: Poller) -> None:
+    """A run's record is replaced by what Slurm says later; a requeue is another run."""
+    slurm.jobs([{"State": "RUNNING", "End": "Unknown"}])
+    poller.poll()
+    slurm.jobs([{"State": "REQUEUED"}, {"Submit": "1350000071", "State": "RUNNING", "End": "Unknown"}])
+    assert poller.poll() == 2
+    with site.database.read() as session:
+        assert [r.state for r in jobs.jobs(session, Filters(duplicates=True))] == ["REQUEUED", "RUNNING"]
+        assert [r.state for r in jobs.jobs(session, Filters())] == ["RUNNING"]
+
+
+def test_slurm_down_and_up(site: Site, slurm: StandIn, poller: Poller, caplog: pytest.LogCaptureFixture) -> None:
+    """A Slurm that is down is told once, what is known holds, and it is told when it answers again."""
+    caplog.set_level(logging.WARNING)
+    slurm.jobs([{}])
+    poller.poll()
+    slurm.jobs([], error="Connection refused")
+    for _ in range(3):
+        with pytest.raises(SlurmError):
+            poller.poll()
+    assert poller.state.nodes is not None
+    assert "Connection refused" in poller.state.error
+    slurm.jobs([{}])
+    poller.poll()
+    assert [r.getMessage().split(";")[0] for r in caplog.records] == [
+        "slurm: sacct: sacct: error: Connection refused",
+        "slurm: answers again",
+    ]
+
+
+def test_failed_poll_is_made_up(site: Site, slurm: StandIn, poller: Poller) -> None:
+    """The window after a failed poll begins where the last good one ended."""
+    poller.poll(thorough=True)
+    first = poller.state.polled_at or 0
+    slurm.jobs([], error="down")
+    with pytest.raises(SlurmError):
+        poller.poll()
+    slurm.jobs([{}])
+    poller.poll()
+    assert abs(since(slurm.calls()[-1]) - (first - OVERLAP_S)) <= 1
+
+
+def test_ledger_whose_job_slurm_tells_late(site: Site, slurm: StandIn, poller: Poller) -> None:
+    """A ledger without a job is asked about by its JobID, all of them in one query."""
+    now = int(datetime.now(UTC).timestamp())
+    poller.poll(thorough=True)
+    before = len(slurm.calls())
+    rows = [ledger(job_id=n, opened=now - 86400) for n in (11, 12)]
+    with site.database.write() as session:
+        store.store(session, parse_segment(segment(rows), now), site.prices, now)
+    poller.poll()
+    assert ["-j" in call for call in slurm.calls()[before:]] == [False]
+    poller.poll(thorough=True)
+    window, asked = slurm.calls()[before + 1 :]
+    assert "-j" not in window
+    assert asked[asked.index("-j") + 1] == "11,12"
+    assert since(asked) <= now - 86400
+
+
+def test_everybody_is_asked_about_in_turn(site: Site) -> None:
+    """However many ledgers wait for their jobs, each round asks about others, until all were asked about."""
+    now = int(time.time())
+    rows = [ledger(job_id=n, opened=now - 86400 + n) for n in range(1, 1201)]
+    with site.database.write() as session:
+        store.store(session, parse_segment(segment(rows), now), site.prices, now)
+        cluster = store.cluster_named(session, "demo").id
+        seen: set[int] = set()
+        turn = Turn()
+        for _ in range(3):
+            asked, turn = unsettled(session, cluster, [job(job_id_raw=1200)], 0, turn)
+            assert 0 < len(asked) <= MAX_ASKED
+            seen |= asked.keys()
+    assert seen == set(range(1, 1200))
+
+
+def test_a_purged_job_keeps_its_record(site: Site, slurm: StandIn, poller: Poller) -> None:
+    """What slurmdbd has purged is not forgotten here, and a run of it that never ended is asked about in vain."""
+    slurm.jobs([{}, {"JobIDRaw": "8", "JobID": "8", "State": "RUNNING", "End": "Unknown"}])
+    poller.poll(thorough=True)
+    slurm.jobs([])
+    poller.poll(thorough=True)
+    assert slurm.calls()[-1][slurm.calls()[-1].index("-j") + 1] == "8"
+    with site.database.read() as session:
+        assert [r.state for r in jobs.jobs(session, Filters())] == ["COMPLETED", "RUNNING"]
+
+
+def test_clusters_with_the_same_job_ids(site: Site, slurm: StandIn, poller: Poller) -> None:
+    """One slurmdbd may keep several clusters: the same JobID in two of them are two jobs."""
+    slurm.jobs([{}, {"Cluster": "other", "User": "bob"}])
+    with site.database.write() as session:
+        store.store(session, parse_segment(segment([ledger(), job_slot()]), NOW), site.prices, NOW)
+    poller.poll()
+    with site.database.read() as session:
+        found = jobs.jobs(session, Filters())
+    assert [(r.cluster, r.user, r.energy_uj) for r in found] == [("demo", "alice", 1100), ("other", "bob", None)]
+
+
+def test_job_that_ended_out_of_sight(site: Site, slurm: StandIn, poller: Poller) -> None:
+    """A job that was running and is in the answer no more is asked for by its JobID."""
+    now = int(datetime.now(UTC).timestamp())
+    slurm.jobs([{"Submit": str(now - 500), "State": "RUNNING", "End": "Unknown"}])
+    poller.poll()
+    slurm.jobs([])
+    poller.poll(thorough=True)
+    call = slurm.calls()[-1]
+    assert call[call.index("-j") + 1] == "7"
+
+
+def test_matched_when_the_record_comes(site: Site, slurm: StandIn, poller: Poller) -> None:
+    """Energy that came before Slurm's record is the job's as soon as the record is there."""
+    with site.database.write() as session:
+        store.store(session, parse_segment(segment([ledger(), job_slot()]), NOW), site.prices, NOW)
+    with site.database.read() as session:
+        assert totals.counts(session).unmatched == 1
+    slurm.jobs([{}])
+    poller.poll()
+    with site.database.read() as session:
+        assert jobs.jobs(session, Filters())[0].energy_uj == 1100
+        assert session.execute(text("SELECT slot FROM job_slot")).scalars().all() == [SLOT]
