@@ -8,7 +8,7 @@ STAMP := $(VENV)/.installed
 DEBIAN := python3 python3-venv gcc libc6-dev shellcheck munge slurm-wlm slurmdbd mariadb-server galera-4 rsync lsof postgresql util-linux man-db systemd
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-stop test test-vm soak check lint zipapp debian format clean bench-accuracy bench-overhead bench-latency bench-spool bench-pricing bench-reprice bench-privacy bench-receive bench-report bench-large
+.PHONY: help demo demo-stop test test-vm soak check lint zipapp debian format clean bench-accuracy bench-overhead bench-latency bench-spool bench-emissions bench-recalculate bench-privacy bench-receive bench-report bench-large
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -86,11 +86,11 @@ bench-latency: $(STAMP) zipapp ## prolog and epilog beside an empty script (1 mi
 bench-spool: $(STAMP) ## how many days without an aggregator a node's spool holds (virtual time, minutes)
 	@$(BIN)/python benchmarks/spool.py
 
-bench-pricing: $(STAMP) ## grams of a month of jobs against brute force, beside simpler rules (synthetic grid, seconds)
-	@$(BIN)/python benchmarks/pricing.py
+bench-emissions: $(STAMP) ## grams of a month of jobs against brute force, beside simpler rules (synthetic grid, seconds)
+	@$(BIN)/python benchmarks/emissions.py
 
-bench-reprice: $(STAMP) ## a month of a million jobs priced again: time, rows a second (minutes; 3 GB of disk)
-	@$(BIN)/python benchmarks/reprice.py
+bench-recalculate: $(STAMP) ## a month of a million jobs recalculated: time, rows a second (minutes; 3 GB of disk)
+	@$(BIN)/python benchmarks/recalculate.py
 
 bench-privacy: $(STAMP) debian zipapp ## who sees whose jobs under each PrivateData, beside sacct (a real Slurm; root, a minute)
 	@$(BIN)/python benchmarks/privacy.py

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Receiving: records a second into each kind of database, parsed, checked, stored, summed, priced and committed.
+"""Receiving: records a second into each kind of database, parsed, checked, stored, summed, given its emissions and committed.
 
 Segments are as the collector seals them, one a node and slot. The databases wait for the disk at each commit.
 `library`: as the aggregator stores what waits, 32 segments in a transaction, the best of three runs. `alone`: a
@@ -95,7 +95,7 @@ def _site(kind: str, folder: Path, fleet: Fleet) -> Iterator[Site]:
     with database(kind, folder) as url, tempfile.TemporaryDirectory() as private:
         site = new_site(Path(private), aggregator_database=url, site_cluster=CLUSTER)
         jobs = list(fleet.jobs())
-        site.database.run(lambda session: record_jobs(session, jobs, site.prices))
+        site.database.run(lambda session: record_jobs(session, jobs, site.terms))
         try:
             yield site
         finally:
@@ -151,7 +151,7 @@ def over_http(site: Site, bodies: Sequence[bytes]) -> Iterator[Callable[[], int]
 
 def _store(site: Site, bodies: Sequence[bytes]) -> int:
     segments = [parse_segment(body, NOW) for body in bodies]
-    answers = site.database.run(lambda session: store.store_all(session, segments, site.prices, NOW))
+    answers = site.database.run(lambda session: store.store_all(session, segments, site.terms, NOW))
     return sum(answer.accepted for answer in answers if isinstance(answer, store.Receipt) and not answer.refused)
 
 

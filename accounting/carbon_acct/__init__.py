@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: MIT
-"""The accounting host: receives the nodes' records, merges them with Slurm's, prices, stores and answers."""
+"""The accounting host: receives the nodes' records, merges them with Slurm's, applies emission factors, stores and answers."""

@@ -45,7 +45,7 @@ def serve(config: Settings, debug: bool = False) -> None:
         collect_rarely()
         listener = _listen(config.text("aggregator", "listen"))
         poller = Poller(site, Programs(), config.text("slurm", "source"), config.number("slurm", "poll"))
-        follower = Follower(site.database, site.prices, site.providers, config.number("grid", "poll"))
+        follower = Follower(site.database, site.terms, site.providers, config.number("grid", "poll"))
         _serve(site, poller, follower, listener, config.text("slurm", "munge_socket"))
     finally:
         site.database.close()

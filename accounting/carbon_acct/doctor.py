@@ -79,7 +79,7 @@ def _configuration(patient: Patient) -> Iterator[Finding]:
 def _grid(patient: Patient) -> Iterator[Finding]:
     config = patient.config
     for key, without in (
-        ("zone", "carbon is priced with the world's average"),
+        ("zone", "carbon is calculated with the world's average"),
         ("pue", "the facility's own energy is not counted"),
     ):
         value = config.text("site", key)
@@ -92,7 +92,9 @@ def _grid(patient: Patient) -> Iterator[Finding]:
     zone = config.text("site", "zone")
     if config.origin("grid", "providers") == "default" and config.origin("site", "zone") != "default":
         chain = ", ".join(suggested(zone))
-        yield Finding(OK, "grid", f"the yearly factor of {zone}; [grid] providers = {chain} would price by the hour")
+        yield Finding(
+            OK, "grid", f"the yearly factor of {zone}; [grid] providers = {chain} would give hourly intensities"
+        )
 
 
 def _munge(patient: Patient) -> Iterator[Finding]:

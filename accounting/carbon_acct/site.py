@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from carbon_acct.db.engine import Database, url_of
-from carbon_acct.factors.slot_factor import Prices, load_prices
+from carbon_acct.factors.slot_factor import SiteTerms, load_terms
 from carbon_acct.sums import rebuild
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ class Site:
     """A database and what energy costs at this site. `cluster` is empty where Slurm has to say it."""
 
     database: Database
-    prices: Prices
+    terms: SiteTerms
     providers: Mapping[str, tuple[Provider, ...]]
     zone: str
     cluster: str
@@ -30,10 +30,10 @@ class Site:
 
 def site_of(settings: Settings) -> Site:
     """The site, with a database that is opened when it is first used. Raises ZoneError, SettingsError, DatabaseError."""
-    prices, providers = load_prices(settings)
+    terms, providers = load_terms(settings)
     timezone = settings.text("site", "timezone")
-    database = Database(url_of(settings), lambda session: rebuild.where_needed(session, prices, timezone))
-    return Site(database, prices, providers, prices.home, settings.text("site", "cluster"))
+    database = Database(url_of(settings), lambda session: rebuild.where_needed(session, terms, timezone))
+    return Site(database, terms, providers, terms.home, settings.text("site", "cluster"))
 
 
 def open_site(settings: Settings) -> Site:

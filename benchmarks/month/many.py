@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """A month of very many short jobs, put straight into the tables of an embedded database: for what has to go through all of it.
 
-The rows are those that the product would have made: prices by the yearly factor, slots of jobs, their days, the roll-ups.
+The rows are those that the product would have made: emissions by the yearly factor, slots of jobs, their days, the roll-ups.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ import sqlite3
 from typing import TYPE_CHECKING, NamedTuple
 
 from carbon_acct.db.models import Cluster
-from carbon_acct.factors.arithmetic import priced
+from carbon_acct.factors.arithmetic import emissions
 from carbon_acct.sums import day_sum
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from carbon_acct.factors.arithmetic import Price
+    from carbon_acct.factors.arithmetic import Factors
     from carbon_acct.site import Site
 
 SLOT_S = 900
@@ -45,7 +45,7 @@ SLOT = (
     *(
         "job_id",
         "slot",
-        "price_id",
+        "factor_id",
         "cpu_us",
         "cpu_uj",
         "cpu_static_uj",
@@ -68,14 +68,14 @@ class Span(NamedTuple):
 
 def fill(site: Site, file: Path, count: int, month: tuple[int, int], done: Callable[[int], object]) -> int:
     """Put `count` jobs into the month; how many slots they have. `done` is told how many jobs have been put since."""
-    prices = _prices(site, month)
+    terms = _factors(site, month)
     slots = 0
     connection = sqlite3.connect(file)
     connection.execute("PRAGMA synchronous = OFF")
     spans = _spans(count, *month)
     while part := [span for _, span in zip(range(BATCH), spans, strict=False)]:
         connection.executemany(_insert("job", JOB), map(_job, part))
-        rows = [row for span in part for row in _slots(span, prices)]
+        rows = [row for span in part for row in _slots(span, terms)]
         connection.executemany(_insert("job_slot", SLOT), rows)
         slots += len(rows)
         done(len(part))
@@ -87,15 +87,15 @@ def fill(site: Site, file: Path, count: int, month: tuple[int, int], done: Calla
     return slots
 
 
-def _prices(site: Site, month: tuple[int, int]) -> dict[int, Price]:
+def _factors(site: Site, month: tuple[int, int]) -> dict[int, Factors]:
     with site.database.write() as session:
         session.add(Cluster(id=1, name="demo"))
         associations: dict[str, int] = {}
         for number in range(PEOPLE):
             who = {"uid": number, "user": f"u{number}", "account": f"a{number % 40}", "partition": "p", "qos": "normal"}
             day_sum.association(session, associations, cluster_id=1, **who)
-        found = site.prices.of(session, {(site.prices.home, slot) for slot in range(*month, SLOT_S)})
-    return {slot: price for (_, slot), price in found.items()}
+        found = site.terms.factors(session, {(site.terms.home, slot) for slot in range(*month, SLOT_S)})
+    return {slot: factors for (_, slot), factors in found.items()}
 
 
 def _spans(count: int, start: int, end: int) -> Iterator[Span]:
@@ -113,15 +113,15 @@ def _job(span: Span) -> tuple[object, ...]:
     return (job, 1, job, str(job), job, "job", "COMPLETED", start, start, end, "p", who, 0, 0)
 
 
-def _slots(span: Span, prices: dict[int, Price]) -> Iterator[tuple[object, ...]]:
+def _slots(span: Span, terms: dict[int, Factors]) -> Iterator[tuple[object, ...]]:
     watts = 40 + span.job * 104_729 % 600
     for slot in range(span.start - span.start % SLOT_S, span.end, SLOT_S):
         here_us = (min(span.end, slot + SLOT_S) - max(span.start, slot)) * 10**6
         cpu, dram = watts * here_us + span.job % 997, watts * here_us // 9
-        cost = priced(cpu + dram, prices[slot])
+        cost = emissions(cpu + dram, terms[slot])
         meter = (here_us, here_us, "counter")
         amounts = (cpu + dram, cost.facility_uj, cost.carbon_ug)
-        yield (span.job, slot, prices[slot].id, here_us, cpu, cpu // 3, *meter, dram, dram // 2, *meter, *amounts, 0)
+        yield (span.job, slot, terms[slot].id, here_us, cpu, cpu // 3, *meter, dram, dram // 2, *meter, *amounts, 0)
 
 
 def _insert(table: str, columns: tuple[str, ...]) -> str:
@@ -137,12 +137,12 @@ def _sums(site: Site, month: tuple[int, int]) -> Iterator[str]:
     names = ", ".join((*day_sum.SUMMED, *day_sum.METHODS))
     day = month[0]
     while day < month[1]:
-        after = site.prices.days.after(day)
+        after = site.terms.days.after(day)
         yield (
             f"INSERT INTO job_day (job_id, day, {names}, simulated, sources, g_per_kwh_weight, pue_weight)"  # noqa: S608
             f" SELECT job_id, {day}, {summed}, {methods}, max(simulated), cast(min(p.source_id) AS text),"
             f" sum(({used}) * p.g_per_kwh_float), sum(({used}) * p.pue_float)"
-            f" FROM job_slot JOIN slot_price p ON p.id = price_id WHERE job_slot.slot >= {day} AND job_slot.slot < {after}"
+            f" FROM job_slot JOIN slot_factor p ON p.id = factor_id WHERE job_slot.slot >= {day} AND job_slot.slot < {after}"
             " GROUP BY job_id"
         )
         day = after

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The product in its usual order: jobs and their rows come, are priced by the yearly factor, then the grid's series comes."""
+"""The product in its usual order: jobs and their rows come, are given the yearly factor, then the grid's series comes."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class Site:
 
     def __init__(self, folder: Path, pue: str, timezone: str) -> None:
         self.site = samples.new_site(folder, site_zone=ZONE, site_pue=pue, site_timezone=timezone)
-        self.prices = replace(self.site.prices, sources={ZONE: (SERIES,)})
+        self.terms = replace(self.site.terms, sources={ZONE: (SERIES,)})
 
     def deliver(self, works: Sequence[Work], now: int) -> None:
         """Jobs as Slurm tells them, and their nodes' rows."""
@@ -65,22 +65,22 @@ class Site:
             part = works[at : at + SEGMENT_JOBS]
             segment = samples.segment([row for work in part for row in _rows(work)], sequence=at + 1)
             with self.site.database.write() as session:
-                record_jobs(session, [_job(work) for work in part], self.prices)
-                receipt = store.store(session, parse_segment(segment, now), self.prices, now)
+                record_jobs(session, [_job(work) for work in part], self.terms)
+                receipt = store.store(session, parse_segment(segment, now), self.terms, now)
             if receipt.refused:
                 raise RuntimeError(receipt.refused[0].reason)
 
     def learn(self, series: Iterable[Period], now: int) -> None:
-        """The provider answers at last; what that touches is priced again."""
+        """The provider answers at last; what that touches is recalculated."""
         with self.site.database.write() as session:
             source = intensity.source_of(session, ZONE, *SERIES)
             intensity.keep(session, source, series, now)
         with self.site.database.write() as session:
-            recalculate.refresh(session, self.prices, 0, now)
+            recalculate.refresh(session, self.terms, 0, now)
         left = 1
         while left:
             with self.site.database.write() as session:
-                left = recalculate.sweep(session, self.prices)
+                left = recalculate.sweep(session, self.terms)
 
     def found(self) -> Found:
         """What a report would read."""
@@ -94,7 +94,7 @@ class Site:
 
     def day(self, slot: int) -> int:
         """The first second of the site's day that a slot lies in."""
-        return self.prices.days.start(slot)
+        return self.terms.days.start(slot)
 
     def close(self) -> None:
         """Give the database back."""

@@ -68,7 +68,7 @@ def fill(site: Site, file: Path, year: Year) -> None:
 
 
 def _frame(site: Site, year: Year) -> Fraction:
-    """What there are few of: cluster, nodes, associations, prices. The grams that the year's jobs are priced with."""
+    """What there are few of: cluster, nodes, associations, terms. The grams that were applied to the year's jobs."""
     with site.database.write() as session:
         session.add(Cluster(id=1, name=CLUSTER))
         session.flush()
@@ -78,11 +78,11 @@ def _frame(site: Site, year: Year) -> Fraction:
             who = {"uid": 1000 + number, "user": f"u{number}", "account": f"a{number % ACCOUNTS}"}
             day_sum.association(session, associations, cluster_id=1, **who, partition=PARTITION, qos="normal")
         slots = range(year.detail - MAX_SLOTS * SLOT_S, year.end + MAX_SLOTS * SLOT_S, SLOT_S)
-        prices = site.prices.of(session, {(site.prices.home, slot) for slot in slots})
+        terms = site.terms.factors(session, {(site.terms.home, slot) for slot in slots})
         if year.detailed < year.days:
             meta.put(session, meta.SLOTS_FROM, str(year.detail))
             meta.put(session, meta.DELIVERED_FROM, str(year.detail))
-    (g_per_kwh,) = {Fraction(price.g_per_kwh) for price in prices.values()}
+    (g_per_kwh,) = {Fraction(factors.g_per_kwh) for factors in terms.values()}
     return g_per_kwh
 
 
@@ -105,13 +105,13 @@ def _rows(year: Year, g_per_kwh: Fraction) -> Iterator[str]:
         FROM (SELECT *, start - start % {SLOT_S} + k * {SLOT_S} AS slot FROM job CROSS JOIN ({_numbers(MAX_SLOTS)})
             WHERE {detailed}) AS job WHERE slot < job."end\""""
     yield f"""
-        INSERT INTO job_slot (job_id, slot, price_id, cpu_us, simulated, cpu_uj, cpu_static_uj, cpu_metered_us,
+        INSERT INTO job_slot (job_id, slot, factor_id, cpu_us, simulated, cpu_uj, cpu_static_uj, cpu_metered_us,
             cpu_alloc_us, cpu_method, dram_uj, dram_static_uj, dram_metered_us, dram_alloc_us, dram_method,
             energy_uj, facility_uj, carbon_ug)
         SELECT ledger_id, s.slot, p.id, cpu_us, simulated, cpu_uj, cpu_static_uj, cpu_metered_us, alloc_us, cpu_method,
             dram_uj, dram_static_uj, dram_metered_us, alloc_us, dram_method,
             cpu_uj + dram_uj, cpu_uj + dram_uj, {_grams("cpu_uj + dram_uj", g_per_kwh)}
-        FROM node_job_slot s JOIN slot_price p ON p.slot = s.slot ORDER BY ledger_id, s.slot"""
+        FROM node_job_slot s JOIN slot_factor p ON p.slot = s.slot ORDER BY ledger_id, s.slot"""
     yield from _site_rows()
     yield from _days(year, g_per_kwh)
 
@@ -183,14 +183,14 @@ def _days(year: Year, g_per_kwh: Fraction) -> Iterator[str]:
         "facility_uj": energy,
         "carbon_ug": _grams(energy, g_per_kwh),
         "simulated": "0",
-        "sources": "(SELECT max(source_id) FROM slot_price)",
+        "sources": "(SELECT max(source_id) FROM slot_factor)",
         "g_per_kwh_weight": f"{energy} * {float(g_per_kwh)}",
         "pue_weight": energy,
     }
     yield f"""{into} SELECT id, start - start % {DAY_S}, {", ".join(folded.values())} FROM job
         WHERE start < {year.detail}"""
     yield f"""{into} SELECT job_id, s.slot - s.slot % {DAY_S} AS day, {", ".join([*sums, *weights])}
-        FROM job_slot s JOIN slot_price p ON p.id = price_id GROUP BY job_id, day"""
+        FROM job_slot s JOIN slot_factor p ON p.id = factor_id GROUP BY job_id, day"""
     rolled = ", ".join(f"{name}, {name}_jobs" for name in day_sum.ROLLED)
     totals = ", ".join(f"coalesce(sum(d.{name}), 0), count(d.{name})" for name in day_sum.ROLLED)
     yield f"""

@@ -133,7 +133,7 @@ SETTINGS: tuple[Setting, ...] = (
         "keep_slots",
         "seconds",
         "400 d",
-        "How long jobs are known by quarters of an hour, and can be priced again; after that by days.",
+        "How long jobs are known by quarters of an hour, and can be recalculated; after that by days.",
     ),
     Setting(
         "aggregator", "keep_jobs", "seconds", "forever", "How long jobs are kept; the sums of their accounts stay."

@@ -16,7 +16,7 @@ from carbon_collector.settings import DEFAULT_PATH, SETTINGS, Setting
 HERE = Path(__file__).parent
 FIELDS_BLOCK = re.compile(r'(?<=\.\\" FIELDS BEGIN\n).*?(?=\.\\" FIELDS END\n)', re.DOTALL)
 SECTIONS = {
-    "site": "The site: its grid, its building, its calendar. Reports and prices come from here.",
+    "site": "The site: its grid, its building, its calendar. Reports and emission factors come from here.",
     "collector": "The compute nodes. %n in a path stands for the node's name in Slurm.",
     "aggregator": "The accounting host.",
     "grid": "The electricity: where intensities come from, and which figures stand beside the location-based one.",

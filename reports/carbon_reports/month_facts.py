@@ -2,7 +2,7 @@
 """Reads what a month consisted of from the accounting database: sums, and of the runs only those that are shown.
 
 Energy and carbon are those of the roll-ups; how many runs there were and how well they are known the database counts.
-All of it is one state of the database, but for the runs that are shown and what was priced with what: they are
+All of it is one state of the database, but for the runs that are shown and which factors were applied: they are
 looked for in another thread, a little later. Whatever is counted or listed in full is of the one state.
 """
 
@@ -23,7 +23,7 @@ from carbon_acct.db.engine import open_database, url_of
 from carbon_acct.db.models import Association, Cluster, FactorSource
 from carbon_acct.db.rows import ask
 from carbon_acct.errors import DatabaseError
-from carbon_acct.factors.slot_factor import load_prices
+from carbon_acct.factors.slot_factor import load_terms
 from carbon_acct.queries import totals
 from carbon_acct.queries.site_energy import SiteEnergy, site_energy
 
@@ -71,7 +71,7 @@ class MonthFacts:
     """Everything a report is made of, but for a list of all runs.
 
     `shown`: the runs with the most energy, of the site (""), of each owner and of each project. `sources`, `zones` and
-    `pue`: what the runs were priced with. `conservation`: the nodes' meters and where their energy went; `energy`: what
+    `pue`: what was applied to the runs. `conservation`: the nodes' meters and where their energy went; `energy`: what
     that emitted.
     """
 
@@ -85,7 +85,7 @@ class MonthFacts:
     energy: SiteEnergy
 
 
-class Priced(NamedTuple):
+class Applied(NamedTuple):
     """Sources of intensities, zones and PUE."""
 
     sources: list[str]
@@ -112,20 +112,20 @@ def gather(settings: Settings, database: Database, session: Session, month: Mont
     scope = Scope(month.start, month.end, now)
     _must_be_days_of(session, str(month.zone))
     whose = _associations(session)
-    prices, _ = load_prices(settings)
+    terms, _ = load_terms(settings)
     with ThreadPoolExecutor(1) as pool:
         greatest = pool.submit(_greatest, database, scope, most)
         silent, without = run_counts.silent(session, scope, most.part)
         beside = pool.submit(_beside, database, scope, without, greatest, most)
-        emitted = pool.submit(database.run, partial(site_energy, prices=prices, start=scope.start, end=scope.end))
+        emitted = pool.submit(database.run, partial(site_energy, terms=terms, start=scope.start, end=scope.end))
         tallies = run_counts.tallies(session, scope)
         days = totals.days(session, scope.start, scope.end)
         conservation = totals.conservation(session, scope.start, scope.end)
-        shown, priced = beside.result()
+        shown, applied = beside.result()
         energy = emitted.result()
     counted = [(whose[key], tally) for found in (tallies, silent) for key, tally in found.items()]
     clusters = sorted({of.cluster for of, _ in counted})
-    return MonthFacts(_parts(counted, days), shown, clusters, *priced, conservation, energy)
+    return MonthFacts(_parts(counted, days), shown, clusters, *applied, conservation, energy)
 
 
 def everyone(session: Session, month: Month, now: int) -> Iterator[Job]:
@@ -153,12 +153,12 @@ def _greatest(database: Database, scope: Scope, most: Most) -> list[Found]:
 
 def _beside(
     database: Database, scope: Scope, without: Sequence[Found], greatest: Future[list[Found]], most: Most
-) -> tuple[Shown, Priced]:
-    """The runs that are shown, and what runs were priced with; with the associations as they are by then."""
+) -> tuple[Shown, Applied]:
+    """The runs that are shown, and the factors applied to runs; with the associations as they are by then."""
     # A run of which the first rows came meanwhile is among both.
     found = sorted({run.id: run for run in (*without, *greatest.result())}.values(), key=_by_used)
     with database.read() as session:
-        return _shown(session, scope, found, _associations(session), most), _priced(session, scope)
+        return _shown(session, scope, found, _associations(session), most), _applied(session, scope)
 
 
 def _by_used(run: Found) -> tuple[int, int]:
@@ -205,13 +205,13 @@ def _parts(counted: Iterable[tuple[Whose, Tally]], days: Iterable[DayTotal]) -> 
     return [part for part in parts.values() if part.tallies or part.has_energy]
 
 
-def _priced(session: Session, scope: Scope) -> Priced:
-    """Sources, zones and PUE that the runs with energy were priced with."""
+def _applied(session: Session, scope: Scope) -> Applied:
+    """Sources, zones and PUE that were applied to the runs with energy."""
     sources = {row.id: row for row in session.scalars(select(FactorSource))}
-    found = run_counts.priced(session, scope)
+    found = run_counts.emissions(session, scope)
     keys = {int(key) for ids, _ in found for key in ids.split(",")}
     texts, zones = ({getattr(sources[key], name) for key in keys} for name in ("text", "zone"))
-    return Priced(sorted(texts), sorted(zones), sorted({str(round(pue, 9)) for _, pue in found if pue is not None}))
+    return Applied(sorted(texts), sorted(zones), sorted({str(round(pue, 9)) for _, pue in found if pue is not None}))
 
 
 def _owner(user: str | None, uid: int | None) -> str:

@@ -79,7 +79,7 @@ def write_monthly(settings: Settings, month: Month, output: Path, wanted: Wanted
 
 
 def _about(settings: Settings, month: Month, facts: MonthFacts, now: int) -> dict[str, Any]:
-    """What every page says about itself: for what, when, from what, at which price."""
+    """What every page says about itself: for what, when, from what, with which factors."""
     site = settings.text("site", "name") or settings.text("site", "cluster")
     return {
         "site": site or ", ".join(facts.clusters) or "this site",

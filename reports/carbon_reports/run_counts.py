@@ -204,8 +204,8 @@ def _state(digit: int) -> ComponentState:
     return ComponentState(0 if digit == WHOLE else None, int(digit == WHOLE), 1, digit == MODELLED)
 
 
-def priced(session: Session, scope: Scope) -> list[tuple[str, float | None]]:
-    """Ids of factor sources, with commas between, and the mean PUE: what days of runs with energy were priced with."""
+def emissions(session: Session, scope: Scope) -> list[tuple[str, float | None]]:
+    """Ids of factor sources, with commas between, and the mean PUE: of the factors applied on days of runs with energy."""
     pue = JobDay.pue_weight / func.nullif(_USED_UJ, 0)
     query = select(JobDay.sources, pue).where(scope.days(), _KNOWN_UJ.is_not(None)).distinct()
     return [(sources, None if pue is None else float(pue)) for sources, pue in ask(session, query, {})]

@@ -65,7 +65,7 @@ def test_well(served: Served, examine: Examine) -> None:
     rows = [ledger(opened=at), job_slot(slot=at, opened=at), node_slot(slot=at)]
     assert served.ask("POST", "/v1/segments", segment(rows)).status == 200
     with served.site.database.write() as session:
-        record_jobs(session, [job(submit=at, start=at, end=at + 60)], served.site.prices)
+        record_jobs(session, [job(submit=at, start=at, end=at + 60)], served.site.terms)
     found = examine()
     subjects = (
         "configuration zone pue grid munge database disk slurm slurmdbd aggregator poll nodes unmatched conservation"
@@ -106,9 +106,9 @@ def test_permissions(examine: Examine, tmp_path: Path) -> None:
     assert f"chmod o-r {path}" in found["configuration"][0].text
 
 
-def test_prices_by_the_hour_are_suggested(examine: Examine) -> None:
+def test_hourly_intensities_are_suggested(examine: Examine) -> None:
     """A site that has only the yearly factor hears of who knows its zone by the hour; one that chose hears nothing."""
-    assert "energycharts, yearly would price by the hour" in examine(site_zone="DE")["grid"][0].text
+    assert "energycharts, yearly would give hourly intensities" in examine(site_zone="DE")["grid"][0].text
     assert not any("would" in found.text for found in examine(grid_providers="yearly").get("grid", []))
 
 

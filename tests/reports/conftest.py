@@ -93,8 +93,8 @@ class Site:
         with site.database.write() as session:
             parsed = parse_segment(_segment(self.rows, now), now)
             assert parsed.refused == ()
-            store(session, parsed, site.prices, now)
-            record_jobs(session, [job for job in self.jobs if job is not None], site.prices)
+            store(session, parsed, site.terms, now)
+            record_jobs(session, [job for job in self.jobs if job is not None], site.terms)
         site.database.close()
 
 

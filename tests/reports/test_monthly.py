@@ -289,7 +289,7 @@ def test_wrong_time_zone(site: Site, carbon_report: Callable[..., Outcome]) -> N
 
 
 def test_provenance_is_stated(site: Site, carbon_report: Callable[..., Outcome], tmp_path: Path) -> None:
-    """Every page says period, time zone, PUE, zone, and the intensity with its source, as the jobs were priced."""
+    """Every page says period, time zone, PUE, zone, and the intensity with its source, as they were applied to the jobs."""
     site.run("2024-03-05T10:00", "2024-03-05T12:00")
     site.save()
     carbon_report("monthly", "--month", "2024-03")
@@ -304,7 +304,7 @@ def test_provenance_is_stated(site: Site, carbon_report: Callable[..., Outcome],
 
 
 def test_what_the_site_emitted(site: Site, carbon_report: Callable[..., Outcome], tmp_path: Path) -> None:
-    """Idle and system stand beside the jobs, priced like them; spread by energy where the site asks for it, and only then said."""
+    """Idle and system stand beside the jobs, with emissions like theirs; spread by energy where the site asks for it, and only then said."""
     for user, watts in (("alice", 100), ("bob", 300)):
         site.run("2024-03-05T10:00", "2024-03-05T11:00", watts=watts, user=user)
     site.save()

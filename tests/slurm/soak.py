@@ -200,7 +200,7 @@ class Books(Product):
 
     def rebuild(self) -> None:
         """Make all sums anew from what the nodes delivered."""
-        self._site.database.run(partial(everything, prices=self._site.prices))
+        self._site.database.run(partial(everything, terms=self._site.terms))
 
     def close(self) -> None:
         """Give the connections back."""

@@ -27,7 +27,7 @@ SLOTS = """
 select s.job_id, j.association_id, s.slot, s.carbon_ug, p.zone,
     coalesce(s.energy_uj, 0) + coalesce(s.estimated_uj, 0) as uj
 from job_slot s join job j on j.id = s.job_id
-join slot_price p on p.id = s.price_id where s.carbon_ug is not null
+join slot_factor p on p.id = s.factor_id where s.carbon_ug is not null
 """
 GramsPerKwh = Callable[[str, int], Fraction]
 
@@ -70,14 +70,14 @@ def month(product: Product) -> int:
 
 
 def test_outage_and_recovery(cluster: Cluster, product: Product) -> None:
-    """The fallback prices and is named; then the true figure comes by itself, in the job, its days and the month alike,
+    """The fallback applies and is named; then the true figure comes by itself, in the job, its days and the month alike,
     to the last digit of what those are from scratch, before and after.
     """
     with grid.followed(cluster):
         job = cluster.sbatch("alice", "-w", "n1", "-n", "2", script=burn(4))
         assert cluster.wait_for([job]) == {str(job): "COMPLETED"}
         product.wait_for([job])
-        eventually(lambda: shown(cluster, job)["CarbonRaw"], "the job is priced", 30)
+        eventually(lambda: shown(cluster, job)["CarbonRaw"], "the job has carbon", 30)
         away = cluster.run(["carbon-mgr", "status"]).stdout
         fallback, before = shown(cluster, job), kept(product)
         assert before == from_scratch(product, yearly)

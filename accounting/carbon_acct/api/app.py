@@ -39,7 +39,7 @@ def create_app(
         title="carbon-aggregator", version=__version__, description=DESCRIPTION, docs_url=None, redoc_url=None
     )
     gate = Gate(munge_socket, limits or Limits())
-    aggregator = Aggregator(site, poller, gate, Metrics(site, poller), Together(site.database, site.prices), follower)
+    aggregator = Aggregator(site, poller, gate, Metrics(site, poller), Together(site.database, site.terms), follower)
     app.state.gate, app.state.metrics = gate, aggregator.metrics
     for part in (delivery, queries, operations):
         app.include_router(part.routes(aggregator))

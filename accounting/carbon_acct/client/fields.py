@@ -203,7 +203,7 @@ FIELDS: tuple[Field, ...] = (
     ),
     Field("AvePower", "energy_uj", "Measured energy over run time, in watts", _average_power, True),
     _joules("FacilityEnergyRaw", "facility_uj", "Measured and estimated energy times PUE"),
-    Field("PUE", "pue", "Power usage effectiveness that the job was priced with", _pue, True),
+    Field("PUE", "pue", "Power usage effectiveness that was applied to the job", _pue, True),
     Field(
         "Carbon",
         "carbon_ug",

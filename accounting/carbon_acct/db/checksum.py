@@ -38,7 +38,7 @@ from carbon_acct.db.models import (
     NodeSlot,
     Segment,
     SiteSlot,
-    SlotPrice,
+    SlotFactor,
 )
 
 NUMBERS = frozenset({"id", "association_id", "sources"})
@@ -108,10 +108,10 @@ def _queries() -> dict[str, Select[Any]]:
             NodeJobSlot, NodeJobSlot.ledger_id == Ledger.id
         ),
         "job": select(Cluster.name, *_rest(Job)).join(Cluster, Cluster.id == Job.cluster_id),
-        "job_slot": _of_job(select(Cluster.name, *run, *source, *_priced(), *of_market, *_rest(JobSlot)), JobSlot)
-        .join(SlotPrice, SlotPrice.id == JobSlot.price_id)
-        .join(FactorSource, FactorSource.id == SlotPrice.source_id)
-        .outerjoin(market, market.id == SlotPrice.market_source_id),
+        "job_slot": _of_job(select(Cluster.name, *run, *source, *_applied(), *of_market, *_rest(JobSlot)), JobSlot)
+        .join(SlotFactor, SlotFactor.id == JobSlot.factor_id)
+        .join(FactorSource, FactorSource.id == SlotFactor.source_id)
+        .outerjoin(market, market.id == SlotFactor.market_source_id),
         "job_day": _of_job(select(Cluster.name, *run, *_rest(JobDay), JobDay.sources), JobDay),
         "day_sum": select(*who, *_rest(DaySum))
         .select_from(DaySum)
@@ -130,9 +130,9 @@ def _of_job(query: Select[Any], model: Any) -> Select[Any]:
     return query.select_from(model).join(Job, Job.id == model.job_id).join(Cluster, Cluster.id == Job.cluster_id)
 
 
-def _priced() -> list[Any]:
-    """Of a price what a job was priced with, not how often it changed before."""
-    return [column for column in _rest(SlotPrice) if column.name not in ("slot", "revision")]
+def _applied() -> list[Any]:
+    """Return the factors that were applied to a job, not how often they changed before."""
+    return [column for column in _rest(SlotFactor) if column.name not in ("slot", "revision")]
 
 
 def _rest(model: Any) -> list[Any]:

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""The tables: what nodes delivered, what Slurm says of the jobs, and the sums of both with their price.
+"""The tables: what nodes delivered, what Slurm says of the jobs, and the sums of both with their emissions.
 
 Energies are microjoules and times epoch seconds, UTC, as everywhere. Layers, each computed from the ones
 before and never the other way: as delivered (`ledger`, `node_job_slot`, `node_slot`), Slurm's record (`job`),
-the grid's (`intensity`, `slot_price`), the sums (`job_slot`), their days (`job_day`), and the roll-ups
+the grid's (`intensity`, `slot_factor`), the sums (`job_slot`), their days (`job_day`), and the roll-ups
 (`day_sum`, `site_slot`). A delivered row is replaced only by a higher revision.
 """
 
@@ -280,15 +280,15 @@ class Intensity(Base):
     revision: Mapped[int]
 
 
-class SlotPrice(Base):
-    """What a zone's energy costs in a slot: a function of the settings and the intensities. The highest revision holds.
+class SlotFactor(Base):
+    """PUE and emission factors of a zone's slot: a function of the settings and the intensities. The highest revision holds.
 
-    A job's slot names the very revision that priced it, so what is to be priced again is known whatever is killed when.
+    A job's slot names the revision that was applied to it, so what must be recalculated is known whatever is killed when.
     Exact texts, decimals or fractions; the `..._float` only weigh what is shown. NULL: the site states none.
     """
 
-    __tablename__ = "slot_price"
-    __table_args__ = (UniqueConstraint("zone", "slot", "revision"), Index("slot_price_slot", "slot"))
+    __tablename__ = "slot_factor"
+    __table_args__ = (UniqueConstraint("zone", "slot", "revision"), Index("slot_factor_slot", "slot"))
     id: Mapped[int] = mapped_column(BigId, primary_key=True)
     zone: Mapped[str] = mapped_column(String(64))
     slot: Mapped[int]
@@ -332,13 +332,13 @@ class Sums(Shares):
 
 
 class JobSlot(Sums, Base):
-    """A run of a job in one slot, summed over its nodes and streams, with its price."""
+    """A run of a job in one slot, summed over its nodes and streams, with its emissions."""
 
     __tablename__ = "job_slot"
-    __table_args__ = (Index("job_slot_slot", "slot"), Index("job_slot_price", "price_id"))
+    __table_args__ = (Index("job_slot_slot", "slot"), Index("job_slot_factor", "factor_id"))
     job_id: Mapped[int] = mapped_column(ForeignKey("job.id"), primary_key=True)
     slot: Mapped[int] = mapped_column(primary_key=True)
-    price_id: Mapped[int] = mapped_column(ForeignKey("slot_price.id"))
+    factor_id: Mapped[int] = mapped_column(ForeignKey("slot_factor.id"))
 
 
 class JobDay(Sums, Base):
@@ -350,7 +350,7 @@ class JobDay(Sums, Base):
     day: Mapped[int] = mapped_column(primary_key=True)
     """The day's first second."""
     sources: Mapped[str] = mapped_column(String(64))
-    """Ids of the factor sources that priced it, with commas between."""
+    """Ids of the factor sources that were applied to it, separated by commas."""
     g_per_kwh_weight: Mapped[float]
     """Sum of energy x intensity, microjoules x g/kWh: what the shown mean intensity is weighted with."""
     pue_weight: Mapped[float]

@@ -37,7 +37,7 @@ def ingest_file(site: Site, path: Path) -> Outcome:
     try:
         segment = parse_segment(body, now)
         viewer.check_cluster(segment.header.cluster, site.cluster)
-        receipt = site.database.run(lambda session: store.store(session, segment, site.prices, now))
+        receipt = site.database.run(lambda session: store.store(session, segment, site.terms, now))
     except RefusedError as err:
         return Outcome(f"refused: {err}", complete=False)
     if not receipt.refused:

@@ -18,7 +18,7 @@ from carbon_acct.delivery import store
 from carbon_acct.delivery.segment import ParsedSegment
 from carbon_acct.delivery.store import Receipt
 from carbon_acct.errors import AwayError
-from carbon_acct.factors.slot_factor import Prices
+from carbon_acct.factors.slot_factor import SiteTerms
 
 INTERRUPTED = RuntimeError("storing was interrupted")
 MAX_RECORDS = 5000
@@ -38,9 +38,9 @@ class _Waiting:
 class Together:
     """The deliveries of one aggregator. `store` is called from many threads."""
 
-    def __init__(self, database: Database, prices: Prices) -> None:
+    def __init__(self, database: Database, terms: SiteTerms) -> None:
         self._database = database
-        self._prices = prices
+        self._terms = terms
         self._waiting: list[_Waiting] = []
         self._is_storing = False
         self._lock = threading.Lock()
@@ -89,7 +89,7 @@ class Together:
         segments = [one.segment for one in taken]
         answers: Sequence[Receipt | Exception]
         try:
-            answers = self._database.run(lambda session: store.store_all(session, segments, self._prices, now))
+            answers = self._database.run(lambda session: store.store_all(session, segments, self._terms, now))
         except AwayError as err:
             answers = [err] * len(taken)
         except Exception as err:  # noqa: BLE001  whatever it is, it is the answer to one of them

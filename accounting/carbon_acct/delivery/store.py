@@ -23,7 +23,7 @@ from carbon_acct.db.rows import IDS, ask, ask_dicts, ask_ids, insert_rows, put_r
 from carbon_acct.delivery.records import DroppedRecord, JobSlotRecord, LedgerRecord, NodeSlotRecord
 from carbon_acct.delivery.segment import ParsedSegment, RefusedLine
 from carbon_acct.errors import RefusedError
-from carbon_acct.factors.slot_factor import Prices
+from carbon_acct.factors.slot_factor import SiteTerms
 from carbon_acct.slurm.matching import match
 from carbon_acct.sums import settle, site_slot
 from carbon_acct.sums.site_slot import Change
@@ -50,16 +50,16 @@ class Receipt:
     refused: list[RefusedLine]
 
 
-def store(session: Session, segment: ParsedSegment, prices: Prices, now: int) -> Receipt:
+def store(session: Session, segment: ParsedSegment, terms: SiteTerms, now: int) -> Receipt:
     """Store a segment. Raises RefusedError 422 if its name was already used for another content, or it has too many old rows."""
-    (answer,) = store_all(session, [segment], prices, now)
+    (answer,) = store_all(session, [segment], terms, now)
     if isinstance(answer, RefusedError):
         raise answer
     return answer
 
 
 def store_all(
-    session: Session, segments: Sequence[ParsedSegment], prices: Prices, now: int
+    session: Session, segments: Sequence[ParsedSegment], terms: SiteTerms, now: int
 ) -> list[Receipt | RefusedError]:
     """Store segments, of any nodes; the answer to each: a receipt, or why it is refused as a whole."""
     answers, new = _answers(session, segments)
@@ -67,11 +67,11 @@ def store_all(
     for segment in new:
         by_cluster[segment.header.cluster].append(segment)
     for name, part in sorted(by_cluster.items()):
-        _store(session, cluster_named(session, name).id, part, prices, now)
+        _store(session, cluster_named(session, name).id, part, terms, now)
     return answers
 
 
-def _store(session: Session, cluster_id: int, segments: Sequence[ParsedSegment], prices: Prices, now: int) -> None:
+def _store(session: Session, cluster_id: int, segments: Sequence[ParsedSegment], terms: SiteTerms, now: int) -> None:
     nodes = _nodes(session, cluster_id, {segment.header.node for segment in segments})
     told = _told(nodes, segments)
     ledgers, by_run, unsure = _store_ledgers(session, cluster_id, told)
@@ -85,7 +85,7 @@ def _store(session: Session, cluster_id: int, segments: Sequence[ParsedSegment],
     matched = {row.id: row.matched_id for row in ledgers.values() if row.matched_id is not None}
     pairs |= {(matched[ledger], slot) for ledger, slots in fresh.items() if ledger in matched for slot in slots}
     in_hand = settle.InHand(fresh, None if unsure else by_run)
-    settle.settle(session, {job for job, _ in pairs} | set(matched.values()), pairs, prices, in_hand)
+    settle.settle(session, {job for job, _ in pairs} | set(matched.values()), pairs, terms, in_hand)
     site_slot.change(session, cluster_id, node_changes, job_changes)
 
 

@@ -24,8 +24,8 @@ Factor = tuple[int, int]
 
 
 @dataclass(frozen=True)
-class Price:
-    """What a slot's energy is multiplied with: decimal or fraction text, and therefore exact. None: the site states none."""
+class Factors:
+    """PUE and emission factors of a zone's slot as decimal or fraction text, which is exact. None: the site states none."""
 
     pue: str
     g_per_kwh: str
@@ -37,23 +37,23 @@ class Price:
 
     @cached_property
     def g_per_kwh_float(self) -> float:
-        """As near as a double comes."""
+        """Return the nearest double, for weighted means that are only shown."""
         return float(Fraction(self.g_per_kwh))
 
     @cached_property
     def pue_float(self) -> float:
-        """As near as a double comes."""
+        """Return the nearest double, for weighted means that are only shown."""
         return float(Fraction(self.pue))
 
     @cached_property
-    def factors(self) -> tuple[Factor | None, ...]:
-        """What microjoules of IT energy are multiplied with for each figure of Priced. None: the site states none."""
+    def multipliers(self) -> tuple[Factor | None, ...]:
+        """Return the factor by which microjoules of IT energy are multiplied for each field of Emissions; None: not stated."""
         intensities = (self.g_per_kwh, self.market_g_per_kwh, self.upstream_g_per_kwh, self.td_g_per_kwh)
         return (_ratio(self.pue), *(None if g is None else _ug_per_uj(self.pue, g) for g in intensities))
 
 
-class Priced(NamedTuple):
-    """What an amount of IT energy means at a price. None: not known."""
+class Emissions(NamedTuple):
+    """Facility energy and emissions of an amount of IT energy. None: not known."""
 
     facility_uj: int | None = None
     carbon_ug: int | None = None
@@ -62,14 +62,14 @@ class Priced(NamedTuple):
     td_ug: int | None = None
 
 
-def priced(energy_uj: int | None, price: Price) -> Priced:
-    """Each figure is rounded once, half to even, from the exact product."""
+def emissions(energy_uj: int | None, factors: Factors) -> Emissions:
+    """Return facility energy and emissions of `energy_uj`, each rounded once, half to even, from the exact product."""
     if energy_uj is None:
         return NOTHING
-    return Priced(*[None if factor is None else _times(energy_uj, factor) for factor in price.factors])
+    return Emissions(*[None if factor is None else _times(energy_uj, factor) for factor in factors.multipliers])
 
 
-NOTHING = Priced()
+NOTHING = Emissions()
 
 
 @lru_cache(maxsize=4096)

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""What energy costs where and when: the `slot_price` row of each zone and slot that a job used.
+"""The emission factors of each zone and slot that a job used: table `slot_factor`.
 
-A row is made when the first job needs it, and prices every job of that zone and slot alike. It is a function
-of the settings and of the intensities that are known; when those change a new revision follows (reprice.py).
+A row is made when the first job needs it, and applies to every job of that zone and slot. It is a function
+of the settings and of the known intensities. When those change, a new revision follows (sums/recalculate.py).
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from sqlalchemy import bindparam, select
 from sqlalchemy.orm import Session
 
 from carbon_acct.days import Days, zone_info
-from carbon_acct.db.models import SlotPrice
+from carbon_acct.db.models import SlotFactor
 from carbon_acct.db.rows import table_of
 from carbon_acct.estimates.hardware import Hardware
-from carbon_acct.factors.arithmetic import Price
+from carbon_acct.factors.arithmetic import Factors
 from carbon_acct.factors.dated_value import Dated, dated
 from carbon_acct.factors.node_types import NodeTypes, load_node_types
 from carbon_acct.grid.chain import chains
@@ -48,11 +48,12 @@ class Source(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Prices:
-    """The site's prices. The yearly factor of a zone prices what none of its sources covers.
+class SiteTerms:
+    """What the site states: its grid zones, PUE, contracts, node types, calendar and how it estimates.
 
-    `zones`: a zone by `cluster/partition` or `cluster`, where it is not `home`. `sources`: those of a zone, in order.
-    `estimates`: what energy that nobody measured is estimated with in the last resort; None: it is not estimated.
+    `zones`: a zone by `cluster/partition` or `cluster`, where it is not `home`. `sources`: those of a zone, in order;
+    the zone's yearly factor applies where none of them has a value.
+    `estimates`: the hardware figures behind the last resort of an estimate; None: unmetered energy is not estimated.
     `market`: g/kWh of the site's contract; `upstream`: g/kWh; `td_losses`: share of the generation that is lost.
     """
 
@@ -69,28 +70,28 @@ class Prices:
     estimates: Hardware | None = None
 
     def zone(self, cluster: str, partition: str | None) -> str:
-        """The zone that feeds a job's nodes."""
+        """Return the grid zone that feeds a job's nodes."""
         if not self.zones:
             return self.home
         return self.zones.get(f"{cluster}/{partition}") or self.zones.get(cluster, self.home)
 
-    def of(self, session: Session, wanted: Collection[ZoneSlot]) -> dict[ZoneSlot, Price]:
-        """The price of each zone and slot; rows that are missing are made."""
+    def factors(self, session: Session, wanted: Collection[ZoneSlot]) -> dict[ZoneSlot, Factors]:
+        """Return the factors of each zone and slot, and store the rows that are missing."""
         if not wanted:
             return {}
         slots = {slot for _, slot in wanted}
-        found = {key: price_of(row) for key, row in current(session, min(slots), max(slots)).items() if key in wanted}
+        found = {key: factors_of(row) for key, row in current(session, min(slots), max(slots)).items() if key in wanted}
         missing = sorted(set(wanted) - found.keys())
         for zone in sorted({zone for zone, _ in missing}):
             values = self.values(session, zone, [slot for of, slot in missing if of == zone])
-            rows = [SlotPrice(zone=zone, slot=slot, revision=1, **value) for slot, value in values.items()]
+            rows = [SlotFactor(zone=zone, slot=slot, revision=1, **value) for slot, value in values.items()]
             session.add_all(rows)
             session.flush()
-            found |= {(row.zone, row.slot): price_of(row) for row in rows}
+            found |= {(row.zone, row.slot): factors_of(row) for row in rows}
         return found
 
     def values(self, session: Session, zone: str, slots: Iterable[int]) -> dict[int, dict[str, Any]]:
-        """What the rows of a zone's slots have to hold as things are known now."""
+        """Return the values of a zone's slot_factor rows, from what is known now."""
         wanted = sorted(slots)
         now = int(time.time())
         yearly = Mean(factor(zone).g_per_kwh, False, yearly_source(session, factor(zone), now))
@@ -122,13 +123,13 @@ class Prices:
 
 
 def lost(g_per_kwh: str, losses: str) -> str:
-    """Grams of what is lost on the way of a kilowatt-hour that arrives: g x L / (1 - L), L the share of the generation."""
+    """Return the grams of what is lost on the way of a kilowatt-hour that arrives: g x L / (1 - L), L the share of the generation."""
     share = Fraction(losses)
     return exact(Fraction(g_per_kwh) * share / (1 - share))
 
 
-def load_prices(settings: Settings) -> tuple[Prices, dict[str, tuple[Provider, ...]]]:
-    """The prices that the settings state, and the providers of each zone. Raises SettingsError and ZoneError."""
+def load_terms(settings: Settings) -> tuple[SiteTerms, dict[str, tuple[Provider, ...]]]:
+    """Return the terms that the settings state, and the providers of each zone. Raises SettingsError and ZoneError."""
     clock = zone_info(settings.text("site", "timezone"))
 
     def series(section: str, key: str, least: str = "0", most: str = "5000") -> Dated:
@@ -140,7 +141,7 @@ def load_prices(settings: Settings) -> tuple[Prices, dict[str, tuple[Provider, .
     home = factor(settings.text("site", "zone")).zone
     zones = dict(_zone_of(word) for word in settings.words("grid", "zones"))
     providers = chains(settings, {home, *zones.values()})
-    prices = Prices(
+    terms = SiteTerms(
         home=home,
         days=Days(clock),
         pue=pue,
@@ -153,7 +154,7 @@ def load_prices(settings: Settings) -> tuple[Prices, dict[str, tuple[Provider, .
         node_types=load_node_types(settings.text("site", "hardware")),
         estimates=Hardware() if settings.text("aggregator", "estimate") == "yes" else None,
     )
-    return prices, providers
+    return terms, providers
 
 
 def _zone_of(word: str) -> tuple[str, str]:
@@ -164,20 +165,20 @@ def _zone_of(word: str) -> tuple[str, str]:
 
 
 def current(session: Session, low: int, high: int) -> dict[ZoneSlot, Any]:
-    """The row in force of each zone and slot in [low, high] that has one."""
+    """Return the current row of each zone and slot in [low, high] that has one."""
     return {(row.zone, row.slot): row for row in session.execute(_BY_REVISION, {"low": low, "high": high})}
 
 
 _BY_REVISION = (
-    select(*table_of(SlotPrice).columns)
-    .where(SlotPrice.slot.between(bindparam("low"), bindparam("high")))
-    .order_by(SlotPrice.revision)
+    select(*table_of(SlotFactor).columns)
+    .where(SlotFactor.slot.between(bindparam("low"), bindparam("high")))
+    .order_by(SlotFactor.revision)
 )
 
 
-def price_of(row: Any) -> Price:
-    """A row as the arithmetic takes it."""
-    return Price(
+def factors_of(row: Any) -> Factors:
+    """Return a row of slot_factor as the arithmetic takes it."""
+    return Factors(
         pue=row.pue,
         g_per_kwh=row.g_per_kwh,
         market_g_per_kwh=row.market_g_per_kwh,

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What every provider's answer must pass before anything is priced with it.
+"""What every provider's answer must pass before it is applied to anything.
 
 An answer is taken whole or refused whole, with one line that names the provider, the field and what was expected:
 half of a nonsensical answer is no better than none, and the next source of the zone is there for that.

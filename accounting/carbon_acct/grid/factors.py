@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The yearly factors that are shipped: the price of energy where nothing better is known.
+"""The yearly factors that are shipped: applied where nothing better is known.
 
 Ember's yearly electricity data (CC BY 4.0, by way of Our World in Data) and US EPA eGRID (public domain);
 each row names its source, year, scope and licence. Namibia's zone is `NA`: text, never a missing value.
@@ -33,7 +33,7 @@ class Factor:
 
     @property
     def text(self) -> str:
-        """What is shown as the source of a price, e.g. `Ember 2023 via Our World in Data, yearly average, lifecycle`."""
+        """Return what is shown as the source of an intensity, e.g. `Ember 2023 via Our World in Data, yearly average, lifecycle`."""
         owner = self.source.split(",")[0]
         if owner.startswith("Ember"):
             via = " via Our World in Data" if "via Our World in Data" in self.source else ""

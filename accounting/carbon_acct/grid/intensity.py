@@ -31,7 +31,7 @@ def source_of(session: Session, zone: str, provider: str, text: str, scope: str,
 def yearly_source(session: Session, factor: Factor, now: int) -> int:
     """The source of a yearly factor, with the factor in the table; one that changed is a new revision.
 
-    It holds for any time (`period_start` 0, no end): it is what prices a slot that nothing better covers.
+    It holds for any time (`period_start` 0, no end): it is applied to a slot that nothing better covers.
     """
     source = source_of(session, factor.zone, YEARLY, factor.text, factor.scope)
     newest = session.scalar(

@@ -71,7 +71,7 @@ class Provider(Protocol):
 
     @property
     def text(self) -> str:
-        """What people see as the source of a price."""
+        """Return what people see as the source of an intensity."""
 
     @property
     def scope(self) -> str:

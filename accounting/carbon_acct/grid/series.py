@@ -2,7 +2,7 @@
 """The intensity of a slot from the periods that a zone's sources have: pure, and exact.
 
 A slot's intensity is the mean over time of the first source, in the site's order, that covers the slot wholly.
-A source that covers a part of it does not price that part: a slot has one source. Where two periods of one
+A source that covers a part of it is not applied to that part: a slot has one source. Where two periods of one
 source overlap, the one that was fetched last holds. What no source covers is the caller's, for the yearly factor.
 """
 

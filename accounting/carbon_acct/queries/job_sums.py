@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 
 from carbon_acct.days import Days
 from carbon_acct.db import meta
-from carbon_acct.db.models import JobDay, JobSlot, SlotPrice
+from carbon_acct.db.models import JobDay, JobSlot, SlotFactor
 from carbon_acct.db.rows import IDS, ask_ids
 from carbon_acct.sums.job_day import METHODS, SUMMED, WEIGHTS
 from carbon_acct.sums.shares import add
@@ -166,13 +166,13 @@ _NOTES = select(JobDay.job_id, JobDay.notes).where(
 _USED = func.coalesce(JobSlot.energy_uj, 0) + func.coalesce(JobSlot.estimated_uj, 0)
 _OF_SLOTS: dict[str, Any] = {
     "at": JobSlot.slot,
-    "sources": cast(SlotPrice.source_id, String),
-    "g_per_kwh_weight": _USED * SlotPrice.g_per_kwh_float,
-    "pue_weight": _USED * SlotPrice.pue_float,
+    "sources": cast(SlotFactor.source_id, String),
+    "g_per_kwh_weight": _USED * SlotFactor.g_per_kwh_float,
+    "pue_weight": _USED * SlotFactor.pue_float,
     "notes": null(),
 }
 _SLOTS = (
     select(*(_OF_SLOTS[name] if name in _OF_SLOTS else getattr(JobSlot, name) for name in JobSums._fields))
-    .join(SlotPrice, SlotPrice.id == JobSlot.price_id)
+    .join(SlotFactor, SlotFactor.id == JobSlot.factor_id)
     .where(JobSlot.job_id.in_(IDS), JobSlot.slot >= _FIRST, JobSlot.slot < _LAST)
 )

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What becomes of the site's energy: jobs, and beside them idle and system, priced slot by slot like jobs.
+"""What becomes of the site's energy: jobs, and beside them idle and system, with emissions slot by slot like jobs.
 
 No job's figure holds any of idle or system. Whoever spreads them over the jobs does so by a rule, and says it: `spread`.
 """
@@ -14,8 +14,8 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from carbon_acct.db.models import COMPONENTS, Cluster, DaySum, SiteSlot
-from carbon_acct.factors.arithmetic import Price, priced
-from carbon_acct.factors.slot_factor import Prices
+from carbon_acct.factors.arithmetic import Factors, emissions
+from carbon_acct.factors.slot_factor import SiteTerms
 from carbon_acct.sums.shares import add
 from carbon_collector.attribution.split import apportion
 
@@ -54,14 +54,14 @@ class SiteEnergy(NamedTuple):
         return _sum(self)
 
 
-def site_energy(session: Session, prices: Prices, start: int, end: int) -> SiteEnergy:
-    """Of the days that begin in [start, end). Prices of slots in which no job ran are made: it needs a writing session.
+def site_energy(session: Session, terms: SiteTerms, start: int, end: int) -> SiteEnergy:
+    """Of the days that begin in [start, end). SiteTerms of slots in which no job ran are made: it needs a writing session.
 
     A cluster's idle and system energy has the cluster's zone, whatever zones its partitions have.
     """
     jobs = _jobs(session, start, end)
-    idle, system = _beside(session, prices, start, end)
-    whole = prices.node_types.embodied_ug(end - start)
+    idle, system = _beside(session, terms, start, end)
+    whole = terms.node_types.embodied_ug(end - start)
     rest = None if whole is None else whole - (jobs.embodied_ug or 0)
     return SiteEnergy(jobs, _sum((idle, Figures(embodied_ug=rest))), system)
 
@@ -84,15 +84,15 @@ def _jobs(session: Session, start: int, end: int) -> Figures:
     return Figures(**{**sums, "energy_uj": add((sums["energy_uj"], estimated))})
 
 
-def _beside(session: Session, prices: Prices, start: int, end: int) -> tuple[Figures, Figures]:
+def _beside(session: Session, terms: SiteTerms, start: int, end: int) -> tuple[Figures, Figures]:
     """Idle and system."""
     query = select(Cluster.name.label("cluster"), *SiteSlot.__table__.columns)
     query = query.join(Cluster, Cluster.id == SiteSlot.cluster_id)
     rows = session.execute(query.where(SiteSlot.slot >= start, SiteSlot.slot < end)).all()
-    zones = {row.cluster: prices.zone(row.cluster, None) for row in rows}
-    known = prices.of(session, {(zones[row.cluster], row.slot) for row in rows})
+    zones = {row.cluster: terms.zone(row.cluster, None) for row in rows}
+    known = terms.factors(session, {(zones[row.cluster], row.slot) for row in rows})
     at = [(row, known[zones[row.cluster], row.slot]) for row in rows]
-    idle, system = ([_figures(_energy_uj(row, kind), price) for row, price in at] for kind in ("idle", "system"))
+    idle, system = ([_figures(_energy_uj(row, kind), factors) for row, factors in at] for kind in ("idle", "system"))
     return _sum(idle), _sum(system)
 
 
@@ -101,8 +101,8 @@ def _energy_uj(row: Any, kind: str) -> int | None:
     return add(getattr(row, f"{c}_{kind}_uj") if getattr(row, f"{c}_nodes") else None for c in COMPONENTS)
 
 
-def _figures(energy_uj: int | None, price: Price) -> Figures:
-    return Figures(energy_uj, **priced(energy_uj, price)._asdict())
+def _figures(energy_uj: int | None, factors: Factors) -> Figures:
+    return Figures(energy_uj, **emissions(energy_uj, factors)._asdict())
 
 
 def _sum(parts: Iterable[Figures]) -> Figures:

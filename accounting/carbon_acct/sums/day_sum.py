@@ -19,9 +19,9 @@ from typing import Any
 from sqlalchemy import Integer, bindparam, case, cast, delete, func, select
 from sqlalchemy.orm import Session
 
-from carbon_acct.db.models import COMPONENTS, Association, DaySum, JobDay, JobSlot, SlotPrice
+from carbon_acct.db.models import COMPONENTS, Association, DaySum, JobDay, JobSlot, SlotFactor
 from carbon_acct.db.rows import IDS, add_rows, ask, ask_dicts, replace_rows, table_of
-from carbon_acct.factors.arithmetic import Price
+from carbon_acct.factors.arithmetic import Factors
 from carbon_acct.sums.job_day import LABELS, METHODS, SUMMED, WEIGHTS, Row, growth, join
 
 ROLLED = ("cpu_us", *(f"{c}_uj" for c in COMPONENTS), *SUMMED[-8:])
@@ -145,17 +145,17 @@ _OF_JOB = _DAYS.where(JobDay.job_id == bindparam("job"))
 _STORED = _DAYS.where(JobDay.job_id.in_(IDS), JobDay.day == bindparam("start"))
 _USED = func.coalesce(JobSlot.energy_uj, 0) + func.coalesce(JobSlot.estimated_uj, 0)
 SLOT_WEIGHTS = (
-    (_USED * SlotPrice.g_per_kwh_float).label("g_per_kwh_weight"),
-    (_USED * SlotPrice.pue_float).label("pue_weight"),
+    (_USED * SlotFactor.g_per_kwh_float).label("g_per_kwh_weight"),
+    (_USED * SlotFactor.pue_float).label("pue_weight"),
 )
 """What a slot weighs in the shown means of its day."""
 
 
-def weigh(slot: dict[str, Any], price: Price) -> None:
-    """Add to the row of a slot, which has been stored, its price's source and SLOT_WEIGHTS."""
+def weigh(slot: dict[str, Any], factors: Factors) -> None:
+    """Add to the row of a slot, which has been stored, its factor's source and SLOT_WEIGHTS."""
     used = (slot["energy_uj"] or 0) + (slot["estimated_uj"] or 0)
-    slot["g_per_kwh_weight"], slot["pue_weight"] = used * price.g_per_kwh_float, used * price.pue_float
-    slot["source_id"] = price.source_id
+    slot["g_per_kwh_weight"], slot["pue_weight"] = used * factors.g_per_kwh_float, used * factors.pue_float
+    slot["source_id"] = factors.source_id
 
 
 _COMPUTED = (
@@ -166,11 +166,11 @@ _COMPUTED = (
         func.max(cast(JobSlot.simulated, Integer)).label("simulated"),
         func.min(JobSlot.notes).label("notes"),
         func.max(JobSlot.notes).label("last_notes"),
-        func.min(SlotPrice.source_id).label("source"),
-        func.max(SlotPrice.source_id).label("last_source"),
+        func.min(SlotFactor.source_id).label("source"),
+        func.max(SlotFactor.source_id).label("last_source"),
         *(func.sum(weight).label(weight.name) for weight in SLOT_WEIGHTS),
     )
-    .join(SlotPrice, SlotPrice.id == JobSlot.price_id)
+    .join(SlotFactor, SlotFactor.id == JobSlot.factor_id)
     .where(JobSlot.job_id.in_(IDS), JobSlot.slot >= bindparam("start"), JobSlot.slot < bindparam("end"))
     .group_by(JobSlot.job_id)
 )
@@ -195,8 +195,8 @@ def _distinct(session: Session, job: int, start: int, end: int) -> dict[str, Any
     within = (JobSlot.job_id == job, JobSlot.slot >= start, JobSlot.slot < end)
     texts = session.scalars(select(JobSlot.notes).where(*within, JobSlot.notes.is_not(None)).distinct())
     notes = sorted({note for text in texts for note in json.loads(text or "[]")})
-    priced = select(SlotPrice.source_id).join(JobSlot, JobSlot.price_id == SlotPrice.id).where(*within).distinct()
-    sources = ",".join(str(source) for source in sorted(session.scalars(priced)))
+    applied = select(SlotFactor.source_id).join(JobSlot, JobSlot.factor_id == SlotFactor.id).where(*within).distinct()
+    sources = ",".join(str(source) for source in sorted(session.scalars(applied)))
     return {"notes": json.dumps(notes) if notes else None, "sources": sources}
 
 

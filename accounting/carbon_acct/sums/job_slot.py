@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""One row of job_slot from the rows that the job's nodes delivered for that slot, and its price: pure."""
+"""One row of job_slot from the rows that the job's nodes delivered for that slot, and its emission factors: pure."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from carbon_acct.db.models import COMPONENTS, JobSlot
 from carbon_acct.db.rows import table_of
 from carbon_acct.estimates.arithmetic import Estimate
-from carbon_acct.factors.arithmetic import Price, priced
+from carbon_acct.factors.arithmetic import Factors, emissions
 from carbon_acct.factors.node_types import NodeTypes, held_gpus
 from carbon_acct.sums.shares import METERED, NodeShare, add, notes_of, sum_shares
 
@@ -32,12 +32,12 @@ _NAMES = {
 
 
 def summed(
-    key: tuple[int, int], rows: Sequence[Delivered], estimate: Estimate | None, price: Price, node_types: NodeTypes
+    key: tuple[int, int], rows: Sequence[Delivered], estimate: Estimate | None, factors: Factors, node_types: NodeTypes
 ) -> dict[str, Any]:
     """The row of (job, slot)."""
     values = _UNKNOWN.copy()
     values["job_id"], values["slot"] = key
-    values["price_id"] = price.id
+    values["factor_id"] = factors.id
     if len(rows) == 1 and estimate is None and (rows[0].row["other_method"] or not node_types.types):
         _take(values, rows[0].row)
     else:
@@ -47,7 +47,7 @@ def summed(
     if node_types.types:
         values["embodied_ug"] = add([_embodied_ug(delivered, node_types) for delivered in rows])
     total = add((values["energy_uj"], values["estimated_uj"]))
-    values.update(priced(total, price)._asdict())
+    values.update(emissions(total, factors)._asdict())
     return values
 
 

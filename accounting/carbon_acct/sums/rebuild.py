@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from carbon_acct.db import meta
 from carbon_acct.db.models import DaySum, Job, JobDay, JobSlot, Ledger, NodeJobSlot, SiteSlot
 from carbon_acct.errors import DatabaseError
-from carbon_acct.factors.slot_factor import Prices
+from carbon_acct.factors.slot_factor import SiteTerms
 from carbon_acct.sums import day_sum, settle, site_slot
 
 log = logging.getLogger(__name__)
@@ -20,7 +20,7 @@ VERSION = "1"
 """Of the sums; another one than the database's has them made again."""
 
 
-def where_needed(session: Session, prices: Prices, timezone: str) -> None:
+def where_needed(session: Session, terms: SiteTerms, timezone: str) -> None:
     """Make them if they were made otherwise. Raises DatabaseError where the details they come from are gone."""
     made = meta.get(session, meta.DERIVED), meta.get(session, meta.TIMEZONE)
     if made == (VERSION, timezone):
@@ -32,12 +32,12 @@ def where_needed(session: Session, prices: Prices, timezone: str) -> None:
                 " to make others were pruned (carbon-mgr prune); set it back"
             )
         log.warning("making the sums of all jobs anew")
-        everything(session, prices)
+        everything(session, terms)
     meta.put(session, meta.DERIVED, VERSION)
     meta.put(session, meta.TIMEZONE, timezone)
 
 
-def everything(session: Session, prices: Prices) -> None:
+def everything(session: Session, terms: SiteTerms) -> None:
     """Make all sums from the delivered rows and Slurm's record. Needs all details."""
     for table in (DaySum, JobDay, JobSlot, SiteSlot):
         session.execute(delete(table))
@@ -50,9 +50,9 @@ def everything(session: Session, prices: Prices) -> None:
     for part in settle.chunks(sorted(key for key in matched if key is not None)):
         pairs = select(Ledger.matched_id, NodeJobSlot.slot).join(NodeJobSlot, NodeJobSlot.ledger_id == Ledger.id)
         found = session.execute(pairs.where(Ledger.matched_id.in_(part)).distinct())
-        settle.resum(session, {(job, slot) for job, slot in found if job is not None}, prices)
+        settle.resum(session, {(job, slot) for job, slot in found if job is not None}, terms)
     silent = select(Job.id).where(Job.unmetered_us > 0)
     for part in settle.chunks(sorted(session.scalars(silent))):
-        settle.settle(session, part, [], prices)
-    settle.estimate_again(session, prices, 0)
+        settle.settle(session, part, [], terms)
+    settle.estimate_again(session, terms, 0)
     site_slot.everything(session)

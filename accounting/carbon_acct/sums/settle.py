@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Joins what the nodes delivered with Slurm's record of the jobs, and keeps the sums and prices of that.
+"""Joins what the nodes delivered with Slurm's record of the jobs, and keeps its sums and emissions.
 
 Everything here is a function of the rows that are stored, so it may run at any time, any number of
 times, and in any order of arrival. It recomputes only what a change touches, in the transaction of
@@ -16,10 +16,10 @@ from sqlalchemy import BindParameter, bindparam, select
 from sqlalchemy.orm import Session
 
 from carbon_acct.db import meta
-from carbon_acct.db.models import Cluster, Job, JobSlot, Ledger, Node, NodeJobSlot, SlotPrice
+from carbon_acct.db.models import Cluster, Job, JobSlot, Ledger, Node, NodeJobSlot, SlotFactor
 from carbon_acct.db.rows import IDS, ask_dicts, ask_ids, change_rows, replace_rows, table_of
 from carbon_acct.estimates.gaps import missing
-from carbon_acct.factors.slot_factor import Prices
+from carbon_acct.factors.slot_factor import SiteTerms
 from carbon_acct.slurm.matching import Run, match
 from carbon_acct.sums import day_sum, unmetered
 from carbon_acct.sums.job_slot import Delivered, summed
@@ -91,7 +91,7 @@ def settle(
     session: Session,
     job_keys: Collection[int],
     pairs: Collection[JobSlotKey],
-    prices: Prices,
+    terms: SiteTerms,
     in_hand: InHand = NOTHING,
 ) -> None:
     """Bring everything that is computed of these runs up to date, and these (job, slot) pairs of them.
@@ -103,29 +103,29 @@ def settle(
         wanted.setdefault(job, set()).add(slot)
     counted = set(job_keys)
     for part in chunks(sorted(wanted), RUNS):
-        _settle(session, {job: wanted[job] for job in part}, counted, prices, in_hand)
+        _settle(session, {job: wanted[job] for job in part}, counted, terms, in_hand)
 
 
-def resum(session: Session, pairs: Collection[JobSlotKey], prices: Prices) -> None:
-    """Compute the sums and prices of these (job, slot) pairs again, and what follows from them for days and roll-ups.
+def resum(session: Session, pairs: Collection[JobSlotKey], terms: SiteTerms) -> None:
+    """Recompute the sums and emissions of these (job, slot) pairs, and what follows from them for days and roll-ups.
 
     Slots whose delivered rows were pruned stay as they are.
     """
-    settle(session, (), pairs, prices)
+    settle(session, (), pairs, terms)
 
 
-def estimate_again(session: Session, prices: Prices, since: int) -> None:
+def estimate_again(session: Session, terms: SiteTerms, since: int) -> None:
     """Estimate anew what nobody metered of runs that ended since: what it is estimated from may have come only now."""
     jobs = session.scalars(select(Job.id).where(Job.unmetered_us > 0, Job.end >= since))
     for part in chunks(sorted(jobs), RUNS):
-        _settle(session, {job: set() for job in part}, (), prices, NOTHING)
+        _settle(session, {job: set() for job in part}, (), terms, NOTHING)
 
 
 def _settle(
     session: Session,
     wanted: dict[int, set[int]],
     counted: Collection[int],
-    prices: Prices,
+    terms: SiteTerms,
     in_hand: InHand,
 ) -> None:
     """`wanted`: slots by job. What nobody metered is counted again for those `counted`, and estimated for all."""
@@ -139,11 +139,11 @@ def _settle(
     for job, slot in ask_ids(session, _STORED_SLOTS, changed):
         wanted[job].add(slot)
     gaps = [key for key, job in jobs.items() if (changed[key].us if key in changed else job.unmetered_us)]
-    estimated = missing(session, gaps, prices.estimates)
+    estimated = missing(session, gaps, terms.estimates)
     for job, slot in estimated:
         wanted[job].add(slot)
     kept = {job: {slot for slot in slots if slot >= since} for job, slots in wanted.items()}
-    _resum(session, jobs, ledgers, {job: slots for job, slots in kept.items() if slots}, estimated, prices, fresh)
+    _resum(session, jobs, ledgers, {job: slots for job, slots in kept.items() if slots}, estimated, terms, fresh)
 
 
 _STORED_SLOTS = select(JobSlot.job_id, JobSlot.slot).where(JobSlot.job_id.in_(IDS))
@@ -155,7 +155,7 @@ def _resum(
     ledgers: Mapping[int, Sequence[Any]],
     wanted: Mapping[int, set[int]],
     estimated: Mapping[JobSlotKey, Any],
-    prices: Prices,
+    terms: SiteTerms,
     fresh: Mapping[int, Slots],
 ) -> None:
     if not wanted:
@@ -167,22 +167,22 @@ def _resum(
     before = {(row["job_id"], row["slot"]): row for row in stored}
     delivered = _delivered(session, ledgers, wanted, fresh, between)
     known = [key for key in keys if key in delivered or key in estimated]
-    zones = {job: prices.zone(jobs[job].cluster, jobs[job].partition) for job in wanted}
-    price = prices.of(session, {(zones[job], slot) for job, slot in known})
+    zones = {job: terms.zone(jobs[job].cluster, jobs[job].partition) for job in wanted}
+    factors = terms.factors(session, {(zones[job], slot) for job, slot in known})
     after = {
-        key: summed(key, delivered.get(key, ()), estimated.get(key), price[zones[key[0]], key[1]], prices.node_types)
+        key: summed(key, delivered.get(key, ()), estimated.get(key), factors[zones[key[0]], key[1]], terms.node_types)
         for key in known
     }
     gone = [key for key in keys if key in before and key not in after]
     replace_rows(session, table_of(JobSlot), list(after.values()), gone)
-    starts = {slot: prices.days.start(slot) for slot in set(slots)}
-    day_of = {slot: (start, prices.days.after(start)) for slot, start in starts.items()}
+    starts = {slot: terms.days.start(slot) for slot in set(slots)}
+    day_of = {slot: (start, terms.days.after(start)) for slot, start in starts.items()}
     days: dict[tuple[int, int], dict[int, day_sum.Slots]] = defaultdict(lambda: defaultdict(list))
     for key in keys:
         job, slot = key
         now = after.get(key)
         if now is not None:
-            day_sum.weigh(now, price[zones[job], slot])
+            day_sum.weigh(now, factors[zones[job], slot])
         days[day_of[slot]][job].append((before.get(key), now))
     day_sum.follow(session, days, {job: jobs[job].association_id for job in wanted})
 
@@ -214,8 +214,8 @@ def _delivered(
 
 _BETWEEN: tuple[BindParameter[int], BindParameter[int]] = (bindparam("low"), bindparam("high"))
 _SUMMED_SLOTS = (
-    select(*table_of(JobSlot).columns, SlotPrice.source_id, *day_sum.SLOT_WEIGHTS)
-    .join(SlotPrice, SlotPrice.id == JobSlot.price_id)
+    select(*table_of(JobSlot).columns, SlotFactor.source_id, *day_sum.SLOT_WEIGHTS)
+    .join(SlotFactor, SlotFactor.id == JobSlot.factor_id)
     .where(JobSlot.job_id.in_(IDS), JobSlot.slot.between(*_BETWEEN))
 )
 _ROWS = select(*table_of(NodeJobSlot).columns).where(

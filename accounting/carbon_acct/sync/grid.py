@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""Follows the grid: fetches what the zones' providers have, and has slots priced again that it changes.
+"""Follows the grid: fetches what the zones' providers have, and has the slots recalculated that they change.
 
 Only the aggregator does this, in a thread of its own; nothing ever waits for it. A provider that fails is left alone for
-a growing while, told about once, and the next one in the zone's order prices meanwhile. Values are asked for again for
+a growing while, told about once, and the next one in the zone's order is used meanwhile. Values are asked for again for
 two days, because providers revise them; gaps that an outage left, once a day for a month.
 """
 
@@ -21,9 +21,9 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from carbon_acct.db.engine import Database
-from carbon_acct.db.models import SlotPrice
+from carbon_acct.db.models import SlotFactor
 from carbon_acct.errors import ProviderError
-from carbon_acct.factors.slot_factor import Prices
+from carbon_acct.factors.slot_factor import SiteTerms
 from carbon_acct.grid import intensity
 from carbon_acct.grid.provider import Period, Provider
 from carbon_acct.sums import recalculate
@@ -66,10 +66,10 @@ class Follower:
     """Keeps intensities up to date. `states` may be read by any thread."""
 
     def __init__(
-        self, database: Database, prices: Prices, chains: Mapping[str, Sequence[Provider]], interval_s: float
+        self, database: Database, terms: SiteTerms, chains: Mapping[str, Sequence[Provider]], interval_s: float
     ) -> None:
         self._database = database
-        self._prices = prices
+        self._terms = terms
         self._interval_s = interval_s
         self._providers = {(zone, p.text): p for zone, providers in chains.items() for p in providers}
         self.states = {key: State(key[0], p.slug, p.text) for key, p in self._providers.items()}
@@ -104,7 +104,7 @@ class Follower:
         return min(max(min(waits, default=self._interval_s), 1.0), self._interval_s)
 
     def follow(self, now: float) -> None:
-        """Ask every provider whose time has come, and price again what that changes. Raises DatabaseError."""
+        """Ask every provider whose time has come, and recalculate what the answers change. Raises DatabaseError."""
         for key, provider in self._providers.items():
             if self._stop.is_set():
                 return
@@ -148,29 +148,31 @@ class Follower:
         answered = max(state.fetched_at or 0, now - REVISED_S)
         since = now - REVISED_S if revised else min(now, answered) - NEW_S
         if gaps:
-            first = select(func.min(SlotPrice.slot)).where(SlotPrice.zone == state.zone, SlotPrice.slot >= now - GAPS_S)
+            first = select(func.min(SlotFactor.slot)).where(
+                SlotFactor.zone == state.zone, SlotFactor.slot >= now - GAPS_S
+            )
             since = min(since, session.scalar(first) or since)
         return since - since % SLOT_S
 
     def _failed(self, key: tuple[str, str], error: str, retry_after_s: float | None, now: float) -> None:
         state = self.states[key]
         if _kind(error) != _kind(state.error):
-            log.warning("grid: zone %s: %s; the next source prices meanwhile", key[0], error)
+            log.warning("grid: zone %s: %s; the next source is used meanwhile", key[0], error)
         wait = min(min(WAIT_S, self._interval_s) * 2**state.failures, WAIT_MOST_S) * random.uniform(0.8, 1.2)  # noqa: S311  no secret
         wait = max(wait, retry_after_s or 0.0)
         self.states[key] = replace(state, error=error, failures=min(state.failures + 1, 10), again_at=now + wait)
 
     def _take(self, zone: str, provider: Provider, periods: Iterable[Period], now: int, session: Session) -> None:
-        """Store what a provider says, and the prices of it: in one transaction, else a kill left a value that prices nothing."""
+        """Store a provider's values and recalculate the slot factors in one transaction, so that a kill leaves no unused value."""
         source = intensity.source_of(session, zone, provider.slug, provider.text, provider.scope)
         changed = intensity.keep(session, source, periods, now)
         if changed:
             since = min(p.start for p in changed)
-            recalculate.refresh(session, self._prices, since - since % SLOT_S, max(p.end for p in changed))
+            recalculate.refresh(session, self._terms, since - since % SLOT_S, max(p.end for p in changed))
 
     def _sweep(self) -> None:
         while not self._stop.is_set():
-            if not self._database.run(partial(recalculate.sweep, prices=self._prices)):
+            if not self._database.run(partial(recalculate.sweep, terms=self._terms)):
                 return
 
 

@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 from carbon_acct.db.models import Job, Ledger
 from carbon_acct.db.rows import table_of
 from carbon_acct.delivery.store import cluster_named
-from carbon_acct.factors.slot_factor import Prices
+from carbon_acct.factors.slot_factor import SiteTerms
 from carbon_acct.slurm.client import SlurmJob, leader_of
 from carbon_acct.sums import day_sum, settle
 
@@ -32,15 +32,15 @@ LENGTHS: dict[str, int] = {
 }
 
 
-def record_jobs(session: Session, jobs: Sequence[SlurmJob], prices: Prices) -> int:
+def record_jobs(session: Session, jobs: Sequence[SlurmJob], terms: SiteTerms) -> int:
     """Store runs of jobs as Slurm knows them now; how many were new or different."""
     by_cluster: dict[str, list[SlurmJob]] = defaultdict(list)
     for job in jobs:
         by_cluster[job.cluster].append(job)
-    return sum(_record(session, cluster_named(session, name).id, rows, prices) for name, rows in by_cluster.items())
+    return sum(_record(session, cluster_named(session, name).id, rows, terms) for name, rows in by_cluster.items())
 
 
-def _record(session: Session, cluster_id: int, jobs: Sequence[SlurmJob], prices: Prices) -> int:
+def _record(session: Session, cluster_id: int, jobs: Sequence[SlurmJob], terms: SiteTerms) -> int:
     known = _known(session, cluster_id, {job.job_id_raw for job in jobs})
     associations: dict[str, int] = {}
     changed: list[Job] = []
@@ -70,7 +70,7 @@ def _record(session: Session, cluster_id: int, jobs: Sequence[SlurmJob], prices:
         changed.append(row)
     session.flush()
     pairs = settle.rematch(session, cluster_id, rematch)
-    settle.settle(session, {row.id for row in changed} | {job for job, _ in pairs}, pairs, prices)
+    settle.settle(session, {row.id for row in changed} | {job for job, _ in pairs}, pairs, terms)
     return len(changed)
 
 

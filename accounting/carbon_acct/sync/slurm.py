@@ -203,7 +203,7 @@ class Poller:
 
         def record(session: Session) -> int:
             cluster_named(session, self.state.cluster).polled_until = until
-            return record_jobs(session, jobs, self._site.prices)
+            return record_jobs(session, jobs, self._site.terms)
 
         changed = database.run(record)
         self._know(behind_s=now - until)
@@ -218,7 +218,7 @@ class Poller:
         if until == now and time.monotonic() - self._again_at > AGAIN_EVERY_S:
             self._again_at = time.monotonic()
             since = now - longest_s
-            self._site.database.run(partial(settle.estimate_again, prices=self._site.prices, since=now - ESTIMATES_S))
+            self._site.database.run(partial(settle.estimate_again, terms=self._site.terms, since=now - ESTIMATES_S))
         return since, until
 
     def _ask(self, client: SlurmClient, since: int, until: int, job_ids: Sequence[int] = ()) -> list[SlurmJob]:

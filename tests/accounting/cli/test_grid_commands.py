@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""`carbon-mgr intensity` and `reprice`: what they print, what they change, and that a bad file changes nothing."""
+"""`carbon-mgr intensity` and `recalculate`: what they print, what they change, and that a bad file changes nothing."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ def run(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.
     site = new_site(tmp_path)
     rows = [ledger(), *(job_slot({"cpu": share(10**9)}, slot=SLOT + 900 * i) for i in range(2))]
     with site.database.write() as session:
-        record_jobs(session, [JOB], site.prices)
-        assert not store.store(session, parse_segment(segment(rows), NOW), site.prices, NOW).refused
+        record_jobs(session, [JOB], site.terms)
+        assert not store.store(session, parse_segment(segment(rows), NOW), site.terms, NOW).refused
     site.database.close()
 
     def call(*args: str, **values: str) -> tuple[int, str, str]:
@@ -51,7 +51,7 @@ def job_of(folder: Path) -> JobRecord:
 
 
 def test_list(run: Run) -> None:
-    """Slots of one price are one line, with the source."""
+    """Slots of one intensity are one line, with the source."""
     status, out, _err = run("intensity", *WHEN)
 
     assert (status, len(out.splitlines())) == (0, 1)
@@ -68,7 +68,7 @@ def test_plot(run: Run) -> None:
 
 
 def test_nothing_there(run: Run) -> None:
-    """Where no job was priced that is said, with status 1."""
+    """Where no job ran that is said, with status 1."""
     assert run("intensity", "-S", "uts0", "-E", "uts900")[0] == 1
 
 
@@ -85,14 +85,15 @@ def test_out_and_in(run: Run, tmp_path: Path) -> None:
     assert run("intensity", "--import", str(again))[:2] == (0, "1 periods, 0 of them new or different\n")
 
 
-def test_a_source_that_prices_nothing(run: Run, tmp_path: Path) -> None:
-    """Who imports values of a source that the settings do not name is told that they price nothing; else they price."""
+def test_a_source_that_applies_to_nothing(run: Run, tmp_path: Path) -> None:
+    """Who imports values of a source that the settings do not name is told that they apply to nothing; else they apply."""
     path = tmp_path / "in.csv"
     path.write_text(HEADER + LINE)
     err = run("intensity", "--import", str(path))[2]
 
     assert (
-        err == "carbon-mgr: our meter is none of the sources of DE in [grid] providers: it is kept and prices nothing\n"
+        err
+        == "carbon-mgr: our meter is none of the sources of DE in [grid] providers: it is kept and applied to nothing\n"
     )
 
 
@@ -128,21 +129,21 @@ def test_bad_line(run: Run, tmp_path: Path, line: str, says: str) -> None:
     assert run("intensity", "--import", str(path))[1] == "1 periods, 1 of them new or different\n"
 
 
-def test_reprice(run: Run, tmp_path: Path) -> None:
-    """Another PUE prices jobs again when that is asked for; a dry run says what it would change, and changes nothing."""
+def test_recalculate(run: Run, tmp_path: Path) -> None:
+    """Another PUE is applied to jobs when that is asked for; a dry run says what it would change, and changes nothing."""
     before = job_of(tmp_path)
-    dry = run("reprice", "--since", f"uts{SLOT}", "--dry-run", site_pue="2.6")[1]
+    dry = run("recalculate", "--since", f"uts{SLOT}", "--dry-run", site_pue="2.6")[1]
     assert job_of(tmp_path).carbon_ug == before.carbon_ug
-    done = run("reprice", "--since", f"uts{SLOT}", site_pue="2.6")[1]
-    again = run("reprice", "--since", f"uts{SLOT}", site_pue="2.6")[1]
+    done = run("recalculate", "--since", f"uts{SLOT}", site_pue="2.6")[1]
+    again = run("recalculate", "--since", f"uts{SLOT}", site_pue="2.6")[1]
 
-    assert dry == "2 prices and 2 slots of jobs would change\ntheir carbon: 249mg now, 497mg then\n"
-    assert (done, again) == ("2 slots of jobs priced again\n", "0 slots of jobs priced again\n")
+    assert dry == "2 slot factors and 2 slots of jobs would change\ntheir carbon: 249mg now, 497mg then\n"
+    assert (done, again) == ("2 slots of jobs recalculated\n", "0 slots of jobs recalculated\n")
     assert job_of(tmp_path).facility_uj == 2 * (before.facility_uj or 0)
 
 
-def test_reprice_of_another_zone(run: Run, tmp_path: Path) -> None:
-    """A site that moves a partition to another zone has its jobs priced there from then on."""
-    run("reprice", "--since", f"uts{SLOT + 900}", grid_zones="demo/p:FR")
+def test_recalculate_of_another_zone(run: Run, tmp_path: Path) -> None:
+    """A site that moves a partition to another zone has its jobs recalculated there from then on."""
+    run("recalculate", "--since", f"uts{SLOT + 900}", grid_zones="demo/p:FR")
 
     assert set((job_of(tmp_path).zone or "").replace(",", ";").replace(" ", "").split(";")) == {"DE", "FR"}

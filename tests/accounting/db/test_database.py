@@ -82,7 +82,7 @@ def test_an_error_stores_nothing(site: Site) -> None:
 
     def half() -> None:
         with site.database.write() as session:
-            store.store(session, parse_segment(segment([ledger(), job_slot()]), NOW), site.prices, NOW)
+            store.store(session, parse_segment(segment([ledger(), job_slot()]), NOW), site.terms, NOW)
             raise KeyError("half-way")
 
     with pytest.raises(KeyError, match="half-way"):
@@ -124,7 +124,7 @@ site = open_site(settings.load(sys.argv[1]))
 for sequence in range(1, 1000):
     body = segment([ledger(revision=sequence), job_slot(revision=sequence)], sequence=sequence)
     with site.database.write() as session:
-        store.store(session, parse_segment(body, NOW), site.prices, NOW)
+        store.store(session, parse_segment(body, NOW), site.terms, NOW)
     print(sequence, flush=True)
 """
 
@@ -174,11 +174,11 @@ def test_sqlite_needs_a_file(url: str) -> None:
 
 
 def test_a_factor_is_kept_once(tmp_path: Path) -> None:
-    """A zone's factor is stored with its source when it first prices a slot, and once; another zone adds its own."""
+    """A zone's factor is stored with its source when a slot first uses it, and once; another zone adds its own."""
     for slot, zone in ((SLOT, "DE"), (SLOT + 900, "DE"), (SLOT, "FR")):
         site = open_site(settings.load(str(configure(tmp_path, site_zone=zone))))
         with site.database.write() as session:
-            site.prices.of(session, {(zone, slot)})
+            site.terms.factors(session, {(zone, slot)})
         site.database.close()
     site = open_site(settings.load(str(configure(tmp_path))))
     with site.database.read() as session:
@@ -187,19 +187,19 @@ def test_a_factor_is_kept_once(tmp_path: Path) -> None:
     site.database.close()
 
 
-def test_price_stays(tmp_path: Path) -> None:
-    """A slot once priced keeps its price when a later row comes under other settings."""
+def test_factor_stays(tmp_path: Path) -> None:
+    """A slot keeps its factor when a later row comes under other settings."""
     for sequence, pue in ((1, "1.3"), (2, "1.9")):
         site = open_site(settings.load(str(configure(tmp_path, site_pue=pue))))
         from accounting.samples import JOB
         from carbon_acct.sync.jobs import record_jobs
 
         with site.database.write() as session:
-            record_jobs(session, [JOB], site.prices)
+            record_jobs(session, [JOB], site.terms)
             body = segment([ledger(revision=sequence), job_slot(revision=sequence)], sequence=sequence)
-            store.store(session, parse_segment(body, NOW), site.prices, NOW)
+            store.store(session, parse_segment(body, NOW), site.terms, NOW)
         with site.database.read() as session:
-            assert session.scalar(text("SELECT pue FROM slot_price")) == "1.3"
+            assert session.scalar(text("SELECT pue FROM slot_factor")) == "1.3"
         site.database.close()
 
 

@@ -30,7 +30,7 @@ ALL = retention.Horizons(DAY + 86400, DAY + 86400, 0)
 
 def deliver(site: Site, body: bytes) -> list[str]:
     with site.database.write() as session:
-        return [line.reason for line in store.store(session, parse_segment(body, NOW), site.prices, NOW).refused]
+        return [line.reason for line in store.store(session, parse_segment(body, NOW), site.terms, NOW).refused]
 
 
 def conservation(site: Site) -> totals.Conservation:
@@ -47,7 +47,7 @@ def shown(site: Site, **filters: Any) -> list[JobRecord]:
 def old(site: Site) -> Site:
     """A job of two days and one that nobody knows, and a node."""
     with site.database.write() as session:
-        record_jobs(session, [job(start=SLOT + 10, end=DAY + 950, elapsed_s=DAY + 940 - SLOT)], site.prices)
+        record_jobs(session, [job(start=SLOT + 10, end=DAY + 950, elapsed_s=DAY + 940 - SLOT)], site.terms)
     slots = [SLOT, SLOT + 900, DAY, DAY + 900]
     rows = [
         ledger(closed=DAY + 950),
@@ -88,7 +88,7 @@ def test_late_rows_are_refused(old: Site) -> None:
     retention.prune(old.database, ALL, lambda _: None)
     before = shown(old), conservation(old)
     with old.database.write() as session:
-        receipt = store.store(session, on_its_way, old.prices, NOW)
+        receipt = store.store(session, on_its_way, old.terms, NOW)
 
     assert receipt.accepted == 1
     assert [line.line for line in receipt.refused] == [2, 4]
@@ -102,9 +102,9 @@ def test_a_late_segment_twice(old: Site) -> None:
     body = segment([job_slot(revision=9), job_slot(revision=9, slot=DAY)], sequence=7)
     with old.database.write() as session:
         meta.put(session, meta.DELIVERED_FROM, str(DAY))
-        first, second = store.store_all(session, [parse_segment(body, NOW)] * 2, old.prices, NOW)
+        first, second = store.store_all(session, [parse_segment(body, NOW)] * 2, old.terms, NOW)
         meta.put(session, meta.DELIVERED_FROM, str(DAY + 900))
-        again = store.store(session, parse_segment(body, NOW), old.prices, NOW)
+        again = store.store(session, parse_segment(body, NOW), old.terms, NOW)
 
     assert isinstance(first, store.Receipt)
     assert [line.line for line in first.refused] == [2]
@@ -119,7 +119,7 @@ def test_too_many_late_rows(old: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     good = segment([ledger(revision=9, closed=DAY + 950)], sequence=8)
     with old.database.write() as session:
         parsed = [parse_segment(body, NOW) for body in (late, good, late)]
-        answers = store.store_all(session, parsed, old.prices, NOW)
+        answers = store.store_all(session, parsed, old.terms, NOW)
 
     assert [type(answer) for answer in answers] == [RefusedError, store.Receipt, RefusedError]
 
@@ -151,7 +151,7 @@ def test_jobs_go_last(old: Site) -> None:
 def test_running_jobs_keep_all_rows(site: Site) -> None:
     """Rows of a job that is not over stay, however old: its coverage is counted from them when it ends."""
     with site.database.write() as session:
-        record_jobs(session, [job(end=None, state="RUNNING")], site.prices)
+        record_jobs(session, [job(end=None, state="RUNNING")], site.terms)
     deliver(site, segment([ledger(closed=None), job_slot()]))
     retention.prune(site.database, retention.Horizons(DAY, 0, 0), lambda _: None)
 
@@ -177,7 +177,7 @@ def test_dry_run(run: Callable[..., tuple[int, str, str]], tmp_path: Path) -> No
 
     site = new_site(tmp_path)
     with site.database.write() as session:
-        record_jobs(session, [JOB], site.prices)
+        record_jobs(session, [JOB], site.terms)
     deliver(site, segment([ledger(), job_slot(), node_slot()]))
     site.database.close()
     assert time.time() > NOW + 400 * 86400

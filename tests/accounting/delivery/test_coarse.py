@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What a node with a full spool sends: rows of several slots are stored and priced slot by slot, and losses are told."""
+"""What a node with a full spool sends: rows of several slots are stored slot by slot, and losses are told."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def take(site: Site, *rows: Any, sequence: int = 1, **header: Any) -> list[str]:
     """Deliver records; returns why some were refused."""
     with site.database.write() as session:
         found = parse_segment(segment(list(rows), sequence=sequence, **header), LATE)
-        return [line.reason for line in store.store(session, found, site.prices, LATE).refused]
+        return [line.reason for line in store.store(session, found, site.terms, LATE).refused]
 
 
 @given(MAYBE, MAYBE, st.integers(0, 10**9), st.integers(1, 96), st.booleans())
@@ -110,8 +110,8 @@ def test_a_segment_of_too_many_slots() -> None:
     assert [line.line for line in parsed.refused] == [len(rows), len(rows) + 1]
 
 
-def test_merged_rows_replace_and_are_priced(site: Site) -> None:
-    """Slot by slot by revision, whatever comes first; the sum, the conservation and the price are those of the merged row."""
+def test_merged_rows_replace_and_have_emissions(site: Site) -> None:
+    """Slot by slot by revision, whatever comes first; the sum, the conservation and the factor are those of the merged row."""
     tell(site, JOB)
     single = [job_slot({"cpu": share(100 * n)}, slot=SLOT + 900 * n, revision=n) for n in (1, 2, 3)]
     merged = job_slot({"cpu": share(601)}, slot=SLOT + 900, slots=3, revision=9, alloc_us=3 * MINUTE_US)
@@ -124,12 +124,12 @@ def test_merged_rows_replace_and_are_priced(site: Site) -> None:
     take(site, single[1], single[2], sequence=3)
     with site.database.read() as session:
         rows = session.execute(text("SELECT slot, cpu_uj, revision FROM node_job_slot ORDER BY slot")).all()
-        priced = session.execute(text("SELECT slot, cpu_uj, carbon_ug FROM job_slot ORDER BY slot")).all()
+        stored = session.execute(text("SELECT slot, cpu_uj, carbon_ug FROM job_slot ORDER BY slot")).all()
         balance = totals.conservation(session).components["cpu"]
 
     assert rows == [(SLOT + 900 * n, uj, 9) for n, uj in enumerate(parts, 1)]
-    assert [(slot, uj) for slot, uj, _ in priced] == [(slot, uj) for slot, uj, _ in rows]
-    assert all(ug is not None for *_, ug in priced)
+    assert [(slot, uj) for slot, uj, _ in stored] == [(slot, uj) for slot, uj, _ in rows]
+    assert all(ug is not None for *_, ug in stored)
     assert only(site).cpu_uj == 601
     assert (balance.metered_uj, balance.jobs_uj, balance.difference_uj) == (622, 601, 0)
 
@@ -191,7 +191,7 @@ def test_the_database_of_a_long_outage_adds_up(site: Site, tmp_path: Path, seed:
     chance.shuffle(bodies)
     for body in bodies:
         with site.database.write() as session:
-            assert not store.store(session, parse_segment(body, 2**39), site.prices, 2**39).refused
+            assert not store.store(session, parse_segment(body, 2**39), site.terms, 2**39).refused
     with site.database.read() as session:
         found = totals.conservation(session).components
         windows = [totals.conservation(session, START + at, START + at + 900) for at in range(0, 192 * 900, 900)]

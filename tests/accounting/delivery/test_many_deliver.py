@@ -36,9 +36,9 @@ def take(site: Site, event: Event) -> None:
 
     def work(session: Session) -> None:
         if isinstance(event, SlurmJob):
-            record_jobs(session, [event], site.prices)
+            record_jobs(session, [event], site.terms)
         else:
-            store.store(session, parse_segment(event, NOW), site.prices, NOW)
+            store.store(session, parse_segment(event, NOW), site.terms, NOW)
 
     site.database.run(work)
 

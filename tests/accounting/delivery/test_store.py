@@ -46,12 +46,12 @@ from carbon_acct.window import Window
 
 def deliver(site: Site, body: bytes) -> Receipt:
     with site.database.write() as session:
-        return store.store(session, parse_segment(body, NOW), site.prices, NOW)
+        return store.store(session, parse_segment(body, NOW), site.terms, NOW)
 
 
 def tell(site: Site, *jobs: SlurmJob) -> None:
     with site.database.write() as session:
-        record_jobs(session, jobs, site.prices)
+        record_jobs(session, jobs, site.terms)
 
 
 def shown(site: Site, **filters: Any) -> list[JobRecord]:
@@ -155,10 +155,10 @@ def test_order_and_repetition(
         with backend.site(aggregator_estimate="yes") as site:
             for event in order:
                 tell(site, event) if isinstance(event, SlurmJob) else deliver(site, event)
-            site.database.run(partial(settle.estimate_again, prices=site.prices, since=0))
+            site.database.run(partial(settle.estimate_again, terms=site.terms, since=0))
             dumps.append(content(site))
             if order is again:
-                site.database.run(partial(rebuild.everything, prices=site.prices))
+                site.database.run(partial(rebuild.everything, terms=site.terms))
                 dumps.append(content(site))
 
     assert dumps[0] == dumps[1] == dumps[2]
@@ -331,7 +331,7 @@ def test_node_without_rows(site: Site) -> None:
 
 
 def test_a_silent_node_is_estimated(backend: Backend) -> None:
-    """What a silent node would have told is estimated from the job's other node, apart, and priced; and is gone when it tells."""
+    """What a silent node would have told is estimated from the job's other node, apart, and has emissions; and is gone when it tells."""
     with backend.site(aggregator_estimate="yes") as site:
         tell(site, job(nnodes=2, nodelist="n[1-2]", ncpus=4))
         deliver(site, segment([ledger(), job_slot()]))
@@ -392,7 +392,7 @@ def test_nothing_metered(site: Site) -> None:
 
 
 def test_modelled_is_kept_apart(site: Site) -> None:
-    """Modelled energy is not in the measured one, but it is priced."""
+    """Modelled energy is not in the measured one, but it has emissions."""
     tell(site, JOB)
     deliver(site, segment([ledger(), job_slot({"cpu": share(1000), "dram": share(500, method="modelled")})]))
     record = only(site)
@@ -415,7 +415,7 @@ def test_simulated(site: Site) -> None:
     assert only(site).simulated is True
 
 
-def test_price_of_slots(site: Site) -> None:
+def test_factors_of_slots(site: Site) -> None:
     """A job's carbon is the sum over its slots, each rounded once, at the zone's factor and the site's PUE."""
     tell(site, job(end=SLOT + 1800))
     kwh = [10**10 + 7, 10**10 + 11]

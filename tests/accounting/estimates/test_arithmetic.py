@@ -116,13 +116,13 @@ TWO_NODES = job(nnodes=2, ncpus=4, alloc_tres="cpu=4,gres/gpu=1", nodelist="n[1-
 
 def tell(site: Site, *jobs: SlurmJob) -> None:
     with site.database.write() as session:
-        record_jobs(session, jobs, site.prices)
+        record_jobs(session, jobs, site.terms)
 
 
 def deliver(site: Site, *rows: Any, sequence: int = 1, **header: Any) -> None:
     with site.database.write() as session:
         body = segment(list(rows), sequence=sequence, **header)
-        store.store(session, parse_segment(body, NOW), site.prices, NOW)
+        store.store(session, parse_segment(body, NOW), site.terms, NOW)
 
 
 def found(site: Site, hardware: Hardware | None = None) -> dict[tuple[int, int], Estimate]:

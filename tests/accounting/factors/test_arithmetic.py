@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Pricing is exact: every figure equals one computed with fractions by another road."""
+"""The arithmetic is exact: every figure equals one computed with fractions by another road."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from carbon_acct.errors import ZoneError
-from carbon_acct.factors.arithmetic import Price, Priced, priced
+from carbon_acct.factors.arithmetic import Emissions, Factors, emissions
 from carbon_acct.grid.factors import factor, factors, search
 
 DECIMALS = st.decimals(min_value=0, max_value=3000, allow_nan=False, places=6).map(str)
@@ -33,38 +33,38 @@ def by_decimals(energy_uj: int, pue: str, g_per_kwh: str) -> int:
 @given(ENERGY, PUES, DECIMALS)
 def test_carbon_is_exact(energy: int, pue: str, g_per_kwh: str) -> None:
     """Micrograms equal the brute-force reference, for any energy, PUE and factor."""
-    assert priced(energy, Price(pue, g_per_kwh)).carbon_ug == by_decimals(energy, pue, g_per_kwh)
+    assert emissions(energy, Factors(pue, g_per_kwh)).carbon_ug == by_decimals(energy, pue, g_per_kwh)
 
 
 def test_half_to_even() -> None:
     """Exactly half a microgram goes to the even neighbour, not up."""
-    price = Price("1", "1800000")  # half a microgram for each microjoule
-    assert [priced(energy, price).carbon_ug for energy in (1, 2, 3, 5)] == [0, 1, 2, 2]
+    factors = Factors("1", "1800000")  # half a microgram for each microjoule
+    assert [emissions(energy, factors).carbon_ug for energy in (1, 2, 3, 5)] == [0, 1, 2, 2]
 
 
 def test_one_kwh() -> None:
     """A kilowatt-hour at 344.14 g/kWh and PUE 1.3 is 447.382 g."""
-    assert priced(3_600_000_000_000, Price("1.3", "344.14")).carbon_ug == 447_382_000
+    assert emissions(3_600_000_000_000, Factors("1.3", "344.14")).carbon_ug == 447_382_000
 
 
 @given(ENERGY, PUES)
 def test_facility_is_exact(energy: int, pue: str) -> None:
     """Facility energy is the exact product, rounded half to even."""
-    assert priced(energy, Price(pue, "1")).facility_uj == round(energy * Fraction(pue))
+    assert emissions(energy, Factors(pue, "1")).facility_uj == round(energy * Fraction(pue))
 
 
 @given(ENERGY, PUES, DECIMALS)
 def test_each_scope_is_a_figure_of_its_own(energy: int, pue: str, g_per_kwh: str) -> None:
-    """Market-based, upstream and T&D grams are priced like the location-based ones, apart, and unknown where not stated."""
-    price = Price(pue, "1", market_g_per_kwh=g_per_kwh, td_g_per_kwh="0")
-    found = priced(energy, price)
+    """Market-based, upstream and T&D grams are calculated like the location-based ones, apart, and unknown where not stated."""
+    factors = Factors(pue, "1", market_g_per_kwh=g_per_kwh, td_g_per_kwh="0")
+    found = emissions(energy, factors)
 
     assert found.market_ug == by_decimals(energy, pue, g_per_kwh)
     assert (found.carbon_ug, found.upstream_ug, found.td_ug) == (by_decimals(energy, pue, "1"), None, 0)
-    assert priced(None, price) == Priced()
+    assert emissions(None, factors) == Emissions()
 
 
-def test_every_factor_can_price() -> None:
+def test_every_factor_can_be_applied() -> None:
     """Every shipped factor is a positive decimal with its year, scope, source and licence."""
     assert len(factors()) > 250
     for f in factors().values():
@@ -76,7 +76,7 @@ def test_every_factor_can_price() -> None:
 
 
 def test_source_text() -> None:
-    """The source of a price is named as people cite it."""
+    """The source of an intensity is named as people cite it."""
     assert factor("PT").text == "Ember 2024 via Our World in Data, yearly average, lifecycle"
     assert factor("us-ca").text == "US EPA eGRID2023 (2023), yearly average, direct"
 

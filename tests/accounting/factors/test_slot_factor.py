@@ -18,7 +18,7 @@ from accounting.samples import JOB, NOW, SLOT, configure, job, job_slot, ledger,
 from carbon_acct.delivery import store
 from carbon_acct.delivery.segment import parse_segment
 from carbon_acct.errors import ZoneError
-from carbon_acct.factors.slot_factor import Prices, Source, load_prices
+from carbon_acct.factors.slot_factor import SiteTerms, Source, load_terms
 from carbon_acct.grid import intensity
 from carbon_acct.grid.provider import Period
 from carbon_acct.queries import jobs
@@ -35,8 +35,8 @@ OTHER = Source("csv", "our own", "direct")
 KWH = 3_600_000_000_000
 
 
-def with_sources(site: Site, *sources: Source) -> Prices:
-    return replace(site.prices, sources={"DE": sources})
+def with_sources(site: Site, *sources: Source) -> SiteTerms:
+    return replace(site.terms, sources={"DE": sources})
 
 
 def fetched(site: Site, source: Source, *periods: Period) -> None:
@@ -44,16 +44,16 @@ def fetched(site: Site, source: Source, *periods: Period) -> None:
         intensity.keep(session, intensity.source_of(session, "DE", *source), periods, NOW)
 
 
-def deliver(site: Site, prices: Prices, *rows: dict[str, Any]) -> None:
+def deliver(site: Site, terms: SiteTerms, *rows: dict[str, Any]) -> None:
     with site.database.write() as session:
-        record_jobs(session, [JOB], prices)
-        store.store(session, parse_segment(segment([ledger(), *rows]), NOW), prices, NOW)
+        record_jobs(session, [JOB], terms)
+        store.store(session, parse_segment(segment([ledger(), *rows]), NOW), terms, NOW)
 
 
-def price_again(site: Site, prices: Prices) -> None:
+def recalculate_slots(site: Site, terms: SiteTerms) -> None:
     with site.database.write() as session:
-        recalculate.refresh(session, prices, 0, NOW)
-        while recalculate.sweep(session, prices):
+        recalculate.refresh(session, terms, 0, NOW)
+        while recalculate.sweep(session, terms):
             pass
 
 
@@ -64,15 +64,15 @@ def only(site: Site) -> JobRecord:
 
 
 def test_outage_and_recovery(site: Site) -> None:
-    """A slot is priced at once with what is known, named so, and with the better source as soon as that has it."""
-    prices = with_sources(site, GRID, OTHER)
-    deliver(site, prices, job_slot({"cpu": share(KWH // 10, metered_us=900_000_000)}))
+    """A slot gets at once what is known, named so, and with the better source as soon as that has it."""
+    terms = with_sources(site, GRID, OTHER)
+    deliver(site, terms, job_slot({"cpu": share(KWH // 10, metered_us=900_000_000)}))
     sources = [only(site).intensity_source]
     fetched(site, OTHER, Period(SLOT, SLOT + 3600, "100"))
-    price_again(site, prices)
+    recalculate_slots(site, terms)
     sources.append(only(site).intensity_source)
     fetched(site, GRID, Period(SLOT, SLOT + 900, "50", estimated=True))
-    price_again(site, prices)
+    recalculate_slots(site, terms)
     record = only(site)
 
     assert sources == ["Ember 2024 via Our World in Data, yearly average, lifecycle", "our own"]
@@ -80,13 +80,13 @@ def test_outage_and_recovery(site: Site) -> None:
 
 
 def test_a_revised_value(site: Site) -> None:
-    """A value that its source revises prices what it touches again; the first one stays as a revision."""
-    prices = with_sources(site, GRID)
+    """A value that its source revises recalculates what it touches; the first one stays as a revision."""
+    terms = with_sources(site, GRID)
     fetched(site, GRID, Period(SLOT, SLOT + 900, "50"))
-    deliver(site, prices, job_slot({"cpu": share(KWH // 10, metered_us=900_000_000)}))
+    deliver(site, terms, job_slot({"cpu": share(KWH // 10, metered_us=900_000_000)}))
     for value in ("50", "40", "40"):
         fetched(site, GRID, Period(SLOT, SLOT + 900, value))
-        price_again(site, prices)
+        recalculate_slots(site, terms)
     with site.database.read() as session:
         query = "SELECT g_per_kwh, revision FROM intensity WHERE period_end IS NOT NULL ORDER BY id"
         kept = session.execute(text(query)).all()
@@ -100,7 +100,7 @@ def test_a_revised_value(site: Site) -> None:
 def test_each_slot_at_its_own_intensity(tmp_path: Path, slots: list[tuple[int, int]]) -> None:
     """A job's grams are the sum over its slots of energy x PUE x the mean of the 5-minute values in it, each rounded once."""
     site = new_site(tmp_path / str(abs(hash(tuple(slots)))))
-    prices = with_sources(site, GRID)
+    terms = with_sources(site, GRID)
     starts = [SLOT + 900 * i for i, _ in enumerate(slots)]
     fives = {start + 300 * k: g + k for start, (_, g) in zip(starts, slots, strict=True) for k in range(3)}
     fetched(site, GRID, *(Period(at, at + 300, str(g)) for at, g in fives.items()))
@@ -108,7 +108,7 @@ def test_each_slot_at_its_own_intensity(tmp_path: Path, slots: list[tuple[int, i
         job_slot({"cpu": share(energy, metered_us=900_000_000)}, slot=start)
         for start, (energy, _) in zip(starts, slots, strict=True)
     ]
-    deliver(site, prices, *rows)
+    deliver(site, terms, *rows)
     expected = [
         round(energy * Fraction("1.3") * Fraction(sum(fives[start + 300 * k] for k in range(3)), 3) * 10**6 / KWH)
         for start, (energy, _) in zip(starts, slots, strict=True)
@@ -124,7 +124,7 @@ def test_scopes_apart(tmp_path: Path) -> None:
     (tmp_path / "nodes.csv").write_text("nodes,embodied_kg,lifetime_years,overhead,source\nn1,1500,5,1.5,PCF\n")
     stated = {"grid_market": "2012-01-01:10", "grid_upstream": "30", "grid_td_losses": "0.2"}
     site = new_site(tmp_path, site_hardware=str(tmp_path / "nodes.csv"), **stated)
-    deliver(site, site.prices, job_slot({"cpu": share(10**9)}))
+    deliver(site, site.terms, job_slot({"cpu": share(10**9)}))
     record = only(site)
     site.database.close()
     facility = Fraction(15 * 10**8) * Fraction("1.3")
@@ -144,9 +144,9 @@ def test_zones_of_partitions(tmp_path: Path) -> None:
     """A partition that another grid feeds has that zone's factor; the rest has the site's."""
     site = new_site(tmp_path, grid_zones="demo/gpu:FR")
     with site.database.write() as session:
-        record_jobs(session, [JOB, job(job_id_raw=8, job_id="8", partition="gpu")], site.prices)
+        record_jobs(session, [JOB, job(job_id_raw=8, job_id="8", partition="gpu")], site.terms)
         rows = [job_slot(job_id=j) for j in (7, 8)]
-        store.store(session, parse_segment(segment(rows), NOW), site.prices, NOW)
+        store.store(session, parse_segment(segment(rows), NOW), site.terms, NOW)
     with site.database.read() as session:
         zones = [record.zone for record in jobs.jobs(session, Filters())]
     site.database.close()
@@ -167,4 +167,4 @@ def test_zones_of_partitions(tmp_path: Path) -> None:
 def test_wrong_settings(tmp_path: Path, values: dict[str, str], error: type[Exception], says: str) -> None:
     """A wrong setting is one line that names it."""
     with pytest.raises(error, match=says):
-        load_prices(settings.load(str(configure(tmp_path, **values))))
+        load_terms(settings.load(str(configure(tmp_path, **values))))

@@ -48,7 +48,7 @@ NONSENSE = {
 @pytest.mark.parametrize(("text", "zone"), ASKED)
 @pytest.mark.parametrize("what", NONSENSE)
 def test_nonsense_is_refused_in_one_line(make: Make, service: Service, text: str, zone: str, what: str) -> None:
-    """HTML with status 200, garbage and other formats are refused by name, in one line; nothing is priced with them."""
+    """HTML with status 200, garbage and other formats are refused by name, in one line; nothing uses them."""
     service.say(NONSENSE[what])
     provider = make(text, zone)
 

@@ -29,7 +29,7 @@ from accounting.samples import (
 from carbon_acct.cli.mgr import main
 from carbon_acct.delivery import store
 from carbon_acct.delivery.segment import parse_segment
-from carbon_acct.factors.slot_factor import Prices, Source
+from carbon_acct.factors.slot_factor import SiteTerms, Source
 from carbon_acct.grid import intensity
 from carbon_acct.grid.provider import Period
 from carbon_acct.queries.site_energy import SiteEnergy, site_energy, spread
@@ -44,7 +44,7 @@ YEAR_S = 31_557_600
 IDLE, SYSTEM = [KWH // 7, KWH // 11, 1], [KWH // 13, 0, 2]
 
 
-def deliver(site: Site, prices: Prices) -> None:
+def deliver(site: Site, terms: SiteTerms) -> None:
     """A job in the first of three slots, and its node in all of them."""
     jobs_uj = (10**9, 0, 0)
     nodes = [
@@ -53,12 +53,12 @@ def deliver(site: Site, prices: Prices) -> None:
     ]
     rows = [ledger(), job_slot({"cpu": share(10**9)}), *nodes]
     with site.database.write() as session:
-        record_jobs(session, [JOB], prices)
-        assert not store.store(session, parse_segment(segment(rows), NOW), prices, NOW).refused
+        record_jobs(session, [JOB], terms)
+        assert not store.store(session, parse_segment(segment(rows), NOW), terms, NOW).refused
 
 
-def asked(site: Site, prices: Prices, end: int = DAY + 86_400) -> SiteEnergy:
-    return site.database.run(lambda session: site_energy(session, prices, DAY, end))
+def asked(site: Site, terms: SiteTerms, end: int = DAY + 86_400) -> SiteEnergy:
+    return site.database.run(lambda session: site_energy(session, terms, DAY, end))
 
 
 def grams(energies: Sequence[int], g_per_kwh: Sequence[str]) -> int:
@@ -69,16 +69,16 @@ def grams(energies: Sequence[int], g_per_kwh: Sequence[str]) -> int:
 
 def test_each_slot_at_its_own_intensity(site: Site) -> None:
     """Idle and system cost what the grid had when they were, also where no job ran, and again when a better value comes."""
-    prices = replace(site.prices, sources={"DE": (GRID,)})
-    deliver(site, prices)
-    before = asked(site, prices)
+    terms = replace(site.terms, sources={"DE": (GRID,)})
+    deliver(site, terms)
+    before = asked(site, terms)
     with site.database.write() as session:
         source = intensity.source_of(session, "DE", *GRID)
         intensity.keep(session, source, [Period(SLOT, SLOT + 900, "50"), Period(SLOT + 900, SLOT + 1800, "400")], NOW)
-        recalculate.refresh(session, prices, 0, NOW)
-        while recalculate.sweep(session, prices):
+        recalculate.refresh(session, terms, 0, NOW)
+        while recalculate.sweep(session, terms):
             pass
-    after = asked(site, prices)
+    after = asked(site, terms)
 
     assert (before.idle.energy_uj, before.system.energy_uj) == (sum(IDLE), sum(SYSTEM))
     assert before.idle.carbon_ug == grams(IDLE, ["344.14"] * 3)
@@ -93,8 +93,8 @@ def test_a_lifetime_is_all_of_the_hardware(tmp_path: Path) -> None:
     """Embodied emissions of jobs and of the time that nobody held are, over the lifetime, what making the node emitted."""
     (tmp_path / "nodes.csv").write_text("nodes,embodied_kg,gpu_kg,gpus,lifetime_years,source\nn1,1500,150,4,5,PCF\n")
     site = new_site(tmp_path, site_hardware=str(tmp_path / "nodes.csv"))
-    deliver(site, site.prices)
-    found = asked(site, site.prices, DAY + 5 * YEAR_S)
+    deliver(site, site.terms)
+    found = asked(site, site.terms, DAY + 5 * YEAR_S)
     site.database.close()
 
     assert found.jobs.embodied_ug
@@ -104,7 +104,7 @@ def test_a_lifetime_is_all_of_the_hardware(tmp_path: Path) -> None:
 
 def test_nothing_known(site: Site) -> None:
     """Where nothing was delivered nothing is known: empty, not 0."""
-    found = asked(site, site.prices)
+    found = asked(site, site.terms)
 
     assert set(vars(found.all).values()) == {None}
 
@@ -123,7 +123,7 @@ def test_spread(amount: int, energies: dict[str, int]) -> None:
 def test_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A line for jobs, idle, system and all; JSON in whole numbers; nothing stated by the site is invented."""
     site = new_site(tmp_path)
-    deliver(site, site.prices)
+    deliver(site, site.terms)
     site.database.close()
     asking = ["--config", str(configure(tmp_path)), "energy", "-S", "2012-01-01", "-E", "2013-01-01"]
     assert main(asking) == 0

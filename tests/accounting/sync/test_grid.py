@@ -18,11 +18,11 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from accounting.samples import configure, job, job_slot, ledger, segment, share
-from carbon_acct.db.models import SlotPrice
+from carbon_acct.db.models import SlotFactor
 from carbon_acct.delivery import store
 from carbon_acct.delivery.segment import parse_segment
 from carbon_acct.errors import DatabaseError
-from carbon_acct.factors.slot_factor import Prices
+from carbon_acct.factors.slot_factor import SiteTerms
 from carbon_acct.grid.provider import Patience
 from carbon_acct.grid.providers.uk import CarbonIntensityUk
 from carbon_acct.queries import jobs
@@ -125,17 +125,17 @@ def world(tmp_path: Path, grid: Grid) -> Iterator[World]:
         job_slot({"cpu": share(KWH // 100, metered_us=900_000_000)}, slot=slot, opened=slot),
     ]
     with site.database.write() as session:
-        record_jobs(session, [known], site.prices)
-        assert not store.store(session, parse_segment(segment(rows), now), site.prices, now).refused
+        record_jobs(session, [known], site.terms)
+        assert not store.store(session, parse_segment(segment(rows), now), site.terms, now).refused
     (provider,) = site.providers["GB"]
     assert isinstance(provider, CarbonIntensityUk)
     once = replace(provider, access=replace(provider.access, patience=Patience(attempts=1)))
-    yield World(site, once, Follower(site.database, site.prices, {"GB": [once]}, 900), now)
+    yield World(site, once, Follower(site.database, site.terms, {"GB": [once]}, 900), now)
     site.database.close()
 
 
 def test_recovery_by_itself(world: World, grid: Grid) -> None:
-    """While the provider is out the yearly factor prices and is named; when it is back the true figure comes by itself."""
+    """While the provider is out the yearly factor applies and is named; when it is back the true figure comes by itself."""
     grid.status = 503
     world.follower.follow(world.now)
     fallback = world.job()
@@ -153,8 +153,8 @@ def test_recovery_by_itself(world: World, grid: Grid) -> None:
 
 
 @dataclass(frozen=True)
-class Failing(Prices):
-    """Prices of a database that goes away between a value and the prices of it, as often as said."""
+class Failing(SiteTerms):
+    """SiteTerms of a database that goes away between a value and the slot factors of it, as often as said."""
 
     times: list[int] = field(default_factory=list)
 
@@ -166,25 +166,25 @@ class Failing(Prices):
         return super().values(session, zone, slots)
 
 
-def test_killed_between_value_and_price(world: World) -> None:
-    """A value whose prices were not stored is not stored either: it comes again, and then prices."""
-    prices = Failing(**vars(world.site.prices), times=[1])
-    follower = Follower(world.site.database, prices, {"GB": [world.provider]}, 900)
+def test_killed_between_value_and_factor(world: World) -> None:
+    """A value whose slot factors were not stored is not stored either: it comes again, and then they come too."""
+    terms = Failing(**vars(world.site.terms), times=[1])
+    follower = Follower(world.site.database, terms, {"GB": [world.provider]}, 900)
     with pytest.raises(DatabaseError):
         follower.follow(world.now)
-    Follower(world.site.database, prices, {"GB": [world.provider]}, 900).follow(world.now)
+    Follower(world.site.database, terms, {"GB": [world.provider]}, 900).follow(world.now)
 
     assert world.job().intensity_g_per_kwh == 100
 
 
-def test_prices_that_are_over_are_forgotten(world: World, grid: Grid) -> None:
-    """Revisions that price nothing any more do not pile up: after a day they are gone."""
+def test_replaced_revisions_are_forgotten(world: World, grid: Grid) -> None:
+    """Revisions that apply to nothing any more do not pile up: after a day they are gone."""
     for hours, value in enumerate((100, 60, 70), 1):
         grid.value = value
         world.follower.follow(world.now + 7 * 3600 * hours)
     world.follower.follow(world.now + 4 * 86400)
     with world.site.database.read() as session:
-        revisions = session.scalars(select(SlotPrice.revision)).all()
+        revisions = session.scalars(select(SlotFactor.revision)).all()
 
     assert revisions == [4]
     assert world.job().intensity_g_per_kwh == 70
@@ -225,7 +225,7 @@ def test_nonsense_is_said_once(world: World, grid: Grid, caplog: pytest.LogCaptu
 
 
 def test_a_fault_of_one_provider_stops_no_other(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever a provider's code does, the thread goes on and the site keeps its prices."""
+    """Whatever a provider's code does, the thread goes on and the site keeps its terms."""
     (provider,) = world.site.providers["GB"]
     monkeypatch.setattr(type(provider), "history", lambda *_: 1 // 0)
     world.follower.follow(world.now)

@@ -158,7 +158,7 @@ def test_ledger_whose_job_slurm_tells_late(site: Site, slurm: StandIn, poller: P
     before = len(slurm.calls())
     rows = [ledger(job_id=n, opened=now - 86400) for n in (11, 12)]
     with site.database.write() as session:
-        store.store(session, parse_segment(segment(rows), now), site.prices, now)
+        store.store(session, parse_segment(segment(rows), now), site.terms, now)
     poller.poll()
     assert ["-j" in call for call in slurm.calls()[before:]] == [False]
     poller.poll(thorough=True)
@@ -173,7 +173,7 @@ def test_everybody_is_asked_about_in_turn(site: Site) -> None:
     now = int(time.time())
     rows = [ledger(job_id=n, opened=now - 86400 + n) for n in range(1, 1201)]
     with site.database.write() as session:
-        store.store(session, parse_segment(segment(rows), now), site.prices, now)
+        store.store(session, parse_segment(segment(rows), now), site.terms, now)
         cluster = store.cluster_named(session, "demo").id
         seen: set[int] = set()
         turn = Turn()
@@ -199,7 +199,7 @@ def test_clusters_with_the_same_job_ids(site: Site, slurm: StandIn, poller: Poll
     """One slurmdbd may keep several clusters: the same JobID in two of them are two jobs."""
     slurm.jobs([{}, {"Cluster": "other", "User": "bob"}])
     with site.database.write() as session:
-        store.store(session, parse_segment(segment([ledger(), job_slot()]), NOW), site.prices, NOW)
+        store.store(session, parse_segment(segment([ledger(), job_slot()]), NOW), site.terms, NOW)
     poller.poll()
     with site.database.read() as session:
         found = jobs.jobs(session, Filters())
@@ -220,7 +220,7 @@ def test_job_that_ended_out_of_sight(site: Site, slurm: StandIn, poller: Poller)
 def test_matched_when_the_record_comes(site: Site, slurm: StandIn, poller: Poller) -> None:
     """Energy that came before Slurm's record is the job's as soon as the record is there."""
     with site.database.write() as session:
-        store.store(session, parse_segment(segment([ledger(), job_slot()]), NOW), site.prices, NOW)
+        store.store(session, parse_segment(segment([ledger(), job_slot()]), NOW), site.terms, NOW)
     with site.database.read() as session:
         assert totals.counts(session).unmatched == 1
     slurm.jobs([{}])

@@ -46,10 +46,10 @@ def run(options: argparse.Namespace) -> int:
     if until <= since:
         raise UsageError("-E is not after -S")
     site = open_site(settings.load(options.config))
-    days = site.prices.days
+    days = site.terms.days
     start, end = days.start(since), days.after(days.start(until - 1))
     try:
-        found = site.database.run(lambda session: site_energy(session, site.prices, start, min(end, now)))
+        found = site.database.run(lambda session: site_energy(session, site.terms, start, min(end, now)))
     finally:
         site.database.close()
     if options.json:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""`carbon-mgr intensity`: what priced which time and where that came from; as a list, a plot, or CSV, out and in."""
+"""`carbon-mgr intensity`: which intensity was applied at which time, and its source; as a list, a plot, or CSV, out and in."""
 
 from __future__ import annotations
 
@@ -39,9 +39,7 @@ def add(commands: argparse._SubParsersAction[Parser]) -> None:
     how = p.add_mutually_exclusive_group()
     how.add_argument("--plot", action="store_true", help="draw it in the terminal")
     how.add_argument("--csv", action="store_true", help="write all that the sources have of that time")
-    how.add_argument(
-        "--import", dest="file", metavar="FILE", type=Path, help="take in such a CSV file, and price again"
-    )
+    how.add_argument("--import", dest="file", metavar="FILE", type=Path, help="read such a CSV file, and recalculate")
     p.set_defaults(run=run)
 
 
@@ -55,7 +53,7 @@ def run(options: argparse.Namespace) -> int:
     if end <= start:
         raise UsageError("-E is not after -S")
     site = open_site(settings.load(options.config))
-    zone = factor(options.zone, "--zone").zone if options.zone else site.prices.home
+    zone = factor(options.zone, "--zone").zone if options.zone else site.terms.home
     try:
         if options.file:
             return _import(site, options.file, now)
@@ -63,7 +61,7 @@ def run(options: argparse.Namespace) -> int:
             return _csv(site, zone, start, end)
         runs = list(_runs(site, zone, start, end))
         if not runs:
-            print(visible(f"no job of zone {zone} was priced in that time"), file=sys.stderr)
+            print(visible(f"no job of zone {zone} ran in that time"), file=sys.stderr)
             return 1
         return _plot(zone, runs, now) if options.plot else _list(runs, now)
     finally:
@@ -71,7 +69,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _runs(site: Site, zone: str, start: int, end: int) -> Iterator[dict[str, Any]]:
-    """Stretches of slots with one price, oldest first."""
+    """Stretches of slots with one intensity, oldest first."""
     from sqlalchemy import select
 
     from ...db.models import FactorSource
@@ -82,17 +80,17 @@ def _runs(site: Site, zone: str, start: int, end: int) -> Iterator[dict[str, Any
         rows = [row for (of, _), row in sorted(current(session, start - 899, end - 1).items()) if of == zone]
     run: dict[str, Any] = {}
     for row in rows:
-        price = {
+        applied = {
             "g_per_kwh": row.g_per_kwh_float,
             "pue": row.pue,
             "source": sources[row.source_id] + (", estimated" if row.estimated else ""),
         }
-        if run and run["end"] == row.slot and all(run[name] == value for name, value in price.items()):
+        if run and run["end"] == row.slot and all(run[name] == value for name, value in applied.items()):
             run["end"] = row.slot + 900
             continue
         if run:
             yield run
-        run = {"start": row.slot, "end": row.slot + 900, **price}
+        run = {"start": row.slot, "end": row.slot + 900, **applied}
     if run:
         yield run
 
@@ -129,7 +127,7 @@ def _csv(site: Site, zone: str, start: int, end: int) -> int:
 
 
 def _used(site: Site, line: Line) -> bool:
-    return (line.provider, line.source, line.scope) in site.prices.sources.get(line.zone, ())
+    return (line.provider, line.source, line.scope) in site.terms.sources.get(line.zone, ())
 
 
 def _import(site: Site, file: Path, now: int) -> int:
@@ -146,7 +144,7 @@ def _import(site: Site, file: Path, now: int) -> int:
     for zone, source in sorted({(line.zone, line.source) for line in found if not _used(site, line)}):
         warn(
             "carbon-mgr",
-            f"{source} is none of the sources of {zone} in [grid] providers: it is kept and prices nothing",
+            f"{source} is none of the sources of {zone} in [grid] providers: it is kept and applied to nothing",
         )
     if found:  # though nothing is new: an import that was broken off goes on here
         sweep(site, min(line.period.start for line in found) // 900 * 900, max(line.period.end for line in found))

@@ -42,7 +42,7 @@ def run(options: argparse.Namespace) -> int:
     config = settings.load(options.config)
     site = open_site(config)
     try:
-        horizons = _horizons(config, site.prices.days, int(time.time()))
+        horizons = _horizons(config, site.terms.days, int(time.time()))
         with site.database.read() as session:
             found = counts(session, horizons)
         for name, rows in vars(found).items():

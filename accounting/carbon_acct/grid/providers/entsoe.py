@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """ENTSO-E's Transparency Platform: `entsoe`, `entsoe:DE`, `entsoe:NO2`, or `entsoe:` and an EIC code.
 
-What was generated, by production type (document A75, actual generation), priced with the lifecycle factors of
+What was generated, by production type (document A75, actual generation), weighted with the lifecycle factors of
 `mix`. Imports are not in it. Needs a token, which ENTSO-E wants in the address. Read here and not by entsoe-py: that
 takes another address from its environment only, rounds to hours, and shows the token in its errors.
 """

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Re-pricing: a provider answers at last, and every slot of a month of jobs has another price. Time, rows a second, and checks.
+"""Recalculation: a provider answers at last, and every slot of a month of jobs has another factor. Time, rows a second, and checks.
 
 The grid's series and the jobs are SYNTHETIC. The database is the embedded one, with its own settings (synchronous=FULL).
 """
@@ -23,7 +23,7 @@ from sqlalchemy import func, select
 from table import render
 from tqdm import tqdm
 
-from carbon_acct.db.models import DaySum, JobDay, JobSlot, SlotPrice
+from carbon_acct.db.models import DaySum, JobDay, JobSlot, SlotFactor
 from carbon_acct.grid import intensity
 from carbon_acct.grid.provider import Period
 from carbon_acct.sums import recalculate
@@ -40,7 +40,7 @@ UG_PER_G = 10**6
 
 
 def main() -> int:
-    """Fill, price again, check, print; the exit status is 1 where a check fails."""
+    """Fill, recalculate, check, print; the exit status is 1 where a check fails."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--jobs", type=int, default=1_000_000)
     options = parser.parse_args()
@@ -55,15 +55,15 @@ def main() -> int:
         site.close()
     both = Took(*map(sum, zip(times["refresh"], times["sweep"], strict=True)))
     rows = [
-        times["refresh"].row("new prices from the series", (AFTER - MONTH) // 900, "prices"),
+        times["refresh"].row("new factors from the series", (AFTER - MONTH) // 900, "factors"),
         times["sweep"].row("slots of jobs, their days, roll-ups", slots, "slots of jobs"),
         both.row("both", options.jobs, "jobs"),
         times["again"].row("again, with nothing to do"),
     ]
     print(f"{options.jobs:,} synthetic jobs with {slots:,} slots in April 2026; SQLite, {size / 2**20:,.0f} MiB\n")
-    print(render(["every price of the month changes", "s", "CPU s", "a second"], rows))
+    print(render(["every factor of the month changes", "s", "CPU s", "a second"], rows))
     print(
-        f"\nslots, days, roll-ups and the prices' own sums agree to the microgram: {'FAIL: ' if problems else 'pass'}",
+        f"\nslots, days, roll-ups and the factors' own sums agree to the microgram: {'FAIL: ' if problems else 'pass'}",
         *problems,
     )
     return 1 if problems else 0
@@ -89,7 +89,7 @@ def _run(site: Site, slots: int) -> dict[str, Took]:
     with site.site.database.write() as session:
         intensity.keep(session, intensity.source_of(session, "DE", *SERIES), series, AFTER)
     times = {"refresh": _timed(lambda: _refresh(site))}
-    with tqdm(total=slots, unit=" slots", desc="pricing", disable=None, leave=False) as bar:
+    with tqdm(total=slots, unit=" slots", desc="recalculating", disable=None, leave=False) as bar:
         times["sweep"] = _timed(lambda: _sweep(site, bar.update))
     times["again"] = _timed(lambda: (_refresh(site), _sweep(site, bar.update)))
     return times
@@ -100,14 +100,14 @@ def _refresh(site: Site) -> None:
         stretches = recalculate.stretches(session, 0, AFTER)
     for start, end in stretches:
         with site.site.database.write() as session:
-            recalculate.refresh(session, site.prices, start, end)
+            recalculate.refresh(session, site.terms, start, end)
 
 
 def _sweep(site: Site, done: Callable[[int], object]) -> None:
     rows = 1
     while rows:
         with site.site.database.write() as session:
-            rows = recalculate.sweep(session, site.prices)
+            rows = recalculate.sweep(session, site.terms)
         done(rows)
 
 
@@ -126,10 +126,12 @@ def _problems(site: Site) -> list[str]:
 
 
 def _wrong_slots(session: Session) -> list[str]:
-    query = select(SlotPrice.slot, SlotPrice.g_per_kwh, SlotPrice.revision, func.count(), func.sum(JobSlot.energy_uj))
-    query = query.add_columns(func.sum(JobSlot.carbon_ug)).join(JobSlot, JobSlot.price_id == SlotPrice.id)
+    query = select(
+        SlotFactor.slot, SlotFactor.g_per_kwh, SlotFactor.revision, func.count(), func.sum(JobSlot.energy_uj)
+    )
+    query = query.add_columns(func.sum(JobSlot.carbon_ug)).join(JobSlot, JobSlot.factor_id == SlotFactor.id)
     wrong = []
-    for slot, g_per_kwh, revision, jobs, energy, grams in session.execute(query.group_by(SlotPrice.id)):
+    for slot, g_per_kwh, revision, jobs, energy, grams in session.execute(query.group_by(SlotFactor.id)):
         true = energy * Fraction(13, 10) * Fraction(g_per_kwh) * UG_PER_G / UJ_PER_KWH
         if revision < 2 or abs(grams - true) > Fraction(jobs, 2):
             wrong.append(f"slot {slot}: {grams} ug at revision {revision}, true {float(true)}")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The pricing benchmark: its judge can tell a wrong price, its jobs are whole, its program runs."""
+"""The benchmark of emission factors: its judge can tell a wrong factor, its jobs are whole, its program runs."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-PROGRAM = Path(__file__).parents[2] / "benchmarks/pricing.py"
+PROGRAM = Path(__file__).parents[2] / "benchmarks/emissions.py"
 KWH = 3_600_000_000_000
 
 
@@ -74,7 +74,7 @@ def test_a_month_put_into_the_tables_is_what_the_product_makes(tmp_path: Path) -
     start = 900 * 1_400_000 // 86_400 * 86_400
     site = Site(tmp_path, "1.3", "UTC")
     slots = fill(site.site, tmp_path / "carbon-acct.db", 150, (start, start + 30 * 86_400), lambda _: None)
-    days, database = site.prices.days, site.site.database
+    days, database = site.terms.days, site.site.database
 
     def content() -> list[set[tuple[object, ...]]]:
         with database.read() as session:
@@ -96,10 +96,10 @@ def test_a_month_put_into_the_tables_is_what_the_product_makes(tmp_path: Path) -
 
 
 @pytest.mark.slow
-def test_reprice_checks_what_it_did() -> None:
-    """A small month priced again: every sum by its own road."""
+def test_recalculate_checks_what_it_did() -> None:
+    """A small month recalculated: every sum by its own road."""
     run = subprocess.run(
-        [sys.executable, str(PROGRAM.with_name("reprice.py")), "--jobs", "120"],
+        [sys.executable, str(PROGRAM.with_name("recalculate.py")), "--jobs", "120"],
         check=True,
         capture_output=True,
         text=True,

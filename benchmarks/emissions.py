@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""Pricing: a month of jobs against brute force, to the microgram, and how wrong simpler rules are for the same jobs.
+"""Emissions: a month of jobs against brute force, to the microgram, and how wrong simpler rules are for the same jobs.
 
-The jobs go the whole way through the product: delivered, priced by the yearly factor while no provider answers, then priced
+The jobs go the whole way through the product: delivered, given the yearly factor while no provider answers, then with the series
 again when the series of quarters of an hour is there. The grid's series and the jobs are SYNTHETIC and always the same.
 """
 
