@@ -1,13 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""The collector's zipapp under every Python that a node may have: whole lives of jobs, not only its syntax.
-
-`python3.9`, `python3.10`, ... are looked for among pyenv's and on PATH; `CARBON_ACCT_PYTHON39`, `CARBON_ACCT_PYTHON310`, ...
-name others.
-"""
+"""The collector's zipapp under every Python that a node may have: whole lives of jobs, not only its syntax."""
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 import time
@@ -17,6 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from carbon_collector import __version__
+from interpreters import interpreter
 
 if TYPE_CHECKING:
     from .process import Host
@@ -26,24 +22,10 @@ ZIPAPP = CHECKOUT / "dist/carbon-collector"
 JOULE = 1_000_000
 
 
-def of_pyenv(name: str) -> str | None:
-    """The interpreter itself, where pyenv has it: its shim on PATH runs only the versions that are switched on."""
-    root = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"))
-    return next((str(path) for path in sorted(root.glob(f"versions/{name[6:]}.*/bin/{name}"))), None)
-
-
 @pytest.fixture(params=[9, 10, 11, 12, 13, 14], ids=lambda minor: f"3.{minor}")
 def python(request: pytest.FixtureRequest) -> str:
     """One Python of this version."""
-    name, variable = f"python3.{request.param}", f"CARBON_ACCT_PYTHON3{request.param}"
-    found = os.environ.get(variable) or of_pyenv(name) or shutil.which(name)
-    if not found:
-        pytest.skip(f"{name} is neither pyenv's nor on PATH, and {variable} names none")
-    asked = [found, "-ISc", "import sys; print(sys.version_info[1])"]
-    done = subprocess.run(asked, capture_output=True, text=True, check=False)
-    if done.stdout.strip() != str(request.param):
-        pytest.skip(f"{found} is no {name} that runs (a shim of none?); {variable} may name another")
-    return found
+    return interpreter(f"3.{request.param}")
 
 
 @pytest.fixture
