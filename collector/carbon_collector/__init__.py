@@ -4,4 +4,4 @@
 Standard library only (and nvidia-ml-py where there is an NVIDIA driver), Python 3.9 and later.
 """
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
