@@ -60,6 +60,8 @@ class Books:
     metered_uj: dict[str, int] = field(default_factory=dict)
     jobs_uj: dict[str, int] = field(default_factory=dict)
     rest_uj: dict[str, int] = field(default_factory=dict)
+    idle_w: dict[str, float] = field(default_factory=dict)
+    """Watts that were learned as each package's idle power."""
     readings: int = 0
 
     @property
@@ -188,6 +190,8 @@ class Daemon:
 
     def _books(self) -> Books:
         books = Books(readings=self.readings)
+        for zone in (z for z, kind in self.registers.zones().items() if kind == "cpu"):
+            books.idle_w[zone] = self.account.idle_of(zone).idle().power_uw / 1e6
         for record in self.records.values():
             for name, share in record.get("components", {}).items():
                 if share["energy_uj"] is None:

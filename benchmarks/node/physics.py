@@ -9,8 +9,13 @@ its watts. All use is piecewise constant, so every energy is known in closed for
 from __future__ import annotations
 
 from bisect import bisect_right
-from dataclasses import dataclass, field
-from functools import cached_property
+from dataclasses import dataclass, field, replace
+from functools import cached_property, lru_cache
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 SOCKETS = 2
 
@@ -38,7 +43,7 @@ class Hardware:
 
     def socket_of(self, cpu: int) -> int:
         """The first half of the CPUs is socket 0's."""
-        return cpu * SOCKETS // self.cpus
+        return _socket_of(cpu, self.cpus)
 
 
 @dataclass(frozen=True)
@@ -55,7 +60,8 @@ class Phase:
 class Job:
     """One job on one node. Times are seconds since the node's boot.
 
-    `open_s`, `close_s`: prolog and epilog; `start_s`, `stop_s`: its cgroup; `factor` scales its watts.
+    `open_s`, `close_s`: prolog and epilog; `start_s`, `stop_s`: its cgroup; `factor` scales its watts;
+    tasks of one array have the same `submission`.
     """
 
     job_id: int
@@ -69,6 +75,7 @@ class Job:
     close_s: float
     phases: tuple[Phase, ...]
     factor: float = 1.0
+    submission: int = 0
 
     @property
     def seconds(self) -> float:
@@ -81,10 +88,12 @@ class Job:
 
     def phase(self, at: float) -> Phase | None:
         """The phase it is in, while its cgroup is there."""
+        if not self.start_s <= at < self.stop_s:
+            return None
         border = self.start_s
         for phase in self.phases:
             border += phase.seconds
-            if self.start_s <= at < min(border, self.stop_s):
+            if at < border:
                 return phase
         return None
 
@@ -125,6 +134,29 @@ class Line:
         return self.values[i - 1] + part * (self.values[i] - self.values[i - 1])
 
 
+def total(lines: Iterable[tuple[float, Line]]) -> Line:
+    """Return the weighted sum of lines as one line, so that reading it takes one search."""
+    slopes: dict[float, float] = {}
+    for weight, line in lines:
+        rates = [
+            (at, weight * (v - u) / (to - at))
+            for (at, u), (to, v) in pairwise(zip(line.times, line.values, strict=True))
+            if to > at
+        ]
+        for (at, rate), before in zip([*rates, (line.times[-1], 0.0)], [0.0, *(r for _, r in rates)], strict=True):
+            slopes[at] = slopes.get(at, 0.0) + rate - before
+    times, rate, pieces = sorted(slopes), 0.0, []
+    for at, to in pairwise(times):
+        rate += slopes[at]
+        pieces.append((to - at, max(0.0, rate)))
+    return Line(times[0] if times else 0.0, pieces)
+
+
+@lru_cache(maxsize=1024)
+def _socket_of(cpu: int, cpus: int) -> int:
+    return cpu * SOCKETS // cpus
+
+
 @dataclass
 class Truth:
     """Joules of one job: its static share by allocation, and what its own use caused."""
@@ -149,26 +181,48 @@ class Node:
     gpus: tuple[str, ...] = ()
 
     def on_socket(self, job: Job, socket: int) -> int:
-        """CPUs that the job holds there."""
-        return sum(1 for cpu in job.cpus if self.hardware.socket_of(cpu) == socket)
+        """Return how many CPUs the job holds there."""
+        return self._on_socket[job.job_id][socket]
+
+    @cached_property
+    def _on_socket(self) -> dict[int, list[int]]:
+        of = self.hardware.socket_of
+        return {job.job_id: [sum(of(cpu) == s for cpu in job.cpus) for s in range(SOCKETS)] for job in self.jobs}
+
+    @cached_property
+    def _dynamic_cpu_s(self) -> list[Line]:
+        return [
+            total((job.factor * self.on_socket(job, s), job.cpu_s) for job in self.jobs if self.on_socket(job, s))
+            for s in range(SOCKETS)
+        ]
+
+    @cached_property
+    def _dynamic_gib_s(self) -> Line:
+        return total((job.factor, job.gib_s) for job in self.jobs)
+
+    @cached_property
+    def _dynamic_gpu_s(self) -> dict[str, Line]:
+        return {gpu: total((job.factor, job.gpu_s) for job in self.jobs if gpu in job.gpus) for gpu in self.gpus}
+
+    @cached_property
+    def busy_cpu_s(self) -> list[Line]:
+        """CPU seconds of all jobs on each CPU."""
+        return [total((1.0, job.cpu_s) for job in self.jobs if cpu in job.cpus) for cpu in range(self.hardware.cpus)]
 
     def package_j(self, socket: int, at: float) -> float:
-        """Energy of a socket since boot."""
+        """Return the energy of a socket since boot."""
         h = self.hardware
-        dynamic = sum(job.factor * self.on_socket(job, socket) * job.cpu_s.at(at) for job in self.jobs)
-        return h.idle_w * at + h.busy_cpu_w * (dynamic + h.system_cpu * at)
+        return h.idle_w * at + h.busy_cpu_w * (self._dynamic_cpu_s[socket].at(at) + h.system_cpu * at)
 
     def dram_j(self, at: float) -> float:
-        """Energy of one socket's memory since boot; pages are spread over both."""
+        """Return the energy of one socket's memory since boot; pages are spread over both."""
         h = self.hardware
-        used = sum(job.factor * job.gib_s.at(at) for job in self.jobs)
-        return h.dram_idle_w * at + h.dram_gib_w * used / SOCKETS
+        return h.dram_idle_w * at + h.dram_gib_w * self._dynamic_gib_s.at(at) / SOCKETS
 
     def gpu_j(self, gpu: str, at: float) -> float:
-        """Energy of a GPU since boot."""
+        """Return the energy of a GPU since boot."""
         h = self.hardware
-        used = sum(job.factor * job.gpu_s.at(at) for job in self.jobs if gpu in job.gpus)
-        return h.gpu_idle_w * at + (h.gpu_busy_w - h.gpu_idle_w) * used
+        return h.gpu_idle_w * at + (h.gpu_busy_w - h.gpu_idle_w) * self._dynamic_gpu_s[gpu].at(at)
 
     def gpu_w(self, gpu: str, at: float) -> float:
         """Power of a GPU now."""
@@ -189,3 +243,10 @@ class Node:
         use = len(job.cpus) * h.busy_cpu_w * job.cpu_s.at(job.close_s) + h.dram_gib_w * job.gib_s.at(job.close_s)
         held = (self.gpu_j(gpu, job.close_s) - self.gpu_j(gpu, job.open_s) for gpu in job.gpus)
         return Truth(idle_w * job.seconds, job.factor * use, sum(held))
+
+    def without_idle_power(self) -> Node:
+        """Return the same node and jobs with sockets and memory that draw nothing when idle.
+
+        Rules that are linear in the energy make of it what they make of the dynamic part.
+        """
+        return replace(self, hardware=replace(self.hardware, idle_w=0.0, dram_idle_w=0.0))

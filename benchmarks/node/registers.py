@@ -65,14 +65,9 @@ class Registers:
     def busy_s(self, socket: int, at: float) -> float:
         """CPU seconds on a socket in /proc/stat, fields floored each."""
         h = self.node.hardware
-        by_cpu = dict.fromkeys((c for c in range(h.cpus) if h.socket_of(c) == socket), 0.0)
-        for job in self.node.jobs:
-            used = job.cpu_s.at(at)
-            for cpu in job.cpus:
-                if used and cpu in by_cpu:
-                    by_cpu[cpu] += used
+        by_cpu = [line.at(at) for cpu, line in enumerate(self.node.busy_cpu_s) if h.socket_of(cpu) == socket]
         system = _floor(h.system_cpu * at)
-        return system + sum(_floor(s * SYSTEM_SHARE) + _floor(s * (1 - SYSTEM_SHARE)) for s in by_cpu.values())
+        return system + sum(_floor(s * SYSTEM_SHARE) + _floor(s * (1 - SYSTEM_SHARE)) for s in by_cpu)
 
     def memory_gib(self, at: float) -> float:
         """Memory in use on the node: the system's and the jobs'."""
@@ -93,6 +88,29 @@ class Registers:
     def _update(self, step: int) -> float:
         jitter = ((step * 2_654_435_761 + self._seed) & 0xFFFF) / 0x10000
         return step * RAPL_STEP_S + jitter * RAPL_JITTER_S
+
+
+class NoisyRegisters(Registers):
+    """The same where every reading of a RAPL counter adds what it should, times 1 + a normal deviate.
+
+    It is for one reader that reads in the order of time: the error of a reading stays in the counter.
+    `noise` is the standard deviation, as a part of the energy between two readings.
+    """
+
+    def __init__(self, node: Node, noise: float, seed: int = 0) -> None:
+        super().__init__(node, seed)
+        self._noise = noise
+        self._rng = random.Random(f"noise {seed} {node.name}")  # noqa: S311 - reproducible
+        self._read: dict[str, tuple[float, float]] = {}
+
+    def energy_uj(self, zone: str, at: float) -> int:
+        """Return a powercap counter, wrapped."""
+        true_uj = self.unwrapped_uj(zone, at)
+        before_uj, shown_uj = self._read.get(zone, (true_uj, true_uj))
+        shown_uj += (true_uj - before_uj) * max(0.0, self._rng.gauss(1.0, self._noise))
+        self._read[zone] = true_uj, shown_uj
+        step, range_uj = UNITS[self.zones()[zone]]
+        return int(shown_uj // step * step) % range_uj
 
 
 def _floor(seconds: float) -> float:

@@ -17,51 +17,74 @@ KINDS = ("cpu", "cpu", "waves", "idle", "memory", "gpu")
 SIZES = (1, 1, 2, 4, 4, 8, 16)
 IDLE_W = (60.0, 30.0, 110.0)
 """Idle power of a socket: 29, 17 and 43 % of its power under full load."""
+TASK_USE = (0.01, 0.3, 1.0)
+"""CPU use of the tasks of an array, as a part of what their submission would use."""
 LONGEST_S = 300.0
 FIRST_S = 60.0
 """When the first job comes: the collector, where it is a service, has seen the node idle."""
 
 
-def make(seed: int, nodes: int, jobs_per_node: int, span_s: float) -> list[Node]:
-    """Nodes with their jobs, all drawing alike. Every other node has four GPUs."""
+def make(
+    seed: int, nodes: int, jobs_per_node: int, span_s: float, times: float = 1.0, first: int = 0, arrays: bool = False
+) -> list[Node]:
+    """Return nodes with their jobs, all drawing alike. Every other node has four GPUs.
+
+    Jobs are `times` as long and come that many times as far apart; `first` is the number of the first node; with
+    `arrays` every submission is an array whose tasks differ in use and end within the same moment.
+    """
     rng = random.Random(seed)  # noqa: S311 - the same schedule each time is the point
-    return [_node(rng, i, jobs_per_node, span_s) for i in range(nodes)]
+    return [_node(rng, first + i, jobs_per_node, span_s, times, arrays) for i in range(nodes)]
 
 
 def restless(nodes: list[Node]) -> list[Node]:
-    """The same jobs on nodes that are never idle: the system keeps a CPU of each socket busy."""
+    """Return the same jobs on nodes that are never idle: the system keeps a CPU of each socket busy."""
     return [replace(node, hardware=replace(node.hardware, system_cpu=1.0)) for node in nodes]
 
 
-def unlike(nodes: list[Node], seed: int) -> list[Node]:
-    """The same jobs, each drawing 0.8 to 1.25 of the common watts, evenly on a logarithmic scale."""
+def unlike(nodes: list[Node], seed: int, by_submission: bool = False) -> list[Node]:
+    """Return the same jobs drawing 0.8 to 1.25 of the common watts, evenly on a logarithmic scale.
+
+    Each task draws its own, or all tasks of a submission draw alike.
+    """
     rng = random.Random(seed)  # noqa: S311 - as above
-    low, high = math.log(0.8), math.log(1.25)
-    return [
-        replace(node, jobs=[replace(job, factor=math.exp(rng.uniform(low, high))) for job in node.jobs])
-        for node in nodes
-    ]
+    unlike_nodes = []
+    for node in nodes:
+        of = {(job.submission if by_submission else job.job_id): 1.0 for job in node.jobs}
+        of = {key: math.exp(rng.uniform(math.log(0.8), math.log(1.25))) for key in of}
+        jobs = [replace(job, factor=of[job.submission if by_submission else job.job_id]) for job in node.jobs]
+        unlike_nodes.append(replace(node, jobs=jobs))
+    return unlike_nodes
 
 
-def _node(rng: random.Random, index: int, count: int, span_s: float) -> Node:
+def _node(rng: random.Random, index: int, count: int, span_s: float, times: float, arrays: bool) -> Node:
     gpus = tuple(f"GPU-{index}-{i}" for i in range(4)) if index % 2 else ()
     hardware = Hardware(idle_w=IDLE_W[index % len(IDLE_W)])
     jobs: list[Job] = []
-    at = FIRST_S
+    at, submission = FIRST_S, 0
     while len(jobs) < count:
-        tasks = rng.choice((1, 1, 1, 1, 3))
-        job = _job(rng, len(jobs), at, bool(gpus))
+        tasks = rng.choice((2, 3, 4, 8) if arrays else (1, 1, 1, 1, 3))
+        job = _job(rng, len(jobs), at, bool(gpus), times)
         for _ in range(min(tasks, count - len(jobs))):
-            placed = _place(job, jobs, hardware, gpus)
-            jobs.append(replace(placed, job_id=1000 * (index + 1) + len(jobs)))
-        at += rng.expovariate(count / span_s)
+            placed = _place(_task(rng, job) if arrays else job, jobs, hardware, gpus)
+            jobs.append(replace(placed, job_id=1000 * (index + 1) + len(jobs), submission=submission))
+        at += rng.expovariate(count / span_s) * times * (tasks if arrays else 1)
+        submission += 1
     return Node(f"n{index}", jobs, hardware, gpus)
 
 
-def _job(rng: random.Random, number: int, at: float, has_gpus: bool) -> Job:
+def _task(rng: random.Random, job: Job) -> Job:
+    """Return one task of an array: it sleeps, works a little or works fully, and ends up to 20 ms after the others."""
+    busy, late = rng.choice(TASK_USE), rng.uniform(0.0, 0.02)
+    size = rng.choice((1, 1, 2, 4))
+    phases = tuple(replace(phase, cpu=phase.cpu * busy) for phase in job.phases)
+    times = {name: getattr(job, name) + late for name in ("start_s", "stop_s", "close_s")}
+    return replace(job, cpus=tuple(range(size)), phases=phases, **times)
+
+
+def _job(rng: random.Random, number: int, at: float, has_gpus: bool, times: float) -> Job:
     kind = KINDS[number % len(KINDS)]
     kind = "cpu" if kind == "gpu" and not has_gpus else kind
-    seconds = math.exp(rng.uniform(0.0, math.log(LONGEST_S)))
+    seconds = times * math.exp(rng.uniform(0.0, math.log(LONGEST_S)))
     cpus = rng.choice(SIZES)
     phases = _phases(rng, kind, seconds, cpus)
     start = at + rng.uniform(0.05, 0.15)  # slurmstepd starts the first step

@@ -9,9 +9,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from node.peers import Result
     from node.physics import Node
+    from node.registers import Registers
 
 PROGRAM = Path(__file__).parents[2] / "benchmarks/accuracy.py"
 
@@ -79,15 +85,138 @@ def test_readings_of_the_registers_never_go_back_except_to_wrap(nodes: list[Node
     assert busy == sorted(busy)
 
 
+@given(seed=st.integers(0, 10_000), arrays=st.booleans(), own_watts=st.booleans())
+def test_what_every_rule_intends_adds_up(seed: int, arrays: bool, own_watts: bool) -> None:
+    """Ours is the truth where jobs draw alike; EAR's gives away all power while a job is there; no other rule but
+    Slurm's gives away more than there is.
+    """
+    from node import intent, schedule
+
+    node = schedule.make(seed, nodes=1, jobs_per_node=9, span_s=60.0, arrays=arrays)[0]
+    if own_watts:
+        node = schedule.unlike([node], seed)[0]
+    whole_j = sum(moment.seconds * moment.host_w for moment in intent.moments(node))
+    held_j = sum(moment.seconds * moment.host_w for moment in intent.moments(node) if moment.held)
+    ours = intent.intended(node, intent.allocation_and_use)
+
+    assert whole_j == pytest.approx(node.host_j(max(job.close_s for job in node.jobs)))
+    assert sum(intent.intended(node, intent.cpus_held).values()) == pytest.approx(held_j)
+    for watts in (intent.allocation_and_use, intent.use, intent.use_and_equal, intent.use_of_capacity):
+        assert sum(intent.intended(node, watts).values()) <= held_j * (1 + 1e-9)
+    if not own_watts:
+        assert ours == pytest.approx({job.job_id: node.truth(job).host_j for job in node.jobs})
+
+
+def test_a_rule_that_reads_often_comes_to_what_it_intends(nodes: list[Node]) -> None:
+    """The measurement column shows sampling and nothing else: it goes away with the interval."""
+    from node import intent, peers
+
+    rules: list[tuple[Callable[..., Result], Callable[..., intent.Watts]]] = [
+        (peers.ceems, intent.use),
+        (peers.ceems_node, intent.use_and_equal),
+        (peers.kepler, intent.use_of_capacity),
+        (peers.ear, intent.cpus_held),
+    ]
+    node = nodes[0]
+    for bill, watts in rules:
+        found = bill(_registers(node), max(job.close_s for job in node.jobs) + 1, 0.5).bills
+        intended = intent.intended(node, watts)
+        for job in node.jobs:
+            if job.stop_s - job.start_s > 60.0:
+                assert found[job.job_id].host_j == pytest.approx(intended[job.job_id], rel=0.03)
+    for bill, watts in ((peers.ear_at_borders, intent.cpus_held), (peers.slurm, intent.whole_node)):
+        found = bill(_registers(node), 0.0).bills
+        intended = intent.intended(node, watts)
+        for job in node.jobs:
+            assert found[job.job_id].host_j == pytest.approx(intended[job.job_id], rel=0.005)
+
+
+def _registers(node: Node) -> Registers:
+    from node.registers import Registers
+
+    return Registers(node)
+
+
+def test_without_idle_power_a_node_draws_what_its_jobs_and_system_cause(nodes: list[Node]) -> None:
+    """The block of the dynamic part judges every rule by the energy of use alone."""
+    from node.physics import SOCKETS
+
+    for node in nodes:
+        h, end = node.hardware, max(job.close_s for job in node.jobs)
+        system_j = SOCKETS * h.busy_cpu_w * h.system_cpu * end
+
+        assert node.without_idle_power().host_j(end) == pytest.approx(
+            system_j + sum(node.truth(job).dynamic_j for job in node.jobs)
+        )
+
+
+def test_tasks_of_an_array_end_within_the_same_moment_and_use_unlike(nodes: list[Node]) -> None:
+    """The schedule of arrays has what it is for: ends that fall between two readings, of sleepers and workers."""
+    from node import schedule
+
+    made = schedule.make(seed=3, nodes=1, jobs_per_node=24, span_s=200.0, arrays=True)[0]
+    groups = [[j for j in made.jobs if j.submission == number] for number in {j.submission for j in made.jobs}]
+    together = [
+        group
+        for group in groups
+        if len(group) > 1 and max(j.stop_s for j in group) - min(j.stop_s for j in group) < 0.1
+    ]
+
+    assert len(together) >= len(groups) // 2
+    assert any(
+        max(j.cpu_s.at(j.stop_s) for j in group) > 10 * min(j.cpu_s.at(j.stop_s) for j in group) for group in together
+    )
+
+
+def test_watts_by_submission_are_alike_within_an_array_and_unlike_between(nodes: list[Node]) -> None:
+    """One program draws alike in every task; each task's own factor is the other scenario."""
+    from node import schedule
+
+    by_submission = [job for node in schedule.unlike(nodes, 1, by_submission=True) for job in node.jobs]
+    factors = {(job.job_id // 1000, job.submission): job.factor for job in by_submission}
+    tasks = [job.factor for node in schedule.unlike(nodes, 1) for job in node.jobs]
+
+    assert all(job.factor == factors[job.job_id // 1000, job.submission] for job in by_submission)
+    assert len(set(factors.values())) == len(factors) < len(by_submission)
+    assert len(set(tasks)) == len(tasks)
+    assert all(0.8 <= factor <= 1.25 for factor in (*factors.values(), *tasks))
+
+
+@pytest.mark.parametrize("noise", [0.01, 0.03])
+def test_a_noisy_meter_errs_by_what_it_says_and_not_to_one_side(nodes: list[Node], noise: float) -> None:
+    """The deviation of the readings is the stated one, their mean is right, and the counter never goes back."""
+    from statistics import fmean, pstdev
+
+    from node.registers import UNITS, NoisyRegisters
+
+    registers, range_uj = NoisyRegisters(nodes[0], noise), UNITS["cpu"][1]
+    instants = [100 + i for i in range(1000)]
+    shown = [registers.energy_uj("package-1", at) for at in instants]
+    true = [registers.unwrapped_uj("package-1", at) for at in instants]
+    errors = [(b - a) % range_uj / (v - u) - 1 for a, b, u, v in zip(shown, shown[1:], true, true[1:], strict=False)]
+
+    assert all(error > -1 for error in errors)
+    assert pstdev(errors) == pytest.approx(noise, rel=0.1)
+    assert abs(fmean(errors)) < 4 * noise / len(errors) ** 0.5
+
+
 def test_the_program_prints_ours_beside_the_others() -> None:
-    """One table with every rule in it, and a verdict for each budget."""
+    """Each rule has both columns, each budget a verdict, each scenario its distribution."""
     run = subprocess.run(
-        [sys.executable, str(PROGRAM), "--nodes", "2", "--jobs", "10", "--span", "120"],
+        [sys.executable, str(PROGRAM), "--nodes", "2", "--jobs", "8", "--span", "120", "--seeds", "1"],
         check=True,
         capture_output=True,
         text=True,
     )
 
-    for name in ("ours (unit, cgroup v1)", "CEEMS", "Kepler", "Scaphandre", "EAR", "GA4HPC", "Slurm ConsumedEnergy"):
-        assert name in run.stdout
-    assert "every node and run: 0 uJ, 0: pass" in run.stdout
+    from node import peers
+
+    measured = run.stdout.partition("sockets and memory")[2].partition("the dynamic part")[0]
+    for rule in peers.RULES:
+        assert f"{rule.name} " in measured
+        assert f" {rule.idle} " in measured
+    for heading in ("|error| of measurement in %", "policy for idle power", "60-98 min"):
+        assert heading in run.stdout
+    for scenario in ("arrays that end together", "3 % noise a reading", "by submission", "each task its own"):
+        assert scenario in run.stdout
+    assert run.stdout.count("every node and run: 0 uJ, 0: pass") == 2
