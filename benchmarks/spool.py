@@ -20,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
 from carbon_collector.log import Log
 from carbon_collector.spool.compactor import Compactor
-from carbon_collector.spool.spool import Spare
+from carbon_collector.spool.segment import Spare
 from collector.history import FAST, Node
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ def sizes(load: Load, span_s: int) -> list[float]:
             if took_s >= span_s:
                 break
         compactor = Compactor(node.spool)
-        spare = Spare(node.account.stream, node.account.last_sealed, node.numbers, node.now, node.log)
+        spare = Spare(node.books.stream, node.books.last_sealed, node.numbers, node.now, node.log)
         found = [sealed]
         for step in (compactor._join, compactor._to_hours, compactor._to_days):
             while step(spare):
@@ -93,7 +93,7 @@ def filled(load: Load, limit: int) -> float:
         node = quiet(Path(folder), limit)
         for took_s in life(node, load):
             node.sealed.clear()
-            if node.account.sequence % 16 == 0 and node.lost()["rows"]:
+            if node.books.sequence % 16 == 0 and node.lost()["rows"]:
                 return took_s / DAY_S
     raise RuntimeError("a life has no end")
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The collector's own arithmetic in virtual time: its Account is fed the readings that its daemon would take.
+"""The collector's own arithmetic in virtual time: its Books are fed the readings that its daemon would take.
 
 Tickets carry the time of their file; the daemon wakes some milliseconds later, reads the cgroups, then the meters,
 then /proc/stat, each a little later than the other; after a reading it sleeps for an interval or to the next ticket.
@@ -12,17 +12,18 @@ import random
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from carbon_collector.attribution import books as node_books
 from carbon_collector.attribution import records
-from carbon_collector.attribution.account import Account
+from carbon_collector.attribution.advance import advance
 from carbon_collector.attribution.ledger import PROLOG, Ledger
 from carbon_collector.attribution.slots import slot_of
 from carbon_collector.attribution.snapshot import Snapshot
-from carbon_collector.cgroups import Usage
 from carbon_collector.collector import LOOKS_S, SETTLE_S, SHOW_S
 from carbon_collector.daemon import WARM_UP_S
-from carbon_collector.host import Topology
+from carbon_collector.job import Job as SlurmJob
 from carbon_collector.meters.base import COUNTER, Domain, Reading
-from carbon_collector.ticket import Job as SlurmJob
+from carbon_collector.topology import Topology
+from carbon_collector.usage import Usage
 
 from .physics import SOCKETS
 from .registers import GIB, JIFFY_S, UNITS
@@ -80,9 +81,8 @@ class Daemon:
         self.rng = random.Random(f"daemon {self.node.name}")  # noqa: S311 - reproducible
         h = self.node.hardware
         self.topology = Topology({cpu: h.socket_of(cpu) for cpu in range(h.cpus)})
-        self.account = Account("0badcafe", self.topology, _domains(registers), {})
-        self.account.cluster = "virtual"
-        self.account.memory_total = int(h.memory_gib * GIB)
+        self.books = node_books.Books("0badcafe", self.topology, _domains(registers), {})
+        self.books.cluster = "virtual"
         self.tickets = _tickets(self.node)
         self.start_s = 1.0 if service else self.tickets[0][0] + START_S
         self.records: dict[tuple[Any, ...], dict[str, Any]] = {}
@@ -105,7 +105,7 @@ class Daemon:
         """When it wakes again: a tick, a warm-up reading, a segment that is due, the next ticket."""
         times = [now_s + INTERVAL_S, self.flush_due_s]
         times += [self.start_s + warm for warm in WARM_UP_S if self.start_s + warm > now_s]
-        young = [x.open_mono_us / 1e6 for x in self.account.ledgers.values() if x.closed_us is None]
+        young = [x.open_mono_us / 1e6 for x in self.books.ledgers.values() if x.closed_us is None]
         times += [opened + look for opened in young for look in LOOKS_S if opened + look > now_s]
         times += [max(now_s, self.tickets[0][0] + self.rng.uniform(*WAKE_S))] if self.tickets else []
         return min(times)
@@ -119,21 +119,21 @@ class Daemon:
             self._apply(kind, job, int(when // JIFFY_S * JIFFY_S * 1e6))
             self.flush_due_s = min(self.flush_due_s, at + SETTLE_S) if kind == "epilog" else self.flush_due_s
         self._learn_limits(at)
-        self.account.advance(snapshot)
+        advance(self.books, snapshot)
         self.readings += 1
         return took_s
 
     def _apply(self, kind: str, job: Job, mono_us: int) -> None:
         key = (job.job_id, "restart:0")
         if kind == "prolog":
-            self.account.open(Ledger(_slurm_job(job), PROLOG, BOOT_WALL_US + mono_us, mono_us))
+            self.books.open(Ledger(_slurm_job(job), PROLOG, BOOT_WALL_US + mono_us, mono_us))
         else:
-            self.account.close(self.account.ledgers[key], BOOT_WALL_US + mono_us, mono_us)
+            self.books.close(self.books.ledgers[key], BOOT_WALL_US + mono_us, mono_us)
 
     def _learn_limits(self, at: float) -> None:
         """Slurm confines each job to the CPUs and the memory that it gave it."""
         there = {job.job_id: job for job in self.node.jobs if job.start_s <= at < job.stop_s}
-        for ledger in self.account.ledgers.values():
+        for ledger in self.books.ledgers.values():
             job = there.get(ledger.job.job_id)
             if job is not None:
                 ledger.cpuset, ledger.memory = job.cpus, int(job.gib_requested * GIB)
@@ -158,6 +158,7 @@ class Daemon:
             parent=self._usage([j for j in self.node.jobs if j.start_s <= cgroups_s], cgroups_s, 0.0),
             jobs=jobs,
             activity={},
+            memory_total=int(self.node.hardware.memory_gib * GIB),
         ), stat_s - at
 
     def _usage(self, jobs: list[Job], at: float, gib: float) -> Usage:
@@ -171,20 +172,20 @@ class Daemon:
     # -- sealing, and what an aggregator would hold ----------------------------------------------------------------
 
     def _flush_if_due(self, now_s: float) -> None:
-        slot = slot_of(self.account.last.wall_us) if self.account.last else 0
-        ended = any(row.slot < slot for row in self.account.rows.values())
-        shown = now_s - self.flushed_s > SHOW_S and bool(self.account.ledgers)
+        slot = slot_of(self.books.last.wall_us) if self.books.last else 0
+        ended = self.books.has_rows_before(slot)
+        shown = now_s - self.flushed_s > SHOW_S and bool(self.books.ledgers)
         if ended or shown or now_s >= self.flush_due_s:
             self._flush(now_s)
 
     def _flush(self, now_s: float) -> None:
-        for batch in records.batches(self.account):
-            self.account.revision += 1
-            for record in batch.records(self.account.revision, self.topology.cpus):
+        for batch in records.batches(self.books):
+            self.books.revision += 1
+            for record in batch.records(self.books.revision, self.topology.cpus):
                 key = (record["type"], record.get("job_id"), record.get("run"), record.get("slot"))
                 self.records[key] = json.loads(json.dumps(record))
             batch.sealed()
-        records.forget(self.account, slot_of(self.account.last.wall_us) if self.account.last else 0)
+        self.books.forget(slot_of(self.books.last.wall_us) if self.books.last else 0)
         self.flush_due_s = float("inf")
         self.flushed_s = now_s
 

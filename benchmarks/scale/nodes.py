@@ -14,8 +14,8 @@ from dataclasses import dataclass
 
 from carbon_acct.slurm.client import SlurmJob
 from carbon_collector.attribution.ledger import Ledger
-from carbon_collector.attribution.rows import Row
-from carbon_collector.ticket import Job
+from carbon_collector.attribution.rows import JobRow, NodeRow
+from carbon_collector.job import Job
 from carbon_collector.units import SLOT_S, US_PER_S
 
 CLUSTER = "bench"
@@ -67,28 +67,30 @@ class Fleet:
         turn, age = divmod(at, self.slots)
         slot, revision = START + at * SLOT_S, at + 1
         records = []
-        whole = Row(0, "", 0, slot)
-        _fill(whole, {"cpu": 0, "dram": 0})
+        whole = NodeRow(slot)
+        whole.elapsed_us = SLOT_US
         for i in range(self.jobs_per_node):
             job_id = self._job_id(turn, node, i)
             if age in (0, self.slots - 1):
                 closed = self._start(turn + 1) if age == self.slots - 1 else None
                 records.append(_ledger(job_id, self._start(turn), closed).record(revision, self.jobs_per_node))
-            row = Row(job_id, f"start:{self._start(turn)}", self._start(turn), slot)
+            row = JobRow(job_id, f"start:{self._start(turn)}", self._start(turn), slot)
             energies = {"cpu": 900_000_000 * (20 + job_id % 7), "dram": 900_000_000 * 2 + at}
             _fill(row, energies)
             records.append(row.record(revision))
             for name, uj in energies.items():
                 whole.component(name).add(uj, 0, 0, "counter")
+        for share in whole.components.values():
+            share.metered_us = SLOT_US
         records.append(whole.record(revision))
         return _sealed(node, revision, slot + SLOT_S, records)
 
 
-def _fill(row: Row, energies: dict[str, int]) -> None:
+def _fill(row: JobRow, energies: dict[str, int]) -> None:
     row.alloc_us, row.cpu_us = SLOT_US, SLOT_US // 2
     for name, uj in energies.items():
         share = row.component(name)
-        share.add(uj, uj // 4 if row.job_id else 0, 0, "counter")
+        share.add(uj // 4, uj - uj // 4, "counter")
         share.metered_us = SLOT_US
 
 

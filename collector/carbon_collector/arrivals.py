@@ -1,18 +1,18 @@
 # SPDX-License-Identifier: MIT
-"""Who comes and goes: tickets of prologs and epilogs, and cgroups without one, open and close ledgers."""
+"""Opens and closes ledgers: by the tickets of prologs and epilogs, and by cgroups of jobs without a ticket."""
 
 from __future__ import annotations
 
 from .attribution.ledger import CGROUP, EPILOG, PROLOG, Ledger
-from .attribution.snapshot import Clock
-from .lean.named import TYPE_CHECKING
-from .ticket import Job
+from .clock import Clock
+from .job import Job
+from .lean.typing import TYPE_CHECKING
 from .units import US_PER_S
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from .attribution.account import Account
+    from .attribution.books import Books
     from .attribution.snapshot import Snapshot
     from .cgroups import Cgroups
     from .log import Log
@@ -20,23 +20,24 @@ if TYPE_CHECKING:
     from .ticket import Ticket
 
 AGAIN_S = 10
-"""A prolog so long after the end of its run is that of a new life of it; before, it is one that came twice."""
+"""Age of a run's end from which a prolog means that Slurm started the run again; before, it is a duplicate ticket."""
 LOST_S = 600
-"""How long after its planned end a job without a cgroup is taken for one whose epilog is lost."""
+"""Time after its planned end at which the epilog of a job without a cgroup is taken to be lost."""
 RECENT_S = 3600
-"""How long an ended run is remembered, so that a second epilog of it does nothing."""
+"""Time for which an ended run is remembered, so that a duplicate epilog does nothing."""
 
 
 class Arrivals:
-    """Opens and closes the ledgers of one node's account.
+    """Opens and closes the ledgers in one node's books.
 
-    `strangers` are the jobs without a ticket that were there at the last reading. `flush_soon` is called when a job
-    has ended; `restart_stream`, with the reason, when what comes would replace what is sealed: it says if it could.
+    `strangers` are the cgroups of jobs without a ticket at the last reading. `flush_soon` is called when a job has
+    ended. `restart_stream` is called, with the reason, when a run's rows would replace sealed ones; it returns whether
+    it succeeded.
     """
 
     def __init__(
         self,
-        account: Account,
+        books: Books,
         meters: Meters,
         cgroups: Cgroups,
         procfs: str,
@@ -45,7 +46,7 @@ class Arrivals:
         restart_stream: Callable[[str], bool],
     ) -> None:
         self.strangers: set[str] = set()
-        self._account = account
+        self._books = books
         self._meters = meters
         self._cgroups = cgroups
         self._procfs = procfs
@@ -54,9 +55,9 @@ class Arrivals:
         self._restart_stream = restart_stream
 
     def apply(self, one: Ticket, clock: Clock) -> bool:
-        """Open or close the ledger that a ticket speaks of; False where it has to wait. Twice is the same as once."""
+        """Open or close the ledger of a ticket. Returns False if the ticket has to wait. A duplicate changes nothing."""
         job = one.job
-        self._account.cluster = self._account.cluster or job.cluster
+        self._books.name_cluster(job.cluster)
         ended_s = self._ended_s(job.job_id, job.run)
         if ended_s is not None and (one.kind == EPILOG or one.wall_us // US_PER_S <= ended_s + AGAIN_S):
             return True
@@ -68,68 +69,70 @@ class Arrivals:
         if ledger is None:
             ledger = Ledger(job, PROLOG if one.kind == PROLOG else EPILOG, wall_us, mono_us)
             ledger.hold(self._meters.parts)
-            self._account.open(ledger)
+            self._books.open(ledger)
         elif ledger.source == CGROUP:
             ledger.learn(job)
             ledger.hold(self._meters.parts)
         if one.kind == EPILOG:
-            self._account.close(ledger, wall_us, mono_us)
+            self._books.close(ledger, wall_us, mono_us)
             self._flush_soon()
         return True
 
     def _instant(self, one: Ticket, clock: Clock) -> Clock:
-        """When a ticket was written, by both clocks: within the hour, or since the last reading; else now."""
-        last = self._account.last
+        """Return when a ticket was written, if that is within the last hour or since the last reading; else now."""
+        last = self._books.last
         oldest_us = max(3600 * US_PER_S, clock.mono_us - last.mono_us if last else 0)
         age_us = clock.wall_us - one.wall_us
         age_us = age_us if 0 <= age_us < oldest_us else 0
         return Clock(clock.wall_us - age_us, clock.mono_us - age_us)
 
     def _ended_s(self, job_id: int, run: str) -> int | None:
-        """When a run ended here, in seconds; None if it did not, or has not been here within the hour.
+        """Return when a run ended here, in epoch seconds; `None` if it did not within the last hour.
 
-        One of which only an epilog is known has not been here: before Slurm 23.02 the epilog of a run that a reboot
-        has ended comes late, and with the restart count of the next run.
+        A run of which only an epilog is known was not here: before Slurm 23.02 the epilog of a run that a reboot ended
+        arrives late, and with the restart count of the next run.
         """
-        ledger = self._account.ledgers.get((job_id, run))
+        ledger = self._books.ledgers.get((job_id, run))
         if ledger is not None and ledger.settled and ledger.closed_us is not None:
             return ledger.closed_us // US_PER_S if ledger.source != EPILOG else None
-        return self._account.recent.get(f"{job_id} {run}") if ledger is None else None
+        return self._books.recent.get(f"{job_id} {run}") if ledger is None else None
 
     def _ledger_of(self, job: Job, kind: str) -> Ledger | None:
-        """The run's ledger; else the one that was opened for this JobID because its cgroup was there (which may
-        have gone a moment before the epilog came); else, for an epilog, whichever run of the JobID is open.
+        """Return the ledger that a ticket is about, if there is one.
+
+        That is the run's own; else one that was opened for this JobID because of its cgroup, which may have gone just
+        before the epilog; else, for an epilog, any run of the JobID that is open.
         """
-        exact = self._account.ledgers.get((job.job_id, job.run))
+        exact = self._books.ledgers.get((job.job_id, job.run))
         if exact is not None:
             return exact if kind == EPILOG or exact.source != EPILOG else None
-        found = [x for x in self._account.ledgers.values() if x.job.job_id == job.job_id]
+        found = [x for x in self._books.ledgers.values() if x.job.job_id == job.job_id]
         if kind == EPILOG:
             return next((x for x in found if x.closed_us is None or x.source == CGROUP), None)
         return next((x for x in found if x.closed_us is None and x.source == CGROUP), None)
 
     def find_strangers(self, now: Snapshot, clock: Clock) -> None:
-        """Jobs that run here without a ticket: no prolog is configured, or it could not write one.
+        """Open ledgers for jobs that run here without a ticket: no prolog is configured, or it could not write one.
 
-        They are taken in when they are seen a second time and something runs in them: a directory alone may
-        be left over, and a prolog's ticket may be on its way. Their end is the end of their cgroup.
+        A cgroup counts when it is seen a second time and has a process in it: a directory alone may be left over, and a
+        prolog's ticket may yet arrive. Such a ledger ends with its cgroup.
         """
-        held = {name for ledger in self._account.ledgers.values() for name in ledger.cgroup_names}
+        held = {name for ledger in self._books.ledgers.values() for name in ledger.cgroup_names}
         strangers = {name for name in now.jobs if name not in held}
         for name in strangers & self.strangers:
             self._open_stranger(name, now, clock)
         self.strangers = strangers
-        for ledger in self._account.ledgers.values():
+        for ledger in self._books.ledgers.values():
             if ledger.source == CGROUP and not any(name in now.jobs for name in ledger.cgroup_names):
-                self._account.close(ledger, clock.wall_us, clock.mono_us)
+                self._books.close(ledger, clock.wall_us, clock.mono_us)
                 self._flush_soon()
 
     def close_lost(self, now: Snapshot, clock: Clock) -> None:
-        """Close what should have ended long ago and is not there: its epilog never ran (slurmd was killed)."""
-        for ledger in self._account.ledgers.values() if now.parent is not None else ():
+        """Close ledgers of jobs that should have ended long ago and have no cgroup: their epilog never ran."""
+        for ledger in self._books.ledgers.values() if now.parent is not None else ():
             if _is_overdue(ledger, clock) and not any(name in now.jobs for name in ledger.cgroup_names):
                 self._log.line(f"job {ledger.job.job_id} should have ended and is not there; its ledger is closed")
-                self._account.close(ledger, clock.wall_us, clock.mono_us)
+                self._books.close(ledger, clock.wall_us, clock.mono_us)
                 self._flush_soon()
 
     def _open_stranger(self, name: str, now: Snapshot, clock: Clock) -> None:
@@ -155,23 +158,24 @@ class Arrivals:
             **unknown,
         )
         ledger = Ledger(job, CGROUP, clock.wall_us, clock.mono_us)
-        ledger.last = now.jobs[name]
-        self._account.open(ledger)
+        ledger.seen(now.jobs[name])
+        self._books.open(ledger)
         self._log.line(f"job {job_id} runs without a prolog's ticket; it is accounted from now on")
 
     def _ended_just_now(self, job_id: int, clock: Clock) -> bool:
-        """Where Slurm runs the epilog inside the job (RunInJob), the cgroup outlives the ledger for a moment."""
+        """Return whether a job ended a moment ago: where Slurm runs the epilog inside the job (RunInJob), the cgroup stays
+        a little longer than the ledger.
+        """
         since = clock.wall_us // US_PER_S - 60
-        return any(key.startswith(f"{job_id} ") and at >= since for key, at in self._account.recent.items())
+        return any(key.startswith(f"{job_id} ") and at >= since for key, at in self._books.recent.items())
 
     def forget_old(self, clock: Clock) -> None:
-        """Forget runs that ended long ago: no second epilog of them is to be expected any more."""
-        horizon = clock.wall_us // US_PER_S - RECENT_S
-        self._account.recent = {key: at for key, at in self._account.recent.items() if at > horizon}
+        """Forget runs that ended long ago, because no duplicate epilog is to be expected any more."""
+        self._books.forget_runs(clock.wall_us // US_PER_S - RECENT_S)
 
 
 def _is_overdue(ledger: Ledger, clock: Clock) -> bool:
-    """Whether a job's planned end is long past, by both clocks: one that is set forward ends no job."""
+    """Return whether a job's planned end is long past by both clocks: a wall clock that is set forward ends no job."""
     if ledger.closed_us is not None or ledger.job.end_time is None:
         return False
     late_us = (ledger.job.end_time + LOST_S) * US_PER_S

@@ -10,19 +10,13 @@ from __future__ import annotations
 
 import os
 
-from .host import Topology, parse_cpu_list, read_text
-from .lean.named import NamedTuple
+from .host import parse_cpu_list, read_text
+from .lean.typing import NamedTuple
 from .ticket import is_sluid
+from .topology import Topology
+from .usage import Usage
 
 SCOPE = "slurmstepd.scope"
-
-
-class Usage(NamedTuple):
-    """CPU time in microseconds: by socket (v1), or in sum (v2, where `by_socket` is empty); memory in bytes."""
-
-    cpu_us: int
-    by_socket: dict[int, int]
-    memory: int
 
 
 class Found(NamedTuple):

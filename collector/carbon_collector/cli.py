@@ -8,7 +8,7 @@ import sys
 
 from . import __version__, settings
 from .errors import CarbonError, UsageError
-from .lean.named import TYPE_CHECKING
+from .lean.typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from typing import NoReturn

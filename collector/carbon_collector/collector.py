@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""One node's collector: at each step it takes in what waits, reads everything, accounts for it and seals."""
+"""One node's collector. A step takes in tickets, reads all counters, accounts for the interval, saves and seals."""
 
 from __future__ import annotations
 
@@ -9,43 +9,47 @@ import time
 from . import host, meters, state, ticket, tuning
 from .arrivals import Arrivals
 from .attribution import records
-from .attribution.account import READABLE_NOW, Account, ClockWentBack
+from .attribution.advance import READABLE_NOW, advance
+from .attribution.books import Books, ClockWentBack
 from .attribution.slots import slot_of
-from .attribution.snapshot import Snapshot, read_clock
+from .attribution.snapshot import Snapshot
 from .cgroups import Cgroups
+from .clock import read_clock
 from .errors import StateError
-from .lean.named import TYPE_CHECKING
+from .lean.typing import TYPE_CHECKING
 from .live import Live
 from .meters.base import WHOLE
+from .spool.sealer import Sealer
+from .spool.segment import Header, Spare
 from .spool.ship import Shipper
-from .spool.spool import Header, Spare, Spool
+from .spool.spool import Spool
 from .units import US_PER_S
 
 if TYPE_CHECKING:
-    from .attribution.snapshot import Clock
     from .cgroups import Found
+    from .clock import Clock
     from .log import Log
     from .settings import Settings
     from .ticket import Ticket
 
 LOOKS_S = (0.3, 1.0, 2.0, 4.0)
-"""Readings after a job's begin: what memory a job uses is known only from readings while it is there."""
+"""Times of the first readings of a job after its start: its memory is known only from readings while it is there."""
 IDLE_TICKS = 3
 """Ticks between two readings of a node without a job."""
 LOOK_SLACK_S = 0.05
-"""A reading so short before is as good."""
+"""A reading that is due may be skipped if there was one this short before."""
 CPUSET_PATIENCE_US = 30_000_000
-"""A job that was given no cpuset by then is not confined."""
+"""Time after which a job without a cpuset is taken not to be confined."""
 SETTLE_S = 1.0
-"""Jobs that end within a second of each other go into one segment."""
+"""Delay of a segment after the end of a job, so that jobs which end together share one."""
 SHOW_S = 30.0
-"""How old what the aggregator knows of a running job may be, while it keeps up with what it is told."""
+"""Age of what the aggregator knows of a running job at which a segment is sealed, unless segments wait already."""
 TICKET_PATIENCE_US = 60_000_000
-"""A ticket that is not whole by then never will be."""
+"""Age at which a ticket that is not whole never will be."""
 
 
 class Collector:
-    """One node's collector, put together from its settings. Raises OSError where its folders cannot be made."""
+    """One node's collector, made from its settings. Raises OSError where its folders cannot be made."""
 
     def __init__(self, settings: Settings, node: str, log: Log) -> None:
         self.settings = settings
@@ -60,15 +64,16 @@ class Collector:
         self.topology = host.topology(self.sysfs)
         self.boot_id = host.boot_id(self.procfs)
         self.cgroups = Cgroups(settings.text("collector", "cgroupfs"), node, self.topology)
-        self.account = self._account()
+        self.books = self._load_books()
         self.spool = Spool(
             settings.text("collector", "spool_dir"), int(settings.number("collector", "spool_limit")) << 20
         )
         munge_socket = settings.text("slurm", "munge_socket")
+        self.sealer = Sealer(self.spool)
         self.shipper = Shipper(self.spool, settings.aggregators(), munge_socket, log)
         self.live = Live(f"{self.run_dir}/live")
         self.arrivals = Arrivals(
-            self.account, self.meters, self.cgroups, self.procfs, log, self._flush_soon, self._restart_stream
+            self.books, self.meters, self.cgroups, self.procfs, log, self._flush_soon, self._restart_stream
         )
         self._flushed_s = 0.0
         self.flush_due_s = float("inf")
@@ -83,57 +88,57 @@ class Collector:
         return min(interval_s, longest_s)
 
     def tick_s(self) -> float:
-        """Time to the next reading. Without a job there is nothing to share out: an idle node is let sleep longer."""
-        if self.account.ledgers or self.arrivals.strangers:
+        """Return the seconds to the next reading. Without a job there is nothing to divide, so an idle node sleeps longer."""
+        if self.books.ledgers or self.arrivals.strangers:
             return self.interval_s
         return min(IDLE_TICKS * self.interval_s, tuning.longest_interval_s(self.meters.domains))
 
-    def _account(self) -> Account:
-        account = Account(new_stream(), self.topology, self.meters.domains, self.meters.missing)
+    def _load_books(self) -> Books:
+        """Return the books as the last collector left them, or new ones."""
+        books = Books(new_stream(), self.topology, self.meters.domains, self.meters.missing)
         try:
             saved = state.load(self.state_dir)
             if saved is not None:
-                account.load(saved)
+                books.load(saved)
         except (StateError, LookupError, TypeError, ValueError, AttributeError) as err:
             self.log.line(f"the state is lost and starts anew: {err}")
             state.set_aside(self.state_dir)
-            account = Account(new_stream(), self.topology, self.meters.domains, self.meters.missing)
-        account.new_boot(self.boot_id)
-        account.new_process(self.meters.integrated)
-        for ledger in account.ledgers.values():
-            if ledger.closed_us is None:
-                ledger.hold(self.meters.parts)
-        account.cluster = self.settings.text("site", "cluster") or account.cluster
-        self._set_idle(account)
-        return account
+            books = Books(new_stream(), self.topology, self.meters.domains, self.meters.missing)
+        books.new_boot(self.boot_id)
+        books.new_process(self.meters.integrated)
+        self._use_meters(books)
+        named = self.settings.text("site", "cluster")
+        if named:
+            books.cluster = named
+        return books
 
-    def _set_idle(self, account: Account) -> None:
-        """Idle power as the settings say, for the domains that are there now."""
+    def _use_meters(self, books: Books) -> None:
+        """Tell the books of the meters that are in use, and of the idle power that the settings state."""
+        books.use_meters(self.meters.domains, self.meters.missing, self.meters.parts)
         watts, complaint = tuning.idle_watts(self.settings, self.meters.domains)
         if complaint:
             self.log.once("idle_watts", complaint)
-        for name, each in watts.items():
-            account.idle_of(name).setting_uw = int(each * 1e6)
+        books.set_idle_power(watts)
 
     # -- one step -----------------------------------------------------------------------------------------------
 
     def step(self) -> None:
-        """Take in the tickets that wait and account for the time since the last reading."""
+        """Take in the waiting tickets and account for the time since the last reading."""
         tickets = self._tickets()
         if self.meters.refresh():
             self._take_meters()
         clock = read_clock()
         now = self._snapshot(clock)
-        self.account.follow_clock(clock.wall_us, clock.mono_us)
+        self.books.follow_clock(clock.wall_us, clock.mono_us)
         tickets = [one for one in tickets if self.arrivals.apply(one, clock)]
         self.arrivals.find_strangers(now, clock)
         self.arrivals.close_lost(now, clock)
         try:
-            self.account.advance(now)
+            advance(self.books, now)
         except ClockWentBack:
             if not self._restart_stream("the clock was set back"):
                 return  # nowhere to put the rows of the old stream; the counters go on counting
-            self.account.advance(now)
+            advance(self.books, now)
         self._tell_faults()
         self.arrivals.forget_old(clock)
         if not self._save():
@@ -158,7 +163,7 @@ class Collector:
         return found
 
     def _drop(self, path: str) -> None:
-        """Remove a ticket; one that cannot be removed is not looked at again."""
+        """Remove a ticket; one that cannot be removed is ignored from now on."""
         try:
             os.unlink(path)
             self._done.discard(path)
@@ -169,26 +174,22 @@ class Collector:
             self.log.line(f"ticket {path} cannot be removed: {err}")
 
     def _show(self, clock: Clock) -> None:
-        """Live energy is a courtesy: a run directory that is full or gone stops nothing else."""
+        """Show live energy. A run directory that is full or gone stops nothing else."""
         try:
-            self.live.show(list(self.account.ledgers.values()), clock.wall_us)
+            self.live.show(list(self.books.ledgers.values()), clock.wall_us)
         except (OSError, OverflowError) as err:
             self.log.once("live", f"cannot show live energy in {self.live.folder}: {err}")
         else:
             self.log.over("live", "live energy is shown again")
 
     def _take_meters(self) -> None:
-        """Other meters are in use from now on: a driver has answered late, or was loaded."""
-        self.account.domains, self.account.missing = self.meters.domains, self.meters.missing
+        """Take in that other meters are in use from now on: a driver has answered late, or was loaded."""
         self.interval_s = self._bounded(self.settings.number("collector", "interval"))
-        self._set_idle(self.account)
-        for ledger in self.account.ledgers.values():
-            if ledger.closed_us is None:
-                ledger.hold(self.meters.parts)
+        self._use_meters(self.books)
 
     def _tell_faults(self) -> None:
-        """Say once of each domain that it cannot be read or lies, and once that it is well again."""
-        faults = self.account.faults
+        """Log once for each domain that it cannot be read or is implausible, and once that it is read again."""
+        faults = self.books.faults
         for name in self._faulty - faults.keys():
             self.log.over(f"meter {name}", f"{name}: is read again")
         for name, reason in faults.items():
@@ -197,20 +198,21 @@ class Collector:
         self._faulty = set(faults)
 
     def _shared(self) -> frozenset[str]:
-        """Devices of which a job holds a part, or several jobs the whole: what each does on them is worth knowing."""
+        """Return the devices of which a job holds a part, or several jobs the whole: their activity must be read."""
         shares: dict[str, list[int]] = {}
-        for ledger in self.account.ledgers.values():
-            if ledger.closed_us is None:
-                for name, share in ledger.parts.items():
-                    shares.setdefault(name, []).append(share)
+        for ledger in self.books.open_ledgers():
+            for name, share in ledger.parts.items():
+                shares.setdefault(name, []).append(share)
         return frozenset(name for name, held in shares.items() if held != [WHOLE])
 
     def _activity(self) -> dict[str, dict[str, int]]:
-        """What was done on shared devices; that of processes goes to the job whose cgroup they are in, or were in
-        when they were last seen: who has ended has none.
+        """Return what was done on shared devices, by domain and by UUID of the part or name of the job's cgroup.
+
+        The activity of a process belongs to the job whose cgroup it is in, or was in when it was last seen, because a
+        process that has ended has no cgroup.
         """
         found: dict[str, dict[str, int]] = {}
-        here = {name for ledger in self.account.ledgers.values() for name in ledger.cgroup_names}
+        here = {name for ledger in self.books.ledgers.values() for name in ledger.cgroup_names}
         self._job_of = {process: job for process, job in self._job_of.items() if job in here}
         for domain, done in self.meters.activity().items():
             by_job = found[domain] = {}
@@ -231,7 +233,7 @@ class Collector:
         # Before the meters: one that hangs is waited for, and the CPU time of jobs and node must be of one instant.
         busy = host.busy_us(self.procfs, self.topology)
         self._learn_limits(found, clock)
-        self.account.memory_total, memory = host.memory(self.procfs)
+        memory_total, memory = host.memory(self.procfs)
         return Snapshot(
             wall_us=clock.wall_us,
             mono_us=clock.mono_us,
@@ -242,21 +244,21 @@ class Collector:
             parent=parent,
             jobs={name: usage for name, usage in usages.items() if usage is not None},
             activity=self._activity(),
+            memory_total=memory_total,
         )
 
     def _learn_limits(self, found: dict[str, Found], clock: Clock) -> None:
-        """Read what each young job is confined to once its cgroup is there: Slurm does so before its first step."""
-        for ledger in self.account.ledgers.values():
+        """Read the limits of each young job once its cgroup is there: Slurm sets them before the job's first step."""
+        for ledger in self.books.ledgers.values():
             if ledger.cpuset or (ledger.last and clock.mono_us - ledger.open_mono_us > CPUSET_PATIENCE_US):
                 continue
             for name in ledger.cgroup_names:
                 if name in found:
-                    ledger.cpuset = tuple(self.cgroups.cpuset(found[name]))
-                    ledger.memory = self.cgroups.memory_limit(found[name])
+                    ledger.confine(tuple(self.cgroups.cpuset(found[name])), self.cgroups.memory_limit(found[name]))
 
     def _save(self, sync: bool = False) -> bool:
         try:
-            state.save(self.state_dir, self.account.save(), sync)
+            state.save(self.state_dir, self.books.save(), sync)
         except OSError as err:
             self.log.once("state", f"cannot save the state in {self.state_dir}: {err}; accounting goes on in memory")
             return False
@@ -269,36 +271,36 @@ class Collector:
         self.flush_due_s = min(self.flush_due_s, time.monotonic() + SETTLE_S)
 
     def flush_if_due(self) -> None:
-        """Seal a segment when a slot or a job has ended, or when what the aggregator knows has grown old."""
+        """Seal a segment if a slot or a job has ended, or if what the aggregator knows of a running job is old."""
         now_s = time.monotonic()
         slot = self._open_slot()
-        ended = any(row.slot < slot for row in self.account.rows.values())
-        shown = now_s - self._flushed_s > SHOW_S and not self.shipper.is_behind() and bool(self.account.ledgers)
+        ended = self.books.has_rows_before(slot)
+        shown = now_s - self._flushed_s > SHOW_S and not self.shipper.is_behind() and bool(self.books.ledgers)
         if (ended or shown or now_s >= self.flush_due_s) and not self.flush():
             self.flush_due_s = now_s + max(self.interval_s, SETTLE_S)
 
     def looks(self) -> list[float]:
-        """Seconds until each of the first readings of the young jobs."""
-        last = self.account.last
-        opened = [x.open_mono_us for x in self.account.ledgers.values() if x.closed_us is None]
+        """Return the seconds until each of the first readings of the young jobs."""
+        last = self.books.last
+        opened = [ledger.open_mono_us for ledger in self.books.open_ledgers()]
         ages_s = [(last.mono_us - us) / US_PER_S for us in opened] if last else []
         return [at - age_s for age_s in ages_s if age_s < LOOKS_S[-1] for at in LOOKS_S if at > age_s + LOOK_SLACK_S]
 
     def _open_slot(self) -> int:
-        """The slot that the next interval begins in. The clock itself may be over its border already."""
-        return slot_of(self.account.last.wall_us) if self.account.last else 0
+        """Return the slot in which the next interval begins. The clock itself may be past its end already."""
+        return slot_of(self.books.last.wall_us) if self.books.last else 0
 
     def flush(self, slot: int | None = None) -> bool:
-        """Seal what has changed; rows of slots before `slot` and of ended jobs are then forgotten here."""
-        if not self.account.cluster:
+        """Seal what has changed and forget rows of slots before `slot` and of ended jobs. Returns whether it succeeded."""
+        if not self.books.cluster:
             self.log.once(
                 "cluster", "nobody has said yet which cluster this is: the first ticket will, or [site] cluster"
             )
             return False
-        for batch in records.batches(self.account):
+        for batch in records.batches(self.books):
             if not self._seal(batch):
                 return False
-        records.forget(self.account, self._open_slot() if slot is None else slot)
+        self.books.forget(self._open_slot() if slot is None else slot)
         self._flushed_s = time.monotonic()
         self.flush_due_s = float("inf")
         self._save()
@@ -306,23 +308,23 @@ class Collector:
         return True
 
     def _numbers(self) -> tuple[int, int]:
-        """The next sequence and revision. In the state first, and durably: numbers that the state does not know could
-        be used twice, for different things. Raises OSError.
+        """Return the next sequence and revision, which are durably in the state by then. Raises OSError.
+
+        Numbers that the state does not have could be used twice, for different records.
         """
-        self.account.revision += 1
-        self.account.sequence += 1
+        numbers = self.books.next_numbers()
         if not self._save(sync=True):
             raise OSError("the state cannot be saved")
-        return self.account.sequence, self.account.revision
+        return numbers
 
     def _seal(self, batch: records.Batch) -> bool:
-        account = self.account
-        header = Header(account.cluster, self.node, self.boot_id, account.stream)
+        books = self.books
+        header = Header(books.cluster, self.node, self.boot_id, books.stream)
         created = read_clock().wall_us // US_PER_S
-        spare = Spare(account.stream, account.last_sealed, self._numbers, created, self.log)
+        spare = Spare(books.stream, books.last_sealed, self._numbers, created, self.log)
         try:
             sequence, revision = self._numbers()
-            self.spool.seal(header, sequence, created, batch.records(revision, self.topology.cpus), spare)
+            self.sealer.seal(header, sequence, batch.records(revision, self.topology.cpus), spare)
         except OSError as err:
             self.log.once("spool", f"cannot write to {self.spool.folder}: {err}; rows wait in memory")
             return False
@@ -331,15 +333,15 @@ class Collector:
         return True
 
     def _restart_stream(self, why: str) -> bool:
-        """What comes would replace rows that are sealed and forgotten: what is open is sealed, a new stream begins."""
+        """Seal what is open and begin a new stream, because new rows would replace sealed ones. Returns whether it succeeded."""
         self.log.line(f"{why}; a new stream of records begins")
-        self.account.overdue.clear()
+        self.books.overdue.clear()
         if not self.flush(slot_of(1 << 62)):
             return False
-        self.account.new_stream(new_stream())
+        self.books.new_stream(new_stream())
         return True
 
 
 def new_stream() -> str:
-    """Eight hexadecimal digits by chance."""
+    """Return the name of a new stream: eight random hexadecimal digits."""
     return os.urandom(4).hex()

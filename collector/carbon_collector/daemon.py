@@ -7,8 +7,8 @@ import os
 import time
 
 from . import ticket
-from .lean.named import TYPE_CHECKING
-from .lean.native import signal
+from .lean.signal import signal
+from .lean.typing import TYPE_CHECKING
 from .units import SLOT_S
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def run(collector: Collector, lock: Lock, linger_s: float) -> None:
         collector.step()
         collector.flush_if_due()
         now_s = time.monotonic()
-        if collector.account.ledgers or not collector.spool.is_empty():
+        if collector.books.ledgers or not collector.spool.is_empty():
             busy_s = now_s
         if now_s - busy_s >= linger_s:
             if _leave(collector, lock):
@@ -94,6 +94,6 @@ def _pause(collector: Collector, age_s: float, left_s: float) -> float:
     waits = [collector.tick_s(), SLOT_S - into_slot, collector.flush_due_s - time.monotonic()]
     waits += [at - age_s for at in WARM_UP_S if at > age_s]
     waits += collector.looks()
-    if not collector.account.ledgers and collector.spool.is_empty():
+    if not collector.books.ledgers and collector.spool.is_empty():
         waits.append(left_s)
     return max(0.0, min(waits))

@@ -5,27 +5,8 @@ from __future__ import annotations
 
 import os
 
-USER_HZ_US = 10_000
-"""Microseconds in a tick of /proc/stat: USER_HZ is 100 on every architecture that Slurm runs on (proc(5))."""
-
-
-class Topology:
-    """CPUs that are online, and the socket of each (physical_package_id)."""
-
-    __slots__ = ("_on", "cpus", "socket_of")
-
-    def __init__(self, socket_of: dict[int, int]) -> None:
-        self.socket_of = socket_of
-        self.cpus = len(socket_of)
-        """Number of CPUs as Linux counts them (hardware threads)."""
-        # Asked several times a job and reading: 64 jobs on 64 CPUs took a seventh of the collector's time.
-        self._on: dict[int, int] = {}
-        for socket in socket_of.values():
-            self._on[socket] = self._on.get(socket, 0) + 1
-
-    def cpus_on(self, socket: int) -> int:
-        """CPUs of one socket."""
-        return self._on.get(socket, 0)
+from .topology import Topology
+from .units import USER_HZ_US
 
 
 def topology(sysfs: str) -> Topology:

@@ -1,17 +1,18 @@
 # SPDX-License-Identifier: MIT
-"""Slurm's node lists: where this node stands in a job's list, and so how many CPUs the job holds here.
+"""Reads Slurm's node lists, and from them how many CPUs a job holds on one node.
 
-The prolog's environment has the CPUs of every node of the job in one list; a node's own count is found by
-its place (SLURM_JOB_CPUS_PER_NODE=3,1 with SLURM_NODELIST=n[1-2]).
+A prolog's environment lists the CPUs of every node of the job. A node's own count is found by its place in the node
+list (SLURM_JOB_CPUS_PER_NODE=3,1 with SLURM_NODELIST=n[1-2]). The parser is strict: what Slurm would not write is an error.
 """
 
 from __future__ import annotations
 
 MAX_NODES = 200_000
+"""Largest number of nodes in a list: more than any cluster has."""
 
 
 def cpus_here(cpus_per_node: str, nodelist: str, node: str) -> int | None:
-    """CPUs that the job holds on `node`; `None` where the environment does not say."""
+    """Return the CPUs that the job holds on `node`; `None` where the environment does not say."""
     try:
         place = expand(nodelist).index(node)
         for count, repeat in _counts(cpus_per_node):
@@ -24,12 +25,12 @@ def cpus_here(cpus_per_node: str, nodelist: str, node: str) -> int | None:
 
 
 def expand(nodelist: str) -> list[str]:
-    """`a,n[1-2,07-08]x` -> its node names in order. Raises ValueError on anything else."""
+    """Return the nodes of a list such as `a,n[1-2,07-08]x`, in its order. Raises ValueError for what is no node list."""
     names: list[str] = []
-    for part in _split(nodelist):
-        names += _expand_one(part)
+    for word in _words(nodelist):
+        names += _expand_word(word)
         if len(names) > MAX_NODES:
-            raise ValueError("the node list is too long")
+            raise ValueError(f"not a node list: more than {MAX_NODES} nodes")
     return names
 
 
@@ -42,32 +43,39 @@ def _counts(cpus_per_node: str) -> list[tuple[int, int]]:
     return pairs
 
 
-def _split(text: str) -> list[str]:
+def _words(text: str) -> list[str]:
     """Split at commas outside of brackets."""
-    parts, depth, start = [], 0, 0
+    words, is_inside, start = [], False, 0
     for i, char in enumerate(text):
-        depth += (char == "[") - (char == "]")
-        if char == "," and depth == 0:
-            parts.append(text[start:i])
+        if char == ("[" if is_inside else "]"):
+            raise ValueError(f"not a node list: {text!r} has brackets that do not match")
+        if char in "[]":
+            is_inside = char == "["
+        elif char == "," and not is_inside:
+            words.append(text[start:i])
             start = i + 1
-    return [part for part in [*parts, text[start:]] if part]
+    if is_inside:
+        raise ValueError(f"not a node list: {text!r} has brackets that do not match")
+    return [word for word in (one.strip() for one in [*words, text[start:]]) if word]
 
 
-def _expand_one(part: str) -> list[str]:
-    head, bracket, rest = part.partition("[")
+def _expand_word(word: str) -> list[str]:
+    """`r[1-2]n[1-2]` -> r1n1, r1n2, r2n1, r2n2."""
+    head, bracket, rest = word.partition("[")
     if not bracket:
-        return [part]
-    inside, closed, tail = rest.partition("]")
-    if not closed:
-        raise ValueError(f"no closing bracket in {part!r}")
-    names = []
-    for piece in inside.split(","):
-        low, dash, high = piece.partition("-")
-        last = int(high) if dash else int(low)
-        if last - int(low) > MAX_NODES:
-            raise ValueError("the node list is too long")
-        names += [f"{head}{i:0{len(low)}d}" for i in range(int(low), last + 1)]
-    ends = _expand_one(tail) if tail else [""]
-    if len(names) * len(ends) > MAX_NODES:
-        raise ValueError("the node list is too long")
-    return [name + end for name in names for end in ends]
+        return [word]
+    inside, _, tail = rest.partition("]")
+    numbers = [number for piece in inside.split(",") for number in _expand_range(piece)]
+    ends = _expand_word(tail) if tail else [""]
+    if len(numbers) * len(ends) > MAX_NODES:
+        raise ValueError(f"not a node list: more than {MAX_NODES} nodes")
+    return [head + number + end for number in numbers for end in ends]
+
+
+def _expand_range(text: str) -> list[str]:
+    """`08-10` -> 08, 09, 10."""
+    low, dash, high = text.partition("-")
+    last = high if dash else low
+    if not (text.isascii() and low.isdigit() and last.isdigit() and 0 <= int(last) - int(low) < MAX_NODES):
+        raise ValueError(f"not a range of nodes: {text!r}")
+    return [f"{i:0{len(low)}d}" for i in range(int(low), int(last) + 1)]

@@ -11,8 +11,8 @@ import time
 
 from . import __version__, munge
 from .errors import RequestError
-from .lean.named import NamedTuple
-from .lean.native import socket
+from .lean.socket import socket
+from .lean.typing import NamedTuple
 
 MAX_ANSWER = 512 * 1024 * 1024
 """Bytes: an answer with the jobs of a year. Who expects less says so."""

@@ -10,8 +10,8 @@ from __future__ import annotations
 import os
 
 from .attribution.ledger import Ledger
-from .lean import jsontext
-from .spool.spool import write_durably
+from .durable import write_durably
+from .lean import json
 
 
 class Live:
@@ -41,4 +41,4 @@ class Live:
         energies = {f"{component}_uj": uj for component, uj in sorted(ledger.totals.items())}
         facts = {"job_id": ledger.job.job_id, "run": ledger.job.run, "at": wall_us // 1_000_000, **energies}
         path = f"{self.folder}/{name}"
-        write_durably(path, jsontext.dumps(facts).encode() + b"\n", mode=0o400, sync=False, uid=uid)
+        write_durably(path, json.dumps(facts).encode() + b"\n", mode=0o400, sync=False, uid=uid)

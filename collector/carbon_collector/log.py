@@ -10,7 +10,7 @@ import os
 import sys
 import time
 
-from .lean.native import socket
+from .lean.socket import socket
 
 SYSLOG = "/dev/log"
 DAEMON_NOTICE = 3 * 8 + 5

@@ -14,7 +14,7 @@ import select
 import time
 
 from .errors import MungeError
-from .lean.native import signal
+from .lean.signal import signal
 
 try:  # hashlib loads OpenSSL: 4 MiB of resident memory on every node for one function
     from _sha256 import sha256

@@ -13,14 +13,14 @@ import time
 
 from . import __version__, host, settings, state, tuning
 from .attribution import nesting
-from .attribution.account import Account
-from .attribution.counter import Counter, delta
+from .attribution.books import Books
+from .attribution.counter import Counter, Energy, delta
 from .attribution.idle_power import UNKNOWN_UW
-from .attribution.posting import EVERY_NODES, Energy
 from .errors import CarbonError
-from .lean.named import TYPE_CHECKING, NamedTuple
+from .lean.typing import TYPE_CHECKING, NamedTuple
 from .meters import Meters
-from .meters.base import MODELLED, Domain, Reading
+from .meters.base import EVERY_NODES, MODELLED, Domain, Reading
+from .topology import Topology
 from .units import US_PER_S
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def look(chosen: Settings, node: str) -> dict[str, Any]:
     meters = Meters(chosen.words("collector", "meters"), place)
     _wait_for_late(meters)
     measured = _measure(meters)
-    account, saved, problems = _account(chosen, topology, meters)
+    books, saved, problems = _books(chosen, topology, meters)
     problems = [*chosen.warnings, *_root(), *problems, *_faults(meters, measured)]
     return {
         "version": __version__,
@@ -60,7 +60,7 @@ def look(chosen: Settings, node: str) -> dict[str, Any]:
         "memory_bytes": host.memory(place.procfs)[0] or None,
         "collector_pid": _collector(chosen.text("collector", "run_dir")),
         "sources": [verdict._asdict() for verdict in meters.verdicts()],
-        "domains": [_domain(d, measured[d.name], account) for d in meters.domains.values()],
+        "domains": [_domain(d, measured[d.name], books) for d in meters.domains.values()],
         "estimates": _estimates(meters, topology),
         "parts": {name: part._asdict() for name, part in meters.parts.items()},
         "interval": _interval(chosen, meters.domains),
@@ -111,8 +111,8 @@ def _energy(domain: Domain, before: Reading, after: Reading, elapsed_us: int) ->
     return Energy(found.energy_uj, found.reason)
 
 
-def _domain(domain: Domain, measured: Measured, account: Account) -> dict[str, Any]:
-    idle = account.idle_of(domain.name).idle() if domain.component != "other" else None
+def _domain(domain: Domain, measured: Measured, books: Books) -> dict[str, Any]:
+    idle = books.idle_of(domain.name).idle() if domain.component != "other" else None
     return {
         **domain._asdict(),
         "energy_uj": measured.reading.energy_uj,
@@ -134,24 +134,23 @@ def _root() -> list[str]:
     return [] if os.geteuid() == 0 else ["not root: RAPL's counters are root's alone (CVE-2020-8694)"]
 
 
-def _account(chosen: Settings, topology: host.Topology, meters: Meters) -> tuple[Account, dict[str, Any], list[str]]:
+def _books(chosen: Settings, topology: Topology, meters: Meters) -> tuple[Books, dict[str, Any], list[str]]:
     """What the collector knows of idle power, where it lies, and why it is not known."""
     folder = chosen.text("collector", "state_dir")
-    account = Account("", topology, meters.domains, meters.missing)
+    books = Books("", topology, meters.domains, meters.missing)
     problems = []
     try:
         saved = state.load(folder)
         if saved is not None:
-            account.load(saved)
+            books.load(saved)
     except CarbonError as err:
         problems.append(str(err))
     except (LookupError, TypeError, ValueError, AttributeError) as err:
         problems.append(f"{folder}/{state.NAME}: is no state: {err!r}")
     watts, complaint = tuning.idle_watts(chosen, meters.domains)
-    for name, each in watts.items():
-        account.idle_of(name).setting_uw = int(each * 1e6)
-    read_us = account.last.wall_us if account.last else None
-    return account, {"folder": folder, "read_us": read_us}, [*problems, *([complaint] if complaint else [])]
+    books.set_idle_power(watts)
+    read_us = books.last.wall_us if books.last else None
+    return books, {"folder": folder, "read_us": read_us}, [*problems, *([complaint] if complaint else [])]
 
 
 def _interval(chosen: Settings, domains: dict[str, Domain]) -> dict[str, Any]:
@@ -167,7 +166,7 @@ def _interval(chosen: Settings, domains: dict[str, Domain]) -> dict[str, Any]:
     }
 
 
-def _estimates(meters: Meters, topology: host.Topology) -> dict[str, str]:
+def _estimates(meters: Meters, topology: Topology) -> dict[str, str]:
     """What each estimate rests on."""
     modelled = [d for d in meters.domains.values() if d.method == MODELLED and meters.source[d.component] == "model"]
     if not modelled:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import textwrap
 import time
 
-from .lean.named import TYPE_CHECKING
+from .lean.typing import TYPE_CHECKING
 from .meters.base import WHOLE
 from .units import UJ_PER_J, US_PER_S
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 
 from .errors import SettingsError
-from .lean.named import TYPE_CHECKING, NamedTuple
+from .lean.typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable

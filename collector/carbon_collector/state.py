@@ -1,31 +1,33 @@
 # SPDX-License-Identifier: MIT
-"""The state on disk: a collector killed at any instant goes on where it was, because the counters went on counting.
+"""The state on disk, from which a collector that was killed at any instant goes on: the counters have counted on.
 
-Written whole at every reading, before anything that follows from it leaves the node.
+It is written whole at every reading, before anything that follows from it leaves the node.
 """
 
 from __future__ import annotations
 
 import os
 
+from .durable import write_durably
 from .errors import StateError
-from .lean import jsontext
-from .lean.named import TYPE_CHECKING
+from .lean import json
+from .lean.typing import TYPE_CHECKING
 from .munge import digest
-from .spool.spool import write_durably
 
 if TYPE_CHECKING:
     from typing import Any
 
 
-VERSION = 2
+VERSION = 3
+"""Version of the state's format."""
 NAME = "state.json"
+"""Name of the file in the state directory."""
 
 
 def save(folder: str, state: dict[str, Any], sync: bool = False) -> None:
-    """Write the state. Raises OSError.
+    """Write the state; with `sync` it survives a power failure. Raises OSError.
 
-    Not synced at every reading: after a power failure the counters are new ones anyway.
+    Not every reading needs that: after a power failure the counters are new ones anyway.
     """
     body = _written({"version": VERSION, **state}).encode()
     os.makedirs(folder, mode=0o700, exist_ok=True)
@@ -33,20 +35,21 @@ def save(folder: str, state: dict[str, Any], sync: bool = False) -> None:
 
 
 def _written(state: dict[str, Any]) -> str:
-    """JSON, made piece by piece: the encoder holds every word of what it is given until it joins them, and memory that
-    was needed for a moment stays with the process.
+    """Return the state as JSON, made piece by piece.
+
+    The encoder holds every word of its input until it joins them, and the process keeps memory that it needed once.
     """
-    return "{" + ",".join(f"{jsontext.dumps(key)}:{_piece(value)}" for key, value in state.items()) + "}"
+    return "{" + ",".join(f"{json.dumps(key)}:{_piece(value)}" for key, value in state.items()) + "}"
 
 
 def _piece(value: Any) -> str:
     if isinstance(value, list):
-        return "[" + ",".join(map(jsontext.dumps, value)) + "]"
-    return jsontext.dumps(value)
+        return "[" + ",".join(map(json.dumps, value)) + "]"
+    return json.dumps(value)
 
 
 def load(folder: str) -> dict[str, Any] | None:
-    """The state, or `None` where there is none yet. Raises StateError for one that is torn or foreign."""
+    """Return the state, or `None` where there is none yet. Raises StateError for one that is torn or foreign."""
     path = f"{folder}/{NAME}"
     try:
         with open(path, encoding="utf-8") as file:
@@ -57,7 +60,7 @@ def load(folder: str) -> dict[str, Any] | None:
         raise StateError(f"{path}: cannot be read: {err}") from err
     if digest(body.encode()) != checksum:
         raise StateError(f"{path}: is torn or was changed by hand")
-    state: Any = jsontext.loads(body)
+    state: Any = json.loads(body)
     version = state.get("version") if isinstance(state, dict) else None
     if version != VERSION:
         raise StateError(f"{path}: version {version} is not {VERSION}")

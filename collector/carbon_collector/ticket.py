@@ -10,35 +10,12 @@ from __future__ import annotations
 import os
 
 from . import hostlist
-from .lean.named import NamedTuple
+from .job import Job
+from .lean.typing import NamedTuple
 
 MAX_BYTES = 1 << 20
 MAX_WORD = 255
 SLUID_CHARS = frozenset("0123456789ABCDEFGHJKMNPQRSTVWXYZ")
-
-
-class Job(NamedTuple):
-    """Who a job is on this node; `None` where its environment did not say.
-
-    `end_time`: epoch seconds, in a prolog's ticket the planned end, in an epilog's the true one (Slurm 23.02+);
-    `gpu_percent`: the part of each of its GPUs that MPS grants it, 1 to 100. A state of an older collector has
-    neither: new fields come last, with a default.
-    """
-
-    job_id: int
-    run: str
-    uid: int | None
-    user: str | None
-    account: str | None
-    partition: str | None
-    restart_count: int | None
-    het_job_id: int | None
-    cpus: int | None
-    gpus: tuple[str, ...]
-    sluid: str
-    cluster: str
-    end_time: int | None = None
-    gpu_percent: int | None = None
 
 
 class Ticket(NamedTuple):

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from .lean.named import TYPE_CHECKING
+from .lean.typing import TYPE_CHECKING
 from .meters.base import Place
 from .units import US_PER_S
 

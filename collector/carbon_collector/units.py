@@ -18,8 +18,8 @@ UJ_PER_KWH = 3_600_000_000_000
 US_PER_S = 1_000_000
 """Microseconds in a second."""
 
-NS_PER_US = 1_000
-"""Nanoseconds in a microsecond."""
+USER_HZ_US = 10_000
+"""Microseconds in a tick of /proc/stat: USER_HZ is 100 on every architecture that Slurm runs on (proc(5))."""
 
 SLOT_S = 900
 """Length of a slot in seconds. Slots are aligned to UTC: a slot's start is a multiple of 900 in epoch seconds."""

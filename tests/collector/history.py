@@ -14,12 +14,14 @@ from typing import TYPE_CHECKING, Any
 from carbon_acct.delivery.records import DroppedRecord, JobSlotRecord, NodeSlotRecord
 from carbon_acct.delivery.segment import parse_segment
 from carbon_collector.attribution import records
-from carbon_collector.attribution.account import Account
+from carbon_collector.attribution.books import Books
 from carbon_collector.attribution.ledger import Ledger
 from carbon_collector.attribution.slots import slot_of
 from carbon_collector.log import Log
 from carbon_collector.meters.base import COUNTER
-from carbon_collector.spool.spool import Header, Spare, Spool
+from carbon_collector.spool.sealer import Sealer
+from carbon_collector.spool.segment import Header, Spare
+from carbon_collector.spool.spool import Spool
 
 from .world import DOMAINS, TOPOLOGY, make_job
 
@@ -36,13 +38,14 @@ FAST = "/dev/shm" if Path("/dev/shm").is_dir() else None
 
 
 class Node:
-    """A node whose accounts are moved by hand: real rows, ledgers, batches and spool, made-up energies."""
+    """A node whose books are moved by hand: real rows, ledgers, batches and spool, made-up energies."""
 
     def __init__(self, folder: Path, limit_bytes: int, seed: int = 0) -> None:
         self.random = random.Random(seed)
         self.spool = Spool(str(folder / "spool"), limit_bytes)
+        self.sealer = Sealer(self.spool)
         self.log = Log(str(folder / "log"))
-        self.account = Account("0123abcd", TOPOLOGY, DOMAINS, {})
+        self.books = Books("0123abcd", TOPOLOGY, DOMAINS, {})
         self.now = START
         self.serial = 0
         self.sealed: list[bytes] = []
@@ -52,27 +55,27 @@ class Node:
     def open(self) -> int:
         """A job begins."""
         self.serial += 1
-        self.account.open(Ledger(make_job(self.serial), "prolog", self.now * 1_000_000, self.now * 1_000_000))
+        self.books.open(Ledger(make_job(self.serial), "prolog", self.now * 1_000_000, self.now * 1_000_000))
         return self.serial
 
     def close(self, job_id: int) -> None:
         """It ends."""
-        ledger = self.account.ledgers[job_id, "restart:0"]
+        ledger = self.books.ledgers[job_id, "restart:0"]
         ledger.close(self.now * 1_000_000, self.now * 1_000_000)
         ledger.settled = True
 
     def running(self) -> list[int]:
         """Jobs that are there."""
-        return [job_id for (job_id, _), ledger in self.account.ledgers.items() if not ledger.settled]
+        return [job_id for (job_id, _), ledger in self.books.ledgers.items() if not ledger.settled]
 
     def interval(self, seconds: int) -> None:
         """Time passes, and everybody uses energy; it all goes to the slot in which it ends."""
         self.now += seconds
         slot = slot_of(self.now * 1_000_000)
-        node = self.account.node_row(slot)
-        node.alloc_us += seconds * 1_000_000
+        node = self.books.node_row(slot)
+        node.elapsed_us += seconds * 1_000_000
         jobs = self.running()
-        rows = [self.account.job_row(self.account.ledgers[job_id, "restart:0"], slot) for job_id in jobs]
+        rows = [self.books.job_row(self.books.ledgers[job_id, "restart:0"], slot) for job_id in jobs]
         for row in rows:
             row.alloc_us += seconds * 1_000_000
             row.cpu_us = (row.cpu_us or 0) + self.random.randrange(seconds * 1_000_000)
@@ -82,30 +85,28 @@ class Node:
             node.component(name).add(sum(parts), idle, system, COUNTER)
             node.component(name).metered_us += seconds * 1_000_000
             for row, part in zip(rows, parts, strict=False):
-                row.component(name).add(part, part // 3, part - part // 3, COUNTER)
+                row.component(name).add(part // 3, part - part // 3, COUNTER)
                 row.component(name).metered_us += seconds * 1_000_000
                 self.had[row.job_id, name] += part
             self.counted[name] += sum(parts)
 
     def numbers(self) -> tuple[int, int]:
         """The next sequence and revision."""
-        self.account.sequence += 1
-        self.account.revision += 1
-        return self.account.sequence, self.account.revision
+        return self.books.next_numbers()
 
     def flush(self) -> bool:
         """As the collector does: False where the spool does not take it."""
-        header = Header("tiny", "n1", "b-0", self.account.stream)
-        for batch in records.batches(self.account):
+        header = Header("tiny", "n1", "b-0", self.books.stream)
+        for batch in records.batches(self.books):
             sequence, revision = self.numbers()
-            spare = Spare(self.account.stream, self.account.last_sealed, self.numbers, self.now, self.log)
+            spare = Spare(self.books.stream, self.books.last_sealed, self.numbers, self.now, self.log)
             try:
-                name = self.spool.seal(header, sequence, self.now, batch.records(revision, 8), spare)
+                name = self.sealer.seal(header, sequence, batch.records(revision, 8), spare)
             except OSError:
                 return False
             self.sealed.append(self.spool.read(name))
             batch.sealed()
-        records.forget(self.account, slot_of(self.now * 1_000_000))
+        self.books.forget(slot_of(self.now * 1_000_000))
         return True
 
     def segments(self) -> list[bytes]:
@@ -246,13 +247,14 @@ class History:
                 (folder / name).write_bytes(body)
                 os.utime(folder / name, ns=(mtime_ns, mtime_ns))
         self.node.spool = Spool(str(folder), self.node.spool.limit_bytes)
+        self.node.sealer = Sealer(self.node.spool)
 
     def do_stream(self, n: int) -> None:
         """The clock was set back: another stream; half of the time the state is lost as well."""
         if not self.node.flush():
             return
-        records.forget(self.node.account, LATER)
+        self.node.books.forget(LATER)
         self.streams += 1
-        self.node.account.new_stream(f"{self.streams:08x}")
+        self.node.books.new_stream(f"{self.streams:08x}")
         if n % 2:
-            self.node.account.revision = 0
+            self.node.books.revision = 0

@@ -20,7 +20,9 @@ from carbon_acct.delivery.records import DroppedRecord, JobSlotRecord, LedgerRec
 from carbon_acct.delivery.segment import MAX_ROWS
 from carbon_collector.log import Log
 from carbon_collector.spool import coarsen
-from carbon_collector.spool.spool import Header, Spare, Spool, segment
+from carbon_collector.spool.sealer import Sealer
+from carbon_collector.spool.segment import Header, Spare, segment
+from carbon_collector.spool.spool import Spool
 
 from .history import FAST, KIB, SLOT, START, History, Node, Store, live_of
 
@@ -226,12 +228,12 @@ def test_a_segment_has_no_more_slots_than_are_taken(fast: Path) -> None:
     for n, (jobs, copies) in enumerate([(100, 200), (400, 1)], 1):
         rows = [{**day, "job_id": n * 1000 + job, "revision": n, "components": {}} for job in range(jobs)]
         old = [{**day, "slots": 1, "job_id": n * 1000, "revision": r, "components": {}} for r in range(copies)]
-        spool.seal(header, n, 1, [*rows, *old])
+        spool.add(*segment(header, n, 1, [json.dumps(record).encode() for record in [*rows, *old]]))
     assert len(spool.segments()) == 2
     (fast / "person.jsonl").write_bytes(bytes(spool.limit_bytes - spool.size()))
     numbers = iter(range(10, 1000))
     spare = Spare("1" * 8, 0, lambda: (next(numbers),) * 2, 1, Log(str(fast / "log")))
-    spool.seal(header._replace(stream="1" * 8), 1, 1, [], spare)
+    Sealer(spool).seal(header._replace(stream="1" * 8), 1, [], spare)
     (fast / "person.jsonl").unlink()
     found = [[coarsen.read(line) for line in spool.read(name).split(b"\n")[1:-2]] for name in spool.segments()]
 

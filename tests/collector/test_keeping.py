@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -14,23 +15,33 @@ from hypothesis import strategies as st
 from carbon_acct.delivery.segment import MAX_SEGMENT_BYTES, parse_segment
 from carbon_collector import state
 from carbon_collector.attribution import records
-from carbon_collector.attribution.account import Account
+from carbon_collector.attribution.books import Books
 from carbon_collector.attribution.ledger import Ledger
-from carbon_collector.attribution.rows import Row, Share
+from carbon_collector.attribution.rows import JobRow, JobShare, NodeRow, NodeShare
 from carbon_collector.attribution.snapshot import Snapshot
-from carbon_collector.cgroups import Usage
+from carbon_collector.durable import write_durably
 from carbon_collector.errors import StateError
 from carbon_collector.lock import Lock
 from carbon_collector.log import Log
 from carbon_collector.meters.base import COUNTER, MODELLED, Reading
+from carbon_collector.spool.sealer import Sealer
+from carbon_collector.spool.segment import Header, segment
 from carbon_collector.spool.ship import Shipper
-from carbon_collector.spool.spool import Header, Spool, write_durably
+from carbon_collector.spool.spool import Spool
+from carbon_collector.usage import Usage
 
 from .world import DOMAINS, TOPOLOGY, make_job
 
 COUNT = st.integers(0, 2**53)
 USAGES = st.builds(Usage, COUNT, st.dictionaries(st.integers(0, 7), COUNT, max_size=3), COUNT)
 HEADER = Header("tiny", "n1", "11111111-1111-1111-1111-111111111111", "0123abcd")
+
+
+def seal(spool: Spool, sequence: int, records: list[dict[str, Any]]) -> str:
+    """Add a segment to a spool; returns its name."""
+    name, data = segment(HEADER, sequence, 1000, [json.dumps(record).encode() for record in records])
+    spool.add(name, data)
+    return name
 
 
 @given(
@@ -72,27 +83,30 @@ def test_a_ledger_of_an_older_collector_comes_back(fields: int) -> None:
 
 @given(COUNT, st.one_of(st.none(), COUNT), st.text(max_size=300), st.booleans())
 def test_a_row_comes_back(energy: int, cpu: int | None, reason: str, known: bool) -> None:
-    """Whatever is in it; its record keeps unknown null."""
-    row = Row(7, "restart:0", 5, 900)
-    row.cpu_us = cpu
-    share = row.component("cpu")
+    """A job's and a node's row survive the state; their records keep unknown null."""
+    job, node = JobRow(7, "restart:0", 5, 900), NodeRow(900)
+    job.cpu_us, node.elapsed_us = cpu, energy
     if known:
-        share.add(energy, energy // 2, energy - energy // 2, COUNTER)
-    share.blame(reason)
-    back = Row.load(json.loads(json.dumps(row.save())))
+        job.component("cpu").add(energy // 2, energy - energy // 2, COUNTER)
+        node.component("cpu").add(energy, energy // 3, energy // 4, COUNTER)
+    rows = [(job, JobRow), (node, NodeRow)]
+    for row, kind in rows:
+        row.component("cpu").blame(reason)
+        back = kind.load(json.loads(json.dumps(row.save())))
 
-    assert back.record(1) == row.record(1)
-    assert (back.record(1)["components"]["cpu"]["energy_uj"] is None) == (not known)
-    assert len(back.record(1)["components"]["cpu"].get("reason", "")) <= 200
+        assert back.record(1) == row.record(1)
+        assert (back.record(1)["components"]["cpu"]["energy_uj"] is None) == (not known)
+        assert len(back.record(1)["components"]["cpu"].get("reason", "")) <= 200
 
 
 def test_a_rows_method_is_the_weakest() -> None:
     """One modelled interval makes the row modelled, whichever comes first."""
     for methods in ((COUNTER, MODELLED), (MODELLED, COUNTER)):
-        share = Share()
+        job, node = JobShare(), NodeShare()
         for method in methods:
-            share.add(1, 1, 0, method)
-        assert share.method == MODELLED
+            job.add(1, 0, method)
+            node.add(1, 1, 0, method)
+        assert job.method == node.method == MODELLED
 
 
 def test_the_state_is_whole_or_not_there(tmp_path: Path) -> None:
@@ -101,7 +115,7 @@ def test_the_state_is_whole_or_not_there(tmp_path: Path) -> None:
     state.save(str(tmp_path), {"stream": "x", "rows": [1, 2, 3]})
     good = (tmp_path / "state.json").read_bytes()
 
-    assert state.load(str(tmp_path)) == {"version": 2, "stream": "x", "rows": [1, 2, 3]}
+    assert state.load(str(tmp_path)) == {"version": state.VERSION, "stream": "x", "rows": [1, 2, 3]}
     for i in range(len(good)):
         for bad in (good[:i], good[:i] + bytes([good[i] ^ 1]) + good[i + 1 :]):
             (tmp_path / "state.json").write_bytes(bad)
@@ -112,9 +126,9 @@ def test_the_state_is_whole_or_not_there(tmp_path: Path) -> None:
 def test_a_segment_is_what_an_aggregator_takes(tmp_path: Path) -> None:
     """Name, header, checksum and trailer as docs/record-format.md has them; the real parser is content."""
     spool = Spool(str(tmp_path / "spool"), 1 << 20)
-    row = Row(7, "restart:0", 5, 900)
-    row.component("cpu").add(5, 2, 3, COUNTER)
-    name = spool.seal(HEADER, 3, 1000, [Ledger(make_job(7), "prolog", 0, 0).record(3, 8), row.record(3)])
+    row = JobRow(7, "restart:0", 5, 900)
+    row.component("cpu").add(2, 3, COUNTER)
+    name = seal(spool, 3, [Ledger(make_job(7), "prolog", 0, 0).record(3, 8), row.record(3)])
     parsed = parse_segment(spool.read(name), 1000)
 
     assert name == "n1.11111111-1111-1111-1111-111111111111.0123abcd.00000003.jsonl" == parsed.header.name
@@ -130,13 +144,13 @@ def test_a_spool_has_a_limit_and_an_order(tmp_path: Path) -> None:
     """Oldest first; beyond the limit it takes nothing and drops nothing; what a killed writer left is swept away."""
     (tmp_path / "a.jsonl.new").write_text("half")
     spool = Spool(str(tmp_path), 400)
-    first = spool.seal(HEADER, 2, 1, [{"type": "x"}])
+    first = seal(spool, 2, [{"type": "x"}])
     os.utime(tmp_path / first, (5, 5))
     (tmp_path / "b.jsonl").write_text("")
     (tmp_path / "notes.txt").write_text("")
 
     with pytest.raises(OSError, match="holds more than"):
-        spool.seal(HEADER, 3, 1, [])
+        seal(spool, 3, [])
     assert spool.segments() == [first, "b.jsonl"]
     spool.set_aside(first)
     assert (tmp_path / "refused" / first).exists()
@@ -148,10 +162,11 @@ def test_a_spool_has_a_limit_and_an_order(tmp_path: Path) -> None:
 )
 def test_notes_that_cannot_be_read_stop_no_collector(notes: bytes, tmp_path: Path) -> None:
     """Torn, empty or another's: they are begun anew, and the segments are there."""
-    name = Spool(str(tmp_path), 1 << 20).seal(HEADER, 1, 1, [])
+    spool = Spool(str(tmp_path), 1 << 20)
+    name = seal(spool, 1, [])
     (tmp_path / "streams.json").write_bytes(notes)
 
-    assert Spool(str(tmp_path), 1 << 20).segments() == [name]
+    assert Sealer(spool).spool.segments() == [name]
 
 
 def test_what_is_no_segment_holds_nothing_up(tmp_path: Path, munge_socket: str) -> None:
@@ -174,7 +189,7 @@ def test_what_is_no_segment_holds_nothing_up(tmp_path: Path, munge_socket: str) 
 def test_the_shipper_outlives_any_fault(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     """What nobody foresaw is a failed attempt, said once and tried again: a thread that ends is silent."""
     spool = Spool(str(tmp_path / "spool"), 1 << 20)
-    spool.seal(HEADER, 1, 1, [])
+    seal(spool, 1, [])
     nobody: list[str] = None  # type: ignore[assignment] # what settings never make
     shipper = Shipper(spool, nobody, "", Log(str(tmp_path / "log")))
 
@@ -186,7 +201,7 @@ def test_the_shipper_outlives_any_fault(tmp_path: Path, capfd: pytest.CaptureFix
 def test_what_was_refused_is_bounded(tmp_path: Path) -> None:
     """An aggregator that refuses everything fills no disk: the oldest go first, counted; the newest stays, however large."""
     spool = Spool(str(tmp_path), 8 * 1000)
-    names = [spool.seal(HEADER, n, 1, [{"type": "x", "n": "y" * 100}]) for n in range(1, 7)]
+    names = [seal(spool, n, [{"type": "x", "n": "y" * 100}]) for n in range(1, 7)]
     for age, name in enumerate(names):
         os.utime(tmp_path / name, (age, age))
     dropped = [spool.set_aside(name) for name in names]
@@ -196,7 +211,7 @@ def test_what_was_refused_is_bounded(tmp_path: Path) -> None:
     assert dropped == [0, 0, 1, 1, 1, 1]
     assert sorted(path.name for path in (tmp_path / "refused").iterdir()) == ["dropped", *names[-2:]]
     assert (tmp_path / "refused/dropped").read_text() == "4\n"
-    large = spool.seal(HEADER, 9, 1, [{"type": "x", "n": "y" * 3000}])
+    large = seal(spool, 9, [{"type": "x", "n": "y" * 3000}])
     (tmp_path / "refused/dropped").write_text("rubbish")
     assert spool.set_aside(large) == 2
     assert (tmp_path / "refused" / large).exists()
@@ -216,24 +231,24 @@ def test_what_is_written_durably_follows_no_link(tmp_path: Path) -> None:
 
 def test_hundreds_of_jobs_fit_into_segments(tmp_path: Path) -> None:
     """A long outage of the spool: no segment is larger than an aggregator takes, and nothing is left out."""
-    account = Account("0123abcd", TOPOLOGY, DOMAINS, {})
+    books = Books("0123abcd", TOPOLOGY, DOMAINS, {})
     for job_id in range(1, 301):
-        account.open(Ledger(make_job(job_id), "prolog", 0, 0))
+        books.open(Ledger(make_job(job_id), "prolog", 0, 0))
         for slot in range(900, 900 * 21, 900):
-            row = account.rows[job_id, "restart:0", slot] = Row(job_id, "restart:0", 0, slot)
+            row = books.job_rows[job_id, "restart:0", slot] = JobRow(job_id, "restart:0", 0, slot)
             for component in ("cpu", "dram", "gpu"):
-                row.component(component).add(10**15, 10**14, 9 * 10**14, COUNTER)
+                row.component(component).add(10**14, 9 * 10**14, COUNTER)
                 row.component(component).blame("x" * 200)
     spool = Spool(str(tmp_path), 1 << 30)
-    batches = records.batches(account)
-    names = [spool.seal(HEADER, n, 1, b.records(n, 8)) for n, b in enumerate(batches, 1)]
+    batches = records.batches(books)
+    names = [seal(spool, n, b.records(n, 8)) for n, b in enumerate(batches, 1)]
     for batch in batches:
         batch.sealed()
 
     assert max((tmp_path / name).stat().st_size for name in names) <= MAX_SEGMENT_BYTES
     assert sum(len(b.ledgers) for b in batches) == 300
     assert sum(len(b.rows) for b in batches) == 6000
-    assert records.batches(account) == []
+    assert records.batches(books) == []
 
 
 def test_the_lock_has_one_holder(tmp_path: Path) -> None:

@@ -17,8 +17,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from carbon_collector.lean import jsontext
-from carbon_collector.lean.named import NamedTuple
+from carbon_collector.lean import json as lean_json
+from carbon_collector.lean.typing import NamedTuple
 
 from .node import FileNode
 
@@ -84,24 +84,24 @@ def test_a_named_tuple_takes_its_fields_and_nothing_else() -> None:
 @given(VALUES)
 def test_json_is_the_librarys(value: Any) -> None:
     """What is written the library reads, and the other way round."""
-    assert json.loads(jsontext.dumps(value)) == value
-    assert jsontext.loads(json.dumps(value, indent=1)) == value
-    assert jsontext.dumps(value) == json.dumps(value, separators=(",", ":"))
+    assert json.loads(lean_json.dumps(value)) == value
+    assert lean_json.loads(json.dumps(value, indent=1)) == value
+    assert lean_json.dumps(value) == json.dumps(value, separators=(",", ":"))
 
 
 @pytest.mark.parametrize("text", ["", "{", "[1,]", "1 2", "nul", '"\n"', '{"a":1,}', b"\xff", "[1}"])
 def test_what_is_no_json_is_a_value_error(text: str | bytes) -> None:
     """Torn, foreign, or with something behind it."""
     with pytest.raises(ValueError):  # noqa: PT011 - any kind of it
-        jsontext.loads(text)
+        lean_json.loads(text)
 
 
 def test_what_json_has_not_is_refused() -> None:
     """A set, a NaN: an error, not something that another program reads otherwise."""
     with pytest.raises(TypeError):
-        jsontext.dumps({1, 2})
+        lean_json.dumps({1, 2})
     with pytest.raises(ValueError, match="JSON"):
-        jsontext.dumps(float("nan"))
+        lean_json.dumps(float("nan"))
 
 
 def test_the_collector_does_without_the_wrappers() -> None:

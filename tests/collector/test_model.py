@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from carbon_collector import host as node_host
 from carbon_collector.meters import model, smbios, tdp
 from carbon_collector.meters.base import Place
+from carbon_collector.topology import Topology
 
 from .node import FileNode
 from .process import Host
@@ -58,7 +59,7 @@ def test_energy_never_falls(uptime: int, later: int, busy: int, used: int, cpus:
 # -- what a node is taken for -----------------------------------------------------------------------------------------
 
 
-def node_of(tmp_path: Path, cpuinfo: str, cpus_per_socket: int = 4) -> tuple[Place, node_host.Topology]:
+def node_of(tmp_path: Path, cpuinfo: str, cpus_per_socket: int = 4) -> tuple[Place, Topology]:
     """A node of two sockets whose kernel says so of its first CPU."""
     node = FileNode(tmp_path / "node", cpus_per_socket=cpus_per_socket, zones=False)
     (node.proc / "cpuinfo").write_text(f"{cpuinfo}\n\nprocessor\t: 1\n")

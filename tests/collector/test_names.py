@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from carbon_collector import host, hostlist, ticket
 from carbon_collector.cgroups import Cgroups
+from carbon_collector.topology import Topology
 
 from .node import FileNode
 
@@ -183,7 +184,7 @@ def test_scopes_in_other_slices(tmp_path: Path, folder: str, scope: str) -> None
     for name, usage in (("", 900), ("job_5", 500), ("system", 100)):
         (base / name).mkdir(parents=True, exist_ok=True)
         (base / name / "cpu.stat").write_text(f"usage_usec {usage}\nuser_usec 1\n")
-    cgroups = Cgroups(str(tmp_path), "n1", host.Topology({0: 0}))
+    cgroups = Cgroups(str(tmp_path), "n1", Topology({0: 0}))
     parent = cgroups.parent_usage()
 
     assert list(cgroups.jobs()) == ["5"]

@@ -6,8 +6,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
+from carbon_collector.attribution.counter import Energy
 from carbon_collector.attribution.nesting import MAX_OWED_UJ, net
-from carbon_collector.attribution.posting import Energy
 from carbon_collector.meters.base import COUNTER, INTEGRATED, Domain
 
 SOCKET = Domain("grace-0", "cpu", 0, 0, 1000, INTEGRATED, simulated=True)

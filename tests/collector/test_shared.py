@@ -9,10 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from carbon_collector.attribution.advance import advance
 from carbon_collector.attribution.snapshot import Snapshot
 from carbon_collector.meters.base import INTEGRATED, Domain, Part
 
-from .test_account import IDLE, SECOND, paid
+from .test_books import IDLE, SECOND, paid
 from .world import DOMAINS, TOPOLOGY, Keeper, World, make_job
 
 MIG = {f"MIG-{n}": Part("GPU-a", share, f"MIG-{n}") for n, share in enumerate((428, 285, 142))}
@@ -37,7 +38,7 @@ class Node:
         self.keeper.open(make_job(job_id, gpus=gpus)._replace(gpu_percent=percent))
         self.world.start_job(str(job_id))
         self.keeper.step()
-        ledger = self.keeper.account.ledgers[job_id, "restart:0"]
+        ledger = self.keeper.books.ledgers[job_id, "restart:0"]
         ledger.hold(self.parts)
         ledger.memory = memory
 
@@ -45,7 +46,7 @@ class Node:
         """Let time pass; `done` is what was done on GPU-a."""
         self.world.run(seconds * SECOND, watts)
         seen: Snapshot = self.world.snapshot()
-        self.keeper.account.advance(seen._replace(activity={} if done is None else {"GPU-a": done}))
+        advance(self.keeper.books, seen._replace(activity={} if done is None else {"GPU-a": done}))
 
     def gpu(self, job_id: int, part: str = "energy_uj") -> int:
         """What a job's GPU energy came to."""
@@ -166,7 +167,7 @@ def test_a_device_that_is_not_there_is_missed() -> None:
 def test_memory_that_was_given_is_paid_for() -> None:
     """A job with one CPU of eight and half of the memory pays half of the memory's idle power."""
     node = Node({})
-    node.keeper.account.memory_total = 64 << 30
+    node.world.memory_total = 64 << 30
     node.begin(1, memory=32 << 30)
     node.run(100, watts=IDLE)
     node.keeper.seal()
@@ -178,7 +179,7 @@ def test_memory_that_was_given_is_paid_for() -> None:
 def test_a_limit_that_is_none_is_no_share() -> None:
     """Where Slurm does not confine memory the kernel shows a limit beyond all memory: the share of the CPUs holds."""
     node = Node({})
-    node.keeper.account.memory_total = 64 << 30
+    node.world.memory_total = 64 << 30
     node.begin(1, memory=9223372036854771712)
     node.run(100, watts=IDLE)
     node.keeper.seal()
@@ -191,7 +192,7 @@ def test_the_rest_of_the_node_goes_by_cpus_held() -> None:
     world = World()
     bmc = Domain("bmc", "other", -1, 0, 5000, INTEGRATED, simulated=True, contains=("cpu", "dram", "gpu"))
     keeper = Keeper(world)
-    keeper.account.domains = {**DOMAINS, "bmc": bmc}
+    keeper.books.domains = {**DOMAINS, "bmc": bmc}
     read = world.snapshot
 
     def snapshot() -> Snapshot:

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from carbon_collector.attribution import slots
 from carbon_collector.attribution.cpu_time import Presence, caught_up, cpu_times, growth, held, overlap, spread
 from carbon_collector.attribution.split import Claim, apportion, split, static_part
-from carbon_collector.cgroups import Usage
-from carbon_collector.host import Topology
+from carbon_collector.topology import Topology
+from carbon_collector.usage import Usage
 
 AMOUNT = st.integers(0, 10**13)
 WEIGHT = st.integers(0, 10**12)

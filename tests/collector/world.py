@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """A node made of numbers: what its counters truly counted, beside the registers that a collector may read.
 
-The property tests move it and compare the collector's rows with its truth. `Keeper` does with an Account what the
+The property tests move it and compare the collector's rows with its truth. `Keeper` does with the Books what the
 daemon does, without files: the state on disk is a string, the aggregator a dictionary.
 """
 
@@ -12,14 +12,15 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from carbon_collector.attribution import records
-from carbon_collector.attribution.account import Account, ClockWentBack
+from carbon_collector.attribution.advance import advance
+from carbon_collector.attribution.books import Books, ClockWentBack
 from carbon_collector.attribution.ledger import PROLOG, Ledger
 from carbon_collector.attribution.slots import slot_of
 from carbon_collector.attribution.snapshot import Snapshot
-from carbon_collector.cgroups import Usage
-from carbon_collector.host import Topology
+from carbon_collector.job import Job
 from carbon_collector.meters.base import COUNTER, Domain, Reading
-from carbon_collector.ticket import Job
+from carbon_collector.topology import Topology
+from carbon_collector.usage import Usage
 
 CPUS_PER_SOCKET = 4
 TOPOLOGY = Topology({cpu: cpu % 2 for cpu in range(2 * CPUS_PER_SOCKET)})
@@ -89,6 +90,7 @@ class World:
     cgroups: dict[str, dict[int, int]] = field(default_factory=dict)
     parent: dict[int, int] = field(default_factory=lambda: {0: 0, 1: 0})
     memory: dict[str, int] = field(default_factory=dict)
+    memory_total: int = 0
 
     @property
     def wall_us(self) -> int:
@@ -149,6 +151,7 @@ class World:
             parent=Usage(sum(self.parent.values()), dict(self.parent), 0),
             jobs=jobs,
             activity={},
+            memory_total=self.memory_total,
         )
 
 
@@ -166,7 +169,7 @@ class Keeper:
     def __init__(self, world: World) -> None:
         self.world = world
         self.streams = 0
-        self.account = self._new_account()
+        self.books = self._new_books()
         self.lives: dict[tuple[int, str], Life] = {}
         self._save()
         self.tickets: list[tuple[str, Job, int]] = []
@@ -175,10 +178,10 @@ class Keeper:
         self.seen: dict[tuple[str, int], dict[str, tuple[int, int]]] = {}
         self.since: dict[str, Since] = {}
 
-    def _new_account(self) -> Account:
-        account = Account(self._stream(), TOPOLOGY, DOMAINS, {})
-        account.cluster = "tiny"
-        return account
+    def _new_books(self) -> Books:
+        books = Books(self._stream(), TOPOLOGY, DOMAINS, {})
+        books.cluster = "tiny"
+        return books
 
     def _stream(self) -> str:
         self.streams += 1
@@ -196,20 +199,20 @@ class Keeper:
 
     def step(self, die: bool = False) -> None:
         """Take in tickets, read, account, save; only then the tickets are gone. `die`: killed before it saves."""
-        self.account.follow_clock(self.world.wall_us, self.world.mono_us)
+        self.books.follow_clock(self.world.wall_us, self.world.mono_us)
         for kind, job, mono_us in self.tickets:
             self._apply(kind, job, mono_us)
         now = self.world.snapshot()
-        expected = self._expect(self.account.last, now)
+        expected = self._expect(self.books.last, now)
         try:
-            self.account.advance(now)
+            advance(self.books, now)
         except ClockWentBack:
-            self.account.overdue.clear()
+            self.books.overdue.clear()
             self.since = {}
-            expected = self._expect(self.account.last, now)
+            expected = self._expect(self.books.last, now)
             self.seal(slot_of(1 << 62))
-            self.account.new_stream(self._stream())
-            self.account.advance(now)
+            self.books.new_stream(self._stream())
+            advance(self.books, now)
         if die:
             return self.restart()
         for name, energy in expected.items():
@@ -221,49 +224,49 @@ class Keeper:
     def _apply(self, kind: str, job: Job, mono_us: int) -> None:
         key = (job.job_id, job.run)
         wall_us = mono_us + self.world.offset_us
-        at = max(mono_us, self.account.last.mono_us) if self.account.last else mono_us
-        if key not in self.account.ledgers:
-            self.account.open(Ledger(job, PROLOG, wall_us, mono_us))
+        at = max(mono_us, self.books.last.mono_us) if self.books.last else mono_us
+        if key not in self.books.ledgers:
+            self.books.open(Ledger(job, PROLOG, wall_us, mono_us))
             self.lives[key] = Life(at)
         if kind == "close":
-            self.account.close(self.account.ledgers[key], wall_us, mono_us)
+            self.books.close(self.books.ledgers[key], wall_us, mono_us)
             self.lives[key].end_us = at
 
     def seal(self, slot: int | None = None, die: str = "") -> None:
         """Seal what has changed; `die` at "state" (saved, not sealed) or "sealed" (sealed, not forgotten)."""
-        account = self.account
-        last = account.last
-        for batch in records.batches(account):
-            account.revision += 1
+        books = self.books
+        last = books.last
+        for batch in records.batches(books):
+            books.revision += 1
             self._save()
             if die == "state":
                 return self.restart()
-            for record in batch.records(account.revision, TOPOLOGY.cpus):
-                self.receive(account.stream, record)
+            for record in batch.records(books.revision, TOPOLOGY.cpus):
+                self.receive(books.stream, record)
             if die == "sealed":
                 return self.restart()
             batch.sealed()
-        records.forget(account, (slot_of(last.wall_us) if last else 0) if slot is None else slot)
+        books.forget((slot_of(last.wall_us) if last else 0) if slot is None else slot)
         self._save()
         return None
 
     def _save(self) -> None:
-        self.disk = json.dumps(self.account.save())
+        self.disk = json.dumps(self.books.save())
         self.disk_lives = {key: Life(life.start_us, life.end_us) for key, life in self.lives.items()}
 
     def restart(self) -> None:
         """The collector was killed; what is on disk is all there is."""
         self.since = {}
-        account = Account("ffffffff", TOPOLOGY, DOMAINS, {})
-        account.load(json.loads(self.disk))
+        books = Books("ffffffff", TOPOLOGY, DOMAINS, {})
+        books.load(json.loads(self.disk))
         self.lives = {key: Life(life.start_us, life.end_us) for key, life in self.disk_lives.items()}
         boot = f"boot-{self.world.boot}"
-        if account.last is not None and account.last.boot_id != boot:
-            for key, ledger in account.ledgers.items():
+        if books.last is not None and books.last.boot_id != boot:
+            for key, ledger in books.ledgers.items():
                 if ledger.closed_us is None:
-                    self.lives[key].end_us = account.last.mono_us
-        account.new_boot(boot)
-        self.account = account
+                    self.lives[key].end_us = books.last.mono_us
+        books.new_boot(boot)
+        self.books = books
 
     # -- what comes out -----------------------------------------------------------------------------------------
 
@@ -275,18 +278,18 @@ class Keeper:
             self.store[key] = (record["revision"], record)
 
     def records(self) -> list[tuple[str, dict[str, Any]]]:
-        """Every row with its stream: those at the aggregator, replaced by what the account holds now."""
+        """Every row with its stream: those at the aggregator, replaced by what the books hold now."""
         view = Keeper.__new__(Keeper)
         view.store = dict(self.store)
-        for batch in records.batches(self.account):
-            for record in batch.records(self.account.revision + 1, TOPOLOGY.cpus):
-                view.receive(self.account.stream, record)
+        for batch in records.batches(self.books):
+            for record in batch.records(self.books.revision + 1, TOPOLOGY.cpus):
+                view.receive(self.books.stream, record)
         return [(key[0], record) for key, (_, record) in view.store.items()]
 
     # -- the truth ----------------------------------------------------------------------------------------------
 
     def _expect(self, last: Snapshot | None, now: Snapshot) -> dict[str, int]:
-        """What the meters are known to have counted since the account's last reading, by domain."""
+        """What the meters are known to have counted since the books' last reading, by domain."""
         self.seen[now.boot_id, now.mono_us] = {n: (c.total, c.breaks) for n, c in self.world.counters.items()}
         if last is None or last.boot_id != now.boot_id:
             return {}

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Container, Iterable
 from typing import Any, NamedTuple
 
-from carbon_acct.slurm.nodelist import expand
+from carbon_collector.hostlist import expand
 
 from .cluster import Cluster, ClusterError
 from .layout import NODES

@@ -9,7 +9,7 @@ import os
 import sys
 
 from carbon_collector.errors import CarbonError, UsageError
-from carbon_collector.lean.named import TYPE_CHECKING
+from carbon_collector.lean.typing import TYPE_CHECKING
 
 from ..client.safe_text import visible
 

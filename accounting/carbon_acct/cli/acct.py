@@ -13,7 +13,7 @@ import os
 import sys
 
 from carbon_collector import __version__
-from carbon_collector.lean.named import TYPE_CHECKING
+from carbon_collector.lean.typing import TYPE_CHECKING
 
 from . import Parser, funnel, warn
 

@@ -8,7 +8,7 @@ which is what --json shows. A value that is not known is an empty text, never 0.
 from __future__ import annotations
 
 from carbon_collector.errors import UsageError
-from carbon_collector.lean.named import TYPE_CHECKING, NamedTuple
+from carbon_collector.lean.typing import TYPE_CHECKING, NamedTuple
 from carbon_collector.units import UJ_PER_J
 
 from . import timespec, units

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import io
 
-from carbon_collector.lean.named import TYPE_CHECKING
+from carbon_collector.lean.typing import TYPE_CHECKING
 
 from .safe_text import defused, shortened, widths, without
 

@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 
 from carbon_collector.errors import RequestError, UsageError
 from carbon_collector.http import signed_request
-from carbon_collector.lean.named import TYPE_CHECKING, NamedTuple
+from carbon_collector.lean.typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

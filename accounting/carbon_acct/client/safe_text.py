@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import unicodedata
 
-from carbon_collector.lean.named import TYPE_CHECKING
+from carbon_collector.lean.typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

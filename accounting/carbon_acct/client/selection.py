@@ -6,7 +6,7 @@ from __future__ import annotations
 import re
 
 from carbon_collector.errors import UsageError
-from carbon_collector.lean.named import NamedTuple
+from carbon_collector.lean.typing import NamedTuple
 
 from . import timespec
 

@@ -11,7 +11,7 @@ import re
 import time
 
 from carbon_collector.errors import UsageError
-from carbon_collector.lean.named import NamedTuple
+from carbon_collector.lean.typing import NamedTuple
 
 DAY_S = 86400
 LATEST = 2**40  # the year 36812: later ones are as good, and every platform can print this one

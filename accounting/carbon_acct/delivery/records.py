@@ -11,7 +11,7 @@ from typing import Annotated, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
-from carbon_collector.attribution.split import apportion
+from carbon_collector.apportion import apportion
 from carbon_collector.units import SLOT_S, US_PER_S
 
 SHARE_ADDED = ("energy_uj", "static_uj", "metered_us")

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
-from carbon_acct.slurm.nodelist import expand
 from carbon_collector.errors import SettingsError
+from carbon_collector.hostlist import expand
 from carbon_collector.units import US_PER_S
 
 YEAR_S = 31_557_600

@@ -15,8 +15,8 @@ from carbon_acct.client.selection import STATES
 from carbon_acct.db.models import Association, Cluster, Job, JobSlot
 from carbon_acct.db.rows import ask, table_of
 from carbon_acct.slurm.matching import RESIZED
-from carbon_acct.slurm.nodelist import expand
 from carbon_acct.window import FOREVER, Window
+from carbon_collector.hostlist import expand
 from carbon_collector.units import SLOT_S
 
 SKEW_S = 86_400

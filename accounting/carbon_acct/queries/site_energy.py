@@ -17,7 +17,7 @@ from carbon_acct.db.models import COMPONENTS, Cluster, DaySum, SiteSlot
 from carbon_acct.factors.arithmetic import Factors, emissions
 from carbon_acct.factors.slot_factor import SiteTerms
 from carbon_acct.sums.shares import add
-from carbon_collector.attribution.split import apportion
+from carbon_collector.apportion import apportion
 
 K = TypeVar("K")
 

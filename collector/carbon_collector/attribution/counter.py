@@ -7,7 +7,7 @@ range at every decrease turned one driver reset into 373 kJ.
 
 from __future__ import annotations
 
-from ..lean.named import NamedTuple
+from ..lean.typing import NamedTuple
 
 
 class Counter(NamedTuple):
@@ -15,6 +15,13 @@ class Counter(NamedTuple):
 
     range_uj: int
     max_watts: int
+
+
+class Energy(NamedTuple):
+    """What a domain drew in an interval, in microjoules; `None` and the reason where that cannot be known."""
+
+    uj: int | None
+    reason: str
 
 
 class Delta(NamedTuple):

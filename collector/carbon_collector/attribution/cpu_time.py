@@ -1,28 +1,31 @@
 # SPDX-License-Identifier: MIT
-"""Between two readings: how much CPU time each job used on each socket, and how long it was there. Pure.
+"""Finds the CPU time that each job used on each socket between two readings. Pure.
 
-A job's cgroup is gone when its epilog runs, so its last CPU time is what the parent cgroup grew by beyond
-the jobs that are still there; several that went in one interval share it by CPUs held x time alive.
+A job's cgroup is gone when its epilog runs. Its last CPU time is therefore what the parent cgroup grew by beyond the
+jobs that are still there; several jobs that went in one interval share it by CPUs held x time alive.
 """
 
 from __future__ import annotations
 
-from ..cgroups import Usage
-from ..host import Topology
-from ..lean.named import NamedTuple
-from .split import apportion
+from ..apportion import apportion
+from ..lean.typing import TYPE_CHECKING, NamedTuple
+from ..usage import Usage
+
+if TYPE_CHECKING:
+    from ..topology import Topology
 
 NOTHING = Usage(0, {}, 0)
+"""The usage of a cgroup that has used nothing."""
 
 TICK_US = 10_000
-"""No instant is known better than this: two clocks of the kernel are read one after the other."""
+"""Precision of an instant: two clocks of the kernel are read one after the other."""
 
 MILLI = 1000
-"""CPUs held are counted in thousandths, so that a share of a socket is an integer."""
+"""Unit of CPUs held: thousandths, so that a share of a socket is an integer."""
 
 
 class Presence(NamedTuple):
-    """A job during one interval, as far as its ledger and its cgroup tell.
+    """A job during one interval, as its ledger and its cgroup show it.
 
     `start_us`, `end_us`: when it was there, on the monotonic clock, inside the interval; `held`: thousandths of CPUs
     that it holds on each socket; `cpuset`: CPUs that its cgroup confines it to, where that is known; `usage` and
@@ -39,10 +42,10 @@ class Presence(NamedTuple):
 
 
 def held(cpus: int | None, cpuset: tuple[int, ...], topology: Topology) -> dict[int, int]:
-    """Thousandths of CPUs held on each socket: by the cpuset, else the job's CPUs spread like the node's.
+    """Return the thousandths of CPUs held on each socket: by the cpuset, else the job's CPUs spread like the node's.
 
-    A cpuset tells only if it confines the job to what Slurm gave it: where ConstrainCores is off it is all of the
-    node, and where nodes are emulated it may be less than the job's CPUs.
+    A cpuset counts only if it confines the job to what Slurm gave it. Without ConstrainCores it holds all CPUs of the
+    node, and on emulated nodes it may hold fewer than the job's.
     """
     own = [cpu for cpu in cpuset if cpu in topology.socket_of]
     confined = (cpus or 1) <= len(own) < topology.cpus
@@ -53,7 +56,7 @@ def held(cpus: int | None, cpuset: tuple[int, ...], topology: Topology) -> dict[
 
 
 def spread(used: Usage, cpuset: tuple[int, ...], weight: dict[int, int], topology: Topology) -> dict[int, int]:
-    """CPU time by socket: as the kernel gives it, else over the sockets of the cpuset by `weight`, else by its CPUs."""
+    """Return CPU time by socket: as the kernel gives it, else over the cpuset's sockets by `weight`, else by its CPUs."""
     if used.by_socket or not weight:
         return dict(used.by_socket)
     sockets = _sockets(cpuset, weight, topology)
@@ -72,8 +75,10 @@ def _sockets(cpuset: tuple[int, ...], busy: dict[int, int], topology: Topology) 
 def _spread_all(
     parts: list[tuple[Usage, tuple[int, ...]]], busy: dict[int, int], topology: Topology
 ) -> list[dict[int, int]]:
-    """CPU time of each part by socket. Who can only have been on one socket comes first; what was busy beyond them
-    is where the others were: else a socket would have less to give than its jobs are said to have used.
+    """Return the CPU time of each part by socket.
+
+    Parts that are confined to one socket come first; the others are spread by what was busy beyond those. Otherwise
+    the parts of a socket could add up to more than its busy time.
     """
     alone = [len(_sockets(cpuset, busy, topology)) == 1 for _, cpuset in parts]
     left = dict(busy)
@@ -87,7 +92,7 @@ def _spread_all(
 
 
 def growth(now: Usage, before: Usage | None) -> tuple[Usage, bool]:
-    """What a cgroup used since `before`, and whether it was made anew since (its count went down)."""
+    """Return what a cgroup used since `before`, and whether it was made anew since then (its count went down)."""
     if before is None or now.cpu_us < before.cpu_us:
         return now, before is not None
     by_socket = {s: max(0, us - before.by_socket.get(s, 0)) for s, us in now.by_socket.items()}
@@ -95,9 +100,11 @@ def growth(now: Usage, before: Usage | None) -> tuple[Usage, bool]:
 
 
 def _growth_of_parent(now: Usage, before: Usage | None) -> Usage:
-    """The parent on v2 is a difference of two files that are read one after the other (its own, slurmstepd's child),
-    so it may seem to fall a little. One that was made anew begins near zero; taken for that, it would give a job
-    the CPU time of every job since boot.
+    """Return what the parent cgroup used since `before`.
+
+    On v2 the parent is a difference of two files that are read one after the other (its own and that of slurmstepd's
+    child), so it may seem to fall a little. Only one that fell by half was made anew: taken for that, a small fall
+    would give a job the CPU time of every job since boot.
     """
     if before is not None and before.cpu_us // 2 < now.cpu_us < before.cpu_us:
         return NOTHING
@@ -105,10 +112,10 @@ def _growth_of_parent(now: Usage, before: Usage | None) -> Usage:
 
 
 def caught_up(parent: Usage, before: Usage | None, grown: list[Usage]) -> Usage:
-    """The parent as it was when its jobs were read, a moment later: it has used at least what they have.
+    """Return the parent as it was a moment later, when its jobs were read: it had used at least what they had.
 
-    Else what they were ahead of it would be counted again in the tail of one that ends next. `grown`: what each job
-    that is there has used since the last reading, the whole of it where that did not know the job yet.
+    Otherwise what the jobs were ahead of it would be counted again, in the tail of the job that ends next. `grown`:
+    what each present job used since the last reading, or since its beginning if the last reading did not know it.
     """
     if before is None or parent.cpu_us < before.cpu_us // 2:
         before = NOTHING  # never seen, or made anew: its jobs with it
@@ -128,8 +135,9 @@ def cpu_times(
     topology: Topology,
     others: list[Usage] | tuple[()] = (),
 ) -> list[dict[int, int]]:
-    """CPU microseconds of each job on each socket in the interval, in the order of `jobs`; `others`: what cgroups used
-    that are no job's here (not yet, or no longer).
+    """Return the CPU microseconds of each job on each socket in the interval, in the order of `jobs`.
+
+    `others`: what cgroups used that belong to no open job (not yet, or no longer).
     """
     grown = [growth(job.usage, job.before) if job.usage else (NOTHING, False) for job in jobs]
     heirs = _heirs(jobs, [anew for _, anew in grown])
@@ -147,7 +155,7 @@ def cpu_times(
 
 
 def _rest(whole: Usage, parts: list[Usage]) -> Usage:
-    """What the parent cgroup grew by beyond the jobs that are there; by socket where the kernel says so."""
+    """Return what the parent cgroup grew by beyond the present jobs; by socket where the kernel gives that."""
     by_socket = {s: max(0, us - sum(p.by_socket.get(s, 0) for p in parts)) for s, us in whole.by_socket.items()}
     return Usage(max(0, whole.cpu_us - sum(p.cpu_us for p in parts)), by_socket, 0)
 
@@ -159,8 +167,10 @@ def _divide(rest: Usage, weights: list[int]) -> list[Usage]:
 
 
 def _bounded(tail: Usage, job: Presence) -> Usage:
-    """The cgroups of many busy CPUs are never read at one instant; what the parent is ahead must not all go to a job
-    that has only just begun and has no cgroup yet: it can have used no more than its CPUs.
+    """Return the tail of a job, limited to its CPUs x time if it has only just begun and has no cgroup yet.
+
+    The cgroups of many busy CPUs are never read at one instant, and what the parent is ahead of its jobs must not all
+    go to such a job.
     """
     most_us = max(MILLI, sum(job.held.values())) * max(TICK_US, job.end_us - job.start_us) // MILLI
     if job.gone or job.usage or job.before or tail.cpu_us <= most_us:
@@ -169,11 +179,11 @@ def _bounded(tail: Usage, job: Presence) -> Usage:
 
 
 def _heirs(jobs: list[Presence], remade: list[bool]) -> list[int]:
-    """Who the parent's unexplained growth belongs to: jobs that went; else jobs never seen (steps came and went)."""
+    """Return whose the parent's unexplained growth is: jobs that went; else jobs never seen, whose steps came and went."""
     gone = [i for i, job in enumerate(jobs) if job.gone or remade[i]]
     return gone or [i for i, job in enumerate(jobs) if job.usage is None]
 
 
 def overlap(start_us: int, end_us: int, low_us: int, high_us: int) -> int:
-    """Length of the part of [start, end) inside [low, high)."""
+    """Return the length of the part of [start, end) inside [low, high)."""
     return max(0, min(end_us, high_us) - max(start_us, low_us))

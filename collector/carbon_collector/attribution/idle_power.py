@@ -9,7 +9,7 @@ right to some ten percent of its energy, and fades as use varies.
 
 from __future__ import annotations
 
-from ..lean.named import NamedTuple
+from ..lean.typing import NamedTuple
 
 QUIET_BUSY = 0.01
 """An interval is quiet if less than this share of the socket's CPUs was busy."""
@@ -25,8 +25,6 @@ FIT_MIN_SPREAD = 0.05
 """Least variance of busy CPUs (in CPUs squared) for a line through them to stand on its own."""
 FIT_MEMORY = 0.995
 """Weight of the past at each interval, so that the line follows a component that changes (fans, aging, clocks)."""
-IDLE_SHARE = {"cpu": 0.3, "dram": 0.5, "gpu": 0.15}
-"""Assumed idle power over power under full load, where nothing was seen yet; docs/methodology.md has the sources."""
 
 
 class Idle(NamedTuple):

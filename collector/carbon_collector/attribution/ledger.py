@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: MIT
-"""A ledger: one run of a job on this node, from its prolog to its epilog."""
+"""A ledger: one run of a job on this node, from its prolog to its epilog. No I/O."""
 
 from __future__ import annotations
 
-from ..cgroups import Usage
-from ..lean.named import TYPE_CHECKING
+from ..job import Job
+from ..lean.typing import TYPE_CHECKING
 from ..meters.base import WHOLE, Part
-from ..ticket import Job
 from ..units import US_PER_S
+from ..usage import Usage, load_usage, save_usage
 
 if TYPE_CHECKING:
     from typing import Any
@@ -16,16 +16,18 @@ if TYPE_CHECKING:
 PROLOG = "prolog"
 EPILOG = "epilog"
 CGROUP = "cgroup"
+"""Sources of a ledger."""
 
 
 class Ledger:
-    """What is known of the job, when it was here, and what its cgroup last showed.
+    """The facts of a run, when it was here, and what its cgroup showed at the last reading.
 
-    `opened_us`, `closed_us` are wall-clock microseconds; `open_mono_us`, `close_mono_us` the same instants on the
-    monotonic clock, by which everything is reckoned. `last` is what its cgroup showed at the last reading, `None`
-    if it was not there; `cpuset` the CPUs that its cgroup confines it to and `memory` the bytes, as far as known.
-    `gpus` are the UUIDs of its devices, `parts` what it holds of each domain in thousandths. `settled`: it has
-    ended, and its last interval is in the rows. `totals` is microjoules so far by component.
+    `opened_us`, `closed_us` are wall-clock microseconds; `open_mono_us`, `close_mono_us` are the same instants on the
+    monotonic clock, by which everything is reckoned. `last` is the usage of its cgroup at the last reading, `None` if
+    there was no cgroup. `cpuset` holds the CPUs and `memory` the bytes that its cgroup is limited to, as far as known.
+    `gpus` are the UUIDs of its devices, `parts` the thousandths that it holds of each domain. `settled`: it has ended,
+    and its last interval is in the rows. `totals` is microjoules so far by component. `source` says whether a prolog,
+    only an epilog or only a cgroup told of the run; `dirty` marks what has changed since it was last sealed.
     """
 
     __slots__ = (
@@ -63,7 +65,7 @@ class Ledger:
 
     @property
     def key(self) -> tuple[int, str]:
-        """(JobID, run): what a ledger is known by on this node."""
+        """(JobID, run): the name of the ledger on this node."""
         return self.job.job_id, self.job.run
 
     @property
@@ -72,21 +74,33 @@ class Ledger:
         return str(self.job.job_id), self.job.sluid
 
     def close(self, wall_us: int, mono_us: int) -> None:
-        """Seal the ledger; the first end counts."""
+        """End the run; the first end counts."""
         if self.closed_us is None:
             self.closed_us = max(wall_us, self.opened_us)
             self.close_mono_us = max(mono_us, self.open_mono_us)
             self.dirty = True
 
     def learn(self, job: Job) -> None:
-        """Take in what a ticket says of a job that was found by its cgroup; its run keeps the name it has."""
+        """Take in what a ticket says of a job that was found by its cgroup; the run keeps its name."""
         self.job = job._replace(run=self.job.run)
         self.dirty = True
 
-    def hold(self, devices: dict[str, Part]) -> None:
-        """Find what the job holds among the devices that are there now, by the names its ticket has for them.
+    def seen(self, usage: Usage | None) -> None:
+        """Take in what the job's cgroup shows at a reading; `None` if it is not there."""
+        self.last = usage
 
-        A device that is not there stays under the ticket's name, so that it is missed.
+    def confine(self, cpuset: tuple[int, ...], memory: int | None) -> None:
+        """Take in the CPUs and the bytes of memory that the job's cgroup is limited to."""
+        self.cpuset, self.memory = cpuset, memory
+
+    def add(self, component: str, energy_uj: int) -> None:
+        """Add to the job's total of a component."""
+        self.totals[component] = self.totals.get(component, 0) + energy_uj
+
+    def hold(self, devices: dict[str, Part]) -> None:
+        """Find what the job holds among the present devices, by the names that its ticket has for them.
+
+        A device that is absent keeps the ticket's name, so that the job's rows show it as missing.
         """
         found = [devices.get(gpu) or Part(gpu, WHOLE, gpu) for gpu in self.job.gpus]
         gpus = tuple(part.uuid for part in found)
@@ -97,7 +111,7 @@ class Ledger:
             self.parts[part.domain] = min(WHOLE, self.parts.get(part.domain, 0) + share)
 
     def record(self, revision: int, node_cpus: int) -> dict[str, Any]:
-        """As docs/record-format.md says."""
+        """Return the ledger as docs/record-format.md describes it."""
         job = self.job
         return {
             "type": "ledger",
@@ -119,15 +133,15 @@ class Ledger:
         }
 
     def save(self) -> list[Any]:
-        """For the state on disk."""
+        """Return the ledger as the state on disk holds it."""
         times = [self.opened_us, self.open_mono_us, self.closed_us, self.close_mono_us]
         flags = [self.dirty, self.settled]
         where = [list(self.gpus), list(self.cpuset), self.parts, self.memory]
-        return [list(self.job), self.source, times, where, _save_usage(self.last), self.totals, flags]
+        return [list(self.job), self.source, times, where, save_usage(self.last), self.totals, flags]
 
     @classmethod
     def load(cls, saved: list[Any]) -> Ledger:
-        """From the state on disk."""
+        """Return the ledger that `save` saved."""
         job, source, times, (gpus, cpuset, parts, memory), last, totals, flags = saved
         job[Job._fields.index("gpus")] = tuple(job[Job._fields.index("gpus")])
         ledger = cls(Job(*job), source, times[0], times[1])
@@ -138,12 +152,3 @@ class Ledger:
         ledger.totals = totals
         ledger.dirty, ledger.settled = flags
         return ledger
-
-
-def _save_usage(usage: Usage | None) -> list[Any] | None:
-    return None if usage is None else [usage.cpu_us, usage.by_socket, usage.memory]
-
-
-def load_usage(saved: list[Any] | None) -> Usage | None:
-    """JSON has no integer keys; sockets become integers again."""
-    return None if saved is None else Usage(saved[0], {int(s): us for s, us in saved[1].items()}, saved[2])

@@ -7,9 +7,9 @@ is what the outermost counted.
 
 from __future__ import annotations
 
-from ..lean.named import TYPE_CHECKING
+from ..lean.typing import TYPE_CHECKING
 from ..meters.base import inside
-from .posting import Energy
+from .counter import Energy
 
 if TYPE_CHECKING:
     from ..meters.base import Domain

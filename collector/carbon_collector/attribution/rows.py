@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: MIT
-"""Rows: what a job, and the node, came to in one slot. Cumulative, replaced at the aggregator, never added to."""
+"""Rows: what a job, and the node, came to in one slot.
+
+A row is cumulative: at the aggregator a row of a higher revision replaces it, and nothing is ever added to it. No I/O.
+"""
 
 from __future__ import annotations
 
-from ..lean.named import TYPE_CHECKING
+from ..lean.typing import TYPE_CHECKING
 from ..meters.base import METHODS, MISSING
 
 if TYPE_CHECKING:
@@ -11,51 +14,111 @@ if TYPE_CHECKING:
 
 
 MAX_REASON = 200
+"""Longest reason in characters."""
 
 
-class Share:
-    """One component of a row, in microjoules and microseconds. `energy_uj` is None until something was metered.
+class _Share:
+    """One component of a row. `energy_uj` is `None` until something was metered.
 
-    `first` and `second` are the static and dynamic part of a job, or the idle and the system part of a node.
+    Energies are in microjoules; `metered_us` is the time for which the component was metered, in microseconds; `method`
+    is the weakest that contributed, and `reason` says why time is unmetered.
     """
 
-    __slots__ = ("energy_uj", "first_uj", "metered_us", "method", "reason", "second_uj")
+    __slots__ = ("energy_uj", "metered_us", "method", "reason")
 
     def __init__(self) -> None:
         self.energy_uj: int | None = None
-        self.first_uj = 0
-        self.second_uj = 0
         self.metered_us = 0
         self.method = MISSING
         self.reason = ""
 
-    def add(self, energy_uj: int, first_uj: int, second_uj: int, method: str) -> None:
-        """Add metered energy. A row's method is the weakest that had a part in it."""
-        weaker = self.energy_uj is not None and METHODS.index(self.method) > METHODS.index(method)
-        self.method = self.method if weaker else method
-        self.energy_uj = (self.energy_uj or 0) + energy_uj
-        self.first_uj += first_uj
-        self.second_uj += second_uj
-
     def blame(self, reason: str) -> None:
-        """Say why something was not metered; the first reason stays."""
+        """State why something was not metered; the first reason is kept."""
         self.reason = self.reason or reason[:MAX_REASON]
 
+    def _add(self, energy_uj: int, method: str) -> None:
+        is_weaker = self.energy_uj is not None and METHODS.index(self.method) > METHODS.index(method)
+        self.method = self.method if is_weaker else method
+        self.energy_uj = (self.energy_uj or 0) + energy_uj
+
+    def _record(self, parts: dict[str, int]) -> dict[str, Any]:
+        known = self.energy_uj is not None
+        record: dict[str, Any] = {"energy_uj": self.energy_uj}
+        record.update({name: uj if known else None for name, uj in parts.items()})
+        record.update(metered_us=self.metered_us, method=self.method)
+        if self.reason:
+            record["reason"] = self.reason
+        return record
+
+
+class JobShare(_Share):
+    """One component of a job's row. `static_uj` is the static part of `energy_uj`; the rest is the dynamic part."""
+
+    __slots__ = ("static_uj",)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.static_uj = 0
+
+    def add(self, static_uj: int, dynamic_uj: int, method: str) -> None:
+        """Add metered energy."""
+        self._add(static_uj + dynamic_uj, method)
+        self.static_uj += static_uj
+
+    def record(self) -> dict[str, Any]:
+        """Return the component as docs/record-format.md describes it."""
+        return self._record({"static_uj": self.static_uj})
+
     def save(self) -> list[Any]:
-        """For the state on disk."""
-        return [getattr(self, name) for name in self.__slots__]
+        """Return the share as the state on disk holds it."""
+        return [self.energy_uj, self.static_uj, self.metered_us, self.method, self.reason]
 
     @classmethod
-    def load(cls, saved: list[Any]) -> Share:
-        """From the state on disk."""
+    def load(cls, saved: list[Any]) -> JobShare:
+        """Return the share that `save` saved."""
         share = cls()
-        for name, value in zip(cls.__slots__, saved):
-            setattr(share, name, value)
+        share.energy_uj, share.static_uj, share.metered_us, share.method, share.reason = saved
         return share
 
 
-class Row:
-    """A job (`job_id`, `run`) or the node (`job_id` 0) in one slot."""
+class NodeShare(_Share):
+    """One component of the node's row. `idle_uj` and `system_uj` are the parts that belong to no job."""
+
+    __slots__ = ("idle_uj", "system_uj")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.idle_uj = 0
+        self.system_uj = 0
+
+    def add(self, energy_uj: int, idle_uj: int, system_uj: int, method: str) -> None:
+        """Add what a meter counted, and its idle and system part."""
+        self._add(energy_uj, method)
+        self.idle_uj += idle_uj
+        self.system_uj += system_uj
+
+    def record(self) -> dict[str, Any]:
+        """Return the component as docs/record-format.md describes it."""
+        return self._record({"idle_uj": self.idle_uj, "system_uj": self.system_uj})
+
+    def save(self) -> list[Any]:
+        """Return the share as the state on disk holds it."""
+        return [self.energy_uj, self.idle_uj, self.system_uj, self.metered_us, self.method, self.reason]
+
+    @classmethod
+    def load(cls, saved: list[Any]) -> NodeShare:
+        """Return the share that `save` saved."""
+        share = cls()
+        share.energy_uj, share.idle_uj, share.system_uj, share.metered_us, share.method, share.reason = saved
+        return share
+
+
+class JobRow:
+    """One run of a job in one slot. `alloc_us` is the time for which it held its allocation in the slot.
+
+    `opened` is the start of its ledger in epoch seconds; `cpu_us` is `None` until CPU time is known; `dirty` marks what
+    has changed since it was last sealed.
+    """
 
     __slots__ = ("alloc_us", "components", "cpu_us", "dirty", "job_id", "opened", "run", "simulated", "slot")
 
@@ -68,47 +131,76 @@ class Row:
         self.cpu_us: int | None = None
         self.simulated = False
         self.dirty = True
-        self.components: dict[str, Share] = {}
+        self.components: dict[str, JobShare] = {}
 
-    def component(self, name: str) -> Share:
-        """The share of a component, made when it is first spoken of."""
+    @property
+    def key(self) -> tuple[int, str, int]:
+        """(JobID, run, slot): what the row is known by on this node."""
+        return self.job_id, self.run, self.slot
+
+    def component(self, name: str) -> JobShare:
+        """Return the share of a component; it is made on first use."""
         if name not in self.components:
-            self.components[name] = Share()
+            self.components[name] = JobShare()
         return self.components[name]
 
+    def record(self, revision: int) -> dict[str, Any]:
+        """Return the row as docs/record-format.md describes it."""
+        head = {"type": "job_slot", "revision": revision, "job_id": self.job_id, "run": self.run}
+        times = {"opened": self.opened, "slot": self.slot, "alloc_us": self.alloc_us, "cpu_us": self.cpu_us}
+        parts = {name: share.record() for name, share in self.components.items()}
+        return {**head, **times, "simulated": self.simulated, "components": parts}
+
     def save(self) -> list[Any]:
-        """For the state on disk."""
+        """Return the row as the state on disk holds it."""
         shares = {name: share.save() for name, share in self.components.items()}
         fields = [self.job_id, self.run, self.opened, self.slot, self.alloc_us, self.cpu_us, self.simulated]
         return [*fields, self.dirty, shares]
 
     @classmethod
-    def load(cls, saved: list[Any]) -> Row:
-        """From the state on disk."""
-        row = cls(*saved[:4])
-        row.alloc_us, row.cpu_us, row.simulated, row.dirty = saved[4:8]
-        row.components = {name: Share.load(share) for name, share in saved[8].items()}
+    def load(cls, saved: list[Any]) -> JobRow:
+        """Return the row that `save` saved."""
+        *head, alloc_us, cpu_us, simulated, dirty, shares = saved
+        row = cls(*head)
+        row.alloc_us, row.cpu_us, row.simulated, row.dirty = alloc_us, cpu_us, simulated, dirty
+        row.components = {name: JobShare.load(share) for name, share in shares.items()}
         return row
 
+
+class NodeRow:
+    """The node in one slot: what its meters counted, and for how long (`elapsed_us`) they were watched."""
+
+    __slots__ = ("components", "dirty", "elapsed_us", "simulated", "slot")
+
+    def __init__(self, slot: int) -> None:
+        self.slot = slot
+        self.elapsed_us = 0
+        self.simulated = False
+        self.dirty = True
+        self.components: dict[str, NodeShare] = {}
+
+    def component(self, name: str) -> NodeShare:
+        """Return the share of a component; it is made on first use."""
+        if name not in self.components:
+            self.components[name] = NodeShare()
+        return self.components[name]
+
     def record(self, revision: int) -> dict[str, Any]:
-        """As docs/record-format.md says."""
-        if not self.job_id:
-            parts = {name: _record(share, "idle_uj", "system_uj") for name, share in self.components.items()}
-            head = {"type": "node_slot", "revision": revision, "slot": self.slot, "elapsed_us": self.alloc_us}
-            return {**head, "simulated": self.simulated, "components": parts}
-        parts = {name: _record(share, "static_uj", "") for name, share in self.components.items()}
-        head = {"type": "job_slot", "revision": revision, "job_id": self.job_id, "run": self.run}
-        times = {"opened": self.opened, "slot": self.slot, "alloc_us": self.alloc_us, "cpu_us": self.cpu_us}
-        return {**head, **times, "simulated": self.simulated, "components": parts}
+        """Return the row as docs/record-format.md describes it."""
+        head = {"type": "node_slot", "revision": revision, "slot": self.slot, "elapsed_us": self.elapsed_us}
+        parts = {name: share.record() for name, share in self.components.items()}
+        return {**head, "simulated": self.simulated, "components": parts}
 
+    def save(self) -> list[Any]:
+        """Return the row as the state on disk holds it."""
+        shares = {name: share.save() for name, share in self.components.items()}
+        return [self.slot, self.elapsed_us, self.simulated, self.dirty, shares]
 
-def _record(share: Share, first: str, second: str) -> dict[str, Any]:
-    known = share.energy_uj is not None
-    record: dict[str, Any] = {"energy_uj": share.energy_uj, first: share.first_uj if known else None}
-    if second:
-        record[second] = share.second_uj if known else None
-    record["metered_us"] = share.metered_us
-    record["method"] = share.method
-    if share.reason:
-        record["reason"] = share.reason
-    return record
+    @classmethod
+    def load(cls, saved: list[Any]) -> NodeRow:
+        """Return the row that `save` saved."""
+        slot, elapsed_us, simulated, dirty, shares = saved
+        row = cls(slot)
+        row.elapsed_us, row.simulated, row.dirty = elapsed_us, simulated, dirty
+        row.components = {name: NodeShare.load(share) for name, share in shares.items()}
+        return row

@@ -1,23 +1,24 @@
 # SPDX-License-Identifier: MIT
-"""Slots: energy is kept per quarter of an hour of UTC, because the grid's intensity changes with the clock."""
+"""Slots: quarters of an hour of UTC. Energy is kept by slot, because the grid's intensity changes with the hour. Pure."""
 
 from __future__ import annotations
 
+from ..apportion import apportion
 from ..units import SLOT_S, US_PER_S
-from .split import apportion
 
 SLOT_US = SLOT_S * US_PER_S
+"""Length of a slot in microseconds."""
 
 
 def slot_of(wall_us: int) -> int:
-    """Start of the slot that holds this instant (microseconds since the epoch), in epoch seconds."""
+    """Return the start, in epoch seconds, of the slot that holds an instant (microseconds since the epoch)."""
     return wall_us // SLOT_US * SLOT_S
 
 
 def cut(start_us: int, end_us: int) -> list[tuple[int, int, int]]:
-    """Cut [start, end) at the borders of slots: (slot, start_us, end_us) of each piece, in order.
+    """Return [start, end) cut at the borders of slots: (slot, start_us, end_us) of each piece, in order.
 
-    An empty interval is one empty piece: what was counted in it has to go somewhere.
+    An empty interval gives one empty piece, because what was counted in it has to be booked.
     """
     pieces: list[tuple[int, int, int]] = []
     at = start_us
@@ -31,7 +32,7 @@ def cut(start_us: int, end_us: int) -> list[tuple[int, int, int]]:
 
 
 def share_out(amount: int, pieces: list[tuple[int, int, int]]) -> list[int]:
-    """Share an amount over pieces by their length, exactly; over empty pieces all goes to the last."""
+    """Divide an amount over pieces by their length, exactly; if all are empty, the last piece gets it."""
     lengths = [end - start for _, start, end in pieces]
     if not any(lengths):
         return [0] * (len(pieces) - 1) + [amount]

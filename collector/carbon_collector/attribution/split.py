@@ -1,21 +1,22 @@
 # SPDX-License-Identifier: MIT
-"""The split: who pays for what a meter counted. Pure arithmetic on integers, exact whatever the inputs.
+"""Splits what a meter counted among the jobs, idle and system. Pure arithmetic on integers, exact for any input.
 
-Two steps, as docs/methodology.md derives them: the static part by allocation, the dynamic part by use.
-For a power that is a fixed part plus a linear one this is the Shapley value, so it is efficient (the parts
-add up), symmetric (equals pay equally), gives nothing to whoever holds and uses nothing, and adds up over time.
+The static part is divided by allocation, the dynamic part by use; docs/methodology.md derives both. For a power that
+is a fixed part plus a linear one this is the Shapley value. So it is efficient (the parts add up), symmetric (equals
+pay equally), charges nothing to whoever holds and uses nothing, and adds up over time.
 """
 
 from __future__ import annotations
 
-from ..lean.named import TYPE_CHECKING, NamedTuple
+from ..apportion import apportion
+from ..lean.typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
 class Claim(NamedTuple):
-    """What one job brings to the split of one meter.
+    """The claim of one job on the energy of one meter.
 
     `held`: capacity held x time (any integer unit, the same for all claims and for `capacity`);
     `used`: what it used (CPU microseconds, byte-microseconds, ...).
@@ -26,7 +27,7 @@ class Claim(NamedTuple):
 
 
 class Parts(NamedTuple):
-    """Microjoules: per job its static and dynamic part in the order of the claims, idle, system."""
+    """Microjoules: the static and dynamic part of each job in the order of the claims, then idle and system."""
 
     static: list[int]
     dynamic: list[int]
@@ -34,32 +35,17 @@ class Parts(NamedTuple):
     system: int
 
 
-def apportion(total: int, weights: Sequence[int]) -> list[int]:
-    """Divide an integer by weights with the largest-remainder method (Hamilton): the parts sum to it exactly.
-
-    Equal remainders are served in order. Weights must not be negative, and one must be positive.
-    """
-    weight_sum = sum(weights)
-    parts = [total * weight // weight_sum for weight in weights]
-    left = total - sum(parts)
-    if left:
-        order = sorted(range(len(weights)), key=lambda i: (-(total * weights[i] % weight_sum), i))
-        for i in order[:left]:
-            parts[i] += 1
-    return parts
-
-
 def static_part(energy_uj: int, idle_uw: int, elapsed_us: int) -> int:
-    """S = min(E, P0 x dt): microjoules that the component would have drawn doing nothing."""
+    """Return S = min(E, P0 x dt): the microjoules that the component would have drawn doing nothing."""
     return min(energy_uj, idle_uw * elapsed_us // 1_000_000)
 
 
 def split(energy_uj: int, static_uj: int, capacity: int, claims: Sequence[Claim], system_used: int) -> Parts:
     """Split one meter's energy over one interval.
 
-    `capacity` is the component's whole capacity x the interval, in the unit of `Claim.held`; what nobody holds is
-    idle. `system_used` is what everything outside the jobs used. Energy that nobody can be shown to have
-    used belongs to the system.
+    `capacity` is the component's whole capacity x the interval, in the unit of `Claim.held`; the part that nobody holds
+    is idle. `system_used` is what everything outside the jobs used. Energy that nobody is known to have used belongs
+    to the system.
     """
     held = [claim.held for claim in claims]
     free = max(0, capacity - sum(held))

@@ -1,2 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What the node uses in place of the standard library's larger wrappers, for memory; docs/adr/0002 says why."""
+"""Small stand-ins for modules of the standard library, each named after the one that it replaces, to save memory.
+
+docs/adr/0002 gives the reason and the measurements.
+"""

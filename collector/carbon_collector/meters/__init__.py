@@ -7,13 +7,13 @@ import os
 import time
 
 from ..host import read_text
-from ..lean.named import NamedTuple
-from .base import INTEGRATED, METHODS, Domain, Found, Meter, Part, Place, Reading, inside
+from ..lean.typing import NamedTuple
+from .base import COMPONENTS, INTEGRATED, METHODS, Domain, Found, Meter, Part, Place, Reading, inside
 from .guard import DEADLINE_S, Guard
 
 __all__ = ["Domain", "Meter", "Meters", "Part", "Place", "Reading", "Verdict"]
 
-COMPONENTS = ("cpu", "dram", "gpu", "other")
+
 FOR = {
     "powercap": ("cpu", "dram"),
     "nvml": ("gpu",),

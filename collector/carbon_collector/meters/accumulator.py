@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import time
 
-from ..lean.named import TYPE_CHECKING
+from ..lean.typing import TYPE_CHECKING
 from .gpu_metrics import UNIT_BITS
 from .sysfs import reason_of
 

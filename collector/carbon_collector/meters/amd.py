@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 
 from ..host import read_text
-from ..lean.named import TYPE_CHECKING
+from ..lean.typing import TYPE_CHECKING
 from .accumulator import UNREADABLE, Watched, watch, why
 from .base import COUNTER, INTEGRATED, WHOLE, Domain, Found, Meter, Part, Place, Reading
 from .gpu_metrics import UNIT_BITS, microjoules, parse

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sys
 
-from ..lean.named import TYPE_CHECKING
+from ..lean.typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from typing import Any

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from ..lean.named import NamedTuple
+from ..lean.typing import NamedTuple
 
 COUNTER = "counter"
 INTEGRATED = "integrated"
@@ -12,6 +12,15 @@ MISSING = "missing"
 
 METHODS = (COUNTER, INTEGRATED, MODELLED, MISSING)
 """From the most trusted to none."""
+
+COMPONENTS = ("cpu", "dram", "gpu", "other")
+"""Components of a node; `other` is what a meter of the whole node counts beyond the first three."""
+
+EVERY_NODES = ("cpu", "dram")
+"""Components that every node has, whether or not they can be metered."""
+
+IDLE_SHARE = {"cpu": 0.3, "dram": 0.5, "gpu": 0.15}
+"""Assumed share of idle power in the power under full load, until something was seen; sources: docs/methodology.md."""
 
 WHOLE = 1000
 """Shares of a device are in thousandths."""

@@ -15,7 +15,7 @@ import struct
 import time
 from array import array
 
-from ..lean.named import NamedTuple
+from ..lean.typing import NamedTuple
 from .base import INTEGRATED, Domain, Found, Meter, Place, Reading
 from .integral import now_us
 

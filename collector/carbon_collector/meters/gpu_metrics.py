@@ -8,7 +8,7 @@ processors with graphics, have no energy.
 
 from __future__ import annotations
 
-from ..lean.named import NamedTuple
+from ..lean.typing import NamedTuple
 from ..units import UJ_PER_J
 
 UNIT_BITS = 16

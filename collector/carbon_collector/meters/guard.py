@@ -9,7 +9,7 @@ from __future__ import annotations
 import _thread
 import time
 
-from ..lean.named import TYPE_CHECKING
+from ..lean.typing import TYPE_CHECKING
 from .base import Found, Reading
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ them, cores. i915 and xe count cards; a card's second counter (xe: package) and 
 from __future__ import annotations
 
 from ..host import read_text
-from ..lean.named import TYPE_CHECKING
+from ..lean.typing import TYPE_CHECKING
 from .base import COUNTER, INTEGRATED, WHOLE, Domain, Found, Meter, Part, Place, Reading
 from .integral import Integral, now_us
 from .sockets import sockets

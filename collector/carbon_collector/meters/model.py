@@ -12,11 +12,13 @@ from __future__ import annotations
 import os
 
 from .. import host
-from ..attribution.idle_power import IDLE_SHARE
-from ..lean.named import NamedTuple
+from ..lean.typing import TYPE_CHECKING, NamedTuple
 from . import smbios, tdp
-from .base import MODELLED, Domain, Found, Meter, Place, Reading
+from .base import IDLE_SHARE, MODELLED, Domain, Found, Meter, Place, Reading
 from .integral import now_us
+
+if TYPE_CHECKING:
+    from ..topology import Topology
 
 CORE_WATTS = 8
 """For a CPU that the table does not know. The median of the table is 7.8 W a core, half of it lies within 6.3 and
@@ -53,7 +55,7 @@ def energy_uj(uptime_us: int, busy_us: int, cpus: int, full_mw: int) -> int:
 class Model(Meter):
     """A node's sockets and memory."""
 
-    def __init__(self, place: Place, topology: host.Topology, guesses: Guesses) -> None:
+    def __init__(self, place: Place, topology: Topology, guesses: Guesses) -> None:
         simulated = os.path.exists(f"{place.sysfs}/class/powercap/simulated")
         sockets = [_domain(f"model-cpu-{s}", "cpu", s, guess, simulated) for s, guess in guesses.sockets.items()]
         memory = [_domain("model-dram", "dram", -1, guesses.memory, simulated)] if guesses.memory.full_mw else []
@@ -90,7 +92,7 @@ def find(place: Place) -> Found:
     return Found(Model(place, topology, guesses), {} if guesses.memory.full_mw else {"dram": guesses.memory.why})
 
 
-def guess_all(place: Place, topology: host.Topology) -> Guesses:
+def guess_all(place: Place, topology: Topology) -> Guesses:
     """What the node's sockets and memory draw at most."""
     info = _cpuinfo(place.procfs)
     virtual = "hypervisor" in info.get("flags", "").split()

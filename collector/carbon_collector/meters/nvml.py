@@ -14,7 +14,7 @@ import os
 import time
 
 from ..host import read_text
-from ..lean.named import TYPE_CHECKING
+from ..lean.typing import TYPE_CHECKING
 from .base import Domain, Found, Meter, Place, Reading
 
 if TYPE_CHECKING:

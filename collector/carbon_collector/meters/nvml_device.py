@@ -7,7 +7,7 @@ Before, its power is integrated. MIG devices have neither; they are parts of the
 
 from __future__ import annotations
 
-from ..lean.named import TYPE_CHECKING, NamedTuple
+from ..lean.typing import TYPE_CHECKING, NamedTuple
 from ..units import UJ_PER_MJ, US_PER_S
 from .base import COUNTER, INTEGRATED, WHOLE, Domain, Part, Reading
 from .integral import Integral, now_us

@@ -11,7 +11,7 @@ from __future__ import annotations
 import time
 
 from ..host import read_text, topology
-from ..lean.named import TYPE_CHECKING
+from ..lean.typing import TYPE_CHECKING
 from .base import COUNTER
 from .nvml_device import ask, text
 

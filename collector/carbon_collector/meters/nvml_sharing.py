@@ -7,8 +7,8 @@ Slurm's shards divide: how busy each process kept it.
 
 from __future__ import annotations
 
-from ..attribution.split import apportion
-from ..lean.named import TYPE_CHECKING
+from ..apportion import apportion
+from ..lean.typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from typing import Any

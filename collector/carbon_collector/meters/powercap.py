@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 
 from ..host import cpu_vendor, read_text
-from ..lean.named import NamedTuple
+from ..lean.typing import NamedTuple
 from .base import COUNTER, Domain, Found, Meter, Place, Reading
 from .sockets import sockets
 from .sysfs import is_simulated, reason_of

@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 
 from ..host import read_text
-from ..lean.named import NamedTuple
+from ..lean.typing import NamedTuple
 from .base import Reading
 
 DRM = "class/drm"

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 
-from ..lean.named import TYPE_CHECKING, NamedTuple
+from ..lean.typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

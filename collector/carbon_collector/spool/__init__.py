@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: MIT
-"""Rows on their way to an aggregator: segments on disk, made coarser when full, shipped."""
+"""Keeps records on disk until an aggregator has them: segments, their compaction when the spool is full, shipping."""

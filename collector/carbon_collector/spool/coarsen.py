@@ -1,16 +1,16 @@
 # SPDX-License-Identifier: MIT
-"""Says what segments say in fewer bytes: what is superseded goes, then jobs' rows of the oldest slots become one. No I/O.
+"""Rewrites records in fewer bytes: without what is superseded, and with jobs' rows of several slots merged into one. No I/O.
 
-A merged row covers several slots, each with an even part of its figures, and has a new, higher revision: a copy of an
-original that an aggregator has, or gets later, changes nothing. The node's rows keep their slots, and take over
-what the evening out moved from slot to slot, so that each slot still adds up to the microjoule.
+A merged row covers several slots, each with an equal part of its figures, and has a new, higher revision. A copy of an
+original that an aggregator has, or gets later, therefore changes nothing. The node's rows keep their slots. They take
+over what merging moved from slot to slot, so that each slot still adds up to the microjoule.
 """
 
 from __future__ import annotations
 
-from ..attribution.split import apportion
-from ..lean import jsontext
-from ..lean.named import TYPE_CHECKING, NamedTuple
+from ..apportion import apportion
+from ..lean import json
+from ..lean.typing import TYPE_CHECKING, NamedTuple
 from ..units import SLOT_S
 
 if TYPE_CHECKING:
@@ -19,18 +19,21 @@ if TYPE_CHECKING:
 
 LEDGER, JOB, NODE, DROPPED = "ledger", "job_slot", "node_slot", "dropped"
 KINDS = (LEDGER, JOB, NODE, DROPPED)
+"""Types of records."""
 FOREIGN = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError)
-"""What a line that no collector wrote may raise, wherever it is looked into."""
+"""Errors that a line which no collector wrote may raise, wherever it is read."""
 HOUR, DAY = 4, 96
-"""Lengths of time in slots. A merged row does not cross the border of a UTC day."""
+"""Lengths of an hour and a day in slots. A merged row does not cross the border of a UTC day."""
 ADDED = ("alloc_us", "cpu_us")
+"""Fields of a row that merging adds up."""
 SHARE_ADDED = ("energy_uj", "static_uj", "metered_us")
+"""Fields of a component that merging adds up."""
 OWN = ("revision", "slot", "slots", *ADDED)
-"""Fields in which rows may differ that are merged; all others are the same, what nobody here knows of included."""
+"""Fields in which merged rows may differ. All others are the same, also those that this collector does not know."""
 
 
 class Line(NamedTuple):
-    """A record as it stands in a segment, and what it speaks of; `slots` is 0 where it is not of a slot."""
+    """A record as a segment has it, and what it is about; `slots` is 0 where it is not about a slot."""
 
     data: bytes
     kind: str
@@ -41,12 +44,12 @@ class Line(NamedTuple):
 
     @property
     def end(self) -> int:
-        """End of its last slot."""
+        """End of its last slot in epoch seconds."""
         return self.slot + self.slots * SLOT_S
 
 
 class Loss(NamedTuple):
-    """Records that were dropped, and what the node's meters had counted in their slots, [since, until)."""
+    """The number of dropped records, and what the node's meters had counted in their slots, [since, until)."""
 
     rows: int
     since: int
@@ -54,20 +57,20 @@ class Loss(NamedTuple):
     energy_uj: dict[str, int]
 
     def plus(self, other: Loss) -> Loss:
-        """Both together."""
+        """Return the sum of both losses."""
         names = {**self.energy_uj, **other.energy_uj}
         energy_uj = {name: self.energy_uj.get(name, 0) + other.energy_uj.get(name, 0) for name in names}
         since, until = min(self.since, other.since), max(self.until, other.until)
         return Loss(self.rows + other.rows, since, until, energy_uj)
 
     def line(self, revision: int) -> Line:
-        """As docs/record-format.md says."""
+        """Return the record as docs/record-format.md describes it."""
         return written({"type": DROPPED, "revision": revision, **self._asdict()})
 
 
 def read(data: bytes) -> Line:
-    """One line of a segment. Raises what FOREIGN has for what is no record."""
-    record = jsontext.loads(data)
+    """Return one line of a segment, read. Raises an error of FOREIGN for what is no record."""
+    record = json.loads(data)
     slots = record.get("slots", 1) if "slot" in record else 0
     key = (record.get("job_id", 0), record.get("run", ""))
     line = Line(data, record["type"], key, record.get("slot", 0), slots, record["revision"])
@@ -79,12 +82,12 @@ def read(data: bytes) -> Line:
 
 
 def written(record: dict[str, Any]) -> Line:
-    """A record that is new."""
-    return read(jsontext.dumps(record).encode())
+    """Return the line of a new record."""
+    return read(json.dumps(record).encode())
 
 
 def live(lines: list[Line]) -> list[Line]:
-    """Less what a later revision among them supersedes, by itself, in all its slots."""
+    """Return the lines that no single line of a later revision supersedes in all their slots."""
     newest: dict[tuple[Any, ...], Line] = {}
     wide: dict[tuple[int, str], list[Line]] = {}
     for line in lines:
@@ -103,12 +106,12 @@ def live(lines: list[Line]) -> list[Line]:
 
 
 def merge(lines: list[Line], width: int, is_final: Callable[[Line], bool], revision: int) -> list[Line]:
-    """Make one row of each job's rows in a stretch of `width` slots, as far as they follow each other and are alike.
+    """Merge the rows of each job in a stretch of `width` slots, if they are consecutive and alike.
 
-    `is_final`: whether these lines have all that any segment says, or will say, of the slots of that one.
+    `is_final` tells whether no other segment has, or will have, a later record of a line's slots.
     """
     node = {line.slot: line for line in lines if line.kind == NODE and is_final(line)}
-    known = {slot: _known(jsontext.loads(line.data)) for slot, line in node.items()}
+    known = {slot: _known(json.loads(line.data)) for slot, line in node.items()}
     jobs: dict[tuple[int, str], list[Line]] = {}
     for line in lines:
         if line.kind == JOB and is_final(line):
@@ -118,27 +121,27 @@ def merge(lines: list[Line], width: int, is_final: Callable[[Line], bool], revis
     new: list[Line] = []
     for rows in jobs.values():
         for stretch in _stretches(sorted(rows, key=lambda row: row.slot), width, known):
-            merged = _merged([jsontext.loads(row.data) for row in stretch], revision, stretch)
+            merged = _merged([json.loads(row.data) for row in stretch], revision, stretch)
             gone.update(row.data for row in stretch)
             new.append(written(merged))
             _move(moved, merged, stretch)
     shifted = {slot: moves for slot, moves in moved.items() if any(moves.values())}
-    adjusted = [_adjusted(jsontext.loads(node[slot].data), moves, revision) for slot, moves in shifted.items()]
+    adjusted = [_adjusted(json.loads(node[slot].data), moves, revision) for slot, moves in shifted.items()]
     gone.update(node[slot].data for slot in shifted)
     return [line for line in lines if line.data not in gone] + new + adjusted
 
 
 def _known(record: dict[str, Any]) -> set[str]:
-    """Components with an energy."""
+    """Return the components with a known energy."""
     return {name for name, share in record["components"].items() if share["energy_uj"] is not None}
 
 
 def _stretches(rows: list[Line], width: int, known: dict[int, set[str]]) -> Iterator[list[Line]]:
-    """Rows of a job, in order of time, in groups of two and more that can be one row."""
+    """Yield groups of two and more rows of a job, in order of time, that can become one row."""
     stretch: list[Line] = []
     alike = None
     for row in rows:
-        record = jsontext.loads(row.data)
+        record = json.loads(row.data)
         nature = (row.slot // (width * SLOT_S), _nature(record))
         slots = range(row.slot, row.end, SLOT_S)
         covered = all(slot in known and known[slot] >= _known(record) for slot in slots)
@@ -155,7 +158,7 @@ def _stretches(rows: list[Line], width: int, known: dict[int, set[str]]) -> Iter
 
 
 def _nature(record: dict[str, Any]) -> tuple[Any, ...]:
-    """All that must be the same in rows that are merged."""
+    """Return what must be the same in rows that are merged."""
     shares = {name: [_rest(share, (*SHARE_ADDED, "reason")), _unknown(share)] for name, share in _shares(record)}
     return _rest(record, (*OWN, "components")), _unknown(record), shares
 
@@ -183,15 +186,15 @@ def _merged(records: list[dict[str, Any]], revision: int, stretch: list[Line]) -
 
 
 def _sum(records: list[dict[str, Any]], names: tuple[str, ...]) -> dict[str, Any]:
-    """The first record with the sums of all; what is unknown is so in all of them."""
+    """Return the first record with the sums of all; what is unknown in one is unknown in all."""
     sums = {name: sum(r[name] for r in records) for name in names if records[0].get(name) is not None}
     reasons = [r["reason"] for r in records if r.get("reason")]
     return {**records[0], **sums, **({"reason": reasons[0]} if reasons else {})}
 
 
 def _move(moved: dict[int, dict[str, int]], merged: dict[str, Any], stretch: list[Line]) -> None:
-    """Note by slot and component what each slot of the merged row has more than the rows it is made of."""
-    for sign, record in ((1, merged), *((-1, jsontext.loads(row.data)) for row in stretch)):
+    """Note, by slot and component, how much more a slot has in the merged row than in the rows that it replaces."""
+    for sign, record in ((1, merged), *((-1, json.loads(row.data)) for row in stretch)):
         slots = record.get("slots", 1)
         for name, share in _shares(record):
             for i, energy_uj in enumerate(apportion(share["energy_uj"] or 0, [1] * slots)):
@@ -200,7 +203,7 @@ def _move(moved: dict[int, dict[str, int]], merged: dict[str, Any], stretch: lis
 
 
 def _adjusted(record: dict[str, Any], moves: dict[str, int], revision: int) -> Line:
-    """The node's row with what its jobs' rows now say of the slot."""
+    """Return the node's row, adjusted to what its jobs' rows now have in the slot."""
     for name, moved_uj in moves.items():
         if moved_uj:
             record["components"][name]["energy_uj"] += moved_uj
@@ -208,14 +211,17 @@ def _adjusted(record: dict[str, Any], moves: dict[str, int], revision: int) -> L
 
 
 def drop(lines: list[Line], until: int) -> tuple[list[Line], Loss]:
-    """Give up all rows of slots before `until`, which no row crosses, and the ledgers that closed before it."""
+    """Return the lines without rows of slots before `until` and ledgers that closed before it, and what was lost.
+
+    No row may cross `until`.
+    """
     kept: list[Line] = []
     loss = Loss(0, until, until, {})
     for line in lines:
         if not _is_before(line, until):
             kept.append(line)
             continue
-        known = _shares(jsontext.loads(line.data)) if line.kind == NODE else []
+        known = _shares(json.loads(line.data)) if line.kind == NODE else []
         energy_uj = {name: share["energy_uj"] for name, share in known if share["energy_uj"] is not None}
         loss = loss.plus(Loss(1, line.slot if line.slots else until, until, energy_uj))
     return kept, loss
@@ -223,6 +229,6 @@ def drop(lines: list[Line], until: int) -> tuple[list[Line], Loss]:
 
 def _is_before(line: Line, until: int) -> bool:
     if line.kind == LEDGER:
-        closed = jsontext.loads(line.data)["closed"]
+        closed = json.loads(line.data)["closed"]
         return closed is not None and closed < until
     return line.kind in (JOB, NODE) and line.end <= until

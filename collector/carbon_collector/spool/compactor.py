@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""Makes room in a spool that is full, oldest segments first: what is superseded goes, time grows coarser, and only
-then the oldest slots are dropped and counted.
+"""Makes room in a full spool, oldest segments first.
 
-Segments are taken as they follow each other, and become one new segment in their place. A collector killed in between
-leaves both: what is there twice is superseded, not added.
+First what is superseded goes, then time grows coarser, and only then the oldest slots are dropped and counted.
+Consecutive segments become one new segment in their place. A collector that is killed in between leaves both. That does
+no harm: a record that exists twice is superseded, not added.
 """
 
 from __future__ import annotations
@@ -11,35 +11,38 @@ from __future__ import annotations
 import os
 import time
 
-from ..lean import jsontext
-from ..lean.named import TYPE_CHECKING, NamedTuple
+from ..durable import write_durably
+from ..lean import json
+from ..lean.typing import TYPE_CHECKING, NamedTuple
 from ..munge import digest
 from ..units import SLOT_S, UJ_PER_J
 from . import coarsen
 from .coarsen import DAY, DROPPED, FOREIGN, HOUR, Line, Loss
 from .notes import Note, Notes, loss_of
-from .spool import MAX_SEGMENTS, Entry, Header, name_of, segment, write_durably
+from .segment import MAX_SEGMENTS, Entry, Header, name_of, segment
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from .spool import Spare, Spool
+    from .segment import Spare
+    from .spool import Spool
 
 WINDOW = 256 * 1024
-"""Bytes that are taken together: what a node has to spare in memory for a moment."""
+"""Bytes of segments that are merged at once: the memory that a node can spare for a moment."""
 WINDOWS = 4
-"""A small spool has so many windows at least."""
+"""Least number of windows in a spool; in a small spool a window is smaller."""
 SLOT_BYTES = 24
-"""What a slot of a row weighs in a window besides: an aggregator makes a row of each, of at most 40,000 in a segment."""
+"""Weight of a slot of a row in a window: an aggregator makes a row of each, and takes 40,000 in a segment."""
 LARGEST = 4 << 20
-"""What is larger stays by itself: an aggregator takes no more than 8 MiB."""
+"""Largest merged segment: an aggregator takes no more than 8 MiB."""
 JOINED, HOURS, DAYS, BAD = 1, 2, 3, 9
-"""How far a segment has been compacted; a bad one is left to the aggregator to refuse."""
+"""Levels of compaction of a segment. A bad segment is left for the aggregator to refuse."""
 FOR_EVER = 1 << 62
+"""A time after all others."""
 
 
 class Facts(NamedTuple):
-    """Of which slots a segment speaks, [first, end), its highest revision, and its rows times their slots."""
+    """The slots [first, end) of a segment's rows, its highest revision, and the sum of its rows' numbers of slots."""
 
     first: int
     end: int
@@ -48,7 +51,7 @@ class Facts(NamedTuple):
 
 
 class Window(NamedTuple):
-    """Segments of one stream that follow each other, and those of their records that hold."""
+    """Consecutive segments of one stream, and their records without those that are superseded."""
 
     entries: list[Entry]
     header: Header
@@ -56,7 +59,7 @@ class Window(NamedTuple):
 
 
 class Compactor:
-    """Compacts one spool; it remembers which segments it need not look at again."""
+    """Compacts one spool, and remembers which segments it need not look at again."""
 
     def __init__(self, spool: Spool) -> None:
         self.spool = spool
@@ -67,13 +70,13 @@ class Compactor:
         self._taken: list[Entry] = []
 
     def make_room(self, need: int, spare: Spare) -> None:
-        """Let `need` bytes fit, as far as that can be. Raises OSError where the disk takes no segment."""
+        """Make room for `need` bytes as far as possible. Raises OSError where the disk takes no segment."""
         with self.spool.lock:
             names = {entry.name for entry in self.spool.entries()}
             self._levels = {name: level for name, level in self._levels.items() if name in names}
             self._facts = {name: facts for name, facts in self._facts.items() if name in names}
-            for name in self.notes.of_these if self.notes.made in names else ():
-                self.spool.forget(name)  # the disk did not let go of them
+            if self.notes.made in names:
+                self.spool.forget_all(self.notes.of_these)  # the disk did not let go of them
             for _ in range(len(names) // MAX_SEGMENTS):
                 self._try(self._join, spare)
             for step in (self._join, self._to_hours, self._to_days, self._drop):
@@ -81,7 +84,7 @@ class Compactor:
                     pass
 
     def _try(self, step: Callable[[Spare], bool], spare: Spare) -> bool:
-        """Whether the step found something to take. What it cannot make sense of is left to the aggregator."""
+        """Return whether a step found something to compact. Segments that it cannot read are left for the aggregator."""
         self._taken = []
         try:
             return step(spare)
@@ -96,7 +99,7 @@ class Compactor:
     # -- the steps: each compacts the oldest window that it can, and says whether there was one -------------------
 
     def _join(self, spare: Spare) -> bool:
-        """Small segments become one; what is superseded goes."""
+        """Merge small segments into one, without what is superseded."""
         for run in self._runs(lambda entry: self._weight(entry) < self.window_bytes // 2):
             window = self._window(run)
             if window:
@@ -124,7 +127,7 @@ class Compactor:
         return False
 
     def _drop(self, spare: Spare) -> bool:
-        """Give up the oldest slots that no other segment speaks of."""
+        """Drop the oldest slots that no other segment has rows of."""
         seen: set[str] = set()
         for run in self._runs(lambda _: True, least=1):
             first, stream = min(self._facts_of(entry).first for entry in run), run[0].stream
@@ -141,9 +144,9 @@ class Compactor:
         return False
 
     def _give_up(self, window: Window, lines: list[Line], loss: Loss, spare: Spare) -> None:
-        """The segment that is left tells what the stream has lost so far."""
+        """Replace a window by what is left of it, with a record of what the stream has lost so far."""
         stream = window.header.stream
-        told = [loss_of(jsontext.loads(line.data)) for line in lines if line.kind == DROPPED]
+        told = [loss_of(json.loads(line.data)) for line in lines if line.kind == DROPPED]
         noted = self.notes.of(stream).dropped or loss._replace(rows=0, energy_uj={})
         total = max([*told, noted], key=lambda one: one.rows).plus(loss)
         sequence, revision = self._numbers(window, spare)
@@ -160,7 +163,7 @@ class Compactor:
     # -- windows ----------------------------------------------------------------------------------------------------
 
     def _runs(self, wanted: Callable[[Entry], bool], least: int = 0) -> Iterator[list[Entry]]:
-        """Segments that follow each other, oldest first, until they fill a window, or half of one where no more follow."""
+        """Yield consecutive segments, oldest first, that fill a window, or half of one where no more follow."""
         run: list[Entry] = []
         size = 0
         for entry in self.spool.entries():
@@ -179,14 +182,14 @@ class Compactor:
             yield run
 
     def _is_large(self, entry: Entry, size: int) -> bool:
-        """Whether a run of that size and the segment would be more than an aggregator takes, in bytes or in slots."""
+        """Return whether a run of that size and the segment would exceed what an aggregator takes, in bytes or slots."""
         return size + entry.size > LARGEST or self._facts_of(entry).slots * SLOT_BYTES > WINDOW
 
     def _weight(self, entry: Entry) -> int:
         return max(entry.size, self._facts_of(entry).slots * SLOT_BYTES)
 
     def _window(self, run: list[Entry]) -> Window | None:
-        """What the segments say; `None`, and never again, where one of them is torn or foreign."""
+        """Return the window of these segments; `None`, and never again, where one of them is torn or foreign."""
         self._taken = run
         headers, lines = [], []
         for entry in run:
@@ -200,7 +203,7 @@ class Compactor:
         return Window(run, headers[0], coarsen.live(lines))
 
     def _numbers(self, window: Window, spare: Spare) -> tuple[int, int]:
-        """A sequence and a revision that the stream has never seen."""
+        """Return a sequence and a revision that the stream has never used."""
         sequence, revision = spare.numbers()
         stream = window.header.stream
         note, here = self.notes.of(stream), self.spool.entries(refused=True)
@@ -218,7 +221,7 @@ class Compactor:
         self.notes.keep(window.header.stream, note, streams, name_of(window.header, note.sequence), names)
 
     def _others(self, run: list[Entry]) -> list[Facts]:
-        """Of the other segments of the same stream, also of the one that is on its way."""
+        """Return the facts of the stream's other segments, with the one that is being sent."""
         names = {entry.name for entry in run}
         entries = [e for e in self.spool.entries() if e.stream == run[0].stream and e.name not in names]
         return [self._facts_of(entry) for entry in entries]
@@ -232,7 +235,7 @@ class Compactor:
         return self._facts[entry.name]
 
     def _finality(self, window: Window, spare: Spare) -> Callable[[Line], bool]:
-        """Whether nothing that any other segment says, or will say, of a line's slots is later."""
+        """Return a function that tells whether no other segment has, or will have, a later record of a line's slots."""
         end = _end(window.header.stream, spare)
         oldest = min((line.revision for line in window.lines), default=0)
         first = min((line.slot for line in window.lines if line.slots), default=0)
@@ -251,12 +254,11 @@ class Compactor:
         self._levels[name] = level
 
     def _forget(self, window: Window) -> None:
-        for entry in window.entries:
-            self.spool.forget(entry.name)
+        self.spool.forget_all(entry.name for entry in window.entries)
 
 
 def _facts(body: bytes) -> Facts:
-    """Found without parsing the lines: a spool has many. Raises ValueError for what is no segment."""
+    """Return the facts of a segment, without parsing its lines, for a spool has many. Raises ValueError for no segment."""
     revisions = [int(rest.partition(b",")[0]) for rest in body.split(b'"revision":')[1:]]
     first, end, count = FOR_EVER, 0, 0
     for place in body.split(b'"slot":')[1:]:
@@ -267,23 +269,23 @@ def _facts(body: bytes) -> Facts:
 
 
 def _read(body: bytes) -> tuple[Header, list[Line]]:
-    """A segment's header and records. Raises what FOREIGN has for what is none."""
+    """Return a segment's header and records. Raises an error of FOREIGN for what is no segment."""
     first, *records, last, rest = body.split(b"\n")
-    end, head = jsontext.loads(last), jsontext.loads(first)
+    end, head = json.loads(last), json.loads(first)
     if rest or digest(body[: -len(last) - 1]) != end["sha256"]:
         raise ValueError("torn")
     return Header(*(str(head[name]) for name in Header._fields)), [coarsen.read(record) for record in records]
 
 
 def _end(stream: str, spare: Spare) -> int:
-    """Up to where the stream's slots are closed: all of them in one that has ended."""
+    """Return the end of the stream's closed slots: in a stream that has ended all slots are closed."""
     if stream != spare.stream:
         return FOR_EVER
     return spare.last_sealed + SLOT_S if spare.last_sealed else 0
 
 
 def _border(lines: list[Line], limit: int) -> int:
-    """The next border of a UTC day after the oldest row, but not after `limit`, and across no row."""
+    """Return the next border of a UTC day after the oldest row, moved so that it is not after `limit` and cuts no row."""
     rows = [line for line in lines if line.slots]
     day_s = DAY * SLOT_S
     border = min(limit, min((row.slot for row in rows), default=0) // day_s * day_s + day_s)

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""Shipping: sealed segments go to an aggregator, which acknowledges; only then does the node forget.
+"""Ships sealed segments to an aggregator. The node forgets a segment only when it is acknowledged.
 
-In a thread of its own, so that a slow network never delays a reading, and with growing pauses, so that
-ten thousand nodes do not fall upon an aggregator that comes back.
+Shipping has a thread of its own, so that a slow network never delays a reading. Pauses between retries grow, so that
+ten thousand nodes do not overload an aggregator that has just come back.
 """
 
 from __future__ import annotations
@@ -13,23 +13,26 @@ from _thread import allocate_lock, start_new_thread
 
 from .. import http
 from ..errors import CarbonError, RequestError
-from ..lean import jsontext
-from ..lean.named import TYPE_CHECKING
+from ..lean import json
+from ..lean.typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from ..log import Log
     from .spool import Spool
 
 TARGET = "/v1/segments"
+"""Path to which segments are posted."""
 REFUSED_FOR_GOOD = (400, 403, 413, 422)
+"""HTTP statuses with which a segment is refused for good: a retry would not help."""
 FIRST_PAUSE_S = 1.0
 LONGEST_PAUSE_S = 60.0
+"""First and longest pause before a retry."""
 MAX_RECEIPT = 4 << 20
-"""Bytes of an answer: a reason for each record of the largest segment fits."""
+"""Largest answer in bytes: a reason for each record of the largest segment fits."""
 
 
 class Shipper:
-    """Sends what is in the spool to the first of `urls` that answers."""
+    """Sends the segments of a spool to the first of `urls` that answers."""
 
     def __init__(self, spool: Spool, urls: list[str], munge_socket: str, log: Log) -> None:
         self.spool = spool
@@ -42,17 +45,18 @@ class Shipper:
         self._is_busy = False
 
     def start(self) -> None:
-        """Run for as long as the process does."""
+        """Start the thread; it runs until the process ends."""
         start_new_thread(self._run, ())
 
     def wake(self) -> None:
-        """There is something new in the spool."""
+        """Tell the thread that there is a new segment in the spool."""
         if self._asleep.locked():
             self._asleep.release()
 
     def is_behind(self) -> bool:
-        """Whether segments wait: the aggregators are away, or have more to do than they can. Then there is no hurry to
-        seal more than needed.
+        """Return whether segments wait because the aggregators are away or overloaded.
+
+        The collector then seals no more than it has to.
         """
         return self._is_busy or self._failures > 0
 
@@ -64,12 +68,12 @@ class Shipper:
             self.ship_all()
 
     def _pause(self) -> float:
-        """Doubled with every failure, times 0.5 to 1.5 by chance."""
+        """Return the next pause in seconds: doubled with every failure, times a random factor of 0.5 to 1.5."""
         base = min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2.0 ** min(self._failures - 1, 16))
         return base * (0.5 + os.urandom(1)[0] / 255)
 
     def ship_all(self) -> bool:
-        """Send every segment, oldest first; False where it did not get to the end."""
+        """Send every segment, oldest first. Returns whether all were sent."""
         self._is_busy = True
         try:
             for name in self.spool.segments():
@@ -122,7 +126,7 @@ class Shipper:
             self.log.once("refused", f"{kept} is full: the oldest in it are dropped; {kept}/dropped counts them")
 
     def _post(self, body: bytes) -> http.Answer:
-        """The first answer that any aggregator gives. Raises what the last one raised."""
+        """Return the first answer that any aggregator gives. Raises the error of the last one."""
         *others, last = self.urls
         for url in others:
             try:
@@ -139,10 +143,12 @@ class Shipper:
 
 
 def _refused_in(body: bytes) -> list[str]:
-    """Records that an aggregator refused, a line each. Raises RequestError or ValueError for an answer that is not one's:
-    a proxy's or another service's 200 acknowledges nothing.
+    """Return the records that an aggregator refused, a line each.
+
+    Raises RequestError or ValueError for an answer that is not an aggregator's: status 200 of a proxy or of another
+    service acknowledges nothing.
     """
-    answer = jsontext.loads(body)
+    answer = json.loads(body)
     refused = answer.get("refused") if isinstance(answer, dict) and "segment" in answer else None
     if not isinstance(refused, list):
         raise RequestError(f"status 200, but not an aggregator's answer: {body[:100]!r}", 200)
@@ -151,6 +157,6 @@ def _refused_in(body: bytes) -> list[str]:
 
 def _detail(body: bytes) -> str:
     try:
-        return str(jsontext.loads(body)["detail"])[:300]
+        return str(json.loads(body)["detail"])[:300]
     except (ValueError, KeyError, TypeError):
         return body[:100].decode("utf-8", "replace")

@@ -23,12 +23,12 @@ from carbon_acct.slurm.choose import choose_client
 from carbon_acct.slurm.client import SlurmClient, SlurmJob, leader_of
 from carbon_acct.slurm.dbd import DbdLimits, load_limits
 from carbon_acct.slurm.matching import Run, match, whole
-from carbon_acct.slurm.nodelist import expand
 from carbon_acct.slurm.nodes import load_nodes
 from carbon_acct.slurm.programs import Programs
 from carbon_acct.slurm.pyslurm_db import PyslurmClient
 from carbon_acct.slurm.rights import load_rights
 from carbon_acct.slurm.sacct import SacctClient, fields_of, parse
+from carbon_collector.hostlist import expand
 
 HOSTILE = "\na|b\nc\td\\e\x1b[31m<x>\r\n|7|'; DROP TABLE job; --\udcff"
 

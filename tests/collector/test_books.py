@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
-from carbon_collector.attribution.account import Account
+from carbon_collector.attribution.advance import advance
+from carbon_collector.attribution.books import Books
 from carbon_collector.attribution.ledger import EPILOG, Ledger
-from carbon_collector.cgroups import Usage
 from carbon_collector.meters.base import Reading
+from carbon_collector.usage import Usage
 
 from .world import DOMAINS, START_US, TOPOLOGY, Keeper, World, make_job
 
@@ -111,7 +112,7 @@ def test_a_node_that_is_never_idle_comes_out_right(world: World) -> None:
     before = paid(keeper, 1, "cpu")
     world.run(10 * SECOND, {**LOADED, "package-0": 125, "package-1": 125}, used)
     keeper.step()
-    idle = keeper.account.idle_of("package-0").idle()
+    idle = keeper.books.idle_of("package-0").idle()
 
     assert idle.rule == "fit"
     assert idle.power_uw == pytest.approx(50 * SECOND, rel=0.001)
@@ -158,8 +159,8 @@ def test_an_unknown_meter_is_null(world: World, keeper: Keeper) -> None:
         world.run(61 * SECOND, IDLE)
         keeper.step()
     keeper.seal(slot=1 << 40)
-    keeper.account.last_sealed = 0
-    keeper.account.stream = "eeeeeeee"
+    keeper.books.last_sealed = 0
+    keeper.books.stream = "eeeeeeee"
     keeper.open(make_job(1, cpus=4))
     keeper.step()
     world.run(10 * SECOND, LOADED)
@@ -187,12 +188,12 @@ def test_two_wraps_between_readings_are_not_guessed(world: World, keeper: Keeper
 
 def test_cpu_time_without_accounting_is_unknown(world: World) -> None:
     """Cgroup v1 without jobacct_gather/cgroup: null, not 0; the energy goes to whoever holds CPUs and the system."""
-    account = Account("00000001", TOPOLOGY, DOMAINS, {})
-    account.open(Ledger(make_job(1, cpus=4), "prolog", world.wall_us, world.mono_us))
+    books = Books("00000001", TOPOLOGY, DOMAINS, {})
+    books.open(Ledger(make_job(1, cpus=4), "prolog", world.wall_us, world.mono_us))
     for _ in range(3):
         world.run(10 * SECOND, LOADED, {"system": {0: SECOND, 1: SECOND}})
-        account.advance(world.snapshot()._replace(parent=None, jobs={}))
-    [row] = [row for row in account.rows.values() if row.job_id]
+        advance(books, world.snapshot()._replace(parent=None, jobs={}))
+    [row] = books.job_rows.values()
 
     assert row.record(1)["cpu_us"] is None
     assert row.record(1)["components"]["cpu"]["static_uj"] > 0
@@ -222,8 +223,8 @@ def test_work_before_the_first_reading_does_not_count_against_neighbours(world: 
 def test_an_epilog_alone_has_no_energy(world: World, keeper: Keeper) -> None:
     """It was never metered: null, not 0."""
     ledger = Ledger(make_job(1, cpus=8), EPILOG, world.wall_us, world.mono_us)
-    keeper.account.open(ledger)
-    keeper.account.close(ledger, world.wall_us, world.mono_us)
+    keeper.books.open(ledger)
+    keeper.books.close(ledger, world.wall_us, world.mono_us)
     world.run(SECOND, LOADED)
     keeper.step()
 
@@ -257,7 +258,7 @@ def test_a_border_between_reading_and_sealing_begins_no_stream(world: World, kee
     world.run(500, IDLE)
     keeper.step()
 
-    assert keeper.account.stream == f"{1:08x}"
+    assert keeper.books.stream == f"{1:08x}"
 
 
 def test_a_clock_set_back_begins_a_new_stream(world: World, keeper: Keeper) -> None:
@@ -283,7 +284,7 @@ def test_a_parent_read_once_as_nothing_is_not_made_anew(world: World, keeper: Ke
     world.run(10 * SECOND, LOADED, {"1": {0: SECOND, 1: 0}})
     keeper.step()
     world.run(10 * SECOND, LOADED)
-    keeper.account.advance(world.snapshot()._replace(parent=None))
+    advance(keeper.books, world.snapshot()._replace(parent=None))
     keeper.seen["boot-1", world.mono_us] = {n: (c.total, c.breaks) for n, c in world.counters.items()}
     world.end_job("1")
     keeper.close(make_job(1))
@@ -294,12 +295,12 @@ def test_a_parent_read_once_as_nothing_is_not_made_anew(world: World, keeper: Ke
 
 def test_gone_domains_and_unread_ones_have_reasons(world: World) -> None:
     """A state that knows less than the node has now: the new domain counts from now on."""
-    account = Account("00000001", TOPOLOGY, DOMAINS, {})
+    books = Books("00000001", TOPOLOGY, DOMAINS, {})
     first = world.snapshot()
-    account.advance(first._replace(readings={"package-0": Reading(5, "")}))
+    advance(books, first._replace(readings={"package-0": Reading(5, "")}))
     world.run(SECOND, LOADED)
-    account.advance(world.snapshot()._replace(readings={"package-0": Reading(50_000_005, "")}))
-    [row] = account.rows.values()
+    advance(books, world.snapshot()._replace(readings={"package-0": Reading(50_000_005, "")}))
+    [row] = books.node_rows.values()
     components = row.record(1)["components"]
 
     assert components["cpu"]["energy_uj"] == 50_000_000
@@ -326,7 +327,7 @@ def test_a_ledger_lives_as_long_as_its_rows(world: World, keeper: Keeper) -> Non
         keeper.tickets = tickets
         world.run(SECOND, IDLE)
         keeper.step()
-    ledger = keeper.account.ledgers[1, "restart:0"]
+    ledger = keeper.books.ledgers[1, "restart:0"]
 
     assert ledger.closed_us is not None
     assert ledger.close_mono_us is not None
@@ -350,7 +351,7 @@ def test_a_ledger_is_told_by_the_clock_that_its_tickets_were_read_by(
         world.offset_us += step_s * SECOND
         world.run(SECOND, IDLE)
         keeper.step()
-        ledger = keeper.account.ledgers[1, "restart:0"]
+        ledger = keeper.books.ledgers[1, "restart:0"]
         assert ledger.opened_us == ledger.open_mono_us + world.offset_us
 
     assert ledger.closed_us is not None
@@ -365,12 +366,12 @@ def test_a_frozen_counter_is_unknown_in_short_looks_as_well(world: World, keeper
     for elapsed_us in (10 * SECOND, SECOND // 10, SECOND // 10):
         world.run(elapsed_us, still)
         keeper.step()
-        assert keeper.account.faults["GPU-a"] == "GPU-a: counter stands still"
+        assert keeper.books.faults["GPU-a"] == "GPU-a: counter stands still"
     world.run(SECOND // 10, LOADED)
     keeper.step()
     keeper.seal()
 
-    assert keeper.account.faults == {}
+    assert keeper.books.faults == {}
     assert paid(keeper, 1, "gpu") == 300 * SECOND // 10
 
 
@@ -399,7 +400,7 @@ def test_what_a_counter_counted_unseen_is_paid_by_who_was_there(world: World, ke
     for job_id in (1, 2):
         row = row_of(keeper, job_id)
         assert row["components"]["gpu"]["metered_us"] == row["alloc_us"]
-    assert not keeper.account.ledgers.keys() & {(1, "restart:0")}, "nothing is kept back any more"
+    assert not keeper.books.ledgers.keys() & {(1, "restart:0")}, "nothing is kept back any more"
 
 
 def test_nobody_waits_longer_than_a_minute_for_a_counter(world: World, keeper: Keeper) -> None:
@@ -410,7 +411,7 @@ def test_nobody_waits_longer_than_a_minute_for_a_counter(world: World, keeper: K
     for _ in range(8):
         world.run(10 * SECOND, LOADED)
         keeper.step()
-    assert keeper.account.overdue.waiting == []
+    assert keeper.books.overdue.waiting == []
     world.counters["GPU-a"].readable = True
     keeper.step()
     world.run(10 * SECOND, LOADED)
@@ -429,7 +430,7 @@ def test_time_without_a_collector_is_not_the_next_jobs(world: World, keeper: Kee
     warmer = {**IDLE, "package-0": 51, "package-1": 51}
     world.run(100 * SECOND, warmer)
     keeper.restart()
-    keeper.account.new_process(set())
+    keeper.books.new_process(set())
     keeper.open(make_job(1, cpus=2))
     world.start_job("1")
     world.run(SECOND // 2, LOADED, {"1": {0: SECOND // 2, 1: 0}})
@@ -474,8 +475,8 @@ def test_counters_that_fail_in_turn_hold_back_only_what_they_may_add_to(world: W
         keeper.step()
         keeper.seal()
 
-    assert len(keeper.account.ledgers) <= 4
-    assert len(keeper.account.rows) <= 8
+    assert len(keeper.books.ledgers) <= 4
+    assert len(keeper.books.job_rows) + len(keeper.books.node_rows) <= 8
 
 
 def test_a_cgroup_that_no_ledger_has_is_nobodys_tail(world: World, keeper: Keeper) -> None:
@@ -499,7 +500,7 @@ def test_a_cgroup_that_no_ledger_has_is_nobodys_tail(world: World, keeper: Keepe
 
 def test_a_cpu_that_goes_offline_teaches_no_idle_power(world: World, keeper: Keeper) -> None:
     """Its line leaves /proc/stat, and a busy node seems to have done nothing; on its return, to have done years' work."""
-    before = keeper.account.idle_of("package-0").idle()
+    before = keeper.books.idle_of("package-0").idle()
     past_us = 50 * SECOND
     world.run(10 * SECOND, LOADED, {"system": {0: 100 * SECOND, 1: 0}})
     keeper.step()
@@ -510,7 +511,7 @@ def test_a_cpu_that_goes_offline_teaches_no_idle_power(world: World, keeper: Kee
     world.run(10 * SECOND, LOADED, {"system": {0: 30 * SECOND, 1: 0}})
     keeper.step()
 
-    assert keeper.account.idle_of("package-0").idle() == before
+    assert keeper.books.idle_of("package-0").idle() == before
 
 
 @pytest.mark.parametrize("restart", [False, True], ids=["", "restart"])
@@ -519,8 +520,8 @@ def test_a_job_that_is_ahead_of_its_parent_when_first_seen_is_counted_once(
     world: World, keeper: Keeper, parent: Usage | None, restart: bool
 ) -> None:
     """The parent's cgroup was read a moment before the job's; what it lacked then is no other job's tail later."""
-    assert keeper.account.last is not None
-    keeper.account.last = keeper.account.last._replace(parent=parent)
+    assert keeper.books.last is not None
+    keeper.books.last = keeper.books.last._replace(parent=parent)
     keeper.open(make_job(1))
     world.start_job("1")
     world.run(SECOND, LOADED, {"1": {0: SECOND, 1: 0}})

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: MIT
-"""JSON for the node: the standard library's C code without its wrapper, which brings `re` and half a megabyte.
+"""Stands in for `json`: the C code of the standard library without its wrapper, which imports `re` (half a megabyte).
 
-Where an interpreter has no such C code the wrapper does it.
+It offers `dumps` and `loads` only. An interpreter without the C code uses the standard module.
 """
 
 from __future__ import annotations
 
-from .named import TYPE_CHECKING
+from .typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class _Context:
-    """What the C scanner asks of its decoder: everything as usual."""
+    """The attributes that the C scanner reads from its decoder, at their usual values."""
 
     strict = True
     object_hook = object_pairs_hook = None
@@ -47,12 +47,12 @@ except (ImportError, TypeError):
 
 
 def dumps(value: Any) -> str:
-    """A value as JSON, without blanks. Raises TypeError for what JSON does not have, ValueError for NaN."""
+    """Return a value as JSON without blanks. Raises TypeError for a type that JSON does not have, ValueError for NaN."""
     return "".join(_encode(value, 0))
 
 
 def loads(text: str | bytes) -> Any:
-    """The value that a JSON text stands for. Raises ValueError for what is none."""
+    """Return the value that a JSON text describes. Raises ValueError for any other text."""
     clean = (text.decode() if isinstance(text, bytes) else text).strip(" \t\r\n")
     try:
         value, end = _scan(clean, 0)

@@ -1,0 +1,217 @@
+# SPDX-License-Identifier: MIT
+"""Moves the books from one snapshot to the next. No I/O.
+
+Whatever happens between two snapshots, what a meter counted is in the rows exactly once: divided among the jobs that
+were there, idle and system.
+"""
+
+from __future__ import annotations
+
+from ..lean.typing import TYPE_CHECKING
+from ..units import USER_HZ_US
+from ..usage import Usage
+from . import cpu_time, nesting, slots
+from .counter import STANDS_STILL, Counter, Energy, delta
+from .cpu_time import Presence
+from .posting import post, post_late
+from .work import Work, pieces_of
+
+if TYPE_CHECKING:
+    from ..meters.base import Domain
+    from .books import Books
+    from .ledger import Ledger
+    from .snapshot import Snapshot
+
+READABLE_NOW = "readable only since now"
+
+
+def advance(books: Books, now: Snapshot) -> None:
+    """Account for the time from the last snapshot to this one.
+
+    Raises ClockWentBack, with the books unchanged, where that time lies in a slot that is sealed.
+    """
+    last = books.last
+    pieces = books.pieces(_start(books, now), now.wall_us)
+    parent = now.parent
+    if last is None:
+        _first(books, now)
+    else:
+        parent = _between(books, last, now, pieces)
+    books.advanced(now, parent)
+
+
+def _start(books: Books, now: Snapshot) -> int:
+    """Return the wall-clock time at which the interval began.
+
+    It is reckoned back from now by the monotonic clock, so that a step of the wall clock loses and doubles nothing.
+    """
+    to_wall = now.wall_us - now.mono_us
+    if books.last is None:
+        opened = [ledger.open_mono_us + to_wall for ledger in books.ledgers.values() if not ledger.settled]
+        return min([*opened, now.wall_us])
+    return books.last.mono_us + to_wall
+
+
+def _first(books: Books, now: Snapshot) -> None:
+    """Account for the jobs that are there at the first snapshot: until now they, and their CPU time, were unmetered.
+
+    In the first interval that CPU time would outweigh that of their neighbours.
+    """
+    to_wall = now.wall_us - now.mono_us
+    for ledger in books.ledgers.values():
+        if not ledger.settled:
+            end = now.mono_us if ledger.close_mono_us is None else ledger.close_mono_us
+            ledger.seen(_usage(books, ledger, now))
+            _unmetered(books, ledger, ledger.open_mono_us + to_wall, end + to_wall)
+
+
+def _unmetered(books: Books, ledger: Ledger, start_us: int, end_us: int) -> None:
+    pieces = books.pieces(start_us, max(start_us, end_us))
+    used = None if ledger.last is None else slots.share_out(ledger.last.cpu_us, pieces)
+    for p, (slot, start, end) in enumerate(pieces):
+        row = books.job_row(ledger, slot)
+        row.alloc_us += end - start
+        row.cpu_us = row.cpu_us if used is None else (row.cpu_us or 0) + used[p]
+        for name in books.components_of(ledger):
+            row.component(name).blame(books.missing.get(name) or "before the collector's first reading")
+
+
+def _between(books: Books, last: Snapshot, now: Snapshot, cuts: list[tuple[int, int, int]]) -> Usage | None:
+    """Account for an interval. Returns the parent cgroup as the next interval has to take it."""
+    elapsed = max(0, now.mono_us - last.mono_us)
+    topology = books.topology
+    ledgers = [ledger for ledger in books.ledgers.values() if not ledger.settled]
+    jobs = [_presence(books, ledger, last, now) for ledger in ledgers]
+    grown = {s: us - last.busy.get(s, us) for s, us in now.busy.items()}
+    # A CPU that goes offline takes its line out of /proc/stat, and brings all of its past back.
+    most = {s: topology.cpus_on(s) * (elapsed + USER_HZ_US) for s in grown}
+    busy = {s: min(max(0, us), most[s]) for s, us in grown.items()}
+    others = _others(books, last, now)
+    times = cpu_time.cpu_times(jobs, now.parent, last.parent or Usage(0, {}, 0), busy, topology, others)
+    system = {s: books.system_time(s, us - sum(used.get(s, 0) for used in times)) for s, us in busy.items()}
+    energies = _energies(books, last, now, elapsed)
+    books.faults = {name: energy.reason for name, energy in energies.items() if energy.uj is None}
+    if all(0 <= us <= 2 * most[s] for s, us in grown.items()):
+        _learn(books, energies, elapsed, busy, now, ledgers, jobs)
+    memory = [(job.usage or job.before or Usage(0, {}, 0)).memory for job in jobs]
+    outside = max(0, now.memory - sum(memory)) if now.memory is not None else 0
+    work = Work(
+        ledgers=ledgers,
+        jobs=jobs,
+        cpu=times,
+        # Without CPU accounting by cgroup (v1 with another JobAcctGatherType) CPU time is unknown, not 0.
+        cpu_known=[job.usage is not None or now.parent is not None for job in jobs],
+        memory=memory,
+        system=system,
+        system_memory=0 if books.memory_base is None else max(0, outside - books.memory_base),
+        memory_total=now.memory_total,
+        energies=energies,
+        activity=now.activity,
+        resumed=books.resumed,
+    )
+    pieces = pieces_of(work, cuts, now.mono_us - now.wall_us)
+    post(books, work, pieces)
+    books.overdue.add(books.domains, last, now, work, pieces)
+    seen = [
+        cpu_time.growth(job.usage, job.before or _cgroup(ledger, last))[0]
+        for ledger, job in zip(ledgers, jobs)
+        if job.usage
+    ]
+    for ledger, job in zip(ledgers, jobs):
+        ledger.seen(job.usage)
+    # A parent that could not be read once has not been made anew: its growth counts from where it was seen.
+    return cpu_time.caught_up(now.parent, last.parent, seen) if now.parent else last.parent
+
+
+def _presence(books: Books, ledger: Ledger, last: Snapshot, now: Snapshot) -> Presence:
+    end = now.mono_us if ledger.close_mono_us is None else min(ledger.close_mono_us, now.mono_us)
+    usage = _usage(books, ledger, now)
+    return Presence(
+        start_us=max(ledger.open_mono_us, last.mono_us),
+        end_us=max(end, ledger.open_mono_us, last.mono_us),
+        held=cpu_time.held(ledger.job.cpus, ledger.cpuset, books.topology),
+        cpuset=ledger.cpuset,
+        usage=usage,
+        before=ledger.last,
+        gone=ledger.closed_us is not None or (usage is None and ledger.last is not None),
+    )
+
+
+def _usage(books: Books, ledger: Ledger, now: Snapshot) -> Usage | None:
+    """Return the usage of the job's cgroup if it is this run's: a requeued job has the same JobID, and the newest run
+    has the cgroup.
+    """
+    if ledger.closed_us is not None and any(
+        other.job.job_id == ledger.job.job_id and other.open_mono_us > ledger.open_mono_us
+        for other in books.ledgers.values()
+    ):
+        return None
+    return _cgroup(ledger, now)
+
+
+def _cgroup(ledger: Ledger, at: Snapshot) -> Usage | None:
+    return next((at.jobs[name] for name in ledger.cgroup_names if name in at.jobs), None)
+
+
+def _others(books: Books, last: Snapshot, now: Snapshot) -> list[Usage]:
+    """Return what was used in cgroups that no ledger here has, or that one has only from now on."""
+    own = {
+        name
+        for ledger in books.ledgers.values()
+        if not ledger.settled
+        for name in ledger.cgroup_names
+        if name in now.jobs and ledger.last is not now.jobs[name]
+    }
+    return [cpu_time.growth(us, last.jobs.get(name))[0] for name, us in now.jobs.items() if name not in own]
+
+
+def _energies(books: Books, last: Snapshot, now: Snapshot, elapsed: int) -> dict[str, Energy]:
+    """Return the energy of each domain in the interval, without that of domains inside it."""
+    gross = {name: _energy(books, domain, last, now, elapsed) for name, domain in books.domains.items()}
+    return nesting.net(books.domains, gross, books.owed)
+
+
+def _energy(books: Books, domain: Domain, last: Snapshot, now: Snapshot, elapsed: int) -> Energy:
+    name = domain.name
+    before, after = last.readings.get(name), now.readings.get(name)
+    if after is None or after.energy_uj is None:
+        return Energy(None, f"{name}: {after.reason if after else 'not read'}")
+    if before is None or before.energy_uj is None:
+        settled = books.overdue.settle(domain, now, elapsed)
+        if settled is None:
+            return Energy(None, f"{name}: {before.reason if before else READABLE_NOW}")
+        for blind, energy_uj in settled.late:
+            post_late(books, blind, domain, energy_uj)
+        return Energy(settled.current_uj, "")
+    found = delta(Counter(domain.range_uj, domain.max_watts), before.energy_uj, after.energy_uj, elapsed)
+    if found.energy_uj == 0 and books.faults.get(name) == f"{name}: {STANDS_STILL}":
+        return Energy(None, books.faults[name])  # too short a look to say that it moves again
+    return Energy(found.energy_uj, f"{name}: {found.reason}" if found.reason else "")
+
+
+def _learn(
+    books: Books,
+    energies: dict[str, Energy],
+    elapsed: int,
+    busy: dict[int, int],
+    now: Snapshot,
+    ledgers: list[Ledger],
+    jobs: list[Presence],
+) -> None:
+    """Learn the idle power of every domain, and how much memory the system itself uses."""
+    held = {name for ledger in ledgers for name in ledger.parts}
+    topology = books.topology
+    for name, (energy, _) in energies.items():
+        domain = books.domains[name]
+        if energy is None or domain.component == "other":
+            continue
+        if domain.component == "gpu":
+            # A device is busy while somebody holds it: whether it is used cannot always be known.
+            books.idle_of(name).learn(energy, elapsed, elapsed if name in held else 0, 1)
+        else:
+            cpus = topology.cpus_on(domain.socket) or topology.cpus
+            used = busy[domain.socket] if domain.socket in busy else sum(busy.values())
+            books.idle_of(name).learn(energy, elapsed, used, cpus)
+    if now.memory is not None and not any(job.usage for job in jobs):
+        # A job's cgroup holds its page cache, which MemAvailable does not count as used.
+        books.learn_memory(now.memory)

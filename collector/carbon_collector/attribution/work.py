@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: MIT
+"""What went on in one interval, and its pieces: the parts of it that lie in different slots. Pure; `posting` books it."""
+
+from __future__ import annotations
+
+from ..lean.typing import TYPE_CHECKING, NamedTuple
+from . import cpu_time, slots
+
+if TYPE_CHECKING:
+    from .counter import Energy
+    from .cpu_time import Presence
+    from .ledger import Ledger
+
+
+class Work(NamedTuple):
+    """What went on in one interval.
+
+    `ledgers` and `jobs` are parallel, and so are `cpu` (CPU microseconds by socket), `cpu_known` and `memory` (bytes).
+    `system` is the CPU time outside the jobs by socket, `system_memory` the bytes in use outside them and
+    `memory_total` the bytes installed (0: unknown). `energies` is by domain. `activity` is what was done on shared
+    devices, by domain and then by UUID of the part or name of the job's cgroup. `resumed` is true if no collector ran
+    for most of the interval and no known job was open.
+    """
+
+    ledgers: list[Ledger]
+    jobs: list[Presence]
+    cpu: list[dict[int, int]]
+    cpu_known: list[bool]
+    memory: list[int]
+    system: dict[int, int]
+    system_memory: int
+    memory_total: int
+    energies: dict[str, Energy]
+    activity: dict[str, dict[str, int]]
+    resumed: bool
+
+
+class Piece(NamedTuple):
+    """The part of an interval that lies in one slot.
+
+    `length` is in microseconds. `alive` and `cpu` give, for each job by its index in `Work`, the time that it was
+    there and its CPU time by socket; `system` the CPU time outside the jobs, `energy` what each domain drew.
+    """
+
+    slot: int
+    length: int
+    alive: dict[int, int]
+    cpu: dict[int, dict[int, int]]
+    system: dict[int, int]
+    energy: dict[str, int]
+
+
+def pieces_of(work: Work, cuts: list[tuple[int, int, int]], to_mono: int) -> list[Piece]:
+    """Return the pieces of an interval: everything in it is divided by time, exactly.
+
+    `cuts` are (slot, start, end) in wall-clock microseconds; `to_mono` added to one gives the monotonic time.
+    """
+    energy = {name: slots.share_out(e.uj, cuts) for name, e in work.energies.items() if e.uj is not None}
+    system = {socket: slots.share_out(us, cuts) for socket, us in work.system.items()}
+    lives = [[_alive(job, start + to_mono, end + to_mono) for _, start, end in cuts] for job in work.jobs]
+    cpu = [_by_life(used, life) for used, life in zip(work.cpu, lives)]
+    pieces = []
+    for p, (slot, start, end) in enumerate(cuts):
+        # A job whose prolog and epilog share an instant still used CPU time; it belongs to the last piece.
+        there = [i for i, life in enumerate(lives) if life[p] or (not any(life) and p == len(cuts) - 1)]
+        pieces.append(
+            Piece(
+                slot=slot,
+                length=end - start,
+                alive={i: lives[i][p] for i in there},
+                cpu={i: {s: us[p] for s, us in cpu[i].items()} for i in there},
+                system={s: us[p] for s, us in system.items()},
+                energy={name: uj[p] for name, uj in energy.items()},
+            )
+        )
+    return pieces
+
+
+def _alive(job: Presence, start_us: int, end_us: int) -> int:
+    return cpu_time.overlap(job.start_us, job.end_us, start_us, end_us)
+
+
+def _by_life(used: dict[int, int], life: list[int]) -> dict[int, list[int]]:
+    """Return CPU time by socket and piece, divided by how long the job was there in each piece."""
+    return {socket: slots.share_out(us, [(0, 0, alive) for alive in life]) for socket, us in used.items()}
