@@ -192,7 +192,7 @@ class Daemon:
     def _books(self) -> Books:
         books = Books(readings=self.readings)
         for zone in (z for z, kind in self.registers.zones().items() if kind == "cpu"):
-            books.idle_w[zone] = self.account.idle_of(zone).idle().power_uw / 1e6
+            books.idle_w[zone] = self.books.idle_of(zone).idle().power_uw / 1e6
         for record in self.records.values():
             for name, share in record.get("components", {}).items():
                 if share["energy_uj"] is None:
