@@ -63,14 +63,22 @@ class ZoneError(AccountingError):
 class ProviderError(AccountingError):
     """A provider of grid intensities gave nothing that can be used.
 
+    `kind` is the class of the error: an error of the same class is logged once, whatever its figures are.
     `permanent`: asking again changes nothing until a person does (a token, a zone, a file).
-    `retry_after_s`: the provider itself said when to come back. `forbidden`: the token, or what it may ask, is the reason.
+    `retry_after_s`: the provider itself said when to ask again. `forbidden`: the token, or what it allows, is the reason.
     """
 
     def __init__(
-        self, reason: str, *, permanent: bool = False, retry_after_s: float | None = None, forbidden: bool = False
+        self,
+        reason: str,
+        *,
+        kind: str = "answer",
+        permanent: bool = False,
+        retry_after_s: float | None = None,
+        forbidden: bool = False,
     ) -> None:
         super().__init__(reason)
+        self.kind = kind
         self.permanent = permanent
         self.forbidden = forbidden
         self.retry_after_s = retry_after_s

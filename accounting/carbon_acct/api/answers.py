@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from carbon_acct.delivery.store import Receipt
 from carbon_acct.queries.jobs import JobRecord
 from carbon_acct.queries.totals import Balance, Conservation, UnmatchedLedger
 
@@ -14,6 +15,23 @@ class ErrorAnswer:
     """Why a request was refused, in one line."""
 
     detail: str
+
+
+@dataclass(frozen=True)
+class RefusedLineAnswer:
+    """A record that was not taken, by its line number from 1, and why."""
+
+    line: int
+    reason: str
+
+
+@dataclass(frozen=True)
+class ReceiptAnswer:
+    """The answer to a segment: its name, how many records were taken, and which were not."""
+
+    segment: str
+    accepted: int
+    refused: list[RefusedLineAnswer]
 
 
 @dataclass(frozen=True)
@@ -121,6 +139,12 @@ class Health:
     """The aggregator can serve."""
 
     status: str = "ok"
+
+
+def receipt_answer(receipt: Receipt) -> ReceiptAnswer:
+    """Return a receipt as a node reads it: without the kinds of refusal, which are for /metrics."""
+    refused = [RefusedLineAnswer(line.line, line.reason) for line in receipt.refused]
+    return ReceiptAnswer(receipt.segment, receipt.accepted, refused)
 
 
 def balances(found: Conservation) -> dict[str, BalanceAnswer]:

@@ -8,12 +8,12 @@ import time
 
 from fastapi import APIRouter, Response
 
-from carbon_acct.access import viewer
+from carbon_acct.access.node import check_delivery, check_root
+from carbon_acct.api.answers import ReceiptAnswer, receipt_answer
 from carbon_acct.api.identity import Authenticated, Caller
 from carbon_acct.api.parts import Aggregator, answer, errors
 from carbon_acct.delivery.records import Header
 from carbon_acct.delivery.segment import parse_segment
-from carbon_acct.delivery.store import Receipt
 from carbon_acct.errors import RefusedError
 
 log = logging.getLogger("carbon_acct.api")
@@ -39,7 +39,7 @@ def routes(aggregator: Aggregator) -> APIRouter:
 
     @router.post(
         "/v1/segments",
-        response_model=Receipt,
+        response_model=ReceiptAnswer,
         responses=errors(400, 401, 403, 408, 413, 422, 429, 503),
         openapi_extra={"requestBody": BODY},
     )
@@ -49,8 +49,7 @@ def routes(aggregator: Aggregator) -> APIRouter:
         Delivering a segment again gives the same answer and changes nothing. A bad record is refused by its line, with
         the reason, and does not take the good ones with it.
         """
-        if caller.identity.uid != 0:  # any user's: not logged
-            raise RefusedError(403, f"only root delivers segments, this is uid {caller.identity.uid}", "not_root")
+        check_root(caller.identity)  # outside the try: the log is not for any user to fill
         try:
             return await aggregator.gate.lanes.deliveries.run(caller.identity.host, lambda: _take(aggregator, caller))
         except RefusedError as err:
@@ -72,7 +71,7 @@ def _take(aggregator: Aggregator, caller: Caller) -> Response:
             "node %s: %s: %d refused, line %d: %s",
             *(node, receipt.segment, len(receipt.refused), first.line, first.reason),
         )
-    return answer(receipt)
+    return answer(receipt_answer(receipt))
 
 
 def _check(aggregator: Aggregator, caller: Caller, header: Header) -> None:
@@ -80,4 +79,4 @@ def _check(aggregator: Aggregator, caller: Caller, header: Header) -> None:
     poller = aggregator.poller
     if header.node not in (poller.state.nodes or {}) and not poller.refresh_nodes() and poller.state.nodes is not None:
         raise RefusedError(503, f"node {header.node} is not known, and Slurm cannot be asked now; try again")
-    viewer.check_delivery(caller.identity, caller.peer, header.cluster, header.node, poller.state)
+    check_delivery(caller.identity, caller.peer, header.cluster, header.node, poller.state)

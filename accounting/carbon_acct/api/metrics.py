@@ -17,7 +17,6 @@ from sqlalchemy import func, select, text
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from carbon_acct.db.models import Ledger
-from carbon_acct.delivery.segment import kind_of
 from carbon_acct.delivery.store import Receipt
 from carbon_acct.errors import DatabaseError
 from carbon_acct.site import Site
@@ -57,7 +56,7 @@ class Metrics:
         self.segments.inc()
         self.accepted.inc(receipt.accepted)
         for line in receipt.refused:
-            self.records_refused.labels(kind_of(line.reason)).inc()
+            self.records_refused.labels(line.kind).inc()
 
     def refuse(self, kind: str) -> None:
         """Count a request that is refused."""

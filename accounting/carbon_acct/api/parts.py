@@ -11,8 +11,7 @@ from fastapi import Query, Response
 from fastapi.responses import JSONResponse
 from pydantic import TypeAdapter
 
-from carbon_acct.access import viewer
-from carbon_acct.access.viewer import Viewer
+from carbon_acct.access.viewer import Viewer, viewer_of
 from carbon_acct.api.answers import ErrorAnswer
 from carbon_acct.api.identity import Caller, Gate
 from carbon_acct.api.metrics import Metrics
@@ -39,7 +38,7 @@ class Aggregator:
 
     def viewer(self, caller: Caller) -> Viewer:
         """The rights of a caller."""
-        return viewer.viewer(caller.identity.uid, self.poller.state)
+        return viewer_of(caller.identity.uid, self.poller.state)
 
     def require_all(self, caller: Caller) -> None:
         """Totals of a site are everybody's jobs: who may not see those gets no hint of them."""

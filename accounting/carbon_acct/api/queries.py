@@ -11,7 +11,7 @@ from typing import Annotated, TypeVar
 from fastapi import APIRouter, Query, Response
 from sqlalchemy.orm import Session
 
-from carbon_acct.access import viewer
+from carbon_acct.access.viewer import viewer_of
 from carbon_acct.api.answers import (
     DroppedAnswer,
     GridAnswer,
@@ -144,7 +144,7 @@ def _status(aggregator: Aggregator, session: Session, within: Window) -> StatusA
             source=state.source,
             polled_at=state.polled_at,
             error=state.error,
-            sees_all=viewer.viewer(os.getuid(), state).sees_all,
+            sees_all=viewer_of(os.getuid(), state).sees_all,
             behind_s=state.behind_s,
         ),
         grid=[

@@ -11,7 +11,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from carbon_acct.access import viewer
+from carbon_acct.access.node import check_cluster
 from carbon_acct.delivery import store
 from carbon_acct.delivery.segment import MAX_SEGMENT_BYTES, parse_segment
 from carbon_acct.errors import RefusedError
@@ -36,7 +36,7 @@ def ingest_file(site: Site, path: Path) -> Outcome:
     now = int(time.time())
     try:
         segment = parse_segment(body, now)
-        viewer.check_cluster(segment.header.cluster, site.cluster)
+        check_cluster(segment.header.cluster, site.cluster)
         receipt = site.database.run(lambda session: store.store(session, segment, site.terms, now))
     except RefusedError as err:
         return Outcome(f"refused: {err}", complete=False)

@@ -12,7 +12,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from operator import attrgetter
-from typing import Annotated
+from typing import Annotated, Literal, NamedTuple
 
 from pydantic import Field, TypeAdapter, ValidationError
 
@@ -49,31 +49,29 @@ CEILING_WATTS = {"cpu": 20_000, "dram": 5_000, "gpu": 50_000, "other": 100_000}
 CEILING_GRACE_S = 60
 """A reading that closes a gap may bring energy of up to so long before the metered time."""
 
+Kind = Literal["format", "ceiling", "future", "past", "slot", "twice", "too_many"]
+"""The kinds of refusal, which are the labels of /metrics (docs/http-api.md)."""
+
+
+class Refusal(NamedTuple):
+    """Why a record is not taken: the kind of refusal, and the reason in one line."""
+
+    kind: Kind
+    reason: str
+
+
 _ADAPTER: TypeAdapter[Record] = TypeAdapter(Annotated[Record, Field(discriminator="type")])
 
-KINDS = (
-    ("in the future", "future"),
-    ("older than", "past"),
-    (" W in the metered time", "ceiling"),
-    ("more than any node", "ceiling"),
-    ("longer than its slots", "ceiling"),
-    ("multiple of", "slot"),
-    ("two days", "slot"),
-    ("same key", "twice"),
-    ("speaks of more than", "too_many"),
-)
-
-
-def kind_of(reason: str) -> str:
-    """The class of the reason for which a record was refused, as /metrics counts it; `format` where it says no other."""
-    return next((kind for part, kind in KINDS if part in reason), "format")
+PRUNED = Refusal("past", "slot is older than the rows that are kept")
+"""The refusal of a slot whose delivered rows may have been pruned."""
 
 
 @dataclass(frozen=True)
 class RefusedLine:
-    """A record that was not taken, by its line number from 1, and why."""
+    """A record that was not taken: its line number from 1, the kind of refusal as /metrics counts it, and the reason."""
 
     line: int
+    kind: Kind
     reason: str
 
 
@@ -102,7 +100,7 @@ class ParsedSegment:
             return self
         pairs = list(zip(self.lines, self.records, strict=True))
         old = {line for line, record in pairs if isinstance(record, SLOTTED) and record.slot < since}
-        refused = [*self.refused, *(RefusedLine(line, "slot is older than the rows that are kept") for line in old)]
+        refused = [*self.refused, *(RefusedLine(line, *PRUNED) for line in old)]
         refused.sort(key=attrgetter("line"))
         _check_refused(refused)
         left = [(line, record) for line, record in pairs if line not in old]
@@ -134,14 +132,15 @@ def parse_segment(body: bytes, now: int) -> ParsedSegment:
     seen: set[tuple[object, ...]] = set()
     for number, line in enumerate(lines[1:-2], start=2):
         found = _records(line, now)
-        if not isinstance(found, str):
+        if not isinstance(found, Refusal):
             keys = list(map(_key, found))
             if not seen.isdisjoint(keys):
-                found = "a second record with the same key in one segment"
+                found = Refusal("twice", "a second record with the same key in one segment")
             elif len(records) + len(found) > MAX_ROWS:
-                found = f"with it the segment speaks of more than {MAX_ROWS} slots of jobs and node"
-        if isinstance(found, str):
-            refused.append(RefusedLine(number, found))
+                reason = f"with it the segment speaks of more than {MAX_ROWS} slots of jobs and node"
+                found = Refusal("too_many", reason)
+        if isinstance(found, Refusal):
+            refused.append(RefusedLine(number, *found))
             _check_refused(refused)
             continue
         seen.update(keys)
@@ -183,14 +182,15 @@ def _check_trailer(body: bytes, lines: list[bytes]) -> None:
         raise RefusedError(422, f"torn segment: the trailer counts {trailer.rows} records, there are {len(lines) - 3}")
 
 
-def _records(line: bytes, now: int) -> Sequence[Record] | str:
-    """The record, one for each of its slots, or why not."""
+def _records(line: bytes, now: int) -> Sequence[Record] | Refusal:
+    """Return the record, one for each of its slots, or why it is refused."""
     try:
         record = _ADAPTER.validate_json(line)
     except ValidationError as err:
-        return _first(err)
+        return Refusal("format", _first(err))
     if isinstance(record, LedgerRecord):
-        return "opened is in the future" if record.opened > now + CLOCK_SLACK_S else [record]
+        is_early = record.opened > now + CLOCK_SLACK_S
+        return Refusal("future", "opened is in the future") if is_early else [record]
     if isinstance(record, DroppedRecord):
         return [record]
     problem = _slot_problem(record, now)
@@ -199,27 +199,28 @@ def _records(line: bytes, now: int) -> Sequence[Record] | str:
     return record.each()
 
 
-def _slot_problem(record: JobSlotRecord | NodeSlotRecord, now: int) -> str:
+def _slot_problem(record: JobSlotRecord | NodeSlotRecord, now: int) -> Refusal | None:
     slots = 1
     if isinstance(record, JobSlotRecord):
         slots = record.slots
         if problem := record.problem():
-            return problem
+            return Refusal("ceiling", problem)
     if record.slot % SLOT_S:
-        return f"slot is not a multiple of {SLOT_S}"
+        return Refusal("slot", f"slot is not a multiple of {SLOT_S}")
     if record.slot + (slots - 1) * SLOT_S > now + CLOCK_SLACK_S:
-        return "slot is in the future"
+        return Refusal("future", "slot is in the future")
     if record.slot // SLOT_S % MAX_SLOTS + slots > MAX_SLOTS:
-        return "its slots are of two days of UTC"
+        return Refusal("slot", "its slots are of two days of UTC")
     for component, share in record.components.items():
         if problem := share.problem():
-            return f"components.{component}: {problem}"
+            return Refusal("format", f"components.{component}: {problem}")
         if share.metered_us > slots * MAX_SLOT_US:
-            return f"components.{component}.metered_us is longer than its slots"
+            return Refusal("ceiling", f"components.{component}.metered_us is longer than its slots")
         watts = CEILING_WATTS[component]
         if (share.energy_uj or 0) > watts * (share.metered_us + CEILING_GRACE_S * US_PER_S):
-            return f"components.{component}.energy_uj: more than {watts} W in the metered time"
-    return ""
+            reason = f"components.{component}.energy_uj: more than {watts} W in the metered time"
+            return Refusal("ceiling", reason)
+    return None
 
 
 def _key(record: Record) -> tuple[object, ...]:

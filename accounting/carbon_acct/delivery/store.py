@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from sqlalchemy import bindparam, select
@@ -21,7 +21,7 @@ from carbon_acct.db import meta
 from carbon_acct.db.models import COMPONENTS, Cluster, Dropped, Ledger, Node, NodeJobSlot, NodeSlot, Segment
 from carbon_acct.db.rows import IDS, ask, ask_dicts, ask_ids, insert_rows, put_rows, table_of
 from carbon_acct.delivery.records import DroppedRecord, JobSlotRecord, LedgerRecord, NodeSlotRecord
-from carbon_acct.delivery.segment import ParsedSegment, RefusedLine
+from carbon_acct.delivery.segment import PRUNED, ParsedSegment, RefusedLine
 from carbon_acct.errors import RefusedError
 from carbon_acct.factors.slot_factor import SiteTerms
 from carbon_acct.slurm.matching import match
@@ -131,7 +131,7 @@ def _answers(
         if before is not None and before.sha256 != segment.sha256:
             answers.append(RefusedError(422, f"segment {name} was received before with another content"))
         elif name in known:
-            refused = [RefusedLine(**line) for line in json.loads(known[name].refused)]
+            refused = _refused_before(known[name].refused, segment)
             answers.append(Receipt(name, known[name].accepted, refused))
         else:
             try:
@@ -142,6 +142,15 @@ def _answers(
                 new[name] = kept
                 answers.append(Receipt(name, kept.accepted, list(kept.refused)))
     return answers, list(new.values())
+
+
+def _refused_before(stored: str, segment: ParsedSegment) -> list[RefusedLine]:
+    """Return the refused lines of a segment that was stored before, with the reasons that were given then.
+
+    The kind is not stored. It is the one for which the line is refused now; a line that is not, was older than what is kept.
+    """
+    kinds = {line.line: line.kind for line in segment.refused}
+    return [RefusedLine(it["line"], kinds.get(it["line"], PRUNED.kind), it["reason"]) for it in json.loads(stored)]
 
 
 _KNOWN_SEGMENTS = select(Segment.name, Segment.sha256, Segment.accepted, Segment.refused).where(
@@ -156,7 +165,7 @@ def _segment(node_id: int, segment: ParsedSegment, now: int) -> dict[str, Any]:
         "sha256": segment.sha256,
         "received": now,
         "accepted": segment.accepted,
-        "refused": json.dumps([asdict(r) for r in segment.refused]),
+        "refused": json.dumps([{"line": r.line, "reason": r.reason} for r in segment.refused]),
     }
 
 

@@ -94,10 +94,10 @@ def _ask(question: Question, patience: Patience) -> bytes:
         ):
             body = _body(who, response, patience)
     except httpx.TimeoutException as e:
-        raise _PassingError(f"{who}: no answer within {patience.timeout_s:g} s") from e
+        raise _PassingError(f"{who}: no answer within {patience.timeout_s:g} s", kind="timeout") from e
     except (httpx.HTTPError, httpx.InvalidURL, UnicodeError) as e:
         # Its text may quote the address.
-        raise _PassingError(f"{who}: no connection or a torn answer ({type(e).__name__})") from e
+        raise _PassingError(f"{who}: no connection or a torn answer ({type(e).__name__})", kind="connection") from e
     if response.status_code not in question.accepted:
         raise _refusal(question, response, body)
     return body
@@ -118,7 +118,7 @@ def _body(who: str, response: httpx.Response, patience: Patience) -> bytes:
         if len(body) > patience.max_bytes:
             raise ProviderError(f"{who}: the answer is larger than {patience.max_bytes} bytes")
         if time.monotonic() > deadline:
-            raise _PassingError(f"{who}: the answer is not complete after {patience.answer_s:g} s")
+            raise _PassingError(f"{who}: the answer is not complete after {patience.answer_s:g} s", kind="timeout")
     return bytes(body)
 
 
@@ -129,13 +129,14 @@ def _refusal(question: Question, response: httpx.Response, body: bytes) -> Provi
     wait = _retry_after(response.headers.get("Retry-After", ""))
     if status == 429 or (status == 503 and wait is not None):
         again = f"; again in {wait:g} s" if wait is not None else ""
-        return ProviderError(f"{question.who} asks for fewer requests ({why}){again}", retry_after_s=wait)
+        reason = f"{question.who} asks for fewer requests ({why}){again}"
+        return ProviderError(reason, kind=f"http_{status}", retry_after_s=wait)
     if status >= 500:
-        return _PassingError(f"{question.who} is out of order ({why})")
+        return _PassingError(f"{question.who} is out of order ({why})", kind=f"http_{status}")
     forbidden = status in (401, 403)
     remedy = f"; check {question.token_file}" if forbidden and question.token_file else ""
     reason = f"{question.who} {REFUSALS.get(status, 'does not answer')} ({why}){remedy}"
-    return ProviderError(reason, permanent=True, forbidden=forbidden)
+    return ProviderError(reason, kind=f"http_{status}", permanent=True, forbidden=forbidden)
 
 
 def _said(body: bytes) -> str:

@@ -20,12 +20,14 @@ def read_token(path: Path) -> str:
             status = os.fstat(f.fileno())
             content = f.read(LONGEST + 1) if stat.S_ISREG(status.st_mode) else None
     except OSError as e:
-        raise ProviderError(f"token file {path}: {e.strerror}", permanent=True) from e
+        raise ProviderError(f"token file {path}: {e.strerror}", kind="token_unreadable", permanent=True) from e
     if content is None:
-        raise ProviderError(f"token file {path} is not a regular file", permanent=True)
+        raise ProviderError(f"token file {path} is not a regular file", kind="token_unreadable", permanent=True)
     if status.st_mode & 0o077:
         mode = stat.S_IMODE(status.st_mode)
-        raise ProviderError(f"token file {path} has mode {mode:04o}; others can read it: chmod 600", permanent=True)
+        raise ProviderError(
+            f"token file {path} has mode {mode:04o}; others can read it: chmod 600", kind="token_mode", permanent=True
+        )
     return _token(path, content)
 
 
@@ -38,5 +40,7 @@ def _token(path: Path, content: bytes) -> str:
         or not words[0].isascii()
         or not words[0].decode("ascii").isprintable()
     ):
-        raise ProviderError(f"token file {path} does not hold one word of printable ASCII", permanent=True)
+        raise ProviderError(
+            f"token file {path} does not hold one word of printable ASCII", kind="token_content", permanent=True
+        )
     return words[0].decode("ascii")

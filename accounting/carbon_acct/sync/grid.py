@@ -56,6 +56,7 @@ class State:
     text: str
     fetched_at: int | None = None
     error: str = ""
+    error_kind: str = ""
     failures: int = 0
     again_at: float = 0.0
     revised_at: float = 0.0
@@ -123,11 +124,12 @@ class Follower:
         try:
             periods = provider.history(since, int(now) + SLOT_S)
         except ProviderError as err:
-            self._failed(key, str(err), err.retry_after_s, now)
+            self._failed(key, err, now)
             return
         except Exception as err:  # one provider's surprise must not stop the others
             log.exception("grid: %s", provider.text)
-            self._failed(key, f"{provider.text}: {type(err).__name__}: {err}", None, now)
+            name = type(err).__name__
+            self._failed(key, ProviderError(f"{provider.text}: {name}: {err}", kind=name), now)
             return
         for part in _by_day(periods):
             self._database.run(partial(self._take, key[0], provider, part, int(now)))
@@ -137,6 +139,7 @@ class Follower:
             state,
             fetched_at=int(now),
             error="",
+            error_kind="",
             failures=0,
             again_at=now + self._interval_s,
             revised_at=now if revised else state.revised_at,
@@ -154,13 +157,20 @@ class Follower:
             since = min(since, session.scalar(first) or since)
         return since - since % SLOT_S
 
-    def _failed(self, key: tuple[str, str], error: str, retry_after_s: float | None, now: float) -> None:
+    def _failed(self, key: tuple[str, str], error: ProviderError, now: float) -> None:
+        """Note the error, log it where its kind is new, and wait longer than after the failure before."""
         state = self.states[key]
-        if _kind(error) != _kind(state.error):
+        if error.kind != state.error_kind:
             log.warning("grid: zone %s: %s; the next source is used meanwhile", key[0], error)
         wait = min(min(WAIT_S, self._interval_s) * 2**state.failures, WAIT_MOST_S) * random.uniform(0.8, 1.2)  # noqa: S311  no secret
-        wait = max(wait, retry_after_s or 0.0)
-        self.states[key] = replace(state, error=error, failures=min(state.failures + 1, 10), again_at=now + wait)
+        wait = max(wait, error.retry_after_s or 0.0)
+        self.states[key] = replace(
+            state,
+            error=str(error),
+            error_kind=error.kind,
+            failures=min(state.failures + 1, 10),
+            again_at=now + wait,
+        )
 
     def _take(self, zone: str, provider: Provider, periods: Iterable[Period], now: int, session: Session) -> None:
         """Store a provider's values and recalculate the slot factors in one transaction, so that a kill leaves no unused value."""
@@ -180,8 +190,3 @@ def _by_day(periods: Iterable[Period]) -> Iterator[list[Period]]:
     """What one transaction takes."""
     for _, part in groupby(periods, key=lambda p: p.start // DAY_S):
         yield list(part)
-
-
-def _kind(error: str) -> str:
-    """An error without its figures: the same one at another hour is not told again."""
-    return "".join(c for c in error if not c.isdigit())

@@ -12,7 +12,7 @@ import logging
 import threading
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -23,11 +23,12 @@ from carbon_acct.errors import DatabaseError, SlurmError
 from carbon_acct.site import Site
 from carbon_acct.slurm.choose import choose_client
 from carbon_acct.slurm.client import SlurmClient, SlurmJob
-from carbon_acct.slurm.dbd import DbdLimits, load_limits
-from carbon_acct.slurm.nodes import NodeHost, load_cluster_config, load_nodes
+from carbon_acct.slurm.dbd import load_limits
+from carbon_acct.slurm.nodes import load_cluster_config, load_nodes
 from carbon_acct.slurm.pace import Pace
 from carbon_acct.slurm.programs import Programs
-from carbon_acct.slurm.rights import Rights, load_rights
+from carbon_acct.slurm.rights import load_rights
+from carbon_acct.slurm.state import SlurmState
 from carbon_acct.sums import settle
 from carbon_acct.sync.jobs import Turn, record_jobs, unsettled
 from carbon_collector.errors import CarbonError
@@ -52,26 +53,6 @@ LEAST_REST_S = 1.0
 RIGHTS_EVERY_S = 600
 NODES_AT_MOST_EVERY_S = 10
 REFRESH_WAIT_S = 5
-
-
-@dataclass(frozen=True)
-class SlurmState:
-    """What is known of Slurm. `nodes` and `rights` are None as long as they were never known."""
-
-    cluster: str = ""
-    nodes: dict[str, NodeHost] | None = None
-    rights: Rights | None = None
-    source: str = ""
-    polled_at: int | None = None
-    error: str = ""
-    limits: DbdLimits = field(default_factory=DbdLimits)
-    behind_s: int = 0
-    """Of so much time up to now Slurm has not been asked yet."""
-
-    def purged_before(self, now: int) -> int:
-        """Jobs that ended before this instant slurmdbd may have purged; 0: it purges none."""
-        keep = self.limits.keep_jobs_s
-        return 0 if keep is None else max(0, now - keep)
 
 
 class Poller:

@@ -8,10 +8,10 @@ import socket
 import pytest
 
 from carbon_acct.access.munge import Identity
-from carbon_acct.access.viewer import check_delivery, speaks_for
+from carbon_acct.access.node import check_delivery, speaks_for
 from carbon_acct.errors import RefusedError
 from carbon_acct.slurm.nodes import NodeHost
-from carbon_acct.sync.slurm import SlurmState
+from carbon_acct.slurm.state import SlurmState
 
 OWN = frozenset({"acct.example.org", "acct", "localhost"})
 HERE = socket.gethostname()

@@ -15,6 +15,7 @@ from carbon_acct.delivery.segment import MAX_SEGMENT_BYTES, parse_segment
 from carbon_acct.errors import RefusedError
 
 GOOD = [ledger(), job_slot(), node_slot()]
+DAY_S = 86_400
 
 
 def refused(row: Any) -> str:
@@ -153,6 +154,32 @@ def test_bad_record(row: Any, reason: str) -> None:
     said = refused(row)
     assert reason in said or reason == "."
     assert said.isprintable()
+
+
+@pytest.mark.parametrize(
+    ("row", "kind"),
+    [
+        (b"{", "format"),
+        (job_slot({"cpu": share(10, static_uj=11)}), "format"),
+        (job_slot(slot=SLOT + 1), "slot"),
+        (job_slot(slot=SLOT - SLOT % DAY_S + DAY_S - 900, slots=2), "slot"),
+        (job_slot(slot=SLOT + 900 * 200), "future"),
+        (ledger(opened=NOW + 7300), "future"),
+        (job_slot(alloc_us=2 * 900_000_000 + 1), "ceiling"),
+        (job_slot({"cpu": share(20_000 * 121 * 10**6)}), "ceiling"),
+        (ledger(), "twice"),
+    ],
+)
+def test_kind_of_refusal(row: Any, kind: str) -> None:
+    """Each refused line carries the kind under which /metrics counts it, whatever its reason says."""
+    assert parse_segment(segment([ledger(), row, node_slot()]), NOW).refused[0].kind == kind
+
+
+def test_rows_that_were_pruned_are_past() -> None:
+    """A line before the oldest kept slot is refused as `past`, and its neighbours stay."""
+    parsed = parse_segment(segment(GOOD), NOW).kept(SLOT + 900)
+    assert [line.kind for line in parsed.refused] == ["past", "past"]
+    assert parsed.accepted == 1
 
 
 def test_reason_does_not_echo() -> None:

@@ -59,7 +59,7 @@ class CsvFile:
             return checked(str(self.path), "g_per_kwh", self.scope, samples, start, end)
         except ProviderError as e:
             # Whatever it is, it stays until a person mends the file.
-            raise ProviderError(str(e), permanent=True) from e
+            raise ProviderError(str(e), kind=e.kind, permanent=True) from e
 
     def forecast(self, start: int, end: int) -> list[Period]:
         """What the file has of the future, as an estimate. Raises ProviderError."""
@@ -76,7 +76,7 @@ class CsvFile:
                     yield self._line(rows.line_num, row)
         except (OSError, UnicodeDecodeError, csv.Error) as e:
             why = e.strerror if isinstance(e, OSError) else str(e)
-            raise ProviderError(f"{self.path} cannot be read: {why}") from e
+            raise ProviderError(f"{self.path} cannot be read: {why}", kind="file_unreadable") from e
 
     def _check_header(self, names: object) -> None:
         given = list(names) if isinstance(names, list | tuple) else []
