@@ -25,9 +25,9 @@ from carbon_collector import __version__, munge
 from carbon_collector.errors import CarbonError, MungeError, RequestError
 from carbon_collector.http import signed_request
 from carbon_collector.settings import DEFAULT_PATH, Settings
+from carbon_collector.units import DAY_S
 
 OK, LOOK, FIX = "ok", "look", "fix"
-DAY_S = 86_400
 MAX_SKEW_S = 5
 LEAST_FREE = 0.1
 MAX_QUEUE = 1000

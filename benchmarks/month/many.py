@@ -10,6 +10,7 @@ import random
 import sqlite3
 from typing import TYPE_CHECKING, NamedTuple
 
+from carbon_acct.db.associations import association_id
 from carbon_acct.db.models import Cluster
 from carbon_acct.factors.arithmetic import emissions
 from carbon_acct.sums import day_sum
@@ -93,7 +94,7 @@ def _factors(site: Site, month: tuple[int, int]) -> dict[int, Factors]:
         associations: dict[str, int] = {}
         for number in range(PEOPLE):
             who = {"uid": number, "user": f"u{number}", "account": f"a{number % 40}", "partition": "p", "qos": "normal"}
-            day_sum.association(session, associations, cluster_id=1, **who)
+            association_id(session, associations, cluster_id=1, **who)
         found = site.terms.factors(session, {(site.terms.home, slot) for slot in range(*month, SLOT_S)})
     return {slot: factors for (_, slot), factors in found.items()}
 

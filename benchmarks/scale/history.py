@@ -15,6 +15,7 @@ from fractions import Fraction
 from pathlib import Path
 
 from carbon_acct.db import meta
+from carbon_acct.db.associations import association_id
 from carbon_acct.db.models import COMPONENTS, Base, Cluster, Node
 from carbon_acct.site import Site
 from carbon_acct.sums import day_sum
@@ -76,7 +77,7 @@ def _frame(site: Site, year: Year) -> Fraction:
         associations: dict[str, int] = {}
         for number in range(USERS):
             who = {"uid": 1000 + number, "user": f"u{number}", "account": f"a{number % ACCOUNTS}"}
-            day_sum.association(session, associations, cluster_id=1, **who, partition=PARTITION, qos="normal")
+            association_id(session, associations, cluster_id=1, **who, partition=PARTITION, qos="normal")
         slots = range(year.detail - MAX_SLOTS * SLOT_S, year.end + MAX_SLOTS * SLOT_S, SLOT_S)
         terms = site.terms.factors(session, {(site.terms.home, slot) for slot in slots})
         if year.detailed < year.days:

@@ -21,5 +21,8 @@ US_PER_S = 1_000_000
 USER_HZ_US = 10_000
 """Microseconds in a tick of /proc/stat: USER_HZ is 100 on every architecture that Slurm runs on (proc(5))."""
 
+DAY_S = 86_400
+"""Seconds in a day of UTC, which has no leap seconds in epoch seconds."""
+
 SLOT_S = 900
 """Length of a slot in seconds. Slots are aligned to UTC: a slot's start is a multiple of 900 in epoch seconds."""

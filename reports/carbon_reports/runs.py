@@ -11,11 +11,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from sqlalchemy import select
 
 from carbon_acct.db.models import Cluster, Job
-from carbon_acct.db.rows import AT_ONCE, IDS, ask_ids
+from carbon_acct.db.rows import AT_ONCE, IDS, ask_ids, chunks
+from carbon_acct.known import sum_known
 from carbon_acct.queries.job_filter import SHOWN, Filters
 from carbon_acct.queries.jobs import records as records_of
-from carbon_acct.sums import settle
-from carbon_acct.sums.shares import add
 from carbon_acct.window import Window
 
 if TYPE_CHECKING:
@@ -38,13 +37,13 @@ class Run(NamedTuple):
     @property
     def used_uj(self) -> int | None:
         """Its energy, measured and estimated."""
-        return add((self.record["energy_uj"], self.record["estimated_uj"]))
+        return sum_known((self.record["energy_uj"], self.record["estimated_uj"]))
 
 
 def read(session: Session, ids: Iterable[int], scope: Scope) -> Iterator[Run]:
     """The runs with these ids, in that order."""
     filters = Filters(window=Window(scope.start, scope.end), truncate=True)
-    for part in settle.chunks(list(ids), AT_ONCE):
+    for part in chunks(list(ids), AT_ONCE):
         jobs = {job.id: job for job in ask_ids(session, _JOBS, part)}
         ordered = [jobs[key] for key in part]
         records = records_of(session, ordered, filters, scope.now)

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from carbon_acct.client.units import UG_PER_G
+from carbon_acct.known import sum_known
 from carbon_acct.queries.site_energy import spread
-from carbon_acct.sums.shares import add
 from carbon_collector.units import UJ_PER_KWH
 
 if TYPE_CHECKING:
@@ -87,10 +87,10 @@ def total(parts: Sequence[Part]) -> Total:
         used_uj.update(tally.used_uj)
     return Total(
         jobs=runs.total(),
-        energy_uj=add(day.energy_uj for day in days),
-        estimated_uj=add(day.estimated_uj for day in days),
-        facility_uj=add(day.facility_uj for day in days),
-        carbon_ug=add(day.carbon_ug for day in days),
+        energy_uj=sum_known(day.energy_uj for day in days),
+        estimated_uj=sum_known(day.estimated_uj for day in days),
+        facility_uj=sum_known(day.facility_uj for day in days),
+        carbon_ug=sum_known(day.carbon_ug for day in days),
         coverage=sum(tally.covered for tally in tallies) / node_s if node_s else None,
         qualities={name: runs[name] for name in QUALITIES},
         quality_uj={name: used_uj.get(name) for name in QUALITIES},
@@ -109,7 +109,7 @@ def by(parts: Iterable[Part], column: str) -> dict[str, list[Part]]:
 def shares(parts: Sequence[Part], column: str) -> list[Share]:
     """The totals by `column`, greatest energy first."""
     found = [(label, total(some)) for label, some in by(parts, column).items()]
-    whole = add(_used(part) for _, part in found)
+    whole = sum_known(_used(part) for _, part in found)
     found.sort(key=lambda pair: (-(_used(pair[1]) or 0), pair[0]))
     return [Share(label, part, percent_of(_used(part), whole)) for label, part in found]
 
@@ -136,8 +136,8 @@ def unmatched_uj(conservation: Conservation, jobs: Total) -> int:
 
 
 def spread_ug(energy: SiteEnergy, of: Sequence[Sequence[Share]]) -> list[dict[str, int]]:
-    """Carbon of idle and system, for each list of owners or projects by the energy of each: whole numbers that add up."""
-    beside = add((energy.idle.carbon_ug, energy.system.carbon_ug)) or 0
+    """Carbon of idle and system, for each list of owners or projects by the energy of each: whole numbers that sum_known up."""
+    beside = sum_known((energy.idle.carbon_ug, energy.system.carbon_ug)) or 0
     return [spread(beside, {share.label: _used(share.total) or 0 for share in shares}) for shares in of]
 
 
@@ -145,15 +145,15 @@ def _day(start: int, days: Sequence[DayTotal]) -> Day:
     return Day(
         date_start=start,
         jobs=sum(day.jobs for day in days),
-        energy_uj=add(day.energy_uj for day in days),
-        facility_uj=add(day.facility_uj for day in days),
-        carbon_ug=add(day.carbon_ug for day in days),
+        energy_uj=sum_known(day.energy_uj for day in days),
+        facility_uj=sum_known(day.facility_uj for day in days),
+        carbon_ug=sum_known(day.carbon_ug for day in days),
         simulated=any(day.simulated for day in days),
     )
 
 
 def _used(of: Total) -> int | None:
-    return add((of.energy_uj, of.estimated_uj))
+    return sum_known((of.energy_uj, of.estimated_uj))
 
 
 def percent_of(part: int | None, whole: int | None) -> float | None:

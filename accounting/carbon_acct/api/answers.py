@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from carbon_acct.delivery.store import Receipt
 from carbon_acct.queries.jobs import JobRecord
-from carbon_acct.queries.totals import Balance, Conservation, UnmatchedLedger
+from carbon_acct.queries.totals import Balance, Conservation
+from carbon_acct.queries.unmatched import UnmatchedLedger
 
 
 @dataclass(frozen=True)

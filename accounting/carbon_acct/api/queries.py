@@ -29,7 +29,8 @@ from carbon_acct.errors import RefusedError
 from carbon_acct.queries import totals
 from carbon_acct.queries.job_filter import Filters
 from carbon_acct.queries.jobs import jobs as find_jobs
-from carbon_acct.queries.nodes import last_slot, silent
+from carbon_acct.queries.nodes import last_slot, losses, silent
+from carbon_acct.queries.unmatched import unmatched_ledgers
 from carbon_acct.window import Window
 from carbon_collector import __version__
 
@@ -95,7 +96,7 @@ def routes(aggregator: Aggregator) -> APIRouter:
         """Ledgers for which Slurm has no run of the job; for those who may see all jobs."""
         aggregator.require_all(caller)
         purged = aggregator.poller.state.purged_before(int(time.time()))
-        return await _read(aggregator, caller, lambda session: UnmatchedAnswer(totals.unmatched(session, purged)))
+        return await _read(aggregator, caller, lambda session: UnmatchedAnswer(unmatched_ledgers(session, purged)))
 
     return router
 
@@ -124,7 +125,7 @@ def _jobs(aggregator: Aggregator, session: Session, filters: Filters) -> JobsAns
 def _status(aggregator: Aggregator, session: Session, within: Window) -> StatusAnswer:
     counts = totals.counts(session)
     found = totals.conservation(session, within.start, within.end)
-    lost = totals.losses(session)
+    lost = losses(session)
     state, now = aggregator.poller.state, int(time.time())
     quiet = silent(session, state.cluster, state.nodes or {}, now)
     return StatusAnswer(

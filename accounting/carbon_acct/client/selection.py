@@ -9,25 +9,7 @@ from carbon_collector.errors import UsageError
 from carbon_collector.lean.typing import NamedTuple
 
 from . import timespec
-
-STATES = {
-    "BF": "BOOT_FAIL",
-    "CA": "CANCELLED",
-    "CD": "COMPLETED",
-    "DL": "DEADLINE",
-    "F": "FAILED",
-    "NF": "NODE_FAIL",
-    "OOM": "OUT_OF_MEMORY",
-    "PD": "PENDING",
-    "PR": "PREEMPTED",
-    "R": "RUNNING",
-    "RQ": "REQUEUED",
-    "RS": "RESIZING",
-    "RV": "REVOKED",
-    "S": "SUSPENDED",
-    "TO": "TIMEOUT",
-}
-"""sacct(1), JOB STATE CODES."""
+from .job_states import STATES
 
 JOB_ID = r"(\d+)(?:([_+])(?:(\d+)|\[([\d,-]+)\]))?"
 MOST_TASKS = 100_000  # an array's size is bounded by MaxArraySize, 4,000,001 at most and 1,001 by default

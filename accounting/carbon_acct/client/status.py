@@ -7,9 +7,10 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from carbon_collector.units import UJ_PER_J
+from carbon_collector.units import DAY_S
 
-DAY_S = 86_400
+from .units import joules
+
 COLUMNS = ("metered", "jobs", "idle", "system", "difference")
 
 
@@ -46,12 +47,6 @@ def rows(status: Mapping[str, Any]) -> dict[str, list[int]]:
 def conserved(status: Mapping[str, Any]) -> bool:
     """Whether no component has a difference: differences of opposite sign do not make it whole."""
     return all(values[-1] == 0 for values in rows(status).values())
-
-
-def joules(uj: int) -> str:
-    """Microjoules as joules with all six decimals: nothing is rounded away here."""
-    sign, amount = ("-" if uj < 0 else ""), abs(uj)
-    return f"{sign}{amount // UJ_PER_J}.{amount % UJ_PER_J:06d}"
 
 
 def _silent(silent: Mapping[str, Any]) -> Iterator[str]:

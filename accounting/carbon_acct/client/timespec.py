@@ -12,8 +12,8 @@ import time
 
 from carbon_collector.errors import UsageError
 from carbon_collector.lean.typing import NamedTuple
+from carbon_collector.units import DAY_S
 
-DAY_S = 86400
 LATEST = 2**40  # the year 36812: later ones are as good, and every platform can print this one
 UNITS_S = {"second": 1, "minute": 60, "hour": 3600, "day": DAY_S, "week": 7 * DAY_S}
 HOURS = {"midnight": 0, "elevenses": 11, "noon": 12, "fika": 15, "teatime": 16}

@@ -91,6 +91,12 @@ def three_digits(value: int, unit: int) -> str:
     return text.rstrip("0").rstrip(".") if places else text
 
 
+def joules(uj: int) -> str:
+    """Microjoules as joules with all six decimals: nothing is rounded away here."""
+    sign, amount = ("-" if uj < 0 else ""), abs(uj)
+    return f"{sign}{amount // UJ_PER_J}.{amount % UJ_PER_J:06d}"
+
+
 def _amount(value: int, size: int, unit: str) -> str:
     return f"{three_digits(value, size)}{unit}"
 

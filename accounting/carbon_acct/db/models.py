@@ -15,6 +15,9 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 COMPONENTS = ("cpu", "dram", "gpu", "other")
 """What a share can be of. The columns of the tables below carry these names."""
 
+METERED = ("counter", "integrated")
+"""The methods that measure. The others are `modelled` and `missing`."""
+
 BigId = BigInteger().with_variant(Integer, "sqlite")  # SQLite numbers only INTEGER PRIMARY KEY by itself
 NAME = 255
 

@@ -18,12 +18,11 @@ from sqlalchemy.orm import Session
 from carbon_acct.db import meta
 from carbon_acct.db.engine import Database
 from carbon_acct.db.models import Job, JobDay, JobSlot, Ledger, NodeJobSlot, NodeSlot, Segment
-from carbon_acct.sums.settle import chunks
+from carbon_acct.db.rows import chunks
+from carbon_collector.units import DAY_S
 
 BATCH = 2000
 """Ledgers or jobs in one transaction; rows by slot go a day at a time. Segments are taken in between."""
-
-DAY_S = 86400
 
 
 @dataclass(frozen=True)

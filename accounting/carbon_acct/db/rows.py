@@ -7,10 +7,10 @@ way looks at every value of every row, which took longer than the database did.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import lru_cache
 from operator import itemgetter
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import BindParameter, Dialect, Executable, Select, Table, bindparam, delete
 from sqlalchemy.orm import Session
@@ -22,6 +22,19 @@ IDS: BindParameter[Any] = bindparam("ids", expanding=True)
 
 AT_ONCE = 2000
 """Ids in one query: every database takes as many."""
+
+
+CHUNK = 500
+"""Number of values in one IN list. Every database takes as many."""
+
+T = TypeVar("T")
+
+
+def chunks(values: Collection[T], size: int = CHUNK) -> Iterator[list[T]]:
+    """Yield the values in lists of at most `size`, short enough for an IN."""
+    items = list(values)
+    for at in range(0, len(items), size):
+        yield items[at : at + size]
 
 
 def table_of(model: Any) -> Table:

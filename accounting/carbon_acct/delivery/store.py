@@ -18,8 +18,9 @@ from sqlalchemy import bindparam, select
 from sqlalchemy.orm import Session
 
 from carbon_acct.db import meta
-from carbon_acct.db.models import COMPONENTS, Cluster, Dropped, Ledger, Node, NodeJobSlot, NodeSlot, Segment
-from carbon_acct.db.rows import IDS, ask, ask_dicts, ask_ids, insert_rows, put_rows, table_of
+from carbon_acct.db.clusters import cluster_named
+from carbon_acct.db.models import COMPONENTS, Dropped, Ledger, Node, NodeJobSlot, NodeSlot, Segment
+from carbon_acct.db.rows import IDS, ask, ask_dicts, ask_ids, chunks, insert_rows, put_rows, table_of
 from carbon_acct.delivery.records import DroppedRecord, JobSlotRecord, LedgerRecord, NodeSlotRecord
 from carbon_acct.delivery.segment import PRUNED, ParsedSegment, RefusedLine
 from carbon_acct.errors import RefusedError
@@ -105,22 +106,12 @@ def _told(nodes: Mapping[str, int], segments: Sequence[ParsedSegment]) -> _Told:
     return told
 
 
-def cluster_named(session: Session, name: str) -> Cluster:
-    """The cluster's row, made where there is none."""
-    cluster = session.scalar(select(Cluster).where(Cluster.name == name))
-    if cluster is None:
-        cluster = Cluster(name=name, polled_until=None)
-        session.add(cluster)
-        session.flush()
-    return cluster
-
-
 def _answers(
     session: Session, segments: Sequence[ParsedSegment]
 ) -> tuple[list[Receipt | RefusedError], list[ParsedSegment]]:
     """The answer to each segment, and what of them is to be stored: a name is unique for ever, and pruned slots are closed."""
     known: dict[str, Any] = {}
-    for names in settle.chunks({segment.header.name for segment in segments}):
+    for names in chunks({segment.header.name for segment in segments}):
         known |= {row.name: row for row in ask(session, _KNOWN_SEGMENTS, {"names": names})}
     answers: list[Receipt | RefusedError] = []
     new: dict[str, ParsedSegment] = {}
@@ -172,7 +163,7 @@ def _segment(node_id: int, segment: ParsedSegment, now: int) -> dict[str, Any]:
 def _nodes(session: Session, cluster_id: int, names: Collection[str]) -> dict[str, int]:
     """Their ids. A node's segments are taken one after the other, whoever takes them."""
     known: dict[str, int] = {}
-    for part in settle.chunks(sorted(names)):
+    for part in chunks(sorted(names)):
         found = ask(session, _KNOWN_NODES, {"cluster": cluster_id, "names": part})
         known |= {row.name: row.id for row in found}
     for name in sorted(set(names) - known.keys()):

@@ -11,9 +11,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from carbon_acct.db.models import COMPONENTS
 from carbon_collector.units import SLOT_S, US_PER_S
 
-COMPONENTS = ("cpu", "dram", "gpu", "other")
 WHOLE_SECONDS_US = 2 * US_PER_S
 """When a ledger was opened and closed is known in whole seconds: its rows may fall short of that by so much."""
 

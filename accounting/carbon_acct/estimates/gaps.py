@@ -11,25 +11,22 @@ from __future__ import annotations
 import json
 import re
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable
 from typing import Any
 
 from sqlalchemy import BindParameter, Integer, bindparam, cast, func, select
 from sqlalchemy.orm import Session
 
 from carbon_acct.db import meta
-from carbon_acct.db.models import Job, JobDay, Ledger, NodeJobSlot
-from carbon_acct.db.rows import ask
-from carbon_acct.estimates.arithmetic import COMPONENTS, Basis, Estimate, Held, Power, estimates, outage
+from carbon_acct.db.models import COMPONENTS, METERED, Job, JobDay, Ledger, NodeJobSlot
+from carbon_acct.db.rows import ask, chunks
+from carbon_acct.estimates.arithmetic import Basis, Estimate, Held, Power, estimates, outage
 from carbon_acct.estimates.hardware import Hardware
 from carbon_acct.slurm.matching import LATE_SOURCES, RESIZED
-from carbon_acct.sums.shares import METERED
+from carbon_collector.units import DAY_S
 
 HISTORY_DAYS = 30
 HISTORY_JOBS = 1000
-DAY_S = 86400
-CHUNK = 500
-"""Values in one IN list."""
 
 
 def missing(session: Session, job_ids: Collection[int], hardware: Hardware | None) -> dict[tuple[int, int], Estimate]:
@@ -42,7 +39,7 @@ def missing(session: Session, job_ids: Collection[int], hardware: Hardware | Non
     since = meta.delivered_from(session)
     history = _History(session)
     found: dict[tuple[int, int], Estimate] = {}
-    for part in _chunks(job_ids):
+    for part in chunks(sorted(job_ids)):
         jobs = ask(session, _JOBS, {"ids": part})
         rows: dict[int, list[Any]] = defaultdict(list)
         for row in session.execute(_ROWS, {"ids": [job.id for job in jobs]}):
@@ -68,11 +65,6 @@ _ROWS = (
     .where(Ledger.matched_id.in_(_IDS))
     .order_by(Ledger.id, NodeJobSlot.slot)
 )
-
-
-def _chunks(values: Collection[int]) -> Iterator[list[int]]:
-    ordered = sorted(values)
-    return (ordered[at : at + CHUNK] for at in range(0, len(ordered), CHUNK))
 
 
 def _of_run(job: Any, rows: list[Any], history: _History, hardware: Hardware) -> dict[int, Estimate]:
@@ -170,7 +162,7 @@ class _History:
         jobs = {job.id: job for job in self._session.execute(_MEASURED_JOBS, asked)}
         sums = {c: [0, 0] for c in COMPONENTS}
         simulated = False
-        for part in _chunks(jobs):
+        for part in chunks(sorted(jobs)):
             for row in self._session.execute(_TOTALS, {"ids": part}):
                 simulated |= bool(row.simulated)
                 for c in COMPONENTS:

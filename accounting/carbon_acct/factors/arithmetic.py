@@ -14,10 +14,8 @@ from fractions import Fraction
 from functools import cached_property, lru_cache
 from typing import NamedTuple
 
+from carbon_acct.client.units import UG_PER_G
 from carbon_collector.units import UJ_PER_KWH
-
-UG_PER_G = 1_000_000
-
 
 Factor = tuple[int, int]
 """A fraction, exact: numerator and denominator."""

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING
 from carbon_acct.errors import ProviderError
 from carbon_acct.grid.provider import Patience
 from carbon_collector import __version__
+from carbon_collector.units import DAY_S
 
 if TYPE_CHECKING:
     import httpx
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 # At INFO httpx logs whole addresses; ENTSO-E wants its token in there.
 logging.getLogger("httpx").setLevel(logging.WARNING)
 
-LONGEST_RETRY_AFTER_S = 86_400
+LONGEST_RETRY_AFTER_S = DAY_S
 REFUSALS = {
     400: "refuses the request",
     401: "refuses the token",

@@ -11,15 +11,16 @@ from sqlalchemy import ColumnElement, Subquery, and_, false, func, or_, select, 
 from sqlalchemy.orm import Session
 
 from carbon_acct.access.viewer import Viewer
-from carbon_acct.client.selection import STATES
+from carbon_acct.client.job_states import STATES
 from carbon_acct.db.models import Association, Cluster, Job, JobSlot
 from carbon_acct.db.rows import ask, table_of
 from carbon_acct.slurm.matching import RESIZED
 from carbon_acct.window import FOREVER, Window
 from carbon_collector.hostlist import expand
 from carbon_collector.units import SLOT_S
+from carbon_collector.units import DAY_S, SLOT_S
 
-SKEW_S = 86_400
+SKEW_S = DAY_S
 """A node's slots of a job are not that much later than Slurm's end of it, however wrong the node's clock is."""
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Reads what jobs' days add up to, or what of it lies in a window: its whole days, and slots of those that it cuts.
+"""Reads what jobs' days sum_known up to, or what of it lies in a window: its whole days, and slots of those that it cuts.
 
 Answers have a line a job, so what is read stays a plain tuple from the database to the answer: most jobs have one
 day, and its row is all there is to say.
@@ -18,8 +18,8 @@ from carbon_acct.days import Days
 from carbon_acct.db import meta
 from carbon_acct.db.models import JobDay, JobSlot, SlotFactor
 from carbon_acct.db.rows import IDS, ask_ids
+from carbon_acct.known import sum_known
 from carbon_acct.sums.job_day import METHODS, SUMMED, WEIGHTS
-from carbon_acct.sums.shares import add
 from carbon_acct.window import FOREVER, Span, Window, part
 from carbon_collector.units import SLOT_S
 
@@ -114,11 +114,11 @@ def notes_of_cut_days(session: Session, job_ids: Collection[int], window: Window
 
 
 def total(parts: Sequence[JobSums]) -> JobSums:
-    """What the parts of a job's sums add up to; None is nothing, and only a sum of nothing is None. Without `notes`."""
+    """What the parts of a job's sums sum_known up to; None is nothing, and only a sum of nothing is None. Without `notes`."""
     if not parts:
         return NOTHING
     columns: dict[str, Any] = dict(zip(JobSums._fields, zip(*parts, strict=True), strict=True))
-    sums: dict[str, Any] = {name: add(columns[name]) for name in _ADDED}
+    sums: dict[str, Any] = {name: sum_known(columns[name]) for name in _ADDED}
     sums |= {name: max((method for method in columns[name] if method), default=None) for name in METHODS}
     sums |= {name: sum(columns[name]) for name in WEIGHTS}
     sources = {one for text in columns["sources"] for one in text.split(",")}

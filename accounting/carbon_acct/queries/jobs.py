@@ -20,12 +20,12 @@ from sqlalchemy.orm import Session
 from carbon_acct.days import Days, zone_info
 from carbon_acct.db import meta
 from carbon_acct.db.models import COMPONENTS, FactorSource
+from carbon_acct.known import sum_known
 from carbon_acct.queries import job_sums
 from carbon_acct.queries.job_filter import SLURMS, Filters, find
 from carbon_acct.queries.job_sums import JobSums
 from carbon_acct.queries.quality import ComponentState, Verdict, judge
 from carbon_acct.slurm.matching import RESIZED
-from carbon_acct.sums.shares import add
 from carbon_acct.window import Window, inside
 
 
@@ -121,7 +121,7 @@ def _record(job: Any, sums: JobSums, notes: Sequence[str], names: Names, filters
     if filters.truncate:
         slurms = (*slurms[:_ELAPSED], inside(job.start, job.end, now, filters.window), *slurms[_ELAPSED + 1 :])
     verdict = judge(_states(sums), *_unmetered(job, filters, now))
-    used = add((sums.energy_uj, sums.estimated_uj))
+    used = sum_known((sums.energy_uj, sums.estimated_uj))
     source, zone = (None, None) if used is None else names(sums.sources)
     figures: tuple[Any, ...] = (
         sums.energy_uj,
@@ -129,7 +129,7 @@ def _record(job: Any, sums: JobSums, notes: Sequence[str], names: Names, filters
         sums.dram_uj,
         sums.gpu_uj,
         sums.other_uj,
-        add((sums.cpu_static_uj, sums.dram_static_uj, sums.gpu_static_uj, sums.other_static_uj)),
+        sum_known((sums.cpu_static_uj, sums.dram_static_uj, sums.gpu_static_uj, sums.other_static_uj)),
         sums.estimated_uj,
         sums.facility_uj,
         _mean(sums.pue_weight, used),

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""Nodes from which nothing comes: found by what Slurm has and what was delivered, without reading all of that."""
+"""What the nodes did not deliver: nodes that are silent, and records that a full spool made them drop.
+
+Silent nodes are found from Slurm's list of nodes and the newest slots, without reading all that was delivered.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +12,18 @@ from dataclasses import dataclass
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from carbon_acct.db.models import Cluster, Node, NodeSlot
+from carbon_acct.db.exact_sum import exact_parts, exact_whole
+from carbon_acct.db.models import COMPONENTS, Cluster, Dropped, Node, NodeSlot
+from carbon_collector.units import DAY_S
 
-DAY_S = 86_400
+
+@dataclass(frozen=True)
+class Losses:
+    """What nodes had to drop because their spools were full, and what their meters had counted of it, at most."""
+
+    nodes: int
+    records: int
+    energy_uj: int
 
 
 @dataclass(frozen=True)
@@ -29,6 +41,15 @@ def silent(session: Session, cluster: str, nodes: Iterable[str], now: int) -> Si
     recent = set(session.scalars(select(NodeSlot.node_id).where(NodeSlot.slot > now - DAY_S).distinct()))
     never = sorted(name for name in nodes if name not in known)
     return Silent(never, sorted(name for name in nodes if name in known and known[name] not in recent))
+
+
+def losses(session: Session) -> Losses:
+    """Of all nodes; each tells its own."""
+    sums = [part for name in COMPONENTS for part in exact_parts(getattr(Dropped, f"{name}_uj"))]
+    query = select(func.count(Dropped.node_id.distinct()), func.sum(Dropped.records), *sums)
+    nodes, records, *parts = session.execute(query).one()
+    energies = [exact_whole(parts[i : i + 2]) or 0 for i in range(0, len(parts), 2)]
+    return Losses(int(nodes), int(records or 0), sum(energies))
 
 
 def last_slot(session: Session) -> int | None:

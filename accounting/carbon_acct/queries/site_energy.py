@@ -16,8 +16,8 @@ from sqlalchemy.orm import Session
 from carbon_acct.db.models import COMPONENTS, Cluster, DaySum, SiteSlot
 from carbon_acct.factors.arithmetic import Factors, emissions
 from carbon_acct.factors.slot_factor import SiteTerms
-from carbon_acct.sums.shares import add
 from carbon_collector.apportion import apportion
+from carbon_acct.known import sum_known
 
 K = TypeVar("K")
 
@@ -67,7 +67,7 @@ def site_energy(session: Session, terms: SiteTerms, start: int, end: int) -> Sit
 
 
 def spread(amount: int, energies_uj: Mapping[K, int]) -> dict[K, int]:
-    """An amount of idle and system, by the energy of each: whole numbers that add up to it. Nothing where nobody has any."""
+    """An amount of idle and system, by the energy of each: whole numbers that sum_known up to it. Nothing where nobody has any."""
     if not any(energies_uj.values()):
         return dict.fromkeys(energies_uj, 0)
     return dict(zip(energies_uj, apportion(amount, list(energies_uj.values())), strict=True))
@@ -77,11 +77,11 @@ def _jobs(session: Session, start: int, end: int) -> Figures:
     columns = [getattr(DaySum, f"{name}{jobs}") for name in ("estimated_uj", *NAMES) for jobs in ("", "_jobs")]
     rows = session.execute(select(*columns).where(DaySum.day >= start, DaySum.day < end)).all()
     sums = {
-        name: add(getattr(row, name) if getattr(row, f"{name}_jobs") else None for row in rows)
+        name: sum_known(getattr(row, name) if getattr(row, f"{name}_jobs") else None for row in rows)
         for name in ("estimated_uj", *NAMES)
     }
     estimated = sums.pop("estimated_uj")
-    return Figures(**{**sums, "energy_uj": add((sums["energy_uj"], estimated))})
+    return Figures(**{**sums, "energy_uj": sum_known((sums["energy_uj"], estimated))})
 
 
 def _beside(session: Session, terms: SiteTerms, start: int, end: int) -> tuple[Figures, Figures]:
@@ -98,7 +98,7 @@ def _beside(session: Session, terms: SiteTerms, start: int, end: int) -> tuple[F
 
 def _energy_uj(row: Any, kind: str) -> int | None:
     """Of the components that any node metered."""
-    return add(getattr(row, f"{c}_{kind}_uj") if getattr(row, f"{c}_nodes") else None for c in COMPONENTS)
+    return sum_known(getattr(row, f"{c}_{kind}_uj") if getattr(row, f"{c}_nodes") else None for c in COMPONENTS)
 
 
 def _figures(energy_uj: int | None, factors: Factors) -> Figures:
@@ -107,4 +107,4 @@ def _figures(energy_uj: int | None, factors: Factors) -> Figures:
 
 def _sum(parts: Iterable[Figures]) -> Figures:
     listed = list(parts)
-    return Figures(**{name: add(getattr(part, name) for part in listed) for name in NAMES})
+    return Figures(**{name: sum_known(getattr(part, name) for part in listed) for name in NAMES})

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 from carbon_acct.slurm.nodes import parse_config
 from carbon_acct.slurm.programs import Programs
+from carbon_collector.units import DAY_S
 
-UNITS_S = {"hour": 3600, "day": 86400, "month": 31 * 86400}
+UNITS_S = {"hour": 3600, "day": DAY_S, "month": 31 * DAY_S}
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-DAY_S = 86400
+from carbon_collector.units import DAY_S
+
 LEAST_WINDOW_S = 900
 
 SLOW_S = 20.0

@@ -8,7 +8,6 @@ to what the day was before. All of it is integers, so the roll-ups stay exact ho
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping
@@ -19,7 +18,7 @@ from typing import Any
 from sqlalchemy import Integer, bindparam, case, cast, delete, func, select
 from sqlalchemy.orm import Session
 
-from carbon_acct.db.models import COMPONENTS, Association, DaySum, JobDay, JobSlot, SlotFactor
+from carbon_acct.db.models import COMPONENTS, DaySum, JobDay, JobSlot, SlotFactor
 from carbon_acct.db.rows import IDS, add_rows, ask, ask_dicts, replace_rows, table_of
 from carbon_acct.factors.arithmetic import Factors
 from carbon_acct.sums.job_day import LABELS, METHODS, SUMMED, WEIGHTS, Row, growth, join
@@ -30,19 +29,6 @@ ROLLED = ("cpu_us", *(f"{c}_uj" for c in COMPONENTS), *SUMMED[-8:])
 JobDayKey = tuple[int, int]
 Slots = list[tuple[Row | None, Row | None]]
 """Rows of a job's slots as they were and as they are; None: there was or is none."""
-
-
-def association(session: Session, known: dict[str, int], **who: Any) -> int:
-    """The id of an association, which is made if it is new. `known`: those that were asked for before."""
-    key = hashlib.sha256(json.dumps(who, sort_keys=True).encode()).hexdigest()
-    if key not in known:
-        row = session.scalar(select(Association).where(Association.key == key))
-        if row is None:
-            row = Association(key=key, **who)
-            session.add(row)
-            session.flush()
-        known[key] = row.id
-    return known[key]
 
 
 def refresh(session: Session, days: Collection[tuple[int, int, int]], associations: Mapping[int, int]) -> None:

@@ -9,12 +9,13 @@ from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from typing import Any, NamedTuple
 
-from carbon_acct.db.models import COMPONENTS, JobSlot
+from carbon_acct.db.models import COMPONENTS, METERED, JobSlot
 from carbon_acct.db.rows import table_of
 from carbon_acct.estimates.arithmetic import Estimate
 from carbon_acct.factors.arithmetic import Factors, emissions
 from carbon_acct.factors.node_types import NodeTypes, held_gpus
-from carbon_acct.sums.shares import METERED, NodeShare, add, notes_of, sum_shares
+from carbon_acct.known import sum_known
+from carbon_acct.sums.shares import NodeShare, notes_of, sum_shares
 
 
 class Delivered(NamedTuple):
@@ -42,11 +43,11 @@ def summed(
         _take(values, rows[0].row)
     else:
         _sum_shares(values, _shares(rows, estimate, node_types))
-        values["cpu_us"] = add([delivered.row["cpu_us"] for delivered in rows])
+        values["cpu_us"] = sum_known([delivered.row["cpu_us"] for delivered in rows])
         values["simulated"] = any(d.row["simulated"] for d in rows) or bool(estimate and estimate.simulated)
     if node_types.types:
-        values["embodied_ug"] = add([_embodied_ug(delivered, node_types) for delivered in rows])
-    total = add((values["energy_uj"], values["estimated_uj"]))
+        values["embodied_ug"] = sum_known([_embodied_ug(delivered, node_types) for delivered in rows])
+    total = sum_known((values["energy_uj"], values["estimated_uj"]))
     values.update(emissions(total, factors)._asdict())
     return values
 
@@ -68,7 +69,7 @@ def _take(values: dict[str, Any], row: Mapping[str, Any]) -> None:
                 estimated.append(row[uj])
             if row[reason]:
                 notes.append(f"{c}: {row[reason]}")
-    values["energy_uj"], values["estimated_uj"] = add(metered), add(estimated)
+    values["energy_uj"], values["estimated_uj"] = sum_known(metered), sum_known(estimated)
     values["notes"] = json.dumps(sorted(notes)) if notes else None
     values["cpu_us"], values["simulated"] = row["cpu_us"], bool(row["simulated"])
 
@@ -79,8 +80,8 @@ def _sum_shares(values: dict[str, Any], shares: Mapping[str, Sequence[NodeShare]
         method, uj, static_uj, metered_us, alloc_us, _ = _NAMES[c]
         values[uj], values[static_uj], values[metered_us] = s.energy_uj, s.static_uj, s.metered_us
         values[alloc_us], values[method] = s.alloc_us, s.method
-    values["energy_uj"] = add([s.energy_uj for s in sums.values()])
-    values["estimated_uj"] = add([s.modelled_uj for s in sums.values()])
+    values["energy_uj"] = sum_known([s.energy_uj for s in sums.values()])
+    values["estimated_uj"] = sum_known([s.modelled_uj for s in sums.values()])
     notes = notes_of(shares)
     values["notes"] = json.dumps(notes) if notes else None
 
@@ -104,7 +105,7 @@ def _shares(rows: Sequence[Delivered], estimate: Estimate | None, node_types: No
 
 def _overhead(row: Mapping[str, Any], factor: Fraction) -> NodeShare:
     """The rest of a node that no meter sees, by the site's factor over the components: estimated, and it says so."""
-    known = add([row[f"{c}_uj"] for c in COMPONENTS])
+    known = sum_known([row[f"{c}_uj"] for c in COMPONENTS])
     return NodeShare(
         energy_uj=None if known is None else round(known * (factor - 1)),
         static_uj=None,

@@ -9,10 +9,12 @@ from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
 
 from carbon_acct.db import meta
+from carbon_acct.db.associations import association_id
 from carbon_acct.db.models import DaySum, Job, JobDay, JobSlot, Ledger, NodeJobSlot, SiteSlot
+from carbon_acct.db.rows import chunks
 from carbon_acct.errors import DatabaseError
 from carbon_acct.factors.slot_factor import SiteTerms
-from carbon_acct.sums import day_sum, settle, site_slot
+from carbon_acct.sums import settle, site_slot
 
 log = logging.getLogger(__name__)
 
@@ -44,15 +46,15 @@ def everything(session: Session, terms: SiteTerms) -> None:
     associations: dict[str, int] = {}
     for job in session.scalars(select(Job)):
         who = {"uid": job.uid, "user": job.user, "account": job.account, "partition": job.partition, "qos": job.qos}
-        job.association_id = day_sum.association(session, associations, cluster_id=job.cluster_id, **who)
+        job.association_id = association_id(session, associations, cluster_id=job.cluster_id, **who)
     session.flush()
     matched = list(session.scalars(select(Ledger.matched_id).where(Ledger.matched_id.is_not(None)).distinct()))
-    for part in settle.chunks(sorted(key for key in matched if key is not None)):
+    for part in chunks(sorted(key for key in matched if key is not None)):
         pairs = select(Ledger.matched_id, NodeJobSlot.slot).join(NodeJobSlot, NodeJobSlot.ledger_id == Ledger.id)
         found = session.execute(pairs.where(Ledger.matched_id.in_(part)).distinct())
         settle.resum(session, {(job, slot) for job, slot in found if job is not None}, terms)
     silent = select(Job.id).where(Job.unmetered_us > 0)
-    for part in settle.chunks(sorted(session.scalars(silent))):
+    for part in chunks(sorted(session.scalars(silent))):
         settle.settle(session, part, [], terms)
     settle.estimate_again(session, terms, 0)
     site_slot.everything(session)

@@ -17,13 +17,13 @@ from sqlalchemy.orm import Session
 
 from carbon_acct.db import meta
 from carbon_acct.db.models import JobSlot, SlotFactor
-from carbon_acct.db.rows import table_of
+from carbon_acct.db.rows import chunks, table_of
 from carbon_acct.factors.arithmetic import Factors, emissions
 from carbon_acct.factors.slot_factor import SiteTerms, ZoneSlot, current
+from carbon_acct.known import sum_known
 from carbon_acct.sums import day_sum
-from carbon_acct.sums.settle import chunks, lock_jobs
-from carbon_acct.sums.shares import add
-from carbon_collector.units import SLOT_S
+from carbon_acct.sums.settle import lock_jobs
+from carbon_collector.units import DAY_S, SLOT_S
 
 FACTOR_COLUMNS = (
     *("pue", "g_per_kwh", "source_id", "estimated"),
@@ -37,7 +37,6 @@ BATCH = 2000
 OLDER_REVISIONS = 2000
 """Number of older revisions in one transaction: three weeks of a zone. Databases limit the length of a statement."""
 
-DAY_S = 86400
 SPARE_S = DAY_S
 """Age in seconds until which an unused revision is kept, because a segment that is being stored may be about to use it."""
 
@@ -177,5 +176,5 @@ _UPDATE = update(table_of(JobSlot)).where(JobSlot.job_id == _KEY[0], JobSlot.slo
 
 
 def _values(row: Any, factors: Factors) -> dict[str, Any]:
-    total = add((row.energy_uj, row.estimated_uj))
+    total = sum_known((row.energy_uj, row.estimated_uj))
     return {"b_job_id": row.job_id, "b_slot": row.slot, "factor_id": factors.id, **emissions(total, factors)._asdict()}

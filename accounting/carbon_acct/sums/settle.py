@@ -9,28 +9,24 @@ that change.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple, TypeVar
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from sqlalchemy import BindParameter, bindparam, select
 from sqlalchemy.orm import Session
 
 from carbon_acct.db import meta
 from carbon_acct.db.models import Cluster, Job, JobSlot, Ledger, Node, NodeJobSlot, SlotFactor
-from carbon_acct.db.rows import IDS, ask_dicts, ask_ids, change_rows, replace_rows, table_of
+from carbon_acct.db.rows import IDS, ask_dicts, ask_ids, change_rows, chunks, replace_rows, table_of
 from carbon_acct.estimates.gaps import missing
 from carbon_acct.factors.slot_factor import SiteTerms
 from carbon_acct.slurm.matching import Run, match
 from carbon_acct.sums import day_sum, unmetered
 from carbon_acct.sums.job_slot import Delivered, summed
 
-CHUNK = 500
-"""Values in one IN list; every database takes as many."""
-
 RUNS = 2500
 """Runs whose sums are computed at once. All of their rows in the slots concerned are in memory."""
 
-T = TypeVar("T")
 JobSlotKey = tuple[int, int]
 Slots = Mapping[int, Mapping[str, Any]]
 """Rows of node_job_slot of one ledger, by their slots."""
@@ -253,10 +249,3 @@ _LOCKED_JOBS = (
     .order_by(Job.id)
     .with_for_update(of=Job)
 )
-
-
-def chunks(values: Collection[T], size: int = CHUNK) -> Iterator[list[T]]:
-    """The values in lists short enough for an IN."""
-    items = list(values)
-    for at in range(0, len(items), size):
-        yield items[at : at + size]

@@ -10,7 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-METERED = ("counter", "integrated")
+from carbon_acct.db.models import METERED
+from carbon_acct.known import sum_known
+
 _UNCERTAINTY = ("counter", "integrated", "missing", "modelled")
 MAX_NOTES = 8
 
@@ -44,12 +46,12 @@ def sum_shares(known: Sequence[NodeShare]) -> ShareSum:
     # A component that is missing on one node only shows by its metered time.
     method = max(methods - {"missing"} or {"missing"}, key=_UNCERTAINTY.index)
     return ShareSum(
-        energy_uj=add(s.energy_uj for s in metered),
-        static_uj=add(s.static_uj for s in metered),
+        energy_uj=sum_known(s.energy_uj for s in metered),
+        static_uj=sum_known(s.static_uj for s in metered),
         metered_us=sum(min(s.metered_us, s.alloc_us) for s in metered),
         alloc_us=sum(s.alloc_us for s in known),
         method=method,
-        modelled_uj=add(s.energy_uj for s in known if s.method == "modelled"),
+        modelled_uj=sum_known(s.energy_uj for s in known if s.method == "modelled"),
     )
 
 
@@ -57,9 +59,3 @@ def notes_of(shares: Mapping[str, Iterable[NodeShare]]) -> list[str]:
     """`component: reason` of every distinct reason, bounded."""
     notes = {f"{component}: {s.reason}" for component, many in shares.items() for s in many if s.reason}
     return sorted(notes)[:MAX_NOTES]
-
-
-def add(values: Iterable[int | None]) -> int | None:
-    """Sum of what is known; None if nothing is."""
-    known = [value for value in values if value is not None]
-    return sum(known) if known else None

@@ -28,7 +28,7 @@ from carbon_acct.grid import intensity
 from carbon_acct.grid.provider import Period, Provider
 from carbon_acct.sums import recalculate
 from carbon_collector.errors import CarbonError
-from carbon_collector.units import SLOT_S
+from carbon_collector.units import DAY_S, SLOT_S
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +39,6 @@ REVISED_S = 48 * 3600
 """So far back a provider may revise what it said."""
 
 REVISED_EVERY_S = 6 * 3600
-DAY_S = 86400
 GAPS_S = 31 * DAY_S
 GAPS_EVERY_S = DAY_S
 FORGET_EVERY_S = DAY_S

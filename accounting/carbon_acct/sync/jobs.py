@@ -11,9 +11,10 @@ from typing import Any
 from sqlalchemy import String, select
 from sqlalchemy.orm import Session
 
+from carbon_acct.db.associations import association_id
+from carbon_acct.db.clusters import cluster_named
 from carbon_acct.db.models import Job, Ledger
-from carbon_acct.db.rows import table_of
-from carbon_acct.delivery.store import cluster_named
+from carbon_acct.db.rows import chunks, table_of
 from carbon_acct.factors.slot_factor import SiteTerms
 from carbon_acct.slurm.client import SlurmJob, leader_of
 from carbon_acct.sums import day_sum, settle
@@ -50,7 +51,7 @@ def _record(session: Session, cluster_id: int, jobs: Sequence[SlurmJob], terms: 
         values = _fitting(asdict(job)) | {"leader_id": leader_of(job.job_id, job.job_id_raw)}
         del values["cluster"]
         who = {name: values[name] for name in ASSOCIATION}
-        values["association_id"] = day_sum.association(session, associations, cluster_id=cluster_id, **who)
+        values["association_id"] = association_id(session, associations, cluster_id=cluster_id, **who)
         if row is None:
             row = Job(cluster_id=cluster_id, unmetered_us=0, unmetered_nodes=0, **values)
             known[job.job_id_raw, job.submit] = row
@@ -86,7 +87,7 @@ def _known(session: Session, cluster_id: int, job_ids: set[int]) -> dict[tuple[i
     query = select(Job).where(Job.cluster_id == cluster_id)
     return {
         (row.job_id_raw, row.submit): row
-        for part in settle.chunks(job_ids)
+        for part in chunks(job_ids)
         for row in session.scalars(query.where(Job.job_id_raw.in_(part)))
     }
 

@@ -18,7 +18,7 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
-from carbon_acct.delivery.store import cluster_named
+from carbon_acct.db.clusters import cluster_named
 from carbon_acct.errors import DatabaseError, SlurmError
 from carbon_acct.site import Site
 from carbon_acct.slurm.choose import choose_client
@@ -32,21 +32,22 @@ from carbon_acct.slurm.state import SlurmState
 from carbon_acct.sums import settle
 from carbon_acct.sync.jobs import Turn, record_jobs, unsettled
 from carbon_collector.errors import CarbonError
+from carbon_collector.units import DAY_S
 
 log = logging.getLogger(__name__)
 
 OVERLAP_S = 600
 """The window reaches so far back before the last poll: slurmctld tells slurmdbd with some delay."""
 
-FIRST_WINDOW_S = 7 * 86400
-LOOK_BACK_S = 30 * 86400
+FIRST_WINDOW_S = 7 * DAY_S
+LOOK_BACK_S = 30 * DAY_S
 """Ledgers older than this are no longer asked for."""
 
 SETTLE_EVERY_S = 600
 AGAIN_EVERY_S = 6 * 3600
 """So often the window is as long as it may be: a slurmctld that was cut off from slurmdbd tells it late."""
 
-ESTIMATES_S = 3 * 86400
+ESTIMATES_S = 3 * DAY_S
 """Of runs that ended so long ago at most what nobody metered is estimated again, as often: what it rests on comes late too."""
 
 LEAST_REST_S = 1.0

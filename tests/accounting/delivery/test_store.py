@@ -30,6 +30,7 @@ from accounting.samples import (
     share,
 )
 from carbon_acct.db import checksum
+from carbon_acct.db.clusters import cluster_named
 from carbon_acct.delivery import store
 from carbon_acct.delivery.segment import parse_segment
 from carbon_acct.delivery.store import Receipt
@@ -37,6 +38,7 @@ from carbon_acct.errors import RefusedError
 from carbon_acct.queries import jobs, totals
 from carbon_acct.queries.job_filter import Filters
 from carbon_acct.queries.jobs import JobRecord
+from carbon_acct.queries.unmatched import unmatched_ledgers
 from carbon_acct.site import Site
 from carbon_acct.slurm.client import SlurmJob
 from carbon_acct.sums import rebuild, settle
@@ -207,7 +209,7 @@ def test_unmatched_energy_beyond_64_bits(site: Site) -> None:
     with site.database.write() as session:
         session.execute(text(f"UPDATE node_job_slot SET cpu_uj = {2**63 - 1}"))
     with site.database.read() as session:
-        (row,) = totals.unmatched(session)
+        (row,) = unmatched_ledgers(session)
 
     assert row.energy_uj == 2 * (2**63 - 1) + 200
 
@@ -234,8 +236,8 @@ def test_why_unmatched(site: Site, polled_until: int | None, purged_before: int,
     """Slurm may tell yet, or was asked and does not know, or keeps nothing of that time."""
     deliver(site, segment([ledger(), job_slot()]))
     with site.database.write() as session:
-        store.cluster_named(session, "demo").polled_until = polled_until
-        (row,) = totals.unmatched(session, purged_before)
+        cluster_named(session, "demo").polled_until = polled_until
+        (row,) = unmatched_ledgers(session, purged_before)
     assert row.why == why
 
 
@@ -243,12 +245,12 @@ def test_unmatched_then_matched(site: Site) -> None:
     """A ledger without a job stays visible, and finds its job when Slurm tells of it."""
     deliver(site, segment([ledger(), job_slot()]))
     with site.database.read() as session:
-        (row,) = totals.unmatched(session)
+        (row,) = unmatched_ledgers(session)
     assert (row.node, row.job_id, row.user, row.energy_uj) == ("n1", 7, "alice", 1100)
     assert not shown(site)
     tell(site, JOB)
     with site.database.read() as session:
-        assert not totals.unmatched(session)
+        assert not unmatched_ledgers(session)
     assert only(site).energy_uj == 1100
 
 

@@ -15,6 +15,7 @@ from sqlalchemy import text
 
 from accounting.samples import NOW, SLOT, job, job_slot, ledger, segment
 from accounting.slurm_programs import StandIn
+from carbon_acct.db.clusters import cluster_named
 from carbon_acct.delivery import store
 from carbon_acct.delivery.segment import parse_segment
 from carbon_acct.errors import SlurmError
@@ -22,9 +23,10 @@ from carbon_acct.queries import jobs, totals
 from carbon_acct.queries.job_filter import Filters
 from carbon_acct.site import Site
 from carbon_acct.slurm.dbd import DbdLimits
-from carbon_acct.slurm.pace import DAY_S, LEAST_WINDOW_S, LONGEST_REST_S, SLOW_S, Pace
+from carbon_acct.slurm.pace import LEAST_WINDOW_S, LONGEST_REST_S, SLOW_S, Pace
 from carbon_acct.sync.jobs import MAX_ASKED, Turn, unsettled
 from carbon_acct.sync.slurm import OVERLAP_S, Poller
+from carbon_collector.units import DAY_S
 
 
 def since(call: list[str]) -> int:
@@ -54,7 +56,7 @@ def test_incremental(site: Site, slurm: StandIn, poller: Poller) -> None:
 def test_a_day_at_a_time(site: Site, slurm: StandIn, poller: Poller) -> None:
     """After a long time without Slurm no query is about more than a day, none leaves a gap, and the last ends now."""
     with site.database.write() as session:
-        store.cluster_named(session, "demo").polled_until = int(time.time()) - 5 * DAY_S
+        cluster_named(session, "demo").polled_until = int(time.time()) - 5 * DAY_S
     poller.poll()
     assert poller.state.behind_s > 3 * DAY_S
     assert poller.rest_s < 60
@@ -174,7 +176,7 @@ def test_everybody_is_asked_about_in_turn(site: Site) -> None:
     rows = [ledger(job_id=n, opened=now - 86400 + n) for n in range(1, 1201)]
     with site.database.write() as session:
         store.store(session, parse_segment(segment(rows), now), site.terms, now)
-        cluster = store.cluster_named(session, "demo").id
+        cluster = cluster_named(session, "demo").id
         seen: set[int] = set()
         turn = Turn()
         for _ in range(3):

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from ...site import Site
     from .. import Parser
 
-DAY_S = 86400
 PLOT_SIZE = (100, 24)
 
 

@@ -12,14 +12,13 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from carbon_collector import settings
+from carbon_collector.units import DAY_S
 
 from ...client.timespec import parse_time
 
 if TYPE_CHECKING:
     from ...site import Site
     from .. import Parser
-
-DAY_S = 86400
 
 
 def add(commands: argparse._SubParsersAction[Parser]) -> None:

@@ -60,7 +60,7 @@ def _table(ledgers: Sequence[Mapping[str, Any]]) -> Iterator[str]:
 
 
 def _cells(ledger: Mapping[str, Any]) -> Iterator[str]:
-    from ...client.status import joules
+    from carbon_acct.client.units import joules
 
     yield from (ledger["cluster"], ledger["node"], str(ledger["job_id"]), ledger["run"])
     yield from (ledger["user"] or "", ledger["account"] or "")

@@ -9,6 +9,7 @@ from decimal import Decimal, InvalidOperation
 from carbon_acct.errors import ProviderError
 from carbon_acct.grid.check import amount, plain
 from carbon_acct.grid.provider import FOREVER, LIFECYCLE, Access, Period
+from carbon_collector.units import DAY_S
 
 SLUG = "constant"
 
@@ -20,7 +21,7 @@ class Constant:
     g_per_kwh: str
     scope: str
     slug: str = SLUG
-    step_s: int = 86_400
+    step_s: int = DAY_S
     max_range_s: int = FOREVER
 
     @property

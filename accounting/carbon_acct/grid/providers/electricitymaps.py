@@ -17,6 +17,7 @@ from carbon_acct.grid.check import Sample, checked
 from carbon_acct.grid.fetch import Question, fetch, stamp
 from carbon_acct.grid.provider import LIFECYCLE, Access, Period, pieces
 from carbon_acct.grid.secret import read_token
+from carbon_collector.units import DAY_S
 
 SLUG = "electricitymaps"
 BASE_URL = "https://api.electricitymaps.com/v3"
@@ -35,7 +36,7 @@ class ElectricityMaps:
     scope: str
     slug: str = SLUG
     step_s: int = HOUR_S
-    max_range_s: int = 10 * 86_400
+    max_range_s: int = 10 * DAY_S
 
     @property
     def text(self) -> str:

@@ -15,6 +15,7 @@ from carbon_acct.grid.answer import instant, member, parse, value_of
 from carbon_acct.grid.check import Sample, checked, spans
 from carbon_acct.grid.fetch import Question, fetch, stamp
 from carbon_acct.grid.provider import DIRECT, Access, Period, pieces
+from carbon_collector.units import DAY_S
 
 SLUG = "energidata"
 BASE_URL = "https://api.energidataservice.dk"
@@ -33,7 +34,7 @@ class EnergiData:
     slug: str = SLUG
     scope: str = DIRECT
     step_s: int = STEP_S
-    max_range_s: int = 31 * 86_400
+    max_range_s: int = 31 * DAY_S
 
     @property
     def text(self) -> str:

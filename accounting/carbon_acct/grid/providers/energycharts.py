@@ -16,6 +16,7 @@ from carbon_acct.grid.answer import describe, member, parse, plausible
 from carbon_acct.grid.check import Sample, checked, spans
 from carbon_acct.grid.fetch import Question, fetch, stamp
 from carbon_acct.grid.provider import LIFECYCLE, Access, Period, pieces
+from carbon_collector.units import DAY_S
 
 SLUG = "energycharts"
 BASE_URL = "https://api.energy-charts.info"
@@ -69,7 +70,7 @@ class EnergyCharts:
     slug: str = SLUG
     scope: str = LIFECYCLE
     step_s: int = STEP_S
-    max_range_s: int = 31 * 86_400
+    max_range_s: int = 31 * DAY_S
 
     @property
     def text(self) -> str:

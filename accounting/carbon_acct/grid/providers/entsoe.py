@@ -30,6 +30,7 @@ from carbon_acct.grid.fetch import Question, fetch, stamp
 from carbon_acct.grid.mix import SOLAR, counted, intensity
 from carbon_acct.grid.provider import LIFECYCLE, Access, Period, pieces
 from carbon_acct.grid.secret import read_token
+from carbon_collector.units import DAY_S
 
 if TYPE_CHECKING:
     from xml.etree.ElementTree import Element
@@ -37,7 +38,6 @@ if TYPE_CHECKING:
 SLUG = "entsoe"
 BASE_URL = "https://web-api.tp.entsoe.eu"
 HOUR_S = 3600
-DAY_S = 86_400
 # A type that made less than this of what is in an answer may be silent without the mix looking different.
 LITTLE = Decimal("0.01")
 RESOLUTIONS = {"PT15M": 900, "PT30M": 1800, "PT60M": HOUR_S, "PT1H": HOUR_S}
@@ -61,7 +61,7 @@ class Entsoe:
     slug: str = SLUG
     scope: str = LIFECYCLE
     step_s: int = 900
-    max_range_s: int = 7 * 86_400
+    max_range_s: int = 7 * DAY_S
 
     @property
     def text(self) -> str:

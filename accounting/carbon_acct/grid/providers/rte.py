@@ -14,6 +14,7 @@ from carbon_acct.grid.answer import instant, member, parse, value_of
 from carbon_acct.grid.check import Sample, checked, spans
 from carbon_acct.grid.fetch import Question, fetch, stamp
 from carbon_acct.grid.provider import DIRECT, Access, Period, pieces
+from carbon_collector.units import DAY_S
 
 SLUG = "rte"
 BASE_URL = "https://odre.opendatasoft.com/api/explore/v2.1"
@@ -33,7 +34,7 @@ class Rte:
     slug: str = SLUG
     scope: str = DIRECT
     step_s: int = 900
-    max_range_s: int = 7 * 86_400
+    max_range_s: int = 7 * DAY_S
 
     @property
     def text(self) -> str:

@@ -15,6 +15,7 @@ from carbon_acct.grid.answer import instant, member, parse, value_of
 from carbon_acct.grid.check import Sample, checked, moment
 from carbon_acct.grid.fetch import Question, fetch
 from carbon_acct.grid.provider import DIRECT, Access, Period, pieces
+from carbon_collector.units import DAY_S
 
 SLUG = "uk"
 BASE_URL = "https://api.carbonintensity.org.uk"
@@ -30,7 +31,7 @@ class CarbonIntensityUk:
     slug: str = SLUG
     scope: str = DIRECT
     step_s: int = 1800
-    max_range_s: int = 14 * 86_400
+    max_range_s: int = 14 * DAY_S
 
     @property
     def text(self) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from carbon_acct.grid.factors import Factor, factor
 from carbon_acct.grid.provider import FOREVER, Access, Period
+from carbon_collector.units import DAY_S
 
 SLUG = "yearly"
 
@@ -17,7 +18,7 @@ class Yearly:
 
     factor: Factor
     slug: str = SLUG
-    step_s: int = 365 * 86_400
+    step_s: int = 365 * DAY_S
     max_range_s: int = FOREVER
 
     @property
