@@ -32,6 +32,7 @@ from accounting.samples import new_site
 from carbon_acct.aggregator import collect_rarely
 from carbon_acct.delivery import store
 from carbon_acct.delivery.segment import parse_segment
+from carbon_acct.delivery.store import store_segments
 from carbon_acct.queries import totals
 from carbon_acct.site import Site
 from carbon_acct.sync.jobs import record_jobs
@@ -151,7 +152,7 @@ def over_http(site: Site, bodies: Sequence[bytes]) -> Iterator[Callable[[], int]
 
 def _store(site: Site, bodies: Sequence[bytes]) -> int:
     segments = [parse_segment(body, NOW) for body in bodies]
-    answers = site.database.run(lambda session: store.store_all(session, segments, site.terms, NOW))
+    answers = site.database.run(lambda session: store_segments(session, segments, site.terms, NOW))
     return sum(answer.accepted for answer in answers if isinstance(answer, store.Receipt) and not answer.refused)
 
 

@@ -14,8 +14,8 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "tests"))
 
 from accounting import samples
 from carbon_acct.db.models import Job, JobSlot
-from carbon_acct.delivery import store
 from carbon_acct.delivery.segment import parse_segment
+from carbon_acct.delivery.store import store_segment
 from carbon_acct.factors.slot_factor import Source
 from carbon_acct.grid import intensity
 from carbon_acct.grid.provider import Period
@@ -66,7 +66,7 @@ class Site:
             segment = samples.segment([row for work in part for row in _rows(work)], sequence=at + 1)
             with self.site.database.write() as session:
                 record_jobs(session, [_job(work) for work in part], self.terms)
-                receipt = store.store(session, parse_segment(segment, now), self.terms, now)
+                receipt = store_segment(session, parse_segment(segment, now), self.terms, now)
             if receipt.refused:
                 raise RuntimeError(receipt.refused[0].reason)
 

@@ -66,7 +66,7 @@ class Found(NamedTuple):
     id: int
 
 
-NOTHING = Verdict(None, "none", ())
+NO_ROWS = Verdict(None, "none", ())
 UJ_PER_MJ = 1000
 _USED_UJ = func.coalesce(JobDay.energy_uj, 0) + func.coalesce(JobDay.estimated_uj, 0)
 _KNOWN_UJ = case((or_(JobDay.energy_uj.is_not(None), JobDay.estimated_uj.is_not(None)), _USED_UJ))
@@ -107,7 +107,7 @@ def silent(session: Session, scope: Scope, most: int) -> tuple[dict[int, Tally],
             found = Found(*map(int, run))
             first += [found][:most]
             if place == 1:
-                tallied.setdefault(found.association, Tally()).count(NOTHING, int(count), None, int(node_s))
+                tallied.setdefault(found.association, Tally()).count(NO_ROWS, int(count), None, int(node_s))
     return tallied, first
 
 

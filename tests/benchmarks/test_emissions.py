@@ -69,7 +69,7 @@ def test_a_month_put_into_the_tables_is_what_the_product_makes(tmp_path: Path) -
 
     from carbon_acct.db.models import DaySum, Job, JobDay, JobSlot
     from carbon_acct.db.rows import table_of
-    from carbon_acct.sums import day_sum
+    from carbon_acct.sums.day_sum import recompute
 
     start = 900 * 1_400_000 // 86_400 * 86_400
     site = Site(tmp_path, "1.3", "UTC")
@@ -87,7 +87,7 @@ def test_a_month_put_into_the_tables_is_what_the_product_makes(tmp_path: Path) -
         for table in (DaySum, JobDay):
             session.execute(delete(table))
         wanted = {(job, days.start(slot)) for job, slot in pairs}
-        day_sum.refresh(session, {(job, day, days.after(day)) for job, day in wanted}, associations)
+        recompute(session, {(job, day, days.after(day)) for job, day in wanted}, associations)
     made = content()
     site.close()
 

@@ -52,7 +52,7 @@ def test_made_sums_are_those_that_the_product_makes(tmp_path: Path) -> None:
     with site.database.read() as session:
         before = checksum.figures(session)
         balance = totals.conservation(session).total
-    site.database.run(lambda session: rebuild.everything(session, site.terms))
+    site.database.run(lambda session: rebuild.rebuild_all(session, site.terms))
     with site.database.read() as session:
         after = checksum.figures(session)
     site.database.close()

@@ -15,7 +15,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from carbon_acct.delivery.segment import parse_segment
-from carbon_acct.delivery.store import store
+from carbon_acct.delivery.store import store_segment
 from carbon_acct.site import open_site
 from carbon_acct.slurm.client import SlurmJob
 from carbon_acct.sync.jobs import record_jobs
@@ -93,7 +93,7 @@ class Site:
         with site.database.write() as session:
             parsed = parse_segment(_segment(self.rows, now), now)
             assert parsed.refused == ()
-            store(session, parsed, site.terms, now)
+            store_segment(session, parsed, site.terms, now)
             record_jobs(session, [job for job in self.jobs if job is not None], site.terms)
         site.database.close()
 

@@ -17,7 +17,7 @@ from typing import Any, Self
 
 from carbon_acct.db import checksum
 from carbon_acct.site import Site, site_of
-from carbon_acct.sums.rebuild import everything
+from carbon_acct.sums.rebuild import rebuild_all
 from carbon_collector import settings
 
 from .cluster import Cluster
@@ -133,7 +133,7 @@ class Killing:
         for loop in self._loops:
             loop.result()
 
-    def everything(self) -> None:
+    def rebuild_all(self) -> None:
         """Kill all there is, and start again what nobody else starts; it answers when this returns."""
         for node in NODES:
             self._collector(node)
@@ -194,13 +194,13 @@ class Books(Product):
             return [dict(row) for row in found.mappings()]
 
     def checksum(self) -> str:
-        """Of everything in it, as `carbon-mgr checksum` makes it."""
+        """Of rebuild_all in it, as `carbon-mgr checksum` makes it."""
         with self._site.database.read() as session:
             return checksum.checksum(checksum.figures(session))
 
     def rebuild(self) -> None:
         """Make all sums anew from what the nodes delivered."""
-        self._site.database.run(partial(everything, terms=self._site.terms))
+        self._site.database.run(partial(rebuild_all, terms=self._site.terms))
 
     def close(self) -> None:
         """Give the connections back."""

@@ -16,7 +16,7 @@ from carbon_acct.api.identity import Gate
 from carbon_acct.api.limits import Limits
 from carbon_acct.api.metrics import Measured, Metrics
 from carbon_acct.api.parts import Aggregator, error
-from carbon_acct.delivery.group_commit import Together
+from carbon_acct.delivery.group_commit import GroupCommit
 from carbon_acct.errors import DatabaseError, RefusedError, SlurmError
 from carbon_acct.site import Site
 from carbon_acct.sync.grid import Follower
@@ -39,7 +39,7 @@ def create_app(
         title="carbon-aggregator", version=__version__, description=DESCRIPTION, docs_url=None, redoc_url=None
     )
     gate = Gate(munge_socket, limits or Limits())
-    aggregator = Aggregator(site, poller, gate, Metrics(site, poller), Together(site.database, site.terms), follower)
+    aggregator = Aggregator(site, poller, gate, Metrics(site, poller), GroupCommit(site.database, site.terms), follower)
     app.state.gate, app.state.metrics = gate, aggregator.metrics
     for part in (delivery, queries, operations):
         app.include_router(part.routes(aggregator))

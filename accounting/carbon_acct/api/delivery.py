@@ -63,7 +63,7 @@ def _take(aggregator: Aggregator, caller: Caller) -> Response:
     now = int(time.time())
     segment = parse_segment(caller.body, now)
     _check(aggregator, caller, segment.header)
-    receipt = aggregator.together.store(segment, now)
+    receipt = aggregator.group_commit.store(segment, now)
     aggregator.metrics.received(receipt)
     if receipt.refused:
         node, first = segment.header.node, receipt.refused[0]

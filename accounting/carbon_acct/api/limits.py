@@ -122,7 +122,7 @@ class Lane:
 class Lanes:
     """The kinds of work. Together they use fewer connections than there are (db.connect.CONNECTIONS).
 
-    Of the deliveries one at a time stores for all that wait (`together`).
+    Of the deliveries one at a time stores for all that wait (`delivery.group_commit`).
     """
 
     def __init__(self, limits: Limits) -> None:

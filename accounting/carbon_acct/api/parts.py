@@ -15,7 +15,7 @@ from carbon_acct.access.viewer import Viewer, viewer_of
 from carbon_acct.api.answers import ErrorAnswer
 from carbon_acct.api.identity import Caller, Gate
 from carbon_acct.api.metrics import Metrics
-from carbon_acct.delivery.group_commit import Together
+from carbon_acct.delivery.group_commit import GroupCommit
 from carbon_acct.errors import RefusedError
 from carbon_acct.site import Site
 from carbon_acct.sync.grid import Follower
@@ -33,7 +33,7 @@ class Aggregator:
     poller: Poller
     gate: Gate
     metrics: Metrics
-    together: Together
+    group_commit: GroupCommit
     follower: Follower | None = None
 
     def viewer(self, caller: Caller) -> Viewer:

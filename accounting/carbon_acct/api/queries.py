@@ -28,7 +28,7 @@ from carbon_acct.api.parts import Aggregator, Time, answer, errors, window
 from carbon_acct.errors import RefusedError
 from carbon_acct.queries import totals
 from carbon_acct.queries.job_filter import Filters
-from carbon_acct.queries.jobs import jobs as find_jobs
+from carbon_acct.queries.jobs import list_jobs
 from carbon_acct.queries.nodes import last_slot, losses, silent
 from carbon_acct.queries.unmatched import unmatched_ledgers
 from carbon_acct.window import Window
@@ -41,7 +41,6 @@ MAX_TEXT = 32 * 1024
 """Characters of a parameter; what comes before the body of a request has 64 KiB in all."""
 
 Names = Annotated[str, Query(description="comma separated", max_length=MAX_TEXT)]
-Flag = Annotated[bool, Query()]
 
 
 def routes(aggregator: Aggregator) -> APIRouter:
@@ -115,7 +114,7 @@ async def _read(aggregator: Aggregator, caller: Caller, work: Callable[[Session]
 
 def _jobs(aggregator: Aggregator, session: Session, filters: Filters) -> JobsAnswer:
     try:
-        found = find_jobs(session, filters)
+        found = list_jobs(session, filters)
     except ValueError as err:
         raise RefusedError(400, str(err)) from err
     error = aggregator.poller.state.error

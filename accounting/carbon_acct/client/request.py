@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Asks an aggregator about jobs, as the person who typed the command: MUNGE says who that is."""
+"""Asks the aggregators, one after the other, as the person who typed the command: MUNGE says who that is."""
 
 from __future__ import annotations
 
@@ -17,9 +17,11 @@ if TYPE_CHECKING:
     from carbon_collector.http import Answer
     from carbon_collector.settings import Settings
 
+TIMEOUT_S = 30.0
+
 
 class Page(NamedTuple):
-    """What an aggregator said: who, the jobs, and its warnings."""
+    """The answer to a query for jobs: the aggregator that gave it, the jobs, and its warnings."""
 
     url: str
     jobs: list[dict[str, Any]]
@@ -27,28 +29,39 @@ class Page(NamedTuple):
 
 
 def ask_jobs(settings: Settings, parameters: Mapping[str, str]) -> Page:
-    """Get the jobs that match from the first aggregator that answers.
-
-    Raises MungeError, RequestError (nobody answers, or access is refused) and UsageError (a parameter is refused).
-    """
+    """Return the jobs that match. Raises as `ask` does."""
     query = urlencode(parameters, errors="surrogateescape")
-    target = f"/v1/jobs?{query}" if query else "/v1/jobs"
-    silent: list[str] = []
+    url, content = ask(settings, "GET", f"/v1/jobs?{query}" if query else "/v1/jobs")
+    try:
+        jobs, warnings = content["jobs"], content.get("warnings", [])
+    except KeyError as err:
+        raise _foreign(url) from err
+    return Page(url, jobs, [str(warning) for warning in warnings])
+
+
+def ask(settings: Settings, method: str, target: str, timeout_s: float = TIMEOUT_S) -> tuple[str, dict[str, Any]]:
+    """Return the URL and the content of the first aggregator that answers; one with a fault of its own (5xx) does not.
+
+    Raises MungeError, RequestError (no aggregator answers, or access is refused) and UsageError (a parameter is refused).
+    """
+    failures: list[str] = []
     for url in settings.aggregators():
         try:
-            answer = signed_request("GET", url, target, munge_socket=settings.text("slurm", "munge_socket"))
+            answer = signed_request(
+                method, url, target, timeout_s=timeout_s, munge_socket=settings.text("slurm", "munge_socket")
+            )
         except RequestError as err:
-            silent.append(str(err))
+            failures.append(str(err))
             continue
         if answer.status < 500:
-            return _page(url, answer)
-        silent.append(f"{url} answers {answer.status}: {_detail(answer)}")
+            return url, _content(url, answer)
+        failures.append(f"{url} answers {answer.status}: {_detail(answer)}")
     raise RequestError(
-        f"{'; '.join(silent)}; is carbon-aggregator running there, and [collector] aggregators in the configuration right?"
+        f"{'; '.join(failures)}; is carbon-aggregator running there, and [collector] aggregators in the configuration right?"
     )
 
 
-def _page(url: str, answer: Answer) -> Page:
+def _content(url: str, answer: Answer) -> dict[str, Any]:
     if answer.status in (400, 422):
         raise UsageError(_detail(answer))
     if answer.status in (401, 403, 429):
@@ -59,14 +72,19 @@ def _page(url: str, answer: Answer) -> Page:
         )
     try:
         content = json.loads(answer.body)
-        jobs, warnings = content["jobs"], content.get("warnings", [])
-    except (ValueError, KeyError, TypeError, AttributeError) as err:
-        raise RequestError(f"{url} answers, but not as a carbon-aggregator does; is the URL right?") from err
-    return Page(url, jobs, [str(warning) for warning in warnings])
+    except ValueError as err:
+        raise _foreign(url) from err
+    if not isinstance(content, dict):
+        raise _foreign(url)
+    return content
+
+
+def _foreign(url: str) -> RequestError:
+    return RequestError(f"{url} answers, but not as a carbon-aggregator does; is the URL right?")
 
 
 def _detail(answer: Answer) -> str:
-    """The reason that came with a refusal, in one line."""
+    """Return the reason that came with a refusal, in one line."""
     try:
         detail = json.loads(answer.body)["detail"]
     except (ValueError, KeyError, TypeError):

@@ -69,7 +69,7 @@ class Database:
                 raise self._failure[1]
             try:
                 with self._errors():
-                    faults.again(self._open)
+                    faults.retry(self._open)
             except DatabaseError as err:
                 self.engine.dispose()
                 if self._failure and str(self._failure[1]) != str(err):
@@ -112,7 +112,7 @@ class Database:
                 return work(session)
 
         with self._errors():
-            return faults.again(attempt)
+            return faults.retry(attempt)
 
     def schema(self) -> str | None:
         """The schema of the tables that are there; None: there are none. Raises DatabaseError."""

@@ -37,7 +37,7 @@ POSTGRESQL_NOT_YET = ("starting up", "shutting down", "recovery mode", "too many
 T = TypeVar("T")
 
 
-def again(attempt: Callable[[], T]) -> T:
+def retry(attempt: Callable[[], T]) -> T:
     """Its result; tried again, a bounded number of times, if it met another transaction or lost its connection.
 
     It may have been stored although its connection was lost: what is tried again must be the same when done twice.

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from carbon_acct.access.node import check_cluster
-from carbon_acct.delivery import store
 from carbon_acct.delivery.segment import MAX_SEGMENT_BYTES, parse_segment
+from carbon_acct.delivery.store import store_segment
 from carbon_acct.errors import RefusedError
 from carbon_acct.site import Site
 
@@ -37,7 +37,7 @@ def ingest_file(site: Site, path: Path) -> Outcome:
     try:
         segment = parse_segment(body, now)
         check_cluster(segment.header.cluster, site.cluster)
-        receipt = site.database.run(lambda session: store.store(session, segment, site.terms, now))
+        receipt = site.database.run(lambda session: store_segment(session, segment, site.terms, now))
     except RefusedError as err:
         return Outcome(f"refused: {err}", complete=False)
     if not receipt.refused:

@@ -14,9 +14,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from carbon_acct.db.engine import Database
-from carbon_acct.delivery import store
 from carbon_acct.delivery.segment import ParsedSegment
-from carbon_acct.delivery.store import Receipt
+from carbon_acct.delivery.store import Receipt, store_segments
 from carbon_acct.errors import AwayError
 from carbon_acct.factors.slot_factor import SiteTerms
 
@@ -35,7 +34,7 @@ class _Waiting:
     """It has its answer; or has none, and stores for all that wait."""
 
 
-class Together:
+class GroupCommit:
     """The deliveries of one aggregator. `store` is called from many threads."""
 
     def __init__(self, database: Database, terms: SiteTerms) -> None:
@@ -89,7 +88,7 @@ class Together:
         segments = [one.segment for one in taken]
         answers: Sequence[Receipt | Exception]
         try:
-            answers = self._database.run(lambda session: store.store_all(session, segments, self._terms, now))
+            answers = self._database.run(lambda session: store_segments(session, segments, self._terms, now))
         except AwayError as err:
             answers = [err] * len(taken)
         except Exception as err:  # noqa: BLE001  whatever it is, it is the answer to one of them

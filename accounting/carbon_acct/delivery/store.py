@@ -20,6 +20,7 @@ from sqlalchemy.orm import Session
 from carbon_acct.db import meta
 from carbon_acct.db.clusters import cluster_named
 from carbon_acct.db.models import COMPONENTS, Dropped, Ledger, Node, NodeJobSlot, NodeSlot, Segment
+from carbon_acct.db.row_types import StoredLedgerRow
 from carbon_acct.db.rows import IDS, ask, ask_dicts, ask_ids, chunks, insert_rows, put_rows, table_of
 from carbon_acct.delivery.records import DroppedRecord, JobSlotRecord, LedgerRecord, NodeSlotRecord
 from carbon_acct.delivery.segment import PRUNED, ParsedSegment, RefusedLine
@@ -27,13 +28,14 @@ from carbon_acct.errors import RefusedError
 from carbon_acct.factors.slot_factor import SiteTerms
 from carbon_acct.slurm.matching import match
 from carbon_acct.sums import settle, site_slot
+from carbon_acct.sums.settle import update_runs
 from carbon_acct.sums.site_slot import Change
 
 LedgerKey = tuple[int, str, int, str]
 """Node, stream, JobID, run."""
 
 
-class _Told(NamedTuple):
+class _Records(NamedTuple):
     """The records of segments, each kind by what names it: a run on a node, or the node's id and the stream."""
 
     ledgers: list[tuple[LedgerKey, LedgerRecord]]
@@ -51,15 +53,15 @@ class Receipt:
     refused: list[RefusedLine]
 
 
-def store(session: Session, segment: ParsedSegment, terms: SiteTerms, now: int) -> Receipt:
+def store_segment(session: Session, segment: ParsedSegment, terms: SiteTerms, now: int) -> Receipt:
     """Store a segment. Raises RefusedError 422 if its name was already used for another content, or it has too many old rows."""
-    (answer,) = store_all(session, [segment], terms, now)
+    (answer,) = store_segments(session, [segment], terms, now)
     if isinstance(answer, RefusedError):
         raise answer
     return answer
 
 
-def store_all(
+def store_segments(
     session: Session, segments: Sequence[ParsedSegment], terms: SiteTerms, now: int
 ) -> list[Receipt | RefusedError]:
     """Store segments, of any nodes; the answer to each: a receipt, or why it is refused as a whole."""
@@ -74,36 +76,36 @@ def store_all(
 
 def _store(session: Session, cluster_id: int, segments: Sequence[ParsedSegment], terms: SiteTerms, now: int) -> None:
     nodes = _nodes(session, cluster_id, {segment.header.node for segment in segments})
-    told = _told(nodes, segments)
-    ledgers, by_run, unsure = _store_ledgers(session, cluster_id, told)
-    fresh, job_changes = _store_job_slots(session, ledgers, told.job_slots)
-    node_changes = _store_node_slots(session, told.node_slots)
-    for dropped in told.dropped:
+    records = _by_kind(nodes, segments)
+    ledgers, by_run, to_match = _store_ledgers(session, cluster_id, records)
+    fresh, job_changes = _store_job_slots(session, ledgers, records.job_slots)
+    node_changes = _store_node_slots(session, records.node_slots)
+    for dropped in records.dropped:
         _store_dropped(session, *dropped)
     insert_rows(session, table_of(Segment), [_segment(nodes[s.header.node], s, now) for s in segments])
-    pairs = settle.rematch(session, cluster_id, unsure)
+    pairs = settle.rematch(session, cluster_id, to_match)
     # A ledger that has just found another run: its slots are in `pairs`, those of both runs.
     matched = {row.id: row.matched_id for row in ledgers.values() if row.matched_id is not None}
     pairs |= {(matched[ledger], slot) for ledger, slots in fresh.items() if ledger in matched for slot in slots}
-    in_hand = settle.InHand(fresh, None if unsure else by_run)
-    settle.settle(session, {job for job, _ in pairs} | set(matched.values()), pairs, terms, in_hand)
+    cache = settle.TransactionCache(fresh, None if to_match else by_run)
+    update_runs(session, {job for job, _ in pairs} | set(matched.values()), pairs, terms, cache)
     site_slot.change(session, cluster_id, node_changes, job_changes)
 
 
-def _told(nodes: Mapping[str, int], segments: Sequence[ParsedSegment]) -> _Told:
-    told = _Told([], [], [], [])
+def _by_kind(nodes: Mapping[str, int], segments: Sequence[ParsedSegment]) -> _Records:
+    records = _Records([], [], [], [])
     for segment in segments:
         node, stream = nodes[segment.header.node], segment.header.stream
         for record in segment.records:
             if isinstance(record, JobSlotRecord):
-                told.job_slots.append(((node, stream, record.job_id, record.run), record))
+                records.job_slots.append(((node, stream, record.job_id, record.run), record))
             elif isinstance(record, NodeSlotRecord):
-                told.node_slots.append((node, stream, record))
+                records.node_slots.append((node, stream, record))
             elif isinstance(record, LedgerRecord):
-                told.ledgers.append(((node, stream, record.job_id, record.run), record))
+                records.ledgers.append(((node, stream, record.job_id, record.run), record))
             else:
-                told.dropped.append((node, stream, record))
-    return told
+                records.dropped.append((node, stream, record))
+    return records
 
 
 def _answers(
@@ -183,42 +185,42 @@ _KNOWN_NODES = (
 
 
 def _store_ledgers(
-    session: Session, cluster_id: int, told: _Told
-) -> tuple[dict[LedgerKey, Any], dict[int, list[Any]], set[int]]:
+    session: Session, cluster_id: int, records: _Records
+) -> tuple[dict[LedgerKey, StoredLedgerRow], dict[int, list[StoredLedgerRow]], set[int]]:
     """Every ledger that the segments speak of, all ledgers of their runs, and the JobIDs that have to find theirs (again).
 
     One whose own record has not come yet is opened at revision 0. New ones have looked for their run.
     """
     opened: dict[LedgerKey, int] = {}
-    records: dict[LedgerKey, LedgerRecord] = {}
-    for key, slot in told.job_slots:
+    newest: dict[LedgerKey, LedgerRecord] = {}
+    for key, slot in records.job_slots:
         opened.setdefault(key, slot.opened)
-    for key, record in told.ledgers:
+    for key, record in records.ledgers:
         opened.setdefault(key, record.opened)
-        if key not in records or record.revision > records[key].revision:
-            records[key] = record
+        if key not in newest or record.revision > newest[key].revision:
+            newest[key] = record
     known = _known_ledgers(session, cluster_id, {key[2] for key in opened})
     new: dict[LedgerKey, dict[str, Any]] = {}
     for key in opened.keys() - known.keys():
-        values = _ledger_values(records[key]) if key in records else UNKNOWN_LEDGER | {"opened": opened[key]}
+        values = _ledger_values(newest[key]) if key in newest else UNKNOWN_LEDGER | {"opened": opened[key]}
         new[key] = _key_values(cluster_id, key) | values
     changed: list[dict[str, Any]] = []
-    unsure = {row.job_id for key, row in known.items() if row.matched_id is None and key in opened}
-    for key in records.keys() & known.keys():
-        record, stored = records[key], known[key]
+    to_match = {row.job_id for key, row in known.items() if row.matched_id is None and key in opened}
+    for key in newest.keys() & known.keys():
+        record, stored = newest[key], known[key]
         if record.revision > stored.revision:
             changed.append({"id": stored.id, **_key_values(cluster_id, key), **_ledger_values(record)})
             if record.opened != stored.opened:
-                unsure.add(record.job_id)
+                to_match.add(record.job_id)
     put_rows(session, table_of(Ledger), changed)
     _match(session, cluster_id, new.values())
     insert_rows(session, table_of(Ledger), list(new.values()))
     known |= _known_ledgers(session, cluster_id, {row["job_id"] for row in (*new.values(), *changed)})
-    by_run: dict[int, list[Any]] = defaultdict(list)
+    by_run: dict[int, list[StoredLedgerRow]] = defaultdict(list)
     for row in known.values():
         if row.matched_id is not None:
             by_run[row.matched_id].append(row)
-    return {key: known[key] for key in opened}, by_run, unsure
+    return {key: known[key] for key in opened}, by_run, to_match
 
 
 def _match(session: Session, cluster_id: int, ledgers: Collection[dict[str, Any]]) -> None:
@@ -244,7 +246,7 @@ def _ledger_values(record: LedgerRecord) -> dict[str, Any]:
     return record.model_dump(exclude={"type", "gpus"}) | {"gpus": json.dumps(record.gpus)}
 
 
-def _known_ledgers(session: Session, cluster_id: int, job_ids: Collection[int]) -> dict[LedgerKey, Any]:
+def _known_ledgers(session: Session, cluster_id: int, job_ids: Collection[int]) -> dict[LedgerKey, StoredLedgerRow]:
     """All ledgers of these JobIDs."""
     rows = ask_ids(session, _KNOWN_LEDGERS, job_ids, cluster=cluster_id)
     return {(row[0], row[1], row[2], row[3]): row for row in rows}
@@ -258,12 +260,12 @@ _KNOWN_LEDGERS = (
 
 
 def _store_job_slots(
-    session: Session, ledgers: Mapping[LedgerKey, Any], told: Sequence[tuple[LedgerKey, JobSlotRecord]]
+    session: Session, ledgers: Mapping[LedgerKey, StoredLedgerRow], records: Sequence[tuple[LedgerKey, JobSlotRecord]]
 ) -> tuple[dict[int, dict[int, dict[str, Any]]], list[Change]]:
     """The rows that were stored, by ledger and slot, and what came and went with them."""
     rows: dict[tuple[int, int], JobSlotRecord] = {}
     ids = {key: row.id for key, row in ledgers.items()}
-    for run, row in told:
+    for run, row in records:
         key = (ids[run], row.slot)
         if key not in rows or row.revision > rows[key].revision:
             rows[key] = row
@@ -291,10 +293,10 @@ _KNOWN_JOB_SLOTS = select(
 )
 
 
-def _store_node_slots(session: Session, told: Sequence[tuple[int, str, NodeSlotRecord]]) -> list[Change]:
+def _store_node_slots(session: Session, records: Sequence[tuple[int, str, NodeSlotRecord]]) -> list[Change]:
     """What came and went."""
     rows: dict[tuple[int, str, int], NodeSlotRecord] = {}
-    for node, stream, row in told:
+    for node, stream, row in records:
         key = (node, stream, row.slot)
         if key not in rows or row.revision > rows[key].revision:
             rows[key] = row

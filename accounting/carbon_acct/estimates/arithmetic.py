@@ -72,11 +72,6 @@ class Estimate:
     note: str
     simulated: bool
 
-    @property
-    def total_uj(self) -> int:
-        """All components."""
-        return sum(self.uj.values())
-
 
 @dataclass(frozen=True)
 class Outage:

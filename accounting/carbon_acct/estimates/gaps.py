@@ -19,6 +19,7 @@ from sqlalchemy.orm import Session
 
 from carbon_acct.db import meta
 from carbon_acct.db.models import COMPONENTS, METERED, Job, JobDay, Ledger, NodeJobSlot
+from carbon_acct.db.row_types import DeliveredRow, EndedJobRow, MeasuredJobRow
 from carbon_acct.db.rows import ask, chunks
 from carbon_acct.estimates.arithmetic import Basis, Estimate, Held, Power, estimates, outage
 from carbon_acct.estimates.hardware import Hardware
@@ -41,7 +42,7 @@ def missing(session: Session, job_ids: Collection[int], hardware: Hardware | Non
     found: dict[tuple[int, int], Estimate] = {}
     for part in chunks(sorted(job_ids)):
         jobs = ask(session, _JOBS, {"ids": part})
-        rows: dict[int, list[Any]] = defaultdict(list)
+        rows: dict[int, list[DeliveredRow]] = defaultdict(list)
         for row in session.execute(_ROWS, {"ids": [job.id for job in jobs]}):
             rows[row.matched_id].append(row)
         for job in jobs:
@@ -67,11 +68,11 @@ _ROWS = (
 )
 
 
-def _of_run(job: Any, rows: list[Any], history: _History, hardware: Hardware) -> dict[int, Estimate]:
-    by_node: dict[int, list[Any]] = defaultdict(list)
+def _of_run(job: EndedJobRow, rows: list[DeliveredRow], history: _History, hardware: Hardware) -> dict[int, Estimate]:
+    by_node: dict[int, list[DeliveredRow]] = defaultdict(list)
     for row in rows:
         by_node[row.node_id].append(row)
-    run = outage([*(_told(job, many) for many in by_node.values()), *_silent(job, by_node)])
+    run = outage([*(_held_with_rows(job, many) for many in by_node.values()), *_held_without_rows(job, by_node)])
     if not run.slots:
         return {}
     text = "the job's other nodes" if run.silent else "the rest of the job"
@@ -84,18 +85,18 @@ def _of_run(job: Any, rows: list[Any], history: _History, hardware: Hardware) ->
     return estimates(run, job.nnodes or 1, bases)
 
 
-def _told(job: Any, rows: list[Any]) -> Held:
+def _held_with_rows(job: EndedJobRow, rows: list[DeliveredRow]) -> Held:
     """A node that has rows; times as merge counts them."""
-    opened, closed = min(row.opened for row in rows), [row.closed for row in rows]
+    opened, closed = min(row.opened for row in rows), [row.closed for row in rows if row.closed is not None]
     late = all(row.source in LATE_SOURCES for row in rows)
-    end = job.end if None in closed or job.state == "NODE_FAIL" else max(closed)
+    end = job.end if len(closed) < len(rows) or job.state == "NODE_FAIL" else max(closed)
     told: dict[int, int] = defaultdict(int)
     for row in rows:
         told[row.slot] += row.alloc_us
     return Held(min(opened, job.start) if late else opened, end, _cpus(job, rows[0]), _gpus(rows[0]), told)
 
 
-def _silent(job: Any, by_node: dict[int, list[Any]]) -> list[Held]:
+def _held_without_rows(job: EndedJobRow, by_node: dict[int, list[DeliveredRow]]) -> list[Held]:
     """The nodes that have no row, with what the others do not hold of the job's CPUs and GPUs."""
     nodes = max(0, (job.nnodes or 0) - len(by_node))
     if not nodes:
@@ -107,24 +108,24 @@ def _silent(job: Any, by_node: dict[int, list[Any]]) -> list[Held]:
     return [Held(job.start, job.end, cpus if cpus > 0 else nodes * _cpus_a_node(job), gpus, None, nodes)]
 
 
-def _cpus(job: Any, row: Any) -> int:
+def _cpus(job: EndedJobRow, row: DeliveredRow) -> int:
     return row.cpus or _cpus_a_node(job)
 
 
-def _cpus_a_node(job: Any) -> int:
+def _cpus_a_node(job: EndedJobRow) -> int:
     return max(1, (job.ncpus or 0) // max(1, job.nnodes or 1))
 
 
-def _gpus(row: Any) -> int:
+def _gpus(row: DeliveredRow) -> int:
     return len(json.loads(row.gpus or "[]"))
 
 
-def _tres(job: Any, name: str) -> int:
+def _tres(job: EndedJobRow | MeasuredJobRow, name: str) -> int:
     found = re.search(rf"(?:^|,){re.escape(name)}=(\d+)(?:,|$)", job.alloc_tres or "")
     return int(found[1]) if found else 0
 
 
-def _measured(job: Any, rows: Iterable[Any]) -> tuple[dict[str, Power], bool]:
+def _measured(job: EndedJobRow, rows: Iterable[DeliveredRow]) -> tuple[dict[str, Power], bool]:
     """Power of each component over all that was metered of the run, and whether simulated counters had a part in it."""
     sums = {c: [0, 0] for c in COMPONENTS}
     simulated = False
@@ -149,7 +150,7 @@ class _History:
         self._session = session
         self._known: dict[tuple[int, str | None, int], Basis] = {}
 
-    def basis(self, job: Any) -> Basis:
+    def basis(self, job: EndedJobRow) -> Basis:
         """Of the newest jobs in the job's partition that had ended when the day began on which it started."""
         day = job.start // DAY_S * DAY_S
         key = (job.cluster_id, job.partition, day)
@@ -159,7 +160,7 @@ class _History:
 
     def _ask(self, cluster_id: int, partition: str | None, day: int) -> Basis:
         asked = {"cluster": cluster_id, "partition": partition, "since": day - HISTORY_DAYS * DAY_S, "day": day}
-        jobs = {job.id: job for job in self._session.execute(_MEASURED_JOBS, asked)}
+        jobs: dict[int, MeasuredJobRow] = {job.id: job for job in self._session.execute(_MEASURED_JOBS, asked)}
         sums = {c: [0, 0] for c in COMPONENTS}
         simulated = False
         for part in chunks(sorted(jobs)):
@@ -171,7 +172,7 @@ class _History:
         return Basis("partition", text, _powers(sums), simulated)
 
 
-def _add(total: list[int], job: Any, component: str, row: Any) -> None:
+def _add(total: list[int], job: MeasuredJobRow, component: str, row: Any) -> None:
     energy_uj, metered_us = getattr(row, f"{component}_uj"), int(getattr(row, f"{component}_metered_us") or 0)
     units = _tres(job, "gres/gpu") if component == "gpu" else job.ncpus
     if energy_uj is not None and units:

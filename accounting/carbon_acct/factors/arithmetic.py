@@ -63,11 +63,11 @@ class Emissions(NamedTuple):
 def emissions(energy_uj: int | None, factors: Factors) -> Emissions:
     """Return facility energy and emissions of `energy_uj`, each rounded once, half to even, from the exact product."""
     if energy_uj is None:
-        return NOTHING
+        return NOT_KNOWN
     return Emissions(*[None if factor is None else _times(energy_uj, factor) for factor in factors.multipliers])
 
 
-NOTHING = Emissions()
+NOT_KNOWN = Emissions()
 
 
 @lru_cache(maxsize=4096)

@@ -57,7 +57,7 @@ class NodeTypes:
 
     types: dict[str, NodeType]
 
-    def of(self, node: str) -> NodeType | None:
+    def type_of(self, node: str) -> NodeType | None:
         """The type of a node."""
         return self.types.get(node)
 

@@ -18,6 +18,7 @@ from sqlalchemy.orm import Session
 
 from carbon_acct.days import Days, zone_info
 from carbon_acct.db.models import SlotFactor
+from carbon_acct.db.row_types import FactorRow
 from carbon_acct.db.rows import table_of
 from carbon_acct.estimates.hardware import Hardware
 from carbon_acct.factors.arithmetic import Factors
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from carbon_acct.grid.provider import Provider
     from carbon_collector.settings import Settings
 
-NOTHING = Dated()
+NOT_STATED = Dated()
 NO_NODE_TYPES = NodeTypes({})
 ZoneSlot = tuple[str, int]
 
@@ -62,10 +63,10 @@ class SiteTerms:
     pue: Dated
     zones: Mapping[str, str] = field(default_factory=dict)
     sources: Mapping[str, tuple[Source, ...]] = field(default_factory=dict)
-    market: Dated = NOTHING
+    market: Dated = NOT_STATED
     market_text: str = ""
-    upstream: Dated = NOTHING
-    td_losses: Dated = NOTHING
+    upstream: Dated = NOT_STATED
+    td_losses: Dated = NOT_STATED
     node_types: NodeTypes = NO_NODE_TYPES
     estimates: Hardware | None = None
 
@@ -83,7 +84,7 @@ class SiteTerms:
         found = {key: factors_of(row) for key, row in current(session, min(slots), max(slots)).items() if key in wanted}
         missing = sorted(set(wanted) - found.keys())
         for zone in sorted({zone for zone, _ in missing}):
-            values = self.values(session, zone, [slot for of, slot in missing if of == zone])
+            values = self.values(session, zone, [slot for place, slot in missing if place == zone])
             rows = [SlotFactor(zone=zone, slot=slot, revision=1, **value) for slot, value in values.items()]
             session.add_all(rows)
             session.flush()
@@ -164,7 +165,7 @@ def _zone_of(word: str) -> tuple[str, str]:
     return place, factor(zone, "[grid] zones").zone
 
 
-def current(session: Session, low: int, high: int) -> dict[ZoneSlot, Any]:
+def current(session: Session, low: int, high: int) -> dict[ZoneSlot, FactorRow]:
     """Return the current row of each zone and slot in [low, high] that has one."""
     return {(row.zone, row.slot): row for row in session.execute(_BY_REVISION, {"low": low, "high": high})}
 
@@ -176,7 +177,7 @@ _BY_REVISION = (
 )
 
 
-def factors_of(row: Any) -> Factors:
+def factors_of(row: FactorRow | SlotFactor) -> Factors:
     """Return a row of slot_factor as the arithmetic takes it."""
     return Factors(
         pue=row.pue,

@@ -26,9 +26,9 @@ SKEW_S = DAY_S
 
 @dataclass(frozen=True)
 class Filters:
-    """What is asked for; an empty sequence does not filter. `viewer` None: everything (the reports, the tests)."""
+    """The jobs that are asked for, as far as `viewer` may see them. An empty sequence does not filter."""
 
-    viewer: Viewer | None = None
+    viewer: Viewer
     uids: Sequence[int] = ()
     users: Sequence[str] = ()
     accounts: Sequence[str] = ()
@@ -45,21 +45,21 @@ class Filters:
     """Rows; where there are more, ValueError says how to ask for fewer."""
 
 
-SLURMS = (
+SLURM_COLUMNS = (
     *("job_id", "job_id_raw", "name", "user", "uid", "account", "partition", "qos", "cluster", "state", "exit_code"),
     *("restarts", "submit", "start", "end", "elapsed_s", "nnodes", "ncpus", "alloc_tres", "nodelist"),
 )
-"""What Slurm says of a run, in the order of an answer."""
+"""The columns of Slurm's record of a run that an answer has."""
 
 _OF_JOB = table_of(Job).columns
 SHOWN = (
-    *(Cluster.name.label("cluster") if name == "cluster" else _OF_JOB[name] for name in SLURMS),
+    *(Cluster.name.label("cluster") if name == "cluster" else _OF_JOB[name] for name in SLURM_COLUMNS),
     *(_OF_JOB.id, _OF_JOB.cluster_id, _OF_JOB.unmetered_us, _OF_JOB.unmetered_nodes),
 )
-"""What an answer is made of."""
+"""The columns that `find_runs` selects: SLURM_COLUMNS first, then what the figures of a run need."""
 
 
-def find(session: Session, filters: Filters) -> list[Any]:
+def find_runs(session: Session, filters: Filters) -> list[Any]:
     """Rows of SHOWN, sorted. Raises ValueError on a bad filter."""
     query = select(*SHOWN).join(Cluster, Cluster.id == Job.cluster_id)
     narrow = _narrow(filters)
@@ -113,12 +113,16 @@ def _narrow(filters: Filters) -> Subquery | None:
     return union_all(open_jobs, ended).subquery()
 
 
-def _who(filters: Filters, of: type[Job] | type[Association]) -> list[ColumnElement[bool]]:
+def _who(filters: Filters, model: type[Job] | type[Association]) -> list[ColumnElement[bool]]:
     """What is asked of the columns that a job has in common with its association."""
     conditions: list[ColumnElement[bool]] = []
     if filters.users or filters.uids:
-        conditions.append(or_(of.user.in_(filters.users), of.uid.in_(filters.uids)))
-    for column, wanted in ((of.account, filters.accounts), (of.partition, filters.partitions), (of.qos, filters.qos)):
+        conditions.append(or_(model.user.in_(filters.users), model.uid.in_(filters.uids)))
+    for column, wanted in (
+        (model.account, filters.accounts),
+        (model.partition, filters.partitions),
+        (model.qos, filters.qos),
+    ):
         if wanted:
             conditions.append(column.in_(wanted))
     return conditions
@@ -133,11 +137,11 @@ def _conditions(filters: Filters) -> list[ColumnElement[bool]]:
     return conditions
 
 
-def _visible(viewer: Viewer | None, of: type[Job] | type[Association]) -> list[ColumnElement[bool]]:
-    if viewer is None or viewer.sees_all:
+def _visible(viewer: Viewer, model: type[Job] | type[Association]) -> list[ColumnElement[bool]]:
+    if viewer.sees_all:
         return []
-    own = [of.user == viewer.user] if viewer.user else []
-    return [or_(*own, of.account.in_(viewer.accounts))]
+    own = [model.user == viewer.user] if viewer.user else []
+    return [or_(*own, model.account.in_(viewer.accounts))]
 
 
 def _job_condition(text: str) -> ColumnElement[bool]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from sqlalchemy import BindParameter, String, bindparam, cast, func, null, select
 from sqlalchemy.orm import Session
@@ -22,6 +22,13 @@ from carbon_acct.known import sum_known
 from carbon_acct.sums.job_day import METHODS, SUMMED, WEIGHTS
 from carbon_acct.window import FOREVER, Span, Window, part
 from carbon_collector.units import SLOT_S
+
+
+class HasTimes(Protocol):
+    """A run with the times that Slurm has of it, in epoch seconds."""
+
+    start: int | None
+    end: int | None
 
 
 class JobSums(NamedTuple):
@@ -68,13 +75,13 @@ class JobSums(NamedTuple):
 
 _NONE: dict[str, Any] = dict.fromkeys(JobSums._fields)
 _NONE |= {"job_id": 0, "at": 0, "simulated": False, "sources": "", "g_per_kwh_weight": 0.0, "pue_weight": 0.0}
-NOTHING = JobSums(**_NONE)
+NO_SUMS = JobSums(**_NONE)
 """Sums of a job of which no node told."""
 
 _ADDED = tuple(name for name in JobSums._fields if name in SUMMED)
 
 
-def read(session: Session, jobs: Mapping[int, Any], window: Window, days: Days) -> Iterator[tuple[int, JobSums]]:
+def read(session: Session, jobs: Mapping[int, HasTimes], window: Window, days: Days) -> Iterator[tuple[int, JobSums]]:
     """The parts that make up the sums of these jobs, by their ids, in the window; in any order of jobs.
 
     Only whole days have notes: those of the days that are cut are for all of them (`notes_of_cut_days`).
@@ -89,13 +96,13 @@ def read(session: Session, jobs: Mapping[int, Any], window: Window, days: Days) 
         yield from pieces(session, Span(day, days.after(day)), window, jobs)
 
 
-def _folded(session: Session, day: Span, window: Window, jobs: Mapping[int, Any]) -> Iterator[tuple[int, JobSums]]:
+def _folded(session: Session, day: Span, window: Window, jobs: Mapping[int, HasTimes]) -> Iterator[tuple[int, JobSums]]:
     """What of one day lies in the window; of its slots nothing is left."""
     for sums in map(JobSums._make, ask_ids(session, _DAYS, jobs, first=day.start, last=day.end)):
         yield sums.job_id, _cut(sums, day, window, jobs[sums.job_id])._replace(notes=None)
 
 
-def _slots(session: Session, day: Span, window: Window, jobs: Mapping[int, Any]) -> Iterator[tuple[int, JobSums]]:
+def _slots(session: Session, day: Span, window: Window, jobs: Mapping[int, HasTimes]) -> Iterator[tuple[int, JobSums]]:
     """Slots of one day, or what of them lies in the window."""
     low, high = max(day.start, window.low - SLOT_S + 1), min(day.end, window.high)
     for sums in map(JobSums._make, ask_ids(session, _SLOTS, jobs, first=low, last=high)):
@@ -116,12 +123,12 @@ def notes_of_cut_days(session: Session, job_ids: Collection[int], window: Window
 def total(parts: Sequence[JobSums]) -> JobSums:
     """What the parts of a job's sums sum_known up to; None is nothing, and only a sum of nothing is None. Without `notes`."""
     if not parts:
-        return NOTHING
+        return NO_SUMS
     columns: dict[str, Any] = dict(zip(JobSums._fields, zip(*parts, strict=True), strict=True))
     sums: dict[str, Any] = {name: sum_known(columns[name]) for name in _ADDED}
     sums |= {name: max((method for method in columns[name] if method), default=None) for name in METHODS}
     sums |= {name: sum(columns[name]) for name in WEIGHTS}
-    sources = {one for text in columns["sources"] for one in text.split(",")}
+    sources = {source for text in columns["sources"] for source in text.split(",")}
     return parts[0]._replace(**sums, simulated=any(columns["simulated"]), sources=",".join(sorted(sources)), notes=None)
 
 
@@ -141,7 +148,7 @@ def _cut_days(window: Window, days: Days, first: int, last: int) -> list[int]:
     return sorted({day for day in borders if not first <= day < last})
 
 
-def _cut(whole: JobSums, span: Span, window: Window, job: Any) -> JobSums:
+def _cut(whole: JobSums, span: Span, window: Window, job: HasTimes) -> JobSums:
     """What of a slot's, or a folded day's, amounts lies in the window."""
     if window.low <= span.start and span.end <= window.high:
         return whole

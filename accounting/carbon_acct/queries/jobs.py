@@ -9,10 +9,10 @@ from __future__ import annotations
 import json
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, Protocol
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -22,11 +22,25 @@ from carbon_acct.db import meta
 from carbon_acct.db.models import COMPONENTS, FactorSource
 from carbon_acct.known import sum_known
 from carbon_acct.queries import job_sums
-from carbon_acct.queries.job_filter import SLURMS, Filters, find
+from carbon_acct.queries.job_filter import SLURM_COLUMNS, Filters, find_runs
 from carbon_acct.queries.job_sums import JobSums
 from carbon_acct.queries.quality import ComponentState, Verdict, judge
 from carbon_acct.slurm.matching import RESIZED
 from carbon_acct.window import Window, inside
+
+
+class FoundJob(Protocol):
+    """A row of SHOWN, by the names that are used of it here."""
+
+    id: int
+    state: str
+    start: int | None
+    end: int | None
+    unmetered_us: int
+    unmetered_nodes: int
+
+    def __iter__(self) -> Iterator[Any]:
+        """Yield the columns in their order."""
 
 
 @dataclass  # not frozen: that makes one in 3 us instead of 0.7, and there is one for each line of an answer
@@ -76,12 +90,12 @@ class JobRecord:
     simulated: bool
 
 
-def jobs(session: Session, filters: Filters) -> list[JobRecord]:
+def list_jobs(session: Session, filters: Filters) -> list[JobRecord]:
     """Runs of jobs with their energy, sorted by cluster, JobIDRaw, submit time. Raises ValueError on a bad filter."""
-    return records(session, find(session, filters), filters, int(time.time()))
+    return records_of(session, find_runs(session, filters), filters, int(time.time()))
 
 
-def records(session: Session, jobs: Iterable[Any], filters: Filters, now: int) -> list[JobRecord]:
+def records_of(session: Session, jobs: Iterable[FoundJob], filters: Filters, now: int) -> list[JobRecord]:
     """The same of runs that were found, with the columns of SHOWN, at the instant `now`."""
     found = {job.id: job for job in jobs}
     days = Days(zone_info(meta.get(session, meta.TIMEZONE) or "UTC"))
@@ -93,72 +107,71 @@ def records(session: Session, jobs: Iterable[Any], filters: Filters, now: int) -
     names = _names(session)
     shown = []
     for job_id, job in found.items():
-        of_job = parts.pop(job_id, [])
-        sums = of_job[0] if len(of_job) == 1 else job_sums.total(of_job)
-        texts = [one.notes for one in of_job if one.notes]
+        job_parts = parts.pop(job_id, [])
+        sums = job_parts[0] if len(job_parts) == 1 else job_sums.total(job_parts)
+        texts = [part.notes for part in job_parts if part.notes]
         shown.append(_record(job, sums, texts + notes.get(job_id, []), names, filters, now))
     return shown
 
 
-Names = Callable[[str], tuple[str | None, str | None]]
+SourceNames = Callable[[str], tuple[str | None, str | None]]
 
 
-def _names(session: Session) -> Names:
+def _names(session: Session) -> SourceNames:
     """What people see of factor sources, given their ids: the texts, and the zones."""
     known = {str(row.id): row for row in session.scalars(select(FactorSource))}
 
     @lru_cache
     def names(ids: str) -> tuple[str | None, str | None]:
-        sources = [known[one] for one in ids.split(",")]
-        return _joined(one.text for one in sources), _joined(one.zone for one in sources)
+        sources = [known[source] for source in ids.split(",")]
+        return _joined(source.text for source in sources), _joined(source.zone for source in sources)
 
     return names
 
 
-def _record(job: Any, sums: JobSums, notes: Sequence[str], names: Names, filters: Filters, now: int) -> JobRecord:
-    """`notes`: JSON lists."""
-    slurms: tuple[Any, ...] = job[:_OF_SLURM]
+def _record(
+    job: FoundJob, sums: JobSums, notes: Sequence[str], names: SourceNames, filters: Filters, now: int
+) -> JobRecord:
+    """Return the record of a run. `notes` are JSON lists."""
+    slurm: dict[str, Any] = dict(zip(SLURM_COLUMNS, job, strict=False))  # the columns that follow are not Slurm's
     if filters.truncate:
-        slurms = (*slurms[:_ELAPSED], inside(job.start, job.end, now, filters.window), *slurms[_ELAPSED + 1 :])
+        slurm["elapsed_s"] = inside(job.start, job.end, now, filters.window)
     verdict = judge(_states(sums), *_unmetered(job, filters, now))
     used = sum_known((sums.energy_uj, sums.estimated_uj))
     source, zone = (None, None) if used is None else names(sums.sources)
-    figures: tuple[Any, ...] = (
-        sums.energy_uj,
-        sums.cpu_uj,
-        sums.dram_uj,
-        sums.gpu_uj,
-        sums.other_uj,
-        sum_known((sums.cpu_static_uj, sums.dram_static_uj, sums.gpu_static_uj, sums.other_static_uj)),
-        sums.estimated_uj,
-        sums.facility_uj,
-        _mean(sums.pue_weight, used),
-        sums.carbon_ug,
-        sums.market_ug,
-        sums.embodied_ug,
-        sums.upstream_ug,
-        sums.td_ug,
-        _mean(sums.g_per_kwh_weight, used),
-        source,
-        zone,
-        verdict.coverage,
-        verdict.quality,
-        _shown_notes(job, verdict, notes),
-        bool(sums.simulated),
+    return JobRecord(
+        **slurm,
+        energy_uj=sums.energy_uj,
+        cpu_uj=sums.cpu_uj,
+        dram_uj=sums.dram_uj,
+        gpu_uj=sums.gpu_uj,
+        other_uj=sums.other_uj,
+        static_uj=sum_known((sums.cpu_static_uj, sums.dram_static_uj, sums.gpu_static_uj, sums.other_static_uj)),
+        estimated_uj=sums.estimated_uj,
+        facility_uj=sums.facility_uj,
+        pue=_mean(sums.pue_weight, used),
+        carbon_ug=sums.carbon_ug,
+        carbon_market_ug=sums.market_ug,
+        embodied_ug=sums.embodied_ug,
+        upstream_ug=sums.upstream_ug,
+        td_ug=sums.td_ug,
+        intensity_g_per_kwh=_mean(sums.g_per_kwh_weight, used),
+        intensity_source=source,
+        zone=zone,
+        coverage=verdict.coverage,
+        quality=verdict.quality,
+        notes=_shown_notes(job, verdict, notes),
+        simulated=bool(sums.simulated),
     )
-    return JobRecord(*slurms, *figures)
 
 
-_OF_SLURM, _ELAPSED = len(SLURMS), SLURMS.index("elapsed_s")
-
-
-def _shown_notes(job: Any, verdict: Verdict, texts: Sequence[str]) -> tuple[str, ...]:
+def _shown_notes(job: FoundJob, verdict: Verdict, texts: Sequence[str]) -> tuple[str, ...]:
     if job.state == RESIZED:
         return ("resized: the run's energy is with its newest record",)
     if verdict.quality == "measured":
         return ()
     notes = sorted({note for text in texts for note in json.loads(text)})
-    return (*(note for note in verdict.notes if not _told(note, notes)), *notes)
+    return (*(note for note in verdict.notes if not _is_repeated(note, notes)), *notes)
 
 
 def _mean(weight: float, used: int | None) -> float | None:
@@ -182,7 +195,7 @@ def _states(sums: JobSums) -> dict[str, ComponentState]:
     }
 
 
-def _unmetered(job: Any, filters: Filters, now: int) -> tuple[int, int]:
+def _unmetered(job: FoundJob, filters: Filters, now: int) -> tuple[int, int]:
     """Node-time without rows, and how many nodes have none; in the window its share by time."""
     if not filters.truncate or not job.unmetered_us:
         return job.unmetered_us, job.unmetered_nodes
@@ -190,8 +203,8 @@ def _unmetered(job: Any, filters: Filters, now: int) -> tuple[int, int]:
     return job.unmetered_us * inside(job.start, job.end, now, filters.window) // max(whole, 1), job.unmetered_nodes
 
 
-def _told(note: str, notes: Sequence[str]) -> bool:
-    """A plain `dram: not metered` says nothing beside `dram: energy_uj: permission denied`."""
+def _is_repeated(note: str, notes: Sequence[str]) -> bool:
+    """Return whether a note says nothing beside the others: `dram: not metered` beside `dram: energy_uj: permission denied`."""
     component, _, rest = note.partition(": ")
     return rest == "not metered" and any(n.startswith(f"{component}: ") for n in notes)
 

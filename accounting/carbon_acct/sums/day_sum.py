@@ -31,7 +31,7 @@ Slots = list[tuple[Row | None, Row | None]]
 """Rows of a job's slots as they were and as they are; None: there was or is none."""
 
 
-def refresh(session: Session, days: Collection[tuple[int, int, int]], associations: Mapping[int, int]) -> None:
+def recompute(session: Session, days: Collection[tuple[int, int, int]], associations: Mapping[int, int | None]) -> None:
     """Compute days of jobs, (job, first second, first second after), again, and what follows for the roll-ups."""
     by_day: dict[tuple[int, int], list[int]] = defaultdict(list)
     for job, start, end in days:
@@ -43,8 +43,8 @@ def refresh(session: Session, days: Collection[tuple[int, int, int]], associatio
     _add(session, changes)
 
 
-def follow(
-    session: Session, days: Mapping[tuple[int, int], Mapping[int, Slots]], associations: Mapping[int, int]
+def update(
+    session: Session, days: Mapping[tuple[int, int], Mapping[int, Slots]], associations: Mapping[int, int | None]
 ) -> None:
     """Days, (first second, first second after), in which slots of jobs have changed; only where it must be, all are read."""
     changes = _Changes()
@@ -57,7 +57,7 @@ def follow(
 
 
 def _grow(
-    session: Session, day: int, jobs: Mapping[int, Slots], associations: Mapping[int, int], changes: _Changes
+    session: Session, day: int, jobs: Mapping[int, Slots], associations: Mapping[int, int | None], changes: _Changes
 ) -> list[int]:
     """Add to the days of jobs what their slots bring; the jobs for which that cannot be told."""
     grown = {job: growth(slots) for job, slots in jobs.items()}
@@ -83,7 +83,7 @@ def _replace(
     day: int,
     before: Mapping[JobDayKey, dict[str, Any]],
     after: Mapping[JobDayKey, dict[str, Any]],
-    associations: Mapping[int, int],
+    associations: Mapping[int, int | None],
     changes: _Changes,
 ) -> None:
     """Store the days; what changes with them for the roll-ups goes to `changes`."""
@@ -94,7 +94,7 @@ def _replace(
         changes.add(day, associations[key[0]], before.get(key), after.get(key))
 
 
-def moved(session: Session, job: int, before: int | None, after: int) -> None:
+def move_association(session: Session, job: int, before: int | None, after: int) -> None:
     """A job has come into another association, with all its days."""
     changes = _Changes()
     for row in ask(session, _OF_JOB, {"job": job}):

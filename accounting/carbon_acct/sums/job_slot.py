@@ -10,6 +10,7 @@ from fractions import Fraction
 from typing import Any, NamedTuple
 
 from carbon_acct.db.models import COMPONENTS, METERED, JobSlot
+from carbon_acct.db.row_types import LedgerRow
 from carbon_acct.db.rows import table_of
 from carbon_acct.estimates.arithmetic import Estimate
 from carbon_acct.factors.arithmetic import Factors, emissions
@@ -21,7 +22,7 @@ from carbon_acct.sums.shares import NodeShare, notes_of, sum_shares
 class Delivered(NamedTuple):
     """A row of node_job_slot by the names of its columns, and its ledger: `node`, the node's name, `cpus`, `node_cpus`, `gpus`."""
 
-    ledger: Any
+    ledger: LedgerRow
     row: Mapping[str, Any]
 
 
@@ -32,7 +33,7 @@ _NAMES = {
 }
 
 
-def summed(
+def job_slot_row(
     key: tuple[int, int], rows: Sequence[Delivered], estimate: Estimate | None, factors: Factors, node_types: NodeTypes
 ) -> dict[str, Any]:
     """The row of (job, slot)."""
@@ -95,7 +96,7 @@ def _shares(rows: Sequence[Delivered], estimate: Estimate | None, node_types: No
             if how:
                 share = NodeShare(row[uj], row[static_uj], row[metered_us] or 0, how, row[reason], row["alloc_us"])
                 shares[c].append(share)
-        kind = node_types.of(ledger.node)
+        kind = node_types.type_of(ledger.node)
         if kind and kind.overhead and not row["other_method"]:
             shares["other"].append(_overhead(row, kind.overhead))
     for c, amount in estimate.uj.items() if estimate else ():
@@ -118,7 +119,7 @@ def _overhead(row: Mapping[str, Any], factor: Fraction) -> NodeShare:
 
 def _embodied_ug(delivered: Delivered, node_types: NodeTypes) -> int | None:
     ledger = delivered.ledger
-    kind = node_types.of(ledger.node)
+    kind = node_types.type_of(ledger.node)
     if kind is None or not ledger.cpus or not ledger.node_cpus:
         return None
     part = min(Fraction(ledger.cpus, ledger.node_cpus), Fraction(1))

@@ -14,7 +14,8 @@ from carbon_acct.db.models import DaySum, Job, JobDay, JobSlot, Ledger, NodeJobS
 from carbon_acct.db.rows import chunks
 from carbon_acct.errors import DatabaseError
 from carbon_acct.factors.slot_factor import SiteTerms
-from carbon_acct.sums import settle, site_slot
+from carbon_acct.sums import site_slot
+from carbon_acct.sums.settle import update_estimates, update_runs, update_slots
 
 log = logging.getLogger(__name__)
 
@@ -34,12 +35,12 @@ def where_needed(session: Session, terms: SiteTerms, timezone: str) -> None:
                 " to make others were pruned (carbon-mgr prune); set it back"
             )
         log.warning("making the sums of all jobs anew")
-        everything(session, terms)
+        rebuild_all(session, terms)
     meta.put(session, meta.DERIVED, VERSION)
     meta.put(session, meta.TIMEZONE, timezone)
 
 
-def everything(session: Session, terms: SiteTerms) -> None:
+def rebuild_all(session: Session, terms: SiteTerms) -> None:
     """Make all sums from the delivered rows and Slurm's record. Needs all details."""
     for table in (DaySum, JobDay, JobSlot, SiteSlot):
         session.execute(delete(table))
@@ -52,9 +53,9 @@ def everything(session: Session, terms: SiteTerms) -> None:
     for part in chunks(sorted(key for key in matched if key is not None)):
         pairs = select(Ledger.matched_id, NodeJobSlot.slot).join(NodeJobSlot, NodeJobSlot.ledger_id == Ledger.id)
         found = session.execute(pairs.where(Ledger.matched_id.in_(part)).distinct())
-        settle.resum(session, {(job, slot) for job, slot in found if job is not None}, terms)
+        update_slots(session, {(job, slot) for job, slot in found if job is not None}, terms)
     silent = select(Job.id).where(Job.unmetered_us > 0)
     for part in chunks(sorted(session.scalars(silent))):
-        settle.settle(session, part, [], terms)
-    settle.estimate_again(session, terms, 0)
-    site_slot.everything(session)
+        update_runs(session, part, [], terms)
+    update_estimates(session, terms, 0)
+    site_slot.rebuild(session)

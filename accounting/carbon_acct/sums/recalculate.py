@@ -17,11 +17,12 @@ from sqlalchemy.orm import Session
 
 from carbon_acct.db import meta
 from carbon_acct.db.models import JobSlot, SlotFactor
+from carbon_acct.db.row_types import UsedSlotRow
 from carbon_acct.db.rows import chunks, table_of
 from carbon_acct.factors.arithmetic import Factors, emissions
 from carbon_acct.factors.slot_factor import SiteTerms, ZoneSlot, current
 from carbon_acct.known import sum_known
-from carbon_acct.sums import day_sum
+from carbon_acct.sums.day_sum import recompute
 from carbon_acct.sums.settle import lock_jobs
 from carbon_collector.units import DAY_S, SLOT_S
 
@@ -86,7 +87,7 @@ def refresh(session: Session, terms: SiteTerms, since: int, until: int) -> list[
     rows = current(session, max(since, meta.slots_from(session)), until - 1)
     changed: list[ZoneSlot] = []
     for zone in sorted({zone for zone, _ in rows}):
-        slots = [slot for of, slot in rows if of == zone]
+        slots = [slot for place, slot in rows if place == zone]
         for slot, values in terms.values(session, zone, slots).items():
             row = rows[zone, slot]
             if any(getattr(row, name) != values[name] for name in FACTOR_COLUMNS):
@@ -165,7 +166,7 @@ def _apply(session: Session, terms: SiteTerms, jobs: Collection[int], *condition
             session.execute(_UPDATE, [_values(row, known[zones[row.job_id], row.slot]) for row in wrong])
         days = {(row.job_id, terms.days.start(row.slot)) for row in wrong}
         associations = {job: row.association_id for job, row in locked.items()}
-        day_sum.refresh(session, {(job, day, terms.days.after(day)) for job, day in days}, associations)
+        recompute(session, {(job, day, terms.days.after(day)) for job, day in days}, associations)
         done += len(wrong)
     return done
 
@@ -175,6 +176,6 @@ _KEY: tuple[BindParameter[int], BindParameter[int]] = (bindparam("b_job_id"), bi
 _UPDATE = update(table_of(JobSlot)).where(JobSlot.job_id == _KEY[0], JobSlot.slot == _KEY[1])
 
 
-def _values(row: Any, factors: Factors) -> dict[str, Any]:
+def _values(row: UsedSlotRow, factors: Factors) -> dict[str, Any]:
     total = sum_known((row.energy_uj, row.estimated_uj))
     return {"b_job_id": row.job_id, "b_slot": row.slot, "factor_id": factors.id, **emissions(total, factors)._asdict()}

@@ -17,12 +17,15 @@ from sqlalchemy.orm import Session
 
 from carbon_acct.db import meta
 from carbon_acct.db.models import Cluster, Job, JobSlot, Ledger, Node, NodeJobSlot, SlotFactor
+from carbon_acct.db.row_types import JobRow, LedgerRow
 from carbon_acct.db.rows import IDS, ask_dicts, ask_ids, change_rows, chunks, replace_rows, table_of
+from carbon_acct.estimates.arithmetic import Estimate
 from carbon_acct.estimates.gaps import missing
 from carbon_acct.factors.slot_factor import SiteTerms
 from carbon_acct.slurm.matching import Run, match
 from carbon_acct.sums import day_sum, unmetered
-from carbon_acct.sums.job_slot import Delivered, summed
+from carbon_acct.sums.day_sum import update
+from carbon_acct.sums.job_slot import Delivered, job_slot_row
 
 RUNS = 2500
 """Runs whose sums are computed at once. All of their rows in the slots concerned are in memory."""
@@ -32,17 +35,17 @@ Slots = Mapping[int, Mapping[str, Any]]
 """Rows of node_job_slot of one ledger, by their slots."""
 
 
-class InHand(NamedTuple):
+class TransactionCache(NamedTuple):
     """What need not be asked for: rows that were stored in this transaction, by their ledgers, and all ledgers of runs.
 
     `ledgers` None: they are not known.
     """
 
     rows: Mapping[int, Slots] = {}
-    ledgers: Mapping[int, Sequence[Any]] | None = None
+    ledgers: Mapping[int, Sequence[LedgerRow]] | None = None
 
 
-NOTHING = InHand()
+NO_CACHE = TransactionCache()
 
 
 def rematch(session: Session, cluster_id: int, job_ids: Collection[int]) -> set[JobSlotKey]:
@@ -83,12 +86,12 @@ _LEDGERS = select(Ledger.id, Ledger.job_id, Ledger.run, Ledger.opened, Ledger.ma
 _SLOTS_OF = select(NodeJobSlot.ledger_id, NodeJobSlot.slot).where(NodeJobSlot.ledger_id.in_(IDS))
 
 
-def settle(
+def update_runs(
     session: Session,
     job_keys: Collection[int],
     pairs: Collection[JobSlotKey],
     terms: SiteTerms,
-    in_hand: InHand = NOTHING,
+    cache: TransactionCache = NO_CACHE,
 ) -> None:
     """Bring everything that is computed of these runs up to date, and these (job, slot) pairs of them.
 
@@ -99,22 +102,22 @@ def settle(
         wanted.setdefault(job, set()).add(slot)
     counted = set(job_keys)
     for part in chunks(sorted(wanted), RUNS):
-        _settle(session, {job: wanted[job] for job in part}, counted, terms, in_hand)
+        _settle(session, {job: wanted[job] for job in part}, counted, terms, cache)
 
 
-def resum(session: Session, pairs: Collection[JobSlotKey], terms: SiteTerms) -> None:
+def update_slots(session: Session, pairs: Collection[JobSlotKey], terms: SiteTerms) -> None:
     """Recompute the sums and emissions of these (job, slot) pairs, and what follows from them for days and roll-ups.
 
     Slots whose delivered rows were pruned stay as they are.
     """
-    settle(session, (), pairs, terms)
+    update_runs(session, (), pairs, terms)
 
 
-def estimate_again(session: Session, terms: SiteTerms, since: int) -> None:
+def update_estimates(session: Session, terms: SiteTerms, since: int) -> None:
     """Estimate anew what nobody metered of runs that ended since: what it is estimated from may have come only now."""
     jobs = session.scalars(select(Job.id).where(Job.unmetered_us > 0, Job.end >= since))
     for part in chunks(sorted(jobs), RUNS):
-        _settle(session, {job: set() for job in part}, (), terms, NOTHING)
+        _settle(session, {job: set() for job in part}, (), terms, NO_CACHE)
 
 
 def _settle(
@@ -122,13 +125,13 @@ def _settle(
     wanted: dict[int, set[int]],
     counted: Collection[int],
     terms: SiteTerms,
-    in_hand: InHand,
+    cache: TransactionCache,
 ) -> None:
     """`wanted`: slots by job. What nobody metered is counted again for those `counted`, and estimated for all."""
     since = meta.delivered_from(session)
     jobs = lock_jobs(session, wanted)
-    fresh = in_hand.rows
-    ledgers = _ledgers(session, wanted) if in_hand.ledgers is None else in_hand.ledgers
+    fresh = cache.rows
+    ledgers = _ledgers(session, wanted) if cache.ledgers is None else cache.ledgers
     # Runs that ended before delivered rows are kept stay as they are.
     again = [job for key, job in jobs.items() if key in counted and (job.end is None or job.end >= since)]
     changed = unmetered.recount(session, again, ledgers, fresh)
@@ -147,10 +150,10 @@ _STORED_SLOTS = select(JobSlot.job_id, JobSlot.slot).where(JobSlot.job_id.in_(ID
 
 def _resum(
     session: Session,
-    jobs: Mapping[int, Any],
-    ledgers: Mapping[int, Sequence[Any]],
+    jobs: Mapping[int, JobRow],
+    ledgers: Mapping[int, Sequence[LedgerRow]],
     wanted: Mapping[int, set[int]],
-    estimated: Mapping[JobSlotKey, Any],
+    estimated: Mapping[JobSlotKey, Estimate],
     terms: SiteTerms,
     fresh: Mapping[int, Slots],
 ) -> None:
@@ -166,7 +169,9 @@ def _resum(
     zones = {job: terms.zone(jobs[job].cluster, jobs[job].partition) for job in wanted}
     factors = terms.factors(session, {(zones[job], slot) for job, slot in known})
     after = {
-        key: summed(key, delivered.get(key, ()), estimated.get(key), factors[zones[key[0]], key[1]], terms.node_types)
+        key: job_slot_row(
+            key, delivered.get(key, ()), estimated.get(key), factors[zones[key[0]], key[1]], terms.node_types
+        )
         for key in known
     }
     gone = [key for key in keys if key in before and key not in after]
@@ -180,19 +185,19 @@ def _resum(
         if now is not None:
             day_sum.weigh(now, factors[zones[job], slot])
         days[day_of[slot]][job].append((before.get(key), now))
-    day_sum.follow(session, days, {job: jobs[job].association_id for job in wanted})
+    update(session, days, {job: jobs[job].association_id for job in wanted})
 
 
 def _delivered(
     session: Session,
-    ledgers: Mapping[int, Sequence[Any]],
+    ledgers: Mapping[int, Sequence[LedgerRow]],
     wanted: Mapping[int, set[int]],
     fresh: Mapping[int, Slots],
     between: Mapping[str, int],
 ) -> dict[JobSlotKey, list[Delivered]]:
     """The rows that nodes delivered for jobs and slots. Only what is not fresh is asked for: of most jobs, nothing."""
     found: dict[JobSlotKey, list[Delivered]] = defaultdict(list)
-    asked: dict[int, Any] = {}
+    asked: dict[int, tuple[int, LedgerRow]] = {}
     for job, slots in wanted.items():
         for ledger in ledgers.get(job, ()):
             rows = fresh.get(ledger.id, {})
@@ -200,11 +205,11 @@ def _delivered(
                 if slot in rows:
                     found[job, slot].append(Delivered(ledger, rows[slot]))
                 else:
-                    asked[ledger.id] = ledger
+                    asked[ledger.id] = job, ledger
     for row in ask_ids(session, _ROWS, asked, **between):
-        ledger = asked[row.ledger_id]
-        if row.slot in wanted[ledger.matched_id] and row.slot not in fresh.get(ledger.id, {}):
-            found[ledger.matched_id, row.slot].append(Delivered(ledger, row._asdict()))
+        job, ledger = asked[row.ledger_id]
+        if row.slot in wanted[job] and row.slot not in fresh.get(ledger.id, {}):
+            found[job, row.slot].append(Delivered(ledger, row._asdict()))
     return found
 
 
@@ -219,9 +224,9 @@ _ROWS = select(*table_of(NodeJobSlot).columns).where(
 )
 
 
-def _ledgers(session: Session, jobs: Collection[int]) -> dict[int, list[Any]]:
+def _ledgers(session: Session, jobs: Collection[int]) -> dict[int, list[LedgerRow]]:
     """The ledgers of runs, with their nodes' names."""
-    found: dict[int, list[Any]] = defaultdict(list)
+    found: dict[int, list[LedgerRow]] = defaultdict(list)
     for row in ask_ids(session, _LEDGERS_OF, jobs):
         found[row.matched_id].append(row)
     return found
@@ -236,7 +241,7 @@ LEDGER = (
 _LEDGERS_OF = select(Ledger.node_id, *LEDGER).join(Node, Node.id == Ledger.node_id).where(Ledger.matched_id.in_(IDS))
 
 
-def lock_jobs(session: Session, job_keys: Iterable[int]) -> dict[int, Any]:
+def lock_jobs(session: Session, job_keys: Iterable[int]) -> dict[int, JobRow]:
     """The runs, with their clusters' names; other aggregators that change their sums wait until this one is done."""
     return {row.id: row for row in ask_ids(session, _LOCKED_JOBS, sorted(job_keys))}
 

@@ -58,7 +58,7 @@ def _add_node(into: dict[str, int], row: Mapping[str, Any], sign: int) -> None:
             into[f"{c}_{kind}"] += sign * (row[f"{c}_{kind}"] or 0)
 
 
-def everything(session: Session) -> None:
+def rebuild(session: Session) -> None:
     """Add up all rows; the table is empty."""
     nodes = select(Node.cluster_id, *(getattr(NodeSlot, name) for name in NODE_COLUMNS))
     jobs = select(Ledger.cluster_id, *(getattr(NodeJobSlot, name) for name in JOB_COLUMNS))

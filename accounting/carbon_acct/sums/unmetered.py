@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from carbon_acct.db.models import Job, NodeJobSlot
+from carbon_acct.db.row_types import JobRow, LedgerRow
 from carbon_acct.db.rows import IDS, ask_ids, change_rows, table_of
 from carbon_acct.slurm.matching import LATE_SOURCES, RESIZED
 from carbon_collector.units import US_PER_S
@@ -31,7 +32,7 @@ class Unmetered(NamedTuple):
 
 
 def recount(
-    session: Session, jobs: Collection[Any], ledgers: Mapping[int, Sequence[Any]], with_rows: Collection[int]
+    session: Session, jobs: Collection[JobRow], ledgers: Mapping[int, Sequence[LedgerRow]], with_rows: Collection[int]
 ) -> dict[int, Unmetered]:
     """Count again for runs with their ledgers; those of which it is another figure now, which is stored.
 
@@ -46,8 +47,8 @@ def recount(
     alloc_us = {row.ledger_id: int(row.alloc_us) for row in ask_ids(session, _ALLOCATED, asked)}
     changed: dict[int, Unmetered] = {}
     for job in jobs:
-        told = [one for one in ledgers.get(job.id, ()) if one.id in with_rows or one.id in alloc_us]
-        nodes, us = _of_run(job, [told] if len(told) == 1 else _by_node(told), alloc_us)
+        filled = [ledger for ledger in ledgers.get(job.id, ()) if ledger.id in with_rows or ledger.id in alloc_us]
+        nodes, us = _of_run(job, [filled] if len(filled) == 1 else _by_node(filled), alloc_us)
         if nodes != job.unmetered_nodes or us != job.unmetered_us:
             changed[job.id] = Unmetered(nodes, us)
     if changed:
@@ -56,7 +57,7 @@ def recount(
     return changed
 
 
-def _of_run(job: Any, nodes: Collection[Sequence[Any]], alloc_us: Mapping[int, int]) -> tuple[int, int]:
+def _of_run(job: JobRow, nodes: Collection[Sequence[LedgerRow]], alloc_us: Mapping[int, int]) -> tuple[int, int]:
     """`nodes`: those that have rows, each with its ledgers."""
     held = job.start is not None and job.state != RESIZED  # its newest record stands for all of a resized run
     without = max(0, (job.nnodes or 0) - len(nodes)) if held else 0
@@ -66,8 +67,8 @@ def _of_run(job: Any, nodes: Collection[Sequence[Any]], alloc_us: Mapping[int, i
     return without, without * (job.elapsed_s or 0) * US_PER_S + lost_us
 
 
-def _by_node(ledgers: Sequence[Any]) -> Collection[list[Any]]:
-    found: dict[int, list[Any]] = defaultdict(list)
+def _by_node(ledgers: Sequence[LedgerRow]) -> Collection[list[LedgerRow]]:
+    found: dict[int, list[LedgerRow]] = defaultdict(list)
     for ledger in ledgers:
         found[ledger.node_id].append(ledger)
     return found.values()
@@ -80,7 +81,7 @@ _ALLOCATED = (
 )
 
 
-def _lost_us(job: Any, ledgers: Sequence[Any], alloc_us: Mapping[int, int]) -> int:
+def _lost_us(job: JobRow, ledgers: Sequence[LedgerRow], alloc_us: Mapping[int, int]) -> int:
     """Time of a node that has rows, but not all of them.
 
     The ledger was opened late (no prolog ran), was never sealed, or rows in between never came. That of a node
@@ -95,14 +96,14 @@ def _lost_us(job: Any, ledgers: Sequence[Any], alloc_us: Mapping[int, int]) -> i
     return before_s * US_PER_S + max(0, (until - opened - SEAL_SLACK_S) * US_PER_S - metered_us)
 
 
-def _span(ledgers: Sequence[Any]) -> tuple[int, int | None, bool]:
+def _span(ledgers: Sequence[LedgerRow]) -> tuple[int, int | None, bool]:
     """When a node's ledgers of a run were opened, when all of them were sealed (None: they are not), and whether from its start."""
     if len(ledgers) == 1:  # as most: the rest takes four times as long
         (one,) = ledgers
         return one.opened, one.closed, one.source not in LATE_SOURCES
-    closed = [ledger.closed for ledger in ledgers]
+    closed = [ledger.closed for ledger in ledgers if ledger.closed is not None]
     return (
         min(ledger.opened for ledger in ledgers),
-        None if None in closed else max(closed),
+        max(closed) if len(closed) == len(ledgers) else None,
         any(ledger.source not in LATE_SOURCES for ledger in ledgers),
     )

@@ -91,7 +91,7 @@ class Follower:
     def _run(self) -> None:
         while not self._stop.is_set():
             try:
-                self.follow(time.time())
+                self.step(time.time())
             except CarbonError as err:
                 log.warning("grid: %s", err)
             except Exception:
@@ -103,7 +103,7 @@ class Follower:
         waits = [state.again_at - now for state in self.states.values()]
         return min(max(min(waits, default=self._interval_s), 1.0), self._interval_s)
 
-    def follow(self, now: float) -> None:
+    def step(self, now: float) -> None:
         """Ask every provider whose time has come, and recalculate what the answers change. Raises DatabaseError."""
         for key, provider in self._providers.items():
             if self._stop.is_set():

@@ -17,7 +17,9 @@ from carbon_acct.db.models import Job, Ledger
 from carbon_acct.db.rows import chunks, table_of
 from carbon_acct.factors.slot_factor import SiteTerms
 from carbon_acct.slurm.client import SlurmJob, leader_of
-from carbon_acct.sums import day_sum, settle
+from carbon_acct.sums import settle
+from carbon_acct.sums.day_sum import move_association
+from carbon_acct.sums.settle import update_runs
 
 IDENTITY = ("start", "end", "state", "restarts", "sluid")
 """What matching looks at: where one of these changes, the JobID's ledgers are matched again."""
@@ -63,7 +65,7 @@ def _record(session: Session, cluster_id: int, jobs: Sequence[SlurmJob], terms: 
                 continue
             if "association_id" in different:
                 settle.lock_jobs(session, [row.id])
-                day_sum.moved(session, row.id, row.association_id, values["association_id"])
+                move_association(session, row.id, row.association_id, values["association_id"])
             for name in different:
                 setattr(row, name, values[name])
             if not set(IDENTITY).isdisjoint(different):
@@ -71,7 +73,7 @@ def _record(session: Session, cluster_id: int, jobs: Sequence[SlurmJob], terms: 
         changed.append(row)
     session.flush()
     pairs = settle.rematch(session, cluster_id, rematch)
-    settle.settle(session, {row.id for row in changed} | {job for job, _ in pairs}, pairs, terms)
+    update_runs(session, {row.id for row in changed} | {job for job, _ in pairs}, pairs, terms)
     return len(changed)
 
 

@@ -40,20 +40,34 @@ OVERLAP_S = 600
 """The window reaches so far back before the last poll: slurmctld tells slurmdbd with some delay."""
 
 FIRST_WINDOW_S = 7 * DAY_S
-LOOK_BACK_S = 30 * DAY_S
+LEDGERS_S = 30 * DAY_S
 """Ledgers older than this are no longer asked for."""
 
-SETTLE_EVERY_S = 600
-AGAIN_EVERY_S = 6 * 3600
-"""So often the window is as long as it may be: a slurmctld that was cut off from slurmdbd tells it late."""
+ASK_BY_ID_EVERY_S = 600
+LOOK_BACK_EVERY_S = 6 * 3600
+"""The interval at which a poll's window is as long as it may be, because a slurmctld that was cut off from slurmdbd reports
+its jobs late."""
 
 ESTIMATES_S = 3 * DAY_S
-"""Of runs that ended so long ago at most what nobody metered is estimated again, as often: what it rests on comes late too."""
+"""Estimates of runs that ended within this time are updated every LOOK_BACK_EVERY_S, because the measurements they are
+based on can also arrive late."""
 
 LEAST_REST_S = 1.0
 RIGHTS_EVERY_S = 600
 NODES_AT_MOST_EVERY_S = 10
 REFRESH_WAIT_S = 5
+
+
+def window(known: int | None, now: int, longest_s: int, look_back: bool) -> tuple[int, int]:
+    """Return the time to ask about, (since, until), in epoch seconds.
+
+    It begins a little before what is `known`, and is no longer than `longest_s`. Where it reaches `now`, `look_back`
+    makes it begin as early as `longest_s` allows.
+    """
+    start = now - FIRST_WINDOW_S if known is None else min(known, now)
+    since = start - min(OVERLAP_S, longest_s // 2)
+    until = min(now, since + longest_s)
+    return (now - longest_s, until) if look_back and until == now else (since, until)
 
 
 class Poller:
@@ -72,8 +86,8 @@ class Poller:
         self._stop = threading.Event()
         self._pace = Pace()
         self._turn = Turn()
-        self._rights_at = self._settled_at = self._nodes_at = 0.0
-        self._again_at = time.monotonic()
+        self._rights_at = self._asked_by_id_at = self._nodes_at = 0.0
+        self._looked_back_at = time.monotonic()
         self._thread = threading.Thread(target=self._run, name="slurm-poll", daemon=True)
 
     def start(self) -> None:
@@ -94,7 +108,7 @@ class Poller:
         """
         with self._lock:
             if thorough:
-                self._rights_at = self._settled_at = 0.0
+                self._rights_at = self._asked_by_id_at = 0.0
             try:
                 changed = self._poll(int(time.time()))
                 while thorough and self.state.behind_s and not self._stop.is_set():
@@ -176,32 +190,25 @@ class Poller:
         self._nodes_at = time.monotonic()
 
     def _poll_jobs(self, client: SlurmClient, now: int) -> int:
-        database = self._site.database
+        database, terms = self._site.database, self._site.terms
         known = database.run(lambda session: cluster_named(session, self.state.cluster).polled_until)
-        since, until = self._window(known, now)
+        is_due = time.monotonic() - self._looked_back_at > LOOK_BACK_EVERY_S
+        longest_s = self._pace.within(self.state.limits.query_s).window_s
+        since, until = window(known, now, longest_s, look_back=is_due)
         jobs = self._ask(client, since, until)
         if until == now:
-            jobs += self._settle(client, jobs, now)
+            jobs += self._ask_by_id(client, jobs, now)
 
         def record(session: Session) -> int:
             cluster_named(session, self.state.cluster).polled_until = until
-            return record_jobs(session, jobs, self._site.terms)
+            return record_jobs(session, jobs, terms)
 
         changed = database.run(record)
+        if is_due and until == now:
+            self._looked_back_at = time.monotonic()
+            database.run(partial(settle.update_estimates, terms=terms, since=now - ESTIMATES_S))
         self._know(behind_s=now - until)
         return changed
-
-    def _window(self, known: int | None, now: int) -> tuple[int, int]:
-        """The time to ask about: from what is known already, less an overlap, for as long as one query may be about."""
-        longest_s = self._pace.within(self.state.limits.query_s).window_s
-        start = now - FIRST_WINDOW_S if known is None else min(known, now)
-        since = start - min(OVERLAP_S, longest_s // 2)
-        until = min(now, since + longest_s)
-        if until == now and time.monotonic() - self._again_at > AGAIN_EVERY_S:
-            self._again_at = time.monotonic()
-            since = now - longest_s
-            self._site.database.run(partial(settle.estimate_again, terms=self._site.terms, since=now - ESTIMATES_S))
-        return since, until
 
     def _ask(self, client: SlurmClient, since: int, until: int, job_ids: Sequence[int] = ()) -> list[SlurmJob]:
         started = time.monotonic()
@@ -213,14 +220,15 @@ class Poller:
             self._pace = self._pace.after(time.monotonic() - started, answered)
         return jobs
 
-    def _settle(self, client: SlurmClient, jobs: list[SlurmJob], now: int) -> list[SlurmJob]:
-        if self._settled_at and time.monotonic() - self._settled_at < SETTLE_EVERY_S:
+    def _ask_by_id(self, client: SlurmClient, jobs: list[SlurmJob], now: int) -> list[SlurmJob]:
+        """Return the jobs that the window missed, which are asked for by JobID every ASK_BY_ID_EVERY_S."""
+        if self._asked_by_id_at and time.monotonic() - self._asked_by_id_at < ASK_BY_ID_EVERY_S:
             return []
-        self._settled_at = time.monotonic()
+        self._asked_by_id_at = time.monotonic()
 
         def find(session: Session) -> tuple[dict[int, int], Turn]:
             cluster = cluster_named(session, self.state.cluster)
-            return unsettled(session, cluster.id, jobs, now - LOOK_BACK_S, self._turn)
+            return unsettled(session, cluster.id, jobs, now - LEDGERS_S, self._turn)
 
         missed, self._turn = self._site.database.run(find)
         if not missed:

@@ -243,8 +243,9 @@ def test_lane_is_shared_fairly() -> None:
 def test_kinds_of_work_do_not_wait_for_each_other(limited: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     """While every thread for queries is busy, segments are taken and health is told."""
     from carbon_acct.queries import jobs
+    from carbon_acct.queries.jobs import list_jobs
 
-    gate, real = threading.Event(), jobs.jobs
+    gate, real = threading.Event(), list_jobs
 
     def slow(session: object, filters: object) -> object:
         assert gate.wait(20)

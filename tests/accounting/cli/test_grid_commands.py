@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 
 from accounting.samples import JOB, NOW, SLOT, configure, job_slot, ledger, new_site, segment, share
+from carbon_acct.access.viewer import EVERYTHING
 from carbon_acct.cli import mgr
-from carbon_acct.delivery import store
 from carbon_acct.delivery.segment import parse_segment
-from carbon_acct.queries import jobs
+from carbon_acct.delivery.store import store_segment
 from carbon_acct.queries.job_filter import Filters
-from carbon_acct.queries.jobs import JobRecord
+from carbon_acct.queries.jobs import JobRecord, list_jobs
 from carbon_acct.sync.jobs import record_jobs
 
 Run = Callable[..., tuple[int, str, str]]
@@ -31,7 +31,7 @@ def run(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.
     rows = [ledger(), *(job_slot({"cpu": share(10**9)}, slot=SLOT + 900 * i) for i in range(2))]
     with site.database.write() as session:
         record_jobs(session, [JOB], site.terms)
-        assert not store.store(session, parse_segment(segment(rows), NOW), site.terms, NOW).refused
+        assert not store_segment(session, parse_segment(segment(rows), NOW), site.terms, NOW).refused
     site.database.close()
 
     def call(*args: str, **values: str) -> tuple[int, str, str]:
@@ -45,7 +45,7 @@ def run(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.
 def job_of(folder: Path) -> JobRecord:
     site = new_site(folder)
     with site.database.read() as session:
-        (record,) = jobs.jobs(session, Filters())
+        (record,) = list_jobs(session, Filters(EVERYTHING))
     site.database.close()
     return record
 

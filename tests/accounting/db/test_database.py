@@ -19,14 +19,16 @@ from sqlalchemy import text
 
 from accounting.db.fixtures import Backend
 from accounting.samples import NOW, SLOT, configure, job_slot, ledger, new_site, segment
+from carbon_acct.access.viewer import EVERYTHING
 from carbon_acct.db import connect, engine, meta, schema
 from carbon_acct.db.engine import Database
 from carbon_acct.db.models import Base
-from carbon_acct.delivery import store
 from carbon_acct.delivery.segment import parse_segment
+from carbon_acct.delivery.store import store_segment
 from carbon_acct.errors import DatabaseError
-from carbon_acct.queries import jobs, totals
+from carbon_acct.queries import totals
 from carbon_acct.queries.job_filter import Filters
+from carbon_acct.queries.jobs import list_jobs
 from carbon_acct.site import Site, open_site
 from carbon_acct.sums import rebuild
 from carbon_collector import settings
@@ -82,7 +84,7 @@ def test_an_error_stores_nothing(site: Site) -> None:
 
     def half() -> None:
         with site.database.write() as session:
-            store.store(session, parse_segment(segment([ledger(), job_slot()]), NOW), site.terms, NOW)
+            store_segment(session, parse_segment(segment([ledger(), job_slot()]), NOW), site.terms, NOW)
             raise KeyError("half-way")
 
     with pytest.raises(KeyError, match="half-way"):
@@ -124,7 +126,7 @@ site = open_site(settings.load(sys.argv[1]))
 for sequence in range(1, 1000):
     body = segment([ledger(revision=sequence), job_slot(revision=sequence)], sequence=sequence)
     with site.database.write() as session:
-        store.store(session, parse_segment(body, NOW), site.terms, NOW)
+        store_segment(session, parse_segment(body, NOW), site.terms, NOW)
     print(sequence, flush=True)
 """
 
@@ -197,7 +199,7 @@ def test_factor_stays(tmp_path: Path) -> None:
         with site.database.write() as session:
             record_jobs(session, [JOB], site.terms)
             body = segment([ledger(revision=sequence), job_slot(revision=sequence)], sequence=sequence)
-            store.store(session, parse_segment(body, NOW), site.terms, NOW)
+            store_segment(session, parse_segment(body, NOW), site.terms, NOW)
         with site.database.read() as session:
             assert session.scalar(text("SELECT pue FROM slot_factor")) == "1.3"
         site.database.close()
@@ -228,7 +230,7 @@ def test_an_older_database_gets_its_sums(tmp_path: Path) -> None:
     database.close()
     site = open_site(settings.load(str(configure(tmp_path))))
     with site.database.read() as session:
-        (record,) = jobs.jobs(session, Filters())
+        (record,) = list_jobs(session, Filters(EVERYTHING))
         balance = totals.conservation(session)
         days = totals.days(session, 0, NOW)
     site.database.close()

@@ -12,14 +12,16 @@ import pytest
 from sqlalchemy import text
 
 from accounting.samples import JOB, NOW, SLOT, configure, job, job_slot, ledger, node_slot, segment
+from carbon_acct.access.viewer import EVERYTHING
 from carbon_acct.cli import mgr
 from carbon_acct.db import meta, retention
 from carbon_acct.delivery import store
 from carbon_acct.delivery.segment import parse_segment
+from carbon_acct.delivery.store import store_segment, store_segments
 from carbon_acct.errors import RefusedError
-from carbon_acct.queries import jobs, totals
+from carbon_acct.queries import totals
 from carbon_acct.queries.job_filter import Filters
-from carbon_acct.queries.jobs import JobRecord
+from carbon_acct.queries.jobs import JobRecord, list_jobs
 from carbon_acct.queries.unmatched import unmatched_ledgers
 from carbon_acct.site import Site
 from carbon_acct.sync.jobs import record_jobs
@@ -31,7 +33,7 @@ ALL = retention.Horizons(DAY + 86400, DAY + 86400, 0)
 
 def deliver(site: Site, body: bytes) -> list[str]:
     with site.database.write() as session:
-        return [line.reason for line in store.store(session, parse_segment(body, NOW), site.terms, NOW).refused]
+        return [line.reason for line in store_segment(session, parse_segment(body, NOW), site.terms, NOW).refused]
 
 
 def conservation(site: Site) -> totals.Conservation:
@@ -41,7 +43,7 @@ def conservation(site: Site) -> totals.Conservation:
 
 def shown(site: Site, **filters: Any) -> list[JobRecord]:
     with site.database.read() as session:
-        return jobs.jobs(session, Filters(**filters))
+        return list_jobs(session, Filters(EVERYTHING, **filters))
 
 
 @pytest.fixture
@@ -89,7 +91,7 @@ def test_late_rows_are_refused(old: Site) -> None:
     retention.prune(old.database, ALL, lambda _: None)
     before = shown(old), conservation(old)
     with old.database.write() as session:
-        receipt = store.store(session, on_its_way, old.terms, NOW)
+        receipt = store_segment(session, on_its_way, old.terms, NOW)
 
     assert receipt.accepted == 1
     assert [line.line for line in receipt.refused] == [2, 4]
@@ -103,9 +105,9 @@ def test_a_late_segment_twice(old: Site) -> None:
     body = segment([job_slot(revision=9), job_slot(revision=9, slot=DAY)], sequence=7)
     with old.database.write() as session:
         meta.put(session, meta.DELIVERED_FROM, str(DAY))
-        first, second = store.store_all(session, [parse_segment(body, NOW)] * 2, old.terms, NOW)
+        first, second = store_segments(session, [parse_segment(body, NOW)] * 2, old.terms, NOW)
         meta.put(session, meta.DELIVERED_FROM, str(DAY + 900))
-        again = store.store(session, parse_segment(body, NOW), old.terms, NOW)
+        again = store_segment(session, parse_segment(body, NOW), old.terms, NOW)
 
     assert isinstance(first, store.Receipt)
     assert [line.line for line in first.refused] == [2]
@@ -120,7 +122,7 @@ def test_too_many_late_rows(old: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     good = segment([ledger(revision=9, closed=DAY + 950)], sequence=8)
     with old.database.write() as session:
         parsed = [parse_segment(body, NOW) for body in (late, good, late)]
-        answers = store.store_all(session, parsed, old.terms, NOW)
+        answers = store_segments(session, parsed, old.terms, NOW)
 
     assert [type(answer) for answer in answers] == [RefusedError, store.Receipt, RefusedError]
 

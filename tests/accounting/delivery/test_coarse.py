@@ -15,9 +15,9 @@ from sqlalchemy import text
 from accounting.delivery.test_store import deliver, only, tell
 from accounting.samples import JOB, MINUTE_US, NOW, SLOT, job_slot, ledger, node_share, node_slot, segment, share
 from carbon_acct.client import status
-from carbon_acct.delivery import store
 from carbon_acct.delivery.records import JobSlotRecord
 from carbon_acct.delivery.segment import MAX_ROWS, parse_segment
+from carbon_acct.delivery.store import store_segment
 from carbon_acct.queries import totals
 from carbon_acct.queries.nodes import Losses, losses
 from carbon_acct.site import Site
@@ -44,7 +44,7 @@ def take(site: Site, *rows: Any, sequence: int = 1, **header: Any) -> list[str]:
     """Deliver records; returns why some were refused."""
     with site.database.write() as session:
         found = parse_segment(segment(list(rows), sequence=sequence, **header), LATE)
-        return [line.reason for line in store.store(session, found, site.terms, LATE).refused]
+        return [line.reason for line in store_segment(session, found, site.terms, LATE).refused]
 
 
 @given(MAYBE, MAYBE, st.integers(0, 10**9), st.integers(1, 96), st.booleans())
@@ -192,7 +192,7 @@ def test_the_database_of_a_long_outage_adds_up(site: Site, tmp_path: Path, seed:
     chance.shuffle(bodies)
     for body in bodies:
         with site.database.write() as session:
-            assert not store.store(session, parse_segment(body, 2**39), site.terms, 2**39).refused
+            assert not store_segment(session, parse_segment(body, 2**39), site.terms, 2**39).refused
     with site.database.read() as session:
         found = totals.conservation(session).components
         windows = [totals.conservation(session, START + at, START + at + 900) for at in range(0, 192 * 900, 900)]

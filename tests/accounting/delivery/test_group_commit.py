@@ -13,7 +13,7 @@ from sqlalchemy import event
 from accounting.db.fixtures import Backend
 from accounting.delivery.test_store import content, deliver, tell
 from accounting.samples import NOW, SLOT, job, job_slot, ledger, new_site, node_slot, segment
-from carbon_acct.delivery.group_commit import Together
+from carbon_acct.delivery.group_commit import GroupCommit
 from carbon_acct.delivery.segment import ParsedSegment, parse_segment
 from carbon_acct.delivery.store import Receipt
 from carbon_acct.errors import DatabaseError, RefusedError
@@ -41,7 +41,7 @@ def parsed(bodies: Sequence[bytes]) -> list[ParsedSegment]:
 
 def at_once(site: Site, segments: Sequence[ParsedSegment]) -> tuple[list[Receipt | Exception], int]:
     """Deliver each from a thread of its own while the database is held; their answers, and how many transactions wrote."""
-    together, answers = Together(site.database, site.terms), dict[int, Receipt | Exception]()
+    together, answers = GroupCommit(site.database, site.terms), dict[int, Receipt | Exception]()
     writes: list[object] = []
     count = writes.append
     event.listen(site.database.engine, "commit", count)
@@ -123,5 +123,5 @@ def test_a_segment_that_the_database_refuses_takes_no_other_with_it(tmp_path: Pa
 
     assert [type(answer) for answer in answers] == [Receipt, DatabaseError, Receipt]
     with pytest.raises(DatabaseError):
-        Together(site.database, site.terms).store(segments[1], NOW)
+        GroupCommit(site.database, site.terms).store(segments[1], NOW)
     site.database.close()

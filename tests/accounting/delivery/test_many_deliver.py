@@ -22,8 +22,8 @@ from accounting.db.fixtures import Backend
 from accounting.delivery.test_store import deliveries
 from accounting.samples import JOB, NOW, job, job_slot, ledger, new_site, segment
 from carbon_acct.db import checksum
-from carbon_acct.delivery import store
 from carbon_acct.delivery.segment import parse_segment
+from carbon_acct.delivery.store import store_segment
 from carbon_acct.site import Site
 from carbon_acct.slurm.client import SlurmJob
 from carbon_acct.sync.jobs import record_jobs
@@ -38,7 +38,7 @@ def take(site: Site, event: Event) -> None:
         if isinstance(event, SlurmJob):
             record_jobs(session, [event], site.terms)
         else:
-            store.store(session, parse_segment(event, NOW), site.terms, NOW)
+            store_segment(session, parse_segment(event, NOW), site.terms, NOW)
 
     site.database.run(work)
 

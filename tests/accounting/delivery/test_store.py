@@ -29,26 +29,27 @@ from accounting.samples import (
     segment,
     share,
 )
+from carbon_acct.access.viewer import EVERYTHING
 from carbon_acct.db import checksum
 from carbon_acct.db.clusters import cluster_named
-from carbon_acct.delivery import store
 from carbon_acct.delivery.segment import parse_segment
-from carbon_acct.delivery.store import Receipt
+from carbon_acct.delivery.store import Receipt, store_segment
 from carbon_acct.errors import RefusedError
-from carbon_acct.queries import jobs, totals
+from carbon_acct.queries import totals
 from carbon_acct.queries.job_filter import Filters
-from carbon_acct.queries.jobs import JobRecord
+from carbon_acct.queries.jobs import JobRecord, list_jobs
 from carbon_acct.queries.unmatched import unmatched_ledgers
 from carbon_acct.site import Site
 from carbon_acct.slurm.client import SlurmJob
-from carbon_acct.sums import rebuild, settle
+from carbon_acct.sums import rebuild
+from carbon_acct.sums.settle import update_estimates
 from carbon_acct.sync.jobs import record_jobs
 from carbon_acct.window import Window
 
 
 def deliver(site: Site, body: bytes) -> Receipt:
     with site.database.write() as session:
-        return store.store(session, parse_segment(body, NOW), site.terms, NOW)
+        return store_segment(session, parse_segment(body, NOW), site.terms, NOW)
 
 
 def tell(site: Site, *jobs: SlurmJob) -> None:
@@ -58,7 +59,7 @@ def tell(site: Site, *jobs: SlurmJob) -> None:
 
 def shown(site: Site, **filters: Any) -> list[JobRecord]:
     with site.database.read() as session:
-        return jobs.jobs(session, Filters(**{"duplicates": True} | filters))
+        return list_jobs(session, Filters(EVERYTHING, **{"duplicates": True} | filters))
 
 
 def only(site: Site, **filters: Any) -> JobRecord:
@@ -157,10 +158,10 @@ def test_order_and_repetition(
         with backend.site(aggregator_estimate="yes") as site:
             for event in order:
                 tell(site, event) if isinstance(event, SlurmJob) else deliver(site, event)
-            site.database.run(partial(settle.estimate_again, terms=site.terms, since=0))
+            site.database.run(partial(update_estimates, terms=site.terms, since=0))
             dumps.append(content(site))
             if order is again:
-                site.database.run(partial(rebuild.everything, terms=site.terms))
+                site.database.run(partial(rebuild.rebuild_all, terms=site.terms))
                 dumps.append(content(site))
 
     assert dumps[0] == dumps[1] == dumps[2]
@@ -177,7 +178,7 @@ def test_conservation(backend: Backend, given_: tuple[list[bytes], list[SlurmJob
         tell(site, *runs)
         with site.database.read() as session:
             balance = totals.conservation(session)
-            energies = [record.energy_uj or 0 for record in jobs.jobs(session, Filters(duplicates=True))]
+            energies = [record.energy_uj or 0 for record in list_jobs(session, Filters(EVERYTHING, duplicates=True))]
     assert [b.difference_uj for b in balance.components.values()] == [0, 0]
     assert sum(energies) == balance.total.jobs_uj
 

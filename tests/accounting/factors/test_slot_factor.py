@@ -15,15 +15,15 @@ from hypothesis import strategies as st
 from sqlalchemy import text
 
 from accounting.samples import JOB, NOW, SLOT, configure, job, job_slot, ledger, new_site, segment, share
-from carbon_acct.delivery import store
+from carbon_acct.access.viewer import EVERYTHING
 from carbon_acct.delivery.segment import parse_segment
+from carbon_acct.delivery.store import store_segment
 from carbon_acct.errors import ZoneError
 from carbon_acct.factors.slot_factor import SiteTerms, Source, load_terms
 from carbon_acct.grid import intensity
 from carbon_acct.grid.provider import Period
-from carbon_acct.queries import jobs
 from carbon_acct.queries.job_filter import Filters
-from carbon_acct.queries.jobs import JobRecord
+from carbon_acct.queries.jobs import JobRecord, list_jobs
 from carbon_acct.site import Site
 from carbon_acct.sums import recalculate
 from carbon_acct.sync.jobs import record_jobs
@@ -47,7 +47,7 @@ def fetched(site: Site, source: Source, *periods: Period) -> None:
 def deliver(site: Site, terms: SiteTerms, *rows: dict[str, Any]) -> None:
     with site.database.write() as session:
         record_jobs(session, [JOB], terms)
-        store.store(session, parse_segment(segment([ledger(), *rows]), NOW), terms, NOW)
+        store_segment(session, parse_segment(segment([ledger(), *rows]), NOW), terms, NOW)
 
 
 def recalculate_slots(site: Site, terms: SiteTerms) -> None:
@@ -59,7 +59,7 @@ def recalculate_slots(site: Site, terms: SiteTerms) -> None:
 
 def only(site: Site) -> JobRecord:
     with site.database.read() as session:
-        (record,) = jobs.jobs(session, Filters())
+        (record,) = list_jobs(session, Filters(EVERYTHING))
     return record
 
 
@@ -146,9 +146,9 @@ def test_zones_of_partitions(tmp_path: Path) -> None:
     with site.database.write() as session:
         record_jobs(session, [JOB, job(job_id_raw=8, job_id="8", partition="gpu")], site.terms)
         rows = [job_slot(job_id=j) for j in (7, 8)]
-        store.store(session, parse_segment(segment(rows), NOW), site.terms, NOW)
+        store_segment(session, parse_segment(segment(rows), NOW), site.terms, NOW)
     with site.database.read() as session:
-        zones = [record.zone for record in jobs.jobs(session, Filters())]
+        zones = [record.zone for record in list_jobs(session, Filters(EVERYTHING))]
     site.database.close()
 
     assert zones == ["DE", "FR"]

@@ -12,11 +12,13 @@ from hypothesis import strategies as st
 from sqlalchemy import insert
 
 from accounting.samples import new_site
+from carbon_acct.access.viewer import EVERYTHING
 from carbon_acct.db.models import Cluster, FactorSource, Job, JobDay
 from carbon_acct.db.rows import table_of
 from carbon_acct.queries import jobs
 from carbon_acct.queries.job_filter import SLURMS, Filters
 from carbon_acct.queries.job_sums import NOTHING, JobSums, total
+from carbon_acct.queries.jobs import list_jobs
 from carbon_acct.sums.job_day import METHODS, SUMMED, WEIGHTS
 
 COUNTED = [name for name in JobSums._fields if name in SUMMED]
@@ -68,7 +70,7 @@ def test_every_figure_is_in_its_own_place(tmp_path: Path) -> None:
         session.execute(insert(table_of(Job)), [job | rest])
         session.execute(insert(table_of(JobDay)), [day | {"job_id": 1, "day": 0}])
     with site.database.read() as session:
-        (record,) = jobs.jobs(session, Filters())
+        (record,) = list_jobs(session, Filters(EVERYTHING))
     static = sum(day[f"{c}_static_uj"] for c in ("cpu", "dram", "gpu", "other"))
     expected = {name: day[name] for name in names if name in SUMMED} | job
     expected |= {"cluster": "c", "carbon_market_ug": day["market_ug"], "static_uj": static, "pue": 1.5}

@@ -27,8 +27,8 @@ from accounting.samples import (
     share,
 )
 from carbon_acct.cli.mgr import main
-from carbon_acct.delivery import store
 from carbon_acct.delivery.segment import parse_segment
+from carbon_acct.delivery.store import store_segment
 from carbon_acct.factors.slot_factor import SiteTerms, Source
 from carbon_acct.grid import intensity
 from carbon_acct.grid.provider import Period
@@ -54,7 +54,7 @@ def deliver(site: Site, terms: SiteTerms) -> None:
     rows = [ledger(), job_slot({"cpu": share(10**9)}), *nodes]
     with site.database.write() as session:
         record_jobs(session, [JOB], terms)
-        assert not store.store(session, parse_segment(segment(rows), NOW), terms, NOW).refused
+        assert not store_segment(session, parse_segment(segment(rows), NOW), terms, NOW).refused
 
 
 def asked(site: Site, terms: SiteTerms, end: int = DAY + 86_400) -> SiteEnergy:

@@ -86,7 +86,7 @@ def test_as_if_from_scratch(backend: Backend, history: list[dict[int, str]], cha
         assert recalculate_all(site, last) == 0
         found = content(site)
         with site.database.write() as session:
-            rebuild.everything(session, last)
+            rebuild.rebuild_all(session, last)
         scratch = content(site)
     assert found == scratch
 

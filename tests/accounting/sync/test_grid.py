@@ -18,16 +18,16 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from accounting.samples import configure, job, job_slot, ledger, segment, share
+from carbon_acct.access.viewer import EVERYTHING
 from carbon_acct.db.models import SlotFactor
-from carbon_acct.delivery import store
 from carbon_acct.delivery.segment import parse_segment
+from carbon_acct.delivery.store import store_segment
 from carbon_acct.errors import DatabaseError
 from carbon_acct.factors.slot_factor import SiteTerms
 from carbon_acct.grid.provider import Patience
 from carbon_acct.grid.providers.uk import CarbonIntensityUk
-from carbon_acct.queries import jobs
 from carbon_acct.queries.job_filter import Filters
-from carbon_acct.queries.jobs import JobRecord
+from carbon_acct.queries.jobs import JobRecord, list_jobs
 from carbon_acct.site import Site, open_site
 from carbon_acct.sync.grid import Follower, State
 from carbon_acct.sync.jobs import record_jobs
@@ -102,7 +102,7 @@ class World:
     def job(self) -> JobRecord:
         """As carbon-acct gets it."""
         with self.site.database.read() as session:
-            (record,) = jobs.jobs(session, Filters())
+            (record,) = list_jobs(session, Filters(EVERYTHING))
         return record
 
     @property
@@ -126,7 +126,7 @@ def world(tmp_path: Path, grid: Grid) -> Iterator[World]:
     ]
     with site.database.write() as session:
         record_jobs(session, [known], site.terms)
-        assert not store.store(session, parse_segment(segment(rows), now), site.terms, now).refused
+        assert not store_segment(session, parse_segment(segment(rows), now), site.terms, now).refused
     (provider,) = site.providers["GB"]
     assert isinstance(provider, CarbonIntensityUk)
     once = replace(provider, access=replace(provider.access, patience=Patience(attempts=1)))
@@ -137,11 +137,11 @@ def world(tmp_path: Path, grid: Grid) -> Iterator[World]:
 def test_recovery_by_itself(world: World, grid: Grid) -> None:
     """While the provider is out the yearly factor applies and is named; when it is back the true figure comes by itself."""
     grid.status = 503
-    world.follower.follow(world.now)
+    world.follower.step(world.now)
     fallback = world.job()
     out = world.state
     grid.status = 200
-    world.follower.follow(world.now + 3600)
+    world.follower.step(world.now + 3600)
     record = world.job()
 
     assert "Ember" in (fallback.intensity_source or "")
@@ -171,7 +171,7 @@ def test_killed_between_value_and_factor(world: World) -> None:
     terms = Failing(**vars(world.site.terms), times=[1])
     follower = Follower(world.site.database, terms, {"GB": [world.provider]}, 900)
     with pytest.raises(DatabaseError):
-        follower.follow(world.now)
+        follower.step(world.now)
     Follower(world.site.database, terms, {"GB": [world.provider]}, 900).follow(world.now)
 
     assert world.job().intensity_g_per_kwh == 100
@@ -181,8 +181,8 @@ def test_replaced_revisions_are_forgotten(world: World, grid: Grid) -> None:
     """Revisions that apply to nothing any more do not pile up: after a day they are gone."""
     for hours, value in enumerate((100, 60, 70), 1):
         grid.value = value
-        world.follower.follow(world.now + 7 * 3600 * hours)
-    world.follower.follow(world.now + 4 * 86400)
+        world.follower.step(world.now + 7 * 3600 * hours)
+    world.follower.step(world.now + 4 * 86400)
     with world.site.database.read() as session:
         revisions = session.scalars(select(SlotFactor.revision)).all()
 
@@ -192,21 +192,21 @@ def test_replaced_revisions_are_forgotten(world: World, grid: Grid) -> None:
 
 def test_asked_again_for_revisions(world: World, grid: Grid) -> None:
     """A value that the provider revises within two days replaces the first one, and the job's grams follow."""
-    world.follower.follow(world.now)
+    world.follower.step(world.now)
     grid.value = 60
-    world.follower.follow(world.now + 7 * 3600)
+    world.follower.step(world.now + 7 * 3600)
 
     assert world.job().intensity_g_per_kwh == 60
 
 
 def test_not_asked_before_its_time(world: World, grid: Grid) -> None:
     """A provider is asked once in its interval, and a 429 with Retry-After is honoured."""
-    world.follower.follow(world.now)
-    world.follower.follow(world.now + 100)
+    world.follower.step(world.now)
+    world.follower.step(world.now + 100)
     once = len(grid.asked)
     grid.status, grid.headers = 429, {"Retry-After": "7200"}
-    world.follower.follow(world.now + 1000)
-    world.follower.follow(world.now + 1000 + 7000)
+    world.follower.step(world.now + 1000)
+    world.follower.step(world.now + 1000 + 7000)
 
     assert (once, len(grid.asked)) == (1, 2)
     assert world.state.again_at == pytest.approx(world.now + 8200)
@@ -214,10 +214,10 @@ def test_not_asked_before_its_time(world: World, grid: Grid) -> None:
 
 def test_nonsense_is_said_once(world: World, grid: Grid, caplog: pytest.LogCaptureFixture) -> None:
     """A provider whose answer cannot be trusted is told about once, its values are not taken, and what was known stays."""
-    world.follower.follow(world.now)
+    world.follower.step(world.now)
     grid.value = -5
     for hours in (1, 3, 5):
-        world.follower.follow(world.now + 3600 * hours)
+        world.follower.step(world.now + 3600 * hours)
 
     assert len([r for r in caplog.records if "next source" in r.message]) == 1
     assert world.job().intensity_g_per_kwh == 100
@@ -228,7 +228,7 @@ def test_a_fault_of_one_provider_stops_no_other(world: World, monkeypatch: pytes
     """Whatever a provider's code does, the thread goes on and the site keeps its terms."""
     (provider,) = world.site.providers["GB"]
     monkeypatch.setattr(type(provider), "history", lambda *_: 1 // 0)
-    world.follower.follow(world.now)
+    world.follower.step(world.now)
 
     assert "ZeroDivisionError" in world.state.error
     assert "Ember" in (world.job().intensity_source or "")

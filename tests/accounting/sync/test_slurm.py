@@ -15,17 +15,19 @@ from sqlalchemy import text
 
 from accounting.samples import NOW, SLOT, job, job_slot, ledger, segment
 from accounting.slurm_programs import StandIn
+from carbon_acct.access.viewer import EVERYTHING
 from carbon_acct.db.clusters import cluster_named
-from carbon_acct.delivery import store
 from carbon_acct.delivery.segment import parse_segment
+from carbon_acct.delivery.store import store_segment
 from carbon_acct.errors import SlurmError
-from carbon_acct.queries import jobs, totals
+from carbon_acct.queries import totals
 from carbon_acct.queries.job_filter import Filters
+from carbon_acct.queries.jobs import list_jobs
 from carbon_acct.site import Site
 from carbon_acct.slurm.dbd import DbdLimits
 from carbon_acct.slurm.pace import LEAST_WINDOW_S, LONGEST_REST_S, SLOW_S, Pace
 from carbon_acct.sync.jobs import MAX_ASKED, Turn, unsettled
-from carbon_acct.sync.slurm import OVERLAP_S, Poller
+from carbon_acct.sync.slurm import OVERLAP_S, Poller, window
 from carbon_collector.units import DAY_S
 
 
@@ -99,6 +101,25 @@ def test_a_slow_slurmdbd_is_left_alone(site: Site, slurm: StandIn, poller: Polle
     assert 4 < poller.rest_s < 60
 
 
+@given(
+    now=st.integers(10**9, 2 * 10**9),
+    behind_s=st.none() | st.integers(0, 60 * DAY_S),
+    longest_s=st.integers(1, DAY_S),
+    look_back=st.booleans(),
+)
+def test_window(now: int, behind_s: int | None, longest_s: int, look_back: bool) -> None:
+    """A window is no longer than allowed, ends by now, overlaps what is known and goes beyond it; it may look back only at the end."""
+    known = None if behind_s is None else now - behind_s
+    since, until = window(known, now, longest_s, look_back)
+    assert 0 < until - since <= longest_s
+    assert until <= now
+    if known is not None:
+        assert since <= known
+        assert until > known or until == now
+    plain = window(known, now, longest_s, look_back=False)
+    assert (since, until) == ((now - longest_s, now) if look_back and plain[1] == now else plain)
+
+
 @given(st.lists(st.tuples(st.floats(0, 1e4), st.booleans())))
 def test_pace(queries: list[tuple[float, bool]]) -> None:
     """Whatever slurmdbd does, windows stay within a quarter of an hour and a day, and rests within another."""
@@ -118,8 +139,8 @@ def test_a_job_that_changes(site: Site, slurm: StandIn, poller: Poller) -> None:
     slurm.jobs([{"State": "REQUEUED"}, {"Submit": "1350000071", "State": "RUNNING", "End": "Unknown"}])
     assert poller.poll() == 2
     with site.database.read() as session:
-        assert [r.state for r in jobs.jobs(session, Filters(duplicates=True))] == ["REQUEUED", "RUNNING"]
-        assert [r.state for r in jobs.jobs(session, Filters())] == ["RUNNING"]
+        assert [r.state for r in list_jobs(session, Filters(EVERYTHING, duplicates=True))] == ["REQUEUED", "RUNNING"]
+        assert [r.state for r in list_jobs(session, Filters(EVERYTHING))] == ["RUNNING"]
 
 
 def test_slurm_down_and_up(site: Site, slurm: StandIn, poller: Poller, caplog: pytest.LogCaptureFixture) -> None:
@@ -160,7 +181,7 @@ def test_ledger_whose_job_slurm_tells_late(site: Site, slurm: StandIn, poller: P
     before = len(slurm.calls())
     rows = [ledger(job_id=n, opened=now - 86400) for n in (11, 12)]
     with site.database.write() as session:
-        store.store(session, parse_segment(segment(rows), now), site.terms, now)
+        store_segment(session, parse_segment(segment(rows), now), site.terms, now)
     poller.poll()
     assert ["-j" in call for call in slurm.calls()[before:]] == [False]
     poller.poll(thorough=True)
@@ -175,7 +196,7 @@ def test_everybody_is_asked_about_in_turn(site: Site) -> None:
     now = int(time.time())
     rows = [ledger(job_id=n, opened=now - 86400 + n) for n in range(1, 1201)]
     with site.database.write() as session:
-        store.store(session, parse_segment(segment(rows), now), site.terms, now)
+        store_segment(session, parse_segment(segment(rows), now), site.terms, now)
         cluster = cluster_named(session, "demo").id
         seen: set[int] = set()
         turn = Turn()
@@ -194,17 +215,17 @@ def test_a_purged_job_keeps_its_record(site: Site, slurm: StandIn, poller: Polle
     poller.poll(thorough=True)
     assert slurm.calls()[-1][slurm.calls()[-1].index("-j") + 1] == "8"
     with site.database.read() as session:
-        assert [r.state for r in jobs.jobs(session, Filters())] == ["COMPLETED", "RUNNING"]
+        assert [r.state for r in list_jobs(session, Filters(EVERYTHING))] == ["COMPLETED", "RUNNING"]
 
 
 def test_clusters_with_the_same_job_ids(site: Site, slurm: StandIn, poller: Poller) -> None:
     """One slurmdbd may keep several clusters: the same JobID in two of them are two jobs."""
     slurm.jobs([{}, {"Cluster": "other", "User": "bob"}])
     with site.database.write() as session:
-        store.store(session, parse_segment(segment([ledger(), job_slot()]), NOW), site.terms, NOW)
+        store_segment(session, parse_segment(segment([ledger(), job_slot()]), NOW), site.terms, NOW)
     poller.poll()
     with site.database.read() as session:
-        found = jobs.jobs(session, Filters())
+        found = list_jobs(session, Filters(EVERYTHING))
     assert [(r.cluster, r.user, r.energy_uj) for r in found] == [("demo", "alice", 1100), ("other", "bob", None)]
 
 
@@ -222,11 +243,11 @@ def test_job_that_ended_out_of_sight(site: Site, slurm: StandIn, poller: Poller)
 def test_matched_when_the_record_comes(site: Site, slurm: StandIn, poller: Poller) -> None:
     """Energy that came before Slurm's record is the job's as soon as the record is there."""
     with site.database.write() as session:
-        store.store(session, parse_segment(segment([ledger(), job_slot()]), NOW), site.terms, NOW)
+        store_segment(session, parse_segment(segment([ledger(), job_slot()]), NOW), site.terms, NOW)
     with site.database.read() as session:
         assert totals.counts(session).unmatched == 1
     slurm.jobs([{}])
     poller.poll()
     with site.database.read() as session:
-        assert jobs.jobs(session, Filters())[0].energy_uj == 1100
+        assert list_jobs(session, Filters(EVERYTHING))[0].energy_uj == 1100
         assert session.execute(text("SELECT slot FROM job_slot")).scalars().all() == [SLOT]

@@ -76,7 +76,7 @@ def _runs(site: Site, zone: str, start: int, end: int) -> Iterator[dict[str, Any
 
     with site.database.read() as session:
         sources = {row.id: f"{row.text} ({row.scope})" for row in session.scalars(select(FactorSource))}
-        rows = [row for (of, _), row in sorted(current(session, start - 899, end - 1).items()) if of == zone]
+        rows = [row for (place, _), row in sorted(current(session, start - 899, end - 1).items()) if place == zone]
     run: dict[str, Any] = {}
     for row in rows:
         applied = {

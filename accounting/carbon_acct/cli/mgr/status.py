@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING
 from carbon_collector import settings
 
 from ...client.safe_text import visible
-from .ask import ask
 
 if TYPE_CHECKING:
     from .. import Parser
+
+ASK_TIMEOUT_S = 60.0
+"""Twice as long as the aggregator lets a query run."""
 
 
 def add(commands: argparse._SubParsersAction[Parser]) -> None:
@@ -26,8 +28,9 @@ def add(commands: argparse._SubParsersAction[Parser]) -> None:
 def run(options: argparse.Namespace) -> int:
     """Run the command."""
     from ...client import status
+    from ...client.request import ask
 
-    answer = ask(settings.load(options.config), "GET", "/v1/status")
+    _, answer = ask(settings.load(options.config), "GET", "/v1/status", ASK_TIMEOUT_S)
     if options.json:
         print(json.dumps(answer, indent=2))
     else:

@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING
 
 from carbon_collector import settings
 
-from .ask import ask
-
 if TYPE_CHECKING:
     from .. import Parser
 
@@ -24,6 +22,8 @@ def add(commands: argparse._SubParsersAction[Parser]) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Run the command."""
-    changed = ask(settings.load(options.config), "POST", "/v1/sync", SYNC_TIMEOUT_S)["jobs_changed"]
-    print(f"{changed} jobs new or changed")
+    from ...client.request import ask
+
+    _, answer = ask(settings.load(options.config), "POST", "/v1/sync", SYNC_TIMEOUT_S)
+    print(f"{answer['jobs_changed']} jobs new or changed")
     return 0

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 from carbon_collector import settings
 
 from ...client.safe_text import visible, width
-from .ask import ask
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -27,6 +26,9 @@ EXPLAINED = {
     "never knew": "never knew: Slurm was asked about it by JobID, and knows no such run",
 }
 
+ASK_TIMEOUT_S = 60.0
+"""Twice as long as the aggregator lets a query run."""
+
 
 def add(commands: argparse._SubParsersAction[Parser]) -> None:
     """Register the command."""
@@ -37,7 +39,9 @@ def add(commands: argparse._SubParsersAction[Parser]) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Run the command."""
-    answer = ask(settings.load(options.config), "GET", "/v1/unmatched")
+    from ...client.request import ask
+
+    _, answer = ask(settings.load(options.config), "GET", "/v1/unmatched", ASK_TIMEOUT_S)
     if options.json:
         print(json.dumps(answer, indent=2))
         return 0
