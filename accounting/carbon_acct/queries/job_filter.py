@@ -17,7 +17,6 @@ from carbon_acct.db.rows import ask, table_of
 from carbon_acct.slurm.matching import RESIZED
 from carbon_acct.window import FOREVER, Window
 from carbon_collector.hostlist import expand
-from carbon_collector.units import SLOT_S
 from carbon_collector.units import DAY_S, SLOT_S
 
 SKEW_S = DAY_S
