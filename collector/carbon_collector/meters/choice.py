@@ -5,11 +5,17 @@ from __future__ import annotations
 
 import time
 
-from .base import COMPONENTS, INTEGRATED, Domain, Found, Part, Place, Reading
+from .base import COMPONENTS, COUNTER, INTEGRATED, Domain, Found, Meter, Part, Place, Reading
 from .guard import DEADLINE_S, Guard
+from .integral import now_us
 from .offer import Offer, Verdict, offer_of, read_safely, weakest
 from .sources import FOR, SLOW, absent_sign, find
+from .watching import Register
 
+ALWAYS_ON = ("cpu", "dram")
+"""Components whose counters never stand still while the node runs. A GPU may be switched off."""
+DEAD = "stands still: a dead counter"
+"""Verdict on a source whose counters do not move."""
 AGAIN_S = 60.0
 """How often what is missing is looked for again: a driver was loaded, a file became readable."""
 
@@ -32,6 +38,7 @@ class Meters:
         self._offers: dict[str, Offer] = {}
         self._guards: dict[str, Guard] = {}
         self._looking: dict[str, Guard] = {}
+        self._registers: dict[str, Register] = {}
         self._again_s = time.monotonic() + AGAIN_S
         self._look(names)
         deadline_s = time.monotonic() + DEADLINE_S
@@ -47,8 +54,9 @@ class Meters:
         renewed = self._take_renewed()
         if time.monotonic() >= self._again_s:
             self._again_s = time.monotonic() + AGAIN_S
+            self._look_at_dead()
             self._look([name for name in self.names if self._could_be_better(name)])
-        elif not renewed and not any(guard.found for guard in self._looking.values()):
+        elif not renewed and not self._judge() and not any(guard.found for guard in self._looking.values()):
             return False
         return self._settle()
 
@@ -62,13 +70,54 @@ class Meters:
                 renewed = True
         return renewed
 
+    def _judge(self) -> bool:
+        """Take in what behaviour has shown of each source; return whether a verdict is another one now."""
+        changed = False
+        for name, offer in self._offers.items():
+            if offer.meter is not None:
+                dead = {component: DEAD for component in ALWAYS_ON if self._is_dead(offer.of(component))}
+                condemned = {**dead, **offer.meter.condemned}
+                changed |= condemned != offer.condemned
+                self._offers[name] = offer._replace(condemned=condemned)
+        return changed
+
+    def _is_dead(self, domains: list[Domain]) -> bool:
+        """Whether none of these counters moves."""
+        at_us = now_us()
+        seen = [self._registers.get(domain.name) for domain in domains if domain.method == COUNTER]
+        return any(seen) and all(register is None or register.is_dead(at_us) for register in seen)
+
+    def _see(self, readings: dict[str, Reading]) -> None:
+        """Take in readings of counters that never stand still while they work."""
+        at_us = now_us()
+        for name, reading in readings.items():
+            domain = self.domains.get(name)
+            if domain is None or (domain.method == COUNTER and domain.component in ALWAYS_ON):
+                self._registers.setdefault(name, Register()).see(reading.energy_uj, at_us)
+
+    def _look_at_dead(self) -> None:
+        """Read the counters that were found dead: a source whose counters move again is used again."""
+        for name, offer in self._offers.items():
+            dead = [d for component, why in offer.condemned.items() if why == DEAD for d in offer.of(component)]
+            if offer.meter is not None and dead:
+                used, offer.meter.domains = offer.meter.domains, dead
+                self._see(self._read_now(name, offer.meter))
+                offer.meter.domains = used
+
+    def _read_now(self, name: str, meter: Meter) -> dict[str, Reading]:
+        if name not in self._guards:
+            return read_safely(meter)
+        self._guards[name].ask()
+        return self._guards[name].read(time.monotonic() + DEADLINE_S)
+
     def _could_be_better(self, name: str) -> bool:
         """Whether a source that did not work would be used if it worked by now. An integral in use is not begun anew."""
         offer = self._offers.get(name)
         if offer is None or (offer.meter and any(d.method == INTEGRATED for d in offer.meter.domains)):
             return False
         return any(
-            offer.fault(component) and self._rank(name) < self._rank(self.source[component]) for component in COMPONENTS
+            offer.unreadable(component) and self._rank(name) < self._rank(self.source[component])
+            for component in COMPONENTS
         )
 
     def _rank(self, name: str) -> int:
@@ -86,6 +135,7 @@ class Meters:
             else:
                 found = find(name, self.place)
                 self._offers[name] = offer_of(found, read_safely(found.meter))
+                self._see(self._offers[name].first)
 
     def _guard(self, name: str) -> Guard:
         return Guard(lambda: find(name, self.place), FOR[name])
@@ -99,6 +149,7 @@ class Meters:
                 self._guards[name].end()
             self._guards[name] = self._looking.pop(name)
             self._offers[name] = offer_of(guard.found, self._first_of(guard))
+        self._judge()
         before = self.domains, self.parts
         self.source = {component: self._choose(component) for component in COMPONENTS}
         self.domains, self.parts = {}, {}
@@ -178,6 +229,7 @@ class Meters:
         deadline_s = time.monotonic() + DEADLINE_S
         for guard in guards:
             readings.update(guard.read(deadline_s))
+        self._see(readings)
         return readings
 
     def activity(self) -> dict[str, dict[str, int]]:

@@ -17,19 +17,27 @@ class Verdict(NamedTuple):
 
 
 class Offer(NamedTuple):
-    """What a source found: its domains, what their first readings were, and what it has not and why."""
+    """What a source found: its domains, what their first readings were, and what it has not and why.
+
+    `condemned`: by component, why what it shows cannot be true, as its behaviour over time has shown.
+    """
 
     meter: Meter | None
     domains: list[Domain]
     first: dict[str, Reading]
     missing: dict[str, str]
+    condemned: dict[str, str] = {}  # noqa: RUF012 - never changed in place
 
     def of(self, component: str) -> list[Domain]:
         """Domains of one component."""
         return [domain for domain in self.domains if domain.component == component]
 
     def fault(self, component: str) -> str:
-        """Why nothing of this component can be read; empty if something can."""
+        """Why nothing of this component can be used; empty if something can."""
+        return self.condemned.get(component) or self.unreadable(component)
+
+    def unreadable(self, component: str) -> str:
+        """Why nothing of this component could be read when it was looked for; empty if something could."""
         faults = [self.first[d.name].reason if d.name in self.first else "" for d in self.of(component)]
         return "" if "" in faults else faults[0] if faults else self.missing.get(component, "")
 
