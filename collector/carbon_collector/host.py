@@ -10,6 +10,7 @@ from .units import USER_HZ_US
 
 CPUS = "devices/system/cpu"
 
+
 def topology(sysfs: str, procfs: str) -> Topology:
     """Read the topology; where the kernel shows none (a masked sysfs, some virtual machines) all CPUs are on socket 0."""
     root = f"{sysfs}/{CPUS}"
