@@ -61,7 +61,7 @@ class Collector:
         self.state_dir = settings.text("collector", "state_dir")
         self.meters = meters.Meters(settings.words("collector", "meters"), tuning.place_of(settings))
         self.interval_s = self._bounded(settings.number("collector", "interval"))
-        self.topology = host.topology(self.sysfs)
+        self.topology = host.topology(self.sysfs, self.procfs)
         self.boot_id = host.boot_id(self.procfs)
         self.cgroups = Cgroups(settings.text("collector", "cgroupfs"), node, self.topology)
         self.books = self._load_books()
@@ -124,6 +124,7 @@ class Collector:
 
     def step(self) -> None:
         """Take in the waiting tickets and account for the time since the last reading."""
+        self._follow_topology()
         tickets = self._tickets()
         if self.meters.refresh():
             self._take_meters()
@@ -181,6 +182,14 @@ class Collector:
             self.log.once("live", f"cannot show live energy in {self.live.folder}: {err}")
         else:
             self.log.over("live", "live energy is shown again")
+
+    def _follow_topology(self) -> None:
+        """Take in CPUs that were switched on or off: a job then holds another part of the node."""
+        if host.is_current(self.topology, self.sysfs):
+            return
+        self.topology = self.cgroups.topology = host.topology(self.sysfs, self.procfs)
+        self.books.use_topology(self.topology)
+        self.log.line(f"the CPUs that are online have changed: {self.topology.cpus} now")
 
     def _take_meters(self) -> None:
         """Take in that other meters are in use from now on: a driver has answered late, or was loaded."""

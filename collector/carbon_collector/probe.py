@@ -46,7 +46,7 @@ def run(node: str, config: str, as_json: bool) -> int:
 def look(chosen: Settings, node: str) -> dict[str, Any]:
     """Everything that is shown. Energies are microjoules, powers microwatts; `None` is what is not known."""
     place = tuning.place_of(chosen)
-    topology = host.topology(place.sysfs)
+    topology = host.topology(place.sysfs, place.procfs)
     meters = Meters(chosen.words("collector", "meters"), place)
     _wait_for_late(meters)
     measured = _measure(meters)

@@ -5,12 +5,15 @@ from __future__ import annotations
 
 
 class Topology:
-    """The CPUs that are online. `socket_of` maps each to its socket (physical_package_id)."""
+    """The CPUs that are online. `socket_of` maps each to its socket (physical_package_id); `online` is the kernel's
+    list of them, by which a change is seen.
+    """
 
-    __slots__ = ("_on", "cpus", "socket_of")
+    __slots__ = ("_on", "cpus", "online", "socket_of")
 
-    def __init__(self, socket_of: dict[int, int]) -> None:
+    def __init__(self, socket_of: dict[int, int], online: str = "") -> None:
         self.socket_of = socket_of
+        self.online = online
         self.cpus = len(socket_of)
         """Number of CPUs as Linux counts them (hardware threads)."""
         # Counted once, because every reading asks several times a job: with 64 jobs on 64 CPUs counting took a

@@ -9,8 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from carbon_collector import meters
-from carbon_collector.meters import Meters
+from carbon_collector.meters import Meters, choice
 from carbon_collector.meters.base import COUNTER, MODELLED
 
 from .node import FileNode
@@ -94,7 +93,7 @@ def test_a_better_source_takes_over_when_it_is_there(tmp_path: Path, monkeypatch
     node.add_zone("intel-rapl:0", "package-0", 65_532_610_987)
 
     assert not found.refresh()
-    monkeypatch.setattr(meters, "AGAIN_S", 0.0)
+    monkeypatch.setattr(choice, "AGAIN_S", 0.0)
     found._again_s = 0.0
     assert found.refresh()
     assert (found.source["cpu"], found.source["dram"]) == ("powercap", "model")

@@ -114,7 +114,7 @@ def test_a_bmc_that_goes_away_comes_back(bmc: Bmc) -> None:
     assert "dcmi: is read again" in host.said()
 
 
-@pytest.mark.parametrize("what", ["code 193", "idle 300", "watts 0", "short", "gone"])
+@pytest.mark.parametrize("what", ["code 193", "idle 0", "watts 0", "short", "gone"])
 def test_a_bmc_without_a_power_reading_is_no_meter(bmc: Bmc, what: str) -> None:
     """The node then has no `other` at all: every job's quality is judged by what its node can know."""
     bmc.does(what)
@@ -153,7 +153,8 @@ def reading(watts: int, state: int = 0x40, code: int = 0, group: int = 0xDC) -> 
         (reading(50_000), 50_000, ""),
         (reading(0), None, "0 W cannot be"),
         (reading(65_535), None, "65535 W cannot be"),
-        (reading(342, state=0), None, "power measurement is not active"),
+        (reading(342, state=0), 342, ""),
+        (reading(0, state=0), None, "power measurement is not active"),
         (reading(342, code=0xC1), None, "completion code 0xc1 (no such command)"),
         (b"\xc9", None, "completion code 0xc9 (see IPMI 2.0, table 5-2)"),
         (reading(342, group=0), None, "the answer is no power reading"),
@@ -167,6 +168,23 @@ def test_what_an_answer_says(data: bytes, watts: int | None, why: str) -> None:
 
     assert found.reason == why
     assert watts is None or found.watts == watts
+
+
+def test_a_bmc_that_does_not_measure_and_never_moves_is_not_believed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Witherspoon's and Ampere's BMCs measure though they say "deactivated" (openbmc/openbmc#3257,
+    phosphor-host-ipmid#167): their figure is taken while it moves. One that shows the same for ten minutes, and that
+    it does not measure, is no meter; one that says that it measures is.
+    """
+    said: list[dcmi.Answer] = []
+    monkeypatch.setattr(dcmi.Dcmi, "_work", lambda _: None)
+    meter = dcmi.Dcmi("", 10.0)
+    for minute, watts in enumerate([319, 320, *[319] * 12]):
+        said.append(meter._judged(dcmi.understand(reading(watts, state=0)), minute * 60.0))
+
+    assert [answer.reason for answer in said[:12]] == [""] * 12
+    assert said[-1].reason == "power measurement is not active, and its figure does not move"
+    assert meter._judged(dcmi.understand(reading(319)), 9e9).reason == ""
+    assert meter._judged(dcmi.understand(reading(321, state=0)), 9e9).reason == ""
 
 
 @given(st.binary(max_size=40))

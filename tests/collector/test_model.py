@@ -63,7 +63,7 @@ def node_of(tmp_path: Path, cpuinfo: str, cpus_per_socket: int = 4) -> tuple[Pla
     """A node of two sockets whose kernel says so of its first CPU."""
     node = FileNode(tmp_path / "node", cpus_per_socket=cpus_per_socket, zones=False)
     (node.proc / "cpuinfo").write_text(f"{cpuinfo}\n\nprocessor\t: 1\n")
-    return Place(str(node.sys), str(node.proc), "", ""), node_host.topology(str(node.sys))
+    return Place(str(node.sys), str(node.proc), "", ""), node_host.topology(str(node.sys), str(node.proc))
 
 
 @pytest.mark.parametrize(

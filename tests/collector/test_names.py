@@ -153,7 +153,7 @@ def test_tickets_are_read_whole_or_not_at_all(tmp_path: Path) -> None:
 def test_cgroups_of_every_layout(tmp_path: Path, cgroup: str) -> None:
     """Jobs by JobID and SLUID, CPU time by socket where the kernel gives it, the parent's sum, memory."""
     node = FileNode(tmp_path, cgroup=cgroup)
-    topology = host.topology(str(node.sys))
+    topology = host.topology(str(node.sys), str(node.proc))
     cgroups = Cgroups(str(node.cgroupfs), "n1", topology)
     assert (cgroups.jobs(), cgroups.parent_usage()) == ({}, None)
     names = ["7"] if cgroup == "v1" else ["7", SLUID]
@@ -198,7 +198,7 @@ def test_the_host_as_the_kernel_shows_it(tmp_path: Path) -> None:
     (node.proc / "stat").write_text(
         "cpu 1 1 1 1 1 1 1 1 0 0\n" + "".join(f"cpu{i} 1 2 3 999 99 4 5 77 1 1\n" for i in range(8)) + "intr 0\n"
     )
-    topology = host.topology(str(node.sys))
+    topology = host.topology(str(node.sys), str(node.proc))
 
     assert (topology.cpus, topology.cpus_on(0), topology.cpus_on(7)) == (8, 4, 0)
     assert host.busy_us(str(node.proc), topology) == {0: 4 * 150_000, 1: 4 * 150_000}
@@ -206,7 +206,7 @@ def test_the_host_as_the_kernel_shows_it(tmp_path: Path) -> None:
     assert host.parse_cpu_list("0-2,8, 10-11\n") == [0, 1, 2, 8, 10, 11]
     assert host.parse_cpu_list("") == []
     nowhere = str(tmp_path / "nowhere")
-    assert host.topology(nowhere).cpus == 0
+    assert host.topology(nowhere, nowhere).cpus == 0
     assert host.busy_us(nowhere, topology) == {0: 0, 1: 0}
     assert host.memory(nowhere) == (0, None)
     assert host.boot_id(nowhere) == "unknown"

@@ -157,11 +157,15 @@ def test_amd_energy_counts_its_sockets_once(node: FileNode, start: Callable[...,
     host.ticket("prolog", 1)
     with host.frozen():
         for i in range(1, 11):
-            put(folder / f"energy{i}_input", 1000 + 10 * JOULE)
+            put(folder / f"energy{i}_input", 1000 + 10 * JOULE + i)
     host.tick()
+    for i in range(1, 11):
+        put(folder / f"energy{i}_input", 1000 + (10 + i) * JOULE)
+    for _ in range(2):  # two looks tell that socket 1 is no mirror of socket 0
+        host.tick()
     got = host.collect()
 
-    assert got.energy("cpu") == 20 * JOULE
+    assert got.energy("cpu") == (19 + 20) * JOULE
     [row] = got.of("job_slot", 1)
     assert row["components"]["cpu"]["method"] == "counter"
     assert "no dram" not in row["components"]["dram"]["reason"]

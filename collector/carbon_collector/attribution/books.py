@@ -79,6 +79,12 @@ class Books:
         for ledger in self.open_ledgers():
             ledger.hold(parts)
 
+    def use_topology(self, topology: Topology) -> None:
+        """Take in the CPUs that are online from now on; what each open job holds of them is told anew."""
+        self.topology = topology
+        for ledger in self.open_ledgers():
+            ledger.dirty = True
+
     def set_idle_power(self, watts: dict[str, float]) -> None:
         """Take in idle powers that a setting states, by domain."""
         for name, each in watts.items():

@@ -129,7 +129,7 @@ def find(place: Place) -> Found:
         watched.update(_by_library(lost))
     names = _names(found)
     simulated = is_simulated(f"{place.sysfs}/class/drm")
-    ids = sockets(place.sysfs)
+    ids = sockets(place.sysfs, place.procfs)
     gpus = [_gpu(card, names[card], watched[card], simulated, ids) for card in found if primary[card] == card]
     parts: dict[str, Part] = {}
     # Slurm counts the partitions of an MI300, and which card such a number is on is not known: no index at all.

@@ -76,6 +76,7 @@ class Meter:
     `parts`: by every name that a ticket may have for a device (Slurm's index, UUID), what a job then holds.
     `found`: what `domains` could be from now on, where that is other than it was (and so may be `parts`): a driver came
     back, a GPU was partitioned; whoever takes it in empties it.
+    `condemned`: by component, why what the meter shows of it cannot be true, as its behaviour over time has shown.
     `shared`: domains that several jobs hold; `activity` is what was done on each of them since the last reading,
     in any unit, by the UUID of the part or by `pid:<number>`; a domain is absent where that is not known.
     """
@@ -87,6 +88,7 @@ class Meter:
         self.domains = domains
         self.parts = parts or {}
         self.found: tuple[Domain, ...] = ()
+        self.condemned: dict[str, str] = {}
         self.shared: frozenset[str] = frozenset()
         self.activity: dict[str, dict[str, int]] = {}
 

@@ -45,14 +45,19 @@ QUESTION = bytes((DCMI, 0x01, 0x00, 0x00))
 ANSWER = struct.Struct("<BBHHHHIIB")
 """Completion code, group; watts: now, least, most, average; time stamp; averaging time in ms; state."""
 ACTIVE = 0x40
+NOT_ACTIVE = "power measurement is not active"
+STILL_S = 600.0
+"""For how long a power that does not change is believed of a BMC that says that it does not measure. Some measure
+and say so (github.com/openbmc/openbmc/issues/3257); one whose figure never moves does not."""
 COMPLETION = {0xC1: "no such command", 0xC0: "node busy", 0xC3: "timeout", 0xD4: "not permitted", 0xD5: "not now"}
 
 
 class Answer(NamedTuple):
-    """What a BMC said: watts, or why not."""
+    """What a BMC said: watts, or why not; and whether it says that it measures."""
 
     watts: int
     reason: str
+    is_active: bool = True
 
 
 class Held:
@@ -99,6 +104,7 @@ class Dcmi(Meter):
         self.answer = Answer(0, "has not answered yet")
         self.is_over = False
         self._device = device
+        self._watts, self._moved_s = 0, 0.0
         self._period_s = period_s
         self._held = Held(int(HELD_PERIODS * period_s * 1e6))
         self._lock = _thread.allocate_lock()
@@ -126,11 +132,18 @@ class Dcmi(Meter):
                 self._ask()
 
     def _ask(self) -> None:
-        answer = ask(self._device, self._period_s)
+        answer = self._judged(ask(self._device, self._period_s), time.monotonic())
         with self._lock:
             self.answer = answer
             if not answer.reason:
                 self._held.see(answer.watts, now_us())
+
+    def _judged(self, answer: Answer, now_s: float) -> Answer:
+        """The answer, unless it is the same for ever and from a BMC that does not measure."""
+        if answer.reason or answer.watts != self._watts:
+            self._watts, self._moved_s = answer.watts, now_s
+        is_still = not answer.is_active and now_s - self._moved_s > STILL_S
+        return answer._replace(reason=f"{NOT_ACTIVE}, and its figure does not move") if is_still else answer
 
 
 def find(place: Place) -> Found:
@@ -164,9 +177,10 @@ def understand(data: bytes) -> Answer:
     if len(data) < ANSWER.size or data[1] != DCMI:
         return Answer(0, "the answer is no power reading")
     _, _, watts, _, _, _, _, _, state = ANSWER.unpack_from(data)
-    if not state & ACTIVE:
-        return Answer(0, "power measurement is not active")
-    return Answer(watts, "" if 0 < watts <= MAX_WATTS else f"{watts} W cannot be")
+    is_active = bool(state & ACTIVE)
+    if not watts and not is_active:
+        return Answer(0, NOT_ACTIVE, is_active)
+    return Answer(watts, "" if 0 < watts <= MAX_WATTS else f"{watts} W cannot be", is_active)
 
 
 def _send(fd: int) -> None:

@@ -60,12 +60,16 @@ class Model(Meter):
         sockets = [_domain(f"model-cpu-{s}", "cpu", s, guess, simulated) for s, guess in guesses.sockets.items()]
         memory = [_domain("model-dram", "dram", -1, guesses.memory, simulated)] if guesses.memory.full_mw else []
         super().__init__(sockets + memory)
-        self._procfs = place.procfs
+        self._sysfs, self._procfs = place.sysfs, place.procfs
         self._topology = topology
         self._guesses = guesses
 
     def read(self) -> dict[str, Reading]:
         """Energy since boot."""
+        if not host.is_current(self._topology, self._sysfs):
+            # A CPU that is switched off takes its line out of /proc/stat, and brings all of its past back.
+            self._topology = host.topology(self._sysfs, self._procfs)
+            return {domain.name: Reading(None, "the CPUs that are online have changed") for domain in self.domains}
         uptime_us = now_us()
         busy = host.busy_us(self._procfs, self._topology)
         return {domain.name: Reading(self._energy(domain, uptime_us, busy), "") for domain in self.domains}
@@ -74,6 +78,8 @@ class Model(Meter):
         if domain.component == "dram":
             return uptime_us * self._guesses.memory.full_mw // 1000
         cpus = self._topology.cpus_on(domain.socket)
+        if not cpus:  # all CPUs of the socket are switched off
+            return uptime_us * int(self._guesses.sockets[domain.socket].full_mw * IDLE_SHARE["cpu"]) // 1000
         return energy_uj(uptime_us, busy[domain.socket], cpus, self._guesses.sockets[domain.socket].full_mw)
 
 
@@ -84,7 +90,7 @@ def _domain(name: str, component: str, socket: int, guess: Guess, simulated: boo
 
 def find(place: Place) -> Found:
     """Guess what the node draws."""
-    topology = host.topology(place.sysfs)
+    topology = host.topology(place.sysfs, place.procfs)
     if not topology.cpus:
         why = f"no CPU in {place.sysfs}/devices/system/cpu"
         return Found(None, {"cpu": why, "dram": why})
@@ -94,8 +100,8 @@ def find(place: Place) -> Found:
 
 def guess_all(place: Place, topology: Topology) -> Guesses:
     """What the node's sockets and memory draw at most."""
-    info = _cpuinfo(place.procfs)
-    virtual = "hypervisor" in info.get("flags", "").split()
+    info = host.cpu_facts(place.procfs)
+    virtual = host.is_guest(place.procfs)
     names = [info.get("model name", ""), *smbios.processors(place.sysfs), _soc(place.sysfs), info.get("cpu", "")]
     names = [name for name in names if name]
     known = tdp.cpu(names)
@@ -131,17 +137,6 @@ def _memory(place: Place, virtual: bool) -> Guess:
     if total:
         return Guess(max(1, int(total * GIB_MW / GIB)), f"{total / GIB:.0f} GiB of {GIB_MW / 1000} W")
     return Guess(0, f"no MemTotal in {place.procfs}/meminfo")
-
-
-def _cpuinfo(procfs: str) -> dict[str, str]:
-    """What the kernel says of the first CPU."""
-    try:
-        with open(f"{procfs}/cpuinfo", "rb") as file:
-            text = file.read(8192).decode("ascii", "replace")  # there may be hundreds
-    except OSError:
-        return {}
-    pairs = (line.partition(":") for line in text.partition("\n\n")[0].splitlines())
-    return {key.strip(): value.strip() for key, _, value in pairs}
 
 
 def _soc(sysfs: str) -> str:

@@ -83,7 +83,7 @@ class Nvml(Meter):
         self._nvml.nvmlInit()
         try:
             devices, self.lost = find_devices(self._nvml)
-            take_off_cpus(self._nvml, devices, self._place.sysfs)
+            take_off_cpus(self._nvml, devices, self._place)
         except self._nvml.NVMLError:
             self._nvml.nvmlShutdown()
             raise

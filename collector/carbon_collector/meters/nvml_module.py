@@ -18,6 +18,7 @@ from .nvml_device import ask, text
 if TYPE_CHECKING:
     from typing import Any
 
+    from .base import Place
     from .nvml_device import Device
 
 MAX_WATTS = 6_000
@@ -26,17 +27,17 @@ WINDOW_S = 1.0
 """NVML's average power is that of the last second."""
 
 
-def take_off_cpus(nvml: Any, devices: list[Device], sysfs: str) -> None:
+def take_off_cpus(nvml: Any, devices: list[Device], place: Place) -> None:
     """Let each domain that is a module's contain its CPU, which is named after its socket.
 
     Where the socket is not known, or two GPUs count the same module, its energy cannot be told apart: the GPU's own
     power is integrated instead. So nothing is counted twice.
     """
     modules = _modules(nvml, devices)
-    sockets = [_socket(nvml, device, sysfs) for device in modules]
+    sockets = [_socket(nvml, device, place.sysfs) for device in modules]
     for device, socket in zip(modules, sockets):
         if socket is not None and sockets.count(socket) == 1:
-            device.domain = device.domain._replace(max_watts=MAX_WATTS, contains=_cpu(socket, sysfs))
+            device.domain = device.domain._replace(max_watts=MAX_WATTS, contains=_cpu(socket, place))
         else:
             device.integrate()
 
@@ -77,13 +78,13 @@ def _power_mw(nvml: Any, device: Device, scope: str) -> int:
     return int(values[0].value.uiVal) if values and values[0].nvmlReturn == nvml.NVML_SUCCESS else 0
 
 
-def _cpu(socket: int, sysfs: str) -> tuple[str, ...]:
+def _cpu(socket: int, place: Place) -> tuple[str, ...]:
     """What a Grace socket and its memory are called by whichever meter has them.
 
     Sensors count sockets from 0, physical_package_id is any number on arm64. Where the CPU is only modelled, GPU and
     CPU still add up to what the module counted.
     """
-    ids = sorted(set(topology(sysfs).socket_of.values()))
+    ids = sorted(set(topology(place.sysfs, place.procfs).socket_of.values()))
     return f"grace-{socket}", f"grace-dram-{socket}", f"model-cpu-{ids[socket] if socket < len(ids) else socket}"
 
 

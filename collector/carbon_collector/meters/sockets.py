@@ -3,15 +3,15 @@
 
 from __future__ import annotations
 
-from ..host import parse_cpu_list, read_text
+from ..host import online_cpus, parse_cpu_list, read_text
 
 ROOT = "devices/system/cpu"
 
 
-def sockets(sysfs: str) -> list[int]:
+def sockets(sysfs: str, procfs: str) -> list[int]:
     """Ids of the sockets (physical_package_id), in order. Two files a socket, not one a CPU: there may be hundreds."""
     found = set()
-    left = parse_cpu_list(read_text(f"{sysfs}/{ROOT}/online"))
+    left = online_cpus(sysfs, procfs)
     while left:
         topology = f"{sysfs}/{ROOT}/cpu{left[0]}/topology"
         text = read_text(f"{topology}/physical_package_id")

@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: MIT
+"""The sources of energy that the collector knows: what each can measure, where to look for it, and how to find it."""
+
+from __future__ import annotations
+
+import os
+
+from ..host import read_text
+from .base import Found, Place
+
+FOR = {
+    "powercap": ("cpu", "dram"),
+    "nvml": ("gpu",),
+    "amd": ("gpu",),
+    "hwmon": ("cpu", "dram", "gpu"),
+    "cray": ("cpu", "dram", "gpu", "other"),
+    "dcmi": ("other",),
+    "model": ("cpu", "dram"),
+}
+"""What each source may have."""
+SLOW = ("nvml", "amd", "hwmon", "dcmi")
+"""Sources whose driver may hang, or need long to start."""
+HWMON = {"power_meter", "amd_energy", "i915", "xe"}
+"""Sensors that the source of this name can use."""
+
+
+def absent_sign(name: str, place: Place, again: bool) -> str:
+    """Why a source need not even be tried; empty where there is a sign of it. Code that nobody needs costs memory."""
+    if name == "nvml":
+        from . import nvml
+
+        return nvml.absent(place, again)
+    if name == "hwmon":
+        return "" if _sensors(place.sysfs) & HWMON else f"no sensor of energy or power in {place.sysfs}/class/hwmon"
+    sign = {
+        "amd": f"{place.sysfs}/module/amdgpu",
+        "cray": f"{place.sysfs}/cray/pm_counters",
+        "dcmi": place.ipmi_device,
+        "model": f"{place.procfs}/stat",
+    }.get(name)
+    return "" if sign is None or os.path.exists(sign) else f"no {sign}"
+
+
+def _sensors(sysfs: str) -> set[str]:
+    """Kinds of sensors that the node has: most have some, for temperatures. Before Linux 6.14 the name of an ACPI
+    power meter was its device's.
+    """
+    folder = f"{sysfs}/class/hwmon"
+    try:
+        entries = os.listdir(folder)
+    except OSError:
+        return set()
+    return {read_text(f"{folder}/{entry}/{name}") for entry in entries for name in ("name", "device/name")}
+
+
+def find(name: str, place: Place) -> Found:
+    """Look for one source: its module has its name."""
+    try:
+        module = __import__(f"{__package__}.{name}", fromlist=["find"])
+    except ImportError as err:
+        return Found(None, dict.fromkeys(FOR[name], str(err)))
+    found: Found = module.find(place)
+    return found
