@@ -68,11 +68,11 @@ class Arrivals:
         ledger = self._ledger_of(job, one.kind)
         if ledger is None:
             ledger = Ledger(job, PROLOG if one.kind == PROLOG else EPILOG, wall_us, mono_us)
-            ledger.hold(self._meters.parts)
+            ledger.hold(self._meters.parts, self._books.shards)
             self._books.open(ledger)
         elif ledger.source == CGROUP:
             ledger.learn(job)
-            ledger.hold(self._meters.parts)
+            ledger.hold(self._meters.parts, self._books.shards)
         if one.kind == EPILOG:
             self._books.close(ledger, wall_us, mono_us)
             self._flush_soon()
@@ -106,7 +106,7 @@ class Arrivals:
         exact = self._books.ledgers.get((job.job_id, job.run))
         if exact is not None:
             return exact if kind == EPILOG or exact.source != EPILOG else None
-        found = [x for x in self._books.ledgers.values() if x.job.job_id == job.job_id]
+        found = self._books.runs_of(job.job_id)
         if kind == EPILOG:
             return next((x for x in found if x.closed_us is None or x.source == CGROUP), None)
         return next((x for x in found if x.closed_us is None and x.source == CGROUP), None)
@@ -146,16 +146,19 @@ class Arrivals:
         run = f"sluid:{sluid}" if sluid else f"seen:{clock.wall_us // US_PER_S}"
         if self._ended_s(job_id, run) is not None and not self._restart_stream(f"job {job_id} runs on as {run}"):
             return
-        unknown = dict.fromkeys(("user", "account", "partition", "restart_count", "het_job_id"))
         job = Job(
             job_id=job_id,
             run=run,
             uid=found.uid,
+            user=None,
+            account=None,
+            partition=None,
+            restart_count=None,
+            het_job_id=None,
             cpus=None,
             gpus=(),
             sluid=sluid,
             cluster="",
-            **unknown,
         )
         ledger = Ledger(job, CGROUP, clock.wall_us, clock.mono_us)
         ledger.seen(now.jobs[name])

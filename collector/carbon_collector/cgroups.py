@@ -33,10 +33,14 @@ class Cgroups:
     def __init__(self, root: str, node: str, topology: Topology) -> None:
         self.root = root
         self.topology = topology
+        self.version = 0
+        self.rename(node)
+
+    def rename(self, node: str) -> None:
+        """Look for the jobs of a node with another NodeName from now on."""
         self._names = (f"slurm_{node}", "slurm")
         self._scopes = (f"{node}_{SCOPE}", SCOPE)
         self._parent = ""
-        self.version = 0
 
     def parent(self) -> str:
         """Directory that holds the jobs, with CPU accounting; empty while Slurm has not made it."""

@@ -9,20 +9,22 @@ import sys
 from . import __version__, settings
 from .errors import CarbonError, UsageError
 from .lean.typing import TYPE_CHECKING
+from .lock import COMM
 
 if TYPE_CHECKING:
     from typing import NoReturn
 
 USAGE = """\
-usage: carbon-collector run [--node NODE] [--config FILE]
+usage: carbon-collector run [--node NODE] [--take-over] [--config FILE]
        carbon-collector probe [--json] [--node NODE] [--config FILE]
        carbon-collector --version
 
 run      read the counters, keep the ledgers of the jobs, ship the records; in the foreground
 probe    show what this node offers, which source won and why, and what it draws; changes nothing
---node   Slurm's name of this node (default: the host name up to its first dot)
+
+--node        Slurm's name of this node (default: what the tickets or Slurm say, else the host name up to its first dot)
+--take-over   end the collector that runs here and take its place, where otherwise the new one would wake it and end
 """
-COMM = "carbon-collector"
 
 
 def main(argv: list[str] | None = None) -> NoReturn:
@@ -32,7 +34,7 @@ def main(argv: list[str] | None = None) -> NoReturn:
     `threading`, as pynvml does, counts as the main one.
     """
     code = _run_and_tell(sys.argv[1:] if argv is None else argv)
-    try:  # noqa: SIM105 - contextlib is not free
+    try:
         sys.stdout.flush()
     except OSError:
         pass  # who reads this has seen enough
@@ -60,13 +62,14 @@ def _main(args: list[str]) -> int:
         return 0
     if not args or args[0] not in ("run", "probe"):
         raise UsageError(f"{'unknown command ' + repr(args[0]) if args else 'no command'}; try carbon-collector --help")
-    values = _options(args[1:], {"--node": "", "--config": ""}, {"--json"} if args[0] == "probe" else set())
-    node = values["--node"] or os.uname().nodename.partition(".")[0]
+    flags = {"--json"} if args[0] == "probe" else {"--take-over"}
+    values = _options(args[1:], {"--node": "", "--config": ""}, flags)
     if args[0] == "probe":
         from . import probe
 
+        node = values["--node"] or os.uname().nodename.partition(".")[0]
         return probe.run(node, values["--config"], "--json" in values)
-    return _run(node, values["--config"])
+    return _run(values["--node"], values["--config"], "--take-over" in values)
 
 
 def _options(args: list[str], values: dict[str, str], flags: set[str]) -> dict[str, str]:
@@ -87,27 +90,34 @@ def _options(args: list[str], values: dict[str, str], flags: set[str]) -> dict[s
     return values
 
 
-def _run(node: str, config: str) -> int:
-    from . import daemon
+def _run(node: str, config: str, take_over: bool) -> int:
+    from . import daemon, own_cgroup
     from .collector import Collector
     from .lock import Lock
     from .log import Log
+    from .program import Program
 
     os.umask(0o077)
     _name_process()
+    program = Program()
     chosen = settings.load(config, node, strict=False)
     run_dir, state_dir = chosen.text("collector", "run_dir"), chosen.text("collector", "state_dir")
     log = Log(f"{run_dir}/collector.log")
     for warning in chosen.warnings:
         log.line(warning)
+    job = own_cgroup.leave_job()
+    if job:
+        log.line(f"runs inside {job} and ends with it: install carbon-collector.service, which runs outside of jobs")
     try:
         daemon.make_folders(run_dir)
         os.makedirs(state_dir, mode=0o700, exist_ok=True)
         lock = Lock(state_dir, run_dir)
-        if not lock.take():
+        if take_over:
+            lock.take_over()
+        elif not lock.take():
             return 0  # another one runs, and it has been woken
         daemon.block_signals()
-        daemon.run(Collector(chosen, node, log), lock, chosen.number("collector", "linger"))
+        daemon.run(Collector(chosen, node, log), lock, chosen.number("collector", "linger"), program)
     except OSError as err:
         log.line(f"stops: {err}")
         return 1

@@ -6,19 +6,24 @@ from __future__ import annotations
 import os
 import time
 
-from . import host, meters, state, ticket, tuning
+from . import host, meters, state, tuning
 from .arrivals import Arrivals
+from .asking import Asking
 from .attribution import records
 from .attribution.advance import READABLE_NOW, advance
 from .attribution.books import Books, ClockWentBack
 from .attribution.slots import slot_of
 from .attribution.snapshot import Snapshot
 from .cgroups import Cgroups
+from .claim import Claim
 from .clock import read_clock
 from .errors import StateError
+from .intake import Intake
 from .lean.typing import TYPE_CHECKING
 from .live import Live
-from .meters.base import WHOLE
+from .live_facts import live_facts
+from .meters.base import COMPONENTS, WHOLE
+from .slurm_side import SlurmSide
 from .spool.sealer import Sealer
 from .spool.segment import Header, Spare
 from .spool.ship import Shipper
@@ -44,8 +49,8 @@ SETTLE_S = 1.0
 """Delay of a segment after the end of a job, so that jobs which end together share one."""
 SHOW_S = 30.0
 """Age of what the aggregator knows of a running job at which a segment is sealed, unless segments wait already."""
-TICKET_PATIENCE_US = 60_000_000
-"""Age at which a ticket that is not whole never will be."""
+MANY_LEDGERS = 2000
+"""Number of ledgers at which a segment is sealed at once, so that what has ended leaves memory and the state."""
 
 
 class Collector:
@@ -53,31 +58,38 @@ class Collector:
 
     def __init__(self, settings: Settings, node: str, log: Log) -> None:
         self.settings = settings
-        self.node = node
         self.log = log
         self.sysfs = settings.text("collector", "sysfs")
         self.procfs = settings.text("collector", "procfs")
         self.run_dir = settings.text("collector", "run_dir")
         self.state_dir = settings.text("collector", "state_dir")
+        self.claim = Claim(self.sysfs)
+        if self.claim.refusal:
+            log.line(
+                f"{self.claim.refusal}; what jobs of this node use is unknown (carbon-collector(8), SEVERAL SLURMD)"
+            )
         self.meters = meters.Meters(settings.words("collector", "meters"), tuning.place_of(settings))
         self.interval_s = self._bounded(settings.number("collector", "interval"))
         self.topology = host.topology(self.sysfs, self.procfs)
         self.boot_id = host.boot_id(self.procfs)
-        self.cgroups = Cgroups(settings.text("collector", "cgroupfs"), node, self.topology)
+        self.slurm = SlurmSide(node, self.topology.cpus, self.sysfs, log)
+        self._named = node
         self.books = self._load_books()
+        self.cgroups = Cgroups(settings.text("collector", "cgroupfs"), self.slurm.name, self.topology)
         self.spool = Spool(
             settings.text("collector", "spool_dir"), int(settings.number("collector", "spool_limit")) << 20
         )
         munge_socket = settings.text("slurm", "munge_socket")
         self.sealer = Sealer(self.spool)
         self.shipper = Shipper(self.spool, settings.aggregators(), munge_socket, log)
+        self.intake = Intake(f"{self.run_dir}/tickets", log)
         self.live = Live(f"{self.run_dir}/live")
+        self.asking = Asking(self.live.folder, settings.number("collector", "live_refresh"))
         self.arrivals = Arrivals(
             self.books, self.meters, self.cgroups, self.procfs, log, self._flush_soon, self._restart_stream
         )
         self._flushed_s = 0.0
         self.flush_due_s = float("inf")
-        self._done: set[str] = set()
         self._faulty: set[str] = set()
         self._job_of: dict[str, str] = {}
 
@@ -100,6 +112,7 @@ class Collector:
             saved = state.load(self.state_dir)
             if saved is not None:
                 books.load(saved)
+                self.slurm.load(saved["slurm"])
         except (StateError, LookupError, TypeError, ValueError, AttributeError) as err:
             self.log.line(f"the state is lost and starts anew: {err}")
             state.set_aside(self.state_dir)
@@ -114,6 +127,9 @@ class Collector:
 
     def _use_meters(self, books: Books) -> None:
         """Tell the books of the meters that are in use, and of the idle power that the settings state."""
+        if self.claim.refusal:
+            books.use_meters({}, dict.fromkeys(COMPONENTS, self.claim.refusal), self.meters.parts)
+            return
         books.use_meters(self.meters.domains, self.meters.missing, self.meters.parts)
         watts, complaint = tuning.idle_watts(self.settings, self.meters.domains)
         if complaint:
@@ -125,8 +141,9 @@ class Collector:
     def step(self) -> None:
         """Take in the waiting tickets and account for the time since the last reading."""
         self._follow_topology()
-        tickets = self._tickets()
-        if self.meters.refresh():
+        self._follow_slurm()
+        tickets = [one for one in self.intake.take(self.slurm.name, len(self.books.ledgers)) if self._is_ours(one)]
+        if self.meters.refresh() or self.claim.is_won():
             self._take_meters()
         clock = read_clock()
         now = self._snapshot(clock)
@@ -134,6 +151,7 @@ class Collector:
         tickets = [one for one in tickets if self.arrivals.apply(one, clock)]
         self.arrivals.find_strangers(now, clock)
         self.arrivals.close_lost(now, clock)
+        self.books.slurm_cpus = self.slurm.count(self.topology.cpus, self.books.open_ledgers())
         try:
             advance(self.books, now)
         except ClockWentBack:
@@ -145,43 +163,51 @@ class Collector:
         if not self._save():
             return
         for one in tickets:
-            self._drop(one.path)
-        self._show(clock)
+            self.intake.drop(one.path)
+        self._show()
 
-    def _tickets(self) -> list[Ticket]:
-        found = []
-        for path in ticket.scan(f"{self.run_dir}/tickets"):
-            if path in self._done:
-                continue
-            try:
-                one = ticket.read(path, self.node, time.time_ns() // 1000 - TICKET_PATIENCE_US)
-            except (OSError, ValueError) as err:
-                self.log.line(f"ticket {path} cannot be used: {err}")
-                self._drop(path)
-                continue
-            if one is not None:
-                found.append(one)
-        return found
+    def _follow_slurm(self) -> None:
+        """Take in what Slurm says of this node, and what the node was named at the start."""
+        if self._named and self._named != self.slurm.name and not self.books.open_ledgers():
+            self._rename(self._named)
+        self._named = ""
+        name = self.slurm.follow(bool(self.books.cluster))
+        if name != self.slurm.name:
+            self._rename(name)
+        self.books.name_cluster(self.slurm.cluster)
+        if self.slurm.shards != self.books.shards:
+            self.books.shards = self.slurm.shards
+            self._use_meters(self.books)
 
-    def _drop(self, path: str) -> None:
-        """Remove a ticket; one that cannot be removed is ignored from now on."""
-        try:
-            os.unlink(path)
-            self._done.discard(path)
-        except FileNotFoundError:
-            pass  # the run directory was wiped
-        except OSError as err:
-            self._done.add(path)
-            self.log.line(f"ticket {path} cannot be removed: {err}")
+    def _is_ours(self, one: Ticket) -> bool:
+        """Return whether a ticket is of this node, whose name it may be the first to tell; else it is removed."""
+        name = self.slurm.new_name(one, lambda: bool(self.books.open_ledgers()))
+        if name is None:
+            self.intake.drop(one.path)
+        elif name != self.slurm.name and not self._rename(name):
+            return False  # nowhere to put the rows of the old name; the ticket waits
+        return name is not None
 
-    def _show(self, clock: Clock) -> None:
+    def _rename(self, name: str) -> bool:
+        """Go on under another NodeName; what is sealed under the old one stays there."""
+        why = f"this node is {name} to Slurm, not {self.slurm.name}"
+        if self.books.sequence and not self._restart_stream(why):
+            return False
+        self.slurm.rename(name)
+        self.cgroups.rename(name)
+        return True
+
+    def _show(self) -> None:
         """Show live energy. A run directory that is full or gone stops nothing else."""
         try:
-            self.live.show(list(self.books.ledgers.values()), clock.wall_us)
+            jobs = live_facts(self.books, self.slurm.name)
+            self.live.show(jobs)
+            self.asking.keep({job: uid for job, (uid, _) in jobs.items()})
         except (OSError, OverflowError) as err:
             self.log.once("live", f"cannot show live energy in {self.live.folder}: {err}")
         else:
             self.log.over("live", "live energy is shown again")
+        self.asking.stepped()
 
     def _follow_topology(self) -> None:
         """Take in CPUs that were switched on or off: a job then holds another part of the node."""
@@ -247,7 +273,7 @@ class Collector:
             wall_us=clock.wall_us,
             mono_us=clock.mono_us,
             boot_id=self.boot_id,
-            readings=self.meters.read(self._shared()),
+            readings={} if self.claim.refusal else self.meters.read(self._shared()),
             busy=busy,
             memory=memory,
             parent=parent,
@@ -267,7 +293,7 @@ class Collector:
 
     def _save(self, sync: bool = False) -> bool:
         try:
-            state.save(self.state_dir, self.books.save(), sync)
+            state.save(self.state_dir, {**self.books.save(), "slurm": self.slurm.save()}, sync)
         except OSError as err:
             self.log.once("state", f"cannot save the state in {self.state_dir}: {err}; accounting goes on in memory")
             return False
@@ -283,7 +309,7 @@ class Collector:
         """Seal a segment if a slot or a job has ended, or if what the aggregator knows of a running job is old."""
         now_s = time.monotonic()
         slot = self._open_slot()
-        ended = self.books.has_rows_before(slot)
+        ended = self.books.has_rows_before(slot) or len(self.books.ledgers) >= MANY_LEDGERS
         shown = now_s - self._flushed_s > SHOW_S and not self.shipper.is_behind() and bool(self.books.ledgers)
         if (ended or shown or now_s >= self.flush_due_s) and not self.flush():
             self.flush_due_s = now_s + max(self.interval_s, SETTLE_S)
@@ -303,7 +329,9 @@ class Collector:
         """Seal what has changed and forget rows of slots before `slot` and of ended jobs. Returns whether it succeeded."""
         if not self.books.cluster:
             self.log.once(
-                "cluster", "nobody has said yet which cluster this is: the first ticket will, or [site] cluster"
+                "cluster",
+                "nobody has said yet which cluster this is, and nothing is sent: the first ticket will, or scontrol, or set "
+                "[site] cluster in carbon-acct.conf",
             )
             return False
         for batch in records.batches(self.books):
@@ -328,12 +356,14 @@ class Collector:
 
     def _seal(self, batch: records.Batch) -> bool:
         books = self.books
-        header = Header(books.cluster, self.node, self.boot_id, books.stream)
+        header = Header(books.cluster, self.slurm.name, self.boot_id, books.stream)
         created = read_clock().wall_us // US_PER_S
         spare = Spare(books.stream, books.last_sealed, self._numbers, created, self.log)
         try:
             sequence, revision = self._numbers()
-            self.sealer.seal(header, sequence, batch.records(revision, self.topology.cpus), spare)
+            self.sealer.seal(
+                header, sequence, batch.records(revision, self.books.slurm_cpus or self.topology.cpus), spare
+            )
         except OSError as err:
             self.log.once("spool", f"cannot write to {self.spool.folder}: {err}; rows wait in memory")
             return False

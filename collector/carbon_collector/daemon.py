@@ -7,6 +7,7 @@ import os
 import time
 
 from . import ticket
+from .asking import WAKE
 from .lean.signal import signal
 from .lean.typing import TYPE_CHECKING
 from .units import SLOT_S
@@ -14,8 +15,8 @@ from .units import SLOT_S
 if TYPE_CHECKING:
     from .collector import Collector
     from .lock import Lock
+    from .program import Program
 
-WAKE = signal.SIGURG
 STOP = (signal.SIGTERM, signal.SIGINT)
 WARM_UP_S = (0.03, 0.5, 1.5, 3.0)
 """First readings after the start: idle power is learned from intervals, the sooner the better."""
@@ -35,7 +36,7 @@ def block_signals() -> None:
     signal.pthread_sigmask(signal.SIG_BLOCK, {WAKE, *STOP})
 
 
-def run(collector: Collector, lock: Lock, linger_s: float) -> None:
+def run(collector: Collector, lock: Lock, linger_s: float, program: Program) -> None:
     """Live until there is nothing to do, or until told to stop. The signals are blocked already."""
     collector.shipper.start()
     collector.shipper.wake()
@@ -50,13 +51,38 @@ def run(collector: Collector, lock: Lock, linger_s: float) -> None:
             if _leave(collector, lock):
                 return
             busy_s = now_s
-        received = signal.sigtimedwait({WAKE, *STOP}, _pause(collector, now_s - start_s, busy_s + linger_s - now_s))
-        if received is not None and received.si_signo in STOP:
+        if _wait(collector, now_s - start_s, busy_s + linger_s - now_s) in STOP:
             collector.step()
             collector.flush()
             return
         if not lock.is_published():
             _publish_again(collector, lock)
+        if program.was_replaced():
+            _start_again(collector, program)
+
+
+def _wait(collector: Collector, age_s: float, left_s: float) -> int:
+    """Wait until a step is due; return the signal that ended it, 0 for none.
+
+    Whoever asks too soon (asking.py) ends nothing, unless a ticket waits as well: the kernel merges signals.
+    """
+    while True:
+        received = signal.sigtimedwait({WAKE, *STOP}, _pause(collector, age_s, left_s))
+        if received is None:
+            return 0
+        asked = received.si_signo == WAKE and received.si_code > 0  # from a FIFO; that of a kill is 0 (sigaction(2))
+        if not asked or collector.asking.may_step() or ticket.scan(f"{collector.run_dir}/tickets"):
+            return int(received.si_signo)
+
+
+def _start_again(collector: Collector, program: Program) -> None:
+    """Go on as the program that has replaced this one's file; the state is on disk."""
+    collector.log.line(f"{program.path} was replaced; it is started again")
+    try:
+        collector.step()
+        program.start_again()
+    except (ImportError, OSError) as err:
+        collector.log.once("program", f"{program.path} cannot be started again: {err}")
 
 
 def _publish_again(collector: Collector, lock: Lock) -> None:
@@ -93,7 +119,7 @@ def _pause(collector: Collector, age_s: float, left_s: float) -> float:
     into_slot = time.time() % SLOT_S
     waits = [collector.tick_s(), SLOT_S - into_slot, collector.flush_due_s - time.monotonic()]
     waits += [at - age_s for at in WARM_UP_S if at > age_s]
-    waits += collector.looks()
+    waits += [*collector.looks(), collector.asking.due_s(), 0.0 if collector.intake.is_behind() else float("inf")]
     if not collector.books.ledgers and collector.spool.is_empty():
         waits.append(left_s)
     return max(0.0, min(waits))

@@ -6,22 +6,20 @@ from __future__ import annotations
 import os
 
 
-def write_durably(path: str, data: bytes, mode: int = 0o600, sync: bool = True, uid: int = -1) -> None:
-    """Write a file so that it exists whole or not at all; `uid` is the owner, if one is given.
+def write_durably(path: str, data: bytes, mode: int = 0o600, sync: bool = True) -> None:
+    """Write a file so that it exists whole or not at all.
 
-    With `sync` the file and its name survive a power failure. Raises OSError, or OverflowError for an impossible uid;
-    then nothing of the new file is left.
+    With `sync` the file and its name survive a power failure. Raises OSError; then nothing of the new file is left.
     """
     temporary = f"{path}.new"
     fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, mode)
     try:
-        os.fchown(fd, uid, -1)
         view = memoryview(data)
         while view:
             view = view[os.write(fd, view) :]
         if sync:
             os.fsync(fd)
-    except (OSError, OverflowError):
+    except OSError:
         _remove(temporary)
         raise
     finally:
@@ -40,3 +38,11 @@ def _remove(path: str) -> None:
         os.unlink(path)
     except OSError:
         return
+
+
+def remove(path: str) -> None:
+    """Remove a file that may be gone already. Raises OSError."""
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        pass  # the folder may have been wiped

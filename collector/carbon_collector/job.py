@@ -11,7 +11,8 @@ class Job(NamedTuple):
 
     `cpus`: CPUs that it holds here, as Slurm counts them; `gpus`: UUIDs or Slurm's indexes of its devices;
     `end_time`: epoch seconds, in a prolog's ticket the planned end, in an epilog's the true one (Slurm 23.02+);
-    `gpu_percent`: the part of each of its GPUs that MPS grants it, 1 to 100. New fields come last and have a default,
+    `gpu_percent`: the part of each of its GPUs that MPS grants it, 1 to 100; `exclusive`: it has the node for itself
+    (Slurm 23.02+); `shards`: what it holds of its GPUs, in Slurm's shards. New fields come last and have a default,
     because the state of an older collector lacks them.
     """
 
@@ -29,3 +30,5 @@ class Job(NamedTuple):
     cluster: str
     end_time: int | None = None
     gpu_percent: int | None = None
+    exclusive: bool = False
+    shards: int | None = None

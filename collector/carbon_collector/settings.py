@@ -20,7 +20,7 @@ FOREVER = float("inf")
 
 
 class Setting(NamedTuple):
-    """One setting. `kind` is text, path, url, urls, words, seconds, number, choice; `unit` is for people."""
+    """One setting. `kind` is text, path, urls, words, seconds, seconds_or_off, number or choice."""
 
     section: str
     key: str
@@ -70,6 +70,13 @@ SETTINGS: tuple[Setting, ...] = (
         "seconds",
         "60 s",
         "How long the collector stays when there is neither a job nor an unshipped row; or `forever`.",
+    ),
+    Setting(
+        "collector",
+        "live_refresh",
+        "seconds_or_off",
+        "1 s",
+        "Least time between two readings that jobs ask for through the FIFO beside their live file; or `off`.",
     ),
     Setting(
         "collector", "run_dir", "path", "/run/carbon-acct", "Tickets of prolog and epilog, process id, live energy."
@@ -241,10 +248,12 @@ class Settings:
         return value.replace("%n", self._node) if BY_NAME[(section, key)].kind == "path" else value
 
     def number(self, section: str, key: str) -> float:
-        """The value as a number; for `seconds` in seconds, infinity for `forever`."""
-        if BY_NAME[(section, key)].kind == "seconds":
-            return parse_seconds(self._values[(section, key)])
-        return float(self._values[(section, key)])
+        """The value as a number; for `seconds` in seconds, infinity for `forever` and for `off`."""
+        value = self._values[(section, key)]
+        kind = BY_NAME[(section, key)].kind
+        if kind == "seconds_or_off" and value.lower() == "off":
+            return FOREVER
+        return parse_seconds(value) if kind in ("seconds", "seconds_or_off") else float(value)
 
     def words(self, section: str, key: str) -> list[str]:
         """The value as a list; commas or blanks between."""
@@ -360,12 +369,15 @@ def _without_comment(line: str) -> str:
 
 def _check(setting: Setting, value: str) -> str:
     """What is wrong with the value, or nothing."""
-    if setting.kind == "seconds":
+    if setting.kind in ("seconds", "seconds_or_off"):
+        if setting.kind == "seconds_or_off" and value.lower() == "off":
+            return ""
         try:
             good = parse_seconds(value) > 0
         except (ValueError, KeyError):
             good = False
-        return "" if good else "not a time; it looks like 10 s, 5 m or forever"
+        other = "off" if setting.kind == "seconds_or_off" else "forever"
+        return "" if good else f"not a time; it looks like 10 s, 5 m or {other}"
     if setting.kind == "number":
         try:
             number = float(value)

@@ -19,25 +19,38 @@ SLUID_CHARS = frozenset("0123456789ABCDEFGHJKMNPQRSTVWXYZ")
 
 
 class Ticket(NamedTuple):
-    """One ticket: `prolog` or `epilog`, when, and for which job."""
+    """One ticket: `prolog` or `epilog`, when, and for which job.
+
+    `node` is Slurm's NodeName, and `slurm_conf` the path of slurm.conf there, as slurmd gave them; empty if it did not.
+    """
 
     path: str
     kind: str
     wall_us: int
     job: Job
+    node: str = ""
+    slurm_conf: str = ""
 
 
 def scan(folder: str) -> list[str]:
     """Paths of the tickets that wait, oldest first."""
+    found = []
     try:
-        entries = [(entry.stat(follow_symlinks=False).st_mtime_ns, entry.path) for entry in os.scandir(folder)]
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                try:
+                    # Of one instant the prolog comes first: `prolog` sorts after `epilog`.
+                    key = (entry.stat(follow_symlinks=False).st_mtime_ns, not entry.name.startswith("prolog"))
+                except FileNotFoundError:
+                    continue  # removed meanwhile
+                found.append((*key, entry.path))
     except FileNotFoundError:
         return []
-    return [path for _, path in sorted(entries)]
+    return [path for *_, path in sorted(found)]
 
 
 def read(path: str, node: str, give_up_us: int) -> Ticket | None:
-    """Read a ticket; `None` while it is not yet whole.
+    """Read a ticket; `None` while it is not yet whole. `node` is the NodeName of one that says none.
 
     Raises ValueError for what is none, and for one that is torn and older than `give_up_us` (wall clock).
     """
@@ -54,7 +67,8 @@ def read(path: str, node: str, give_up_us: int) -> Ticket | None:
     env = parse(data)
     if env.get("KIND") not in ("prolog", "epilog"):
         raise ValueError("neither a prolog's nor an epilog's ticket")
-    return Ticket(path, env["KIND"], wall_us, job_of(env, node))
+    name = _word(env.get("SLURMD_NODENAME")) or ""
+    return Ticket(path, env["KIND"], wall_us, job_of(env, name or node), name, env.get("SLURM_CONF", ""))
 
 
 def parse(data: bytes) -> dict[str, str]:
@@ -83,6 +97,8 @@ def job_of(env: dict[str, str], node: str) -> Job:
         cluster=env.get("SLURM_CLUSTER_NAME", ""),
         end_time=_number(env.get("SLURM_JOB_END_TIME")) or None,
         gpu_percent=_percent(env.get("CUDA_MPS_ACTIVE_THREAD_PERCENTAGE")),
+        exclusive=env.get("SLURM_JOB_OVERSUBSCRIBE") == "NO",
+        shards=_number(env.get("SLURM_SHARDS_ON_NODE")) or None,
     )
 
 

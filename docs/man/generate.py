@@ -27,6 +27,7 @@ KINDS = {
     "urls": "URLs, with commas or blanks between",
     "words": "words, with commas or blanks between",
     "seconds": "a time: a number with ms, s, m, h or d",
+    "seconds_or_off": "a time: a number with ms, s, m, h or d",
     "path": "a path from the root",
 }
 
@@ -95,6 +96,16 @@ TAIL = """\
 .TP
 .B CARBON_ACCT_CONF
 Path of another configuration file, which must then exist.
+slurmd hands none of its own environment to prolog and epilog. On a compute node set it where it is seen: in a script
+that sets it and then runs
+.BR carbon\\-acct.sh ,
+as
+.BR Prolog = " and " Epilog = ,
+and in a drop\\-in of carbon\\-collector.service
+.RB ( Environment=CARBON_ACCT_CONF=... ).
+A link at
+.I /etc/carbon\\-acct/carbon\\-acct.conf
+needs neither.
 .SH EXAMPLE
 .nf
 [site]

@@ -61,12 +61,16 @@ def test_a_ledger_comes_back(usage: Usage | None, text: str, closed: bool, at: i
     job = make_job(7, gpus=("GPU-a",))._replace(user=text, account=None, end_time=at, gpu_percent=25)
     ledger = Ledger(job, "prolog", at, at + 5)
     ledger.last = usage
-    ledger.totals = {"cpu": at}
+    row = JobRow(7, ledger.job.run, at, 900)
+    row.component("cpu").add(at, at, "counter")
+    ledger.keep(row)
     if closed:
         ledger.close(at + 9, at + 14)
     back = Ledger.load(json.loads(json.dumps(ledger.save())))
 
-    assert all(getattr(back, name) == getattr(ledger, name) for name in Ledger.__slots__)
+    assert all(getattr(back, name) == getattr(ledger, name) for name in Ledger.__slots__ if name != "past")
+    assert back.past is not None
+    assert back.past.save() == ledger.past.save()
     assert back.record(3, 8) == ledger.record(3, 8)
 
 

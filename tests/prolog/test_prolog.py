@@ -401,3 +401,64 @@ def test_a_collector_that_cannot_start_harms_nobody(slurmd: Slurmd, program: str
     assert (done.status, done.said) == (0, "")
     assert done.took_s < BOUND_S
     assert len(slurmd.tickets) == 1
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can be another user")
+def test_a_collectors_name_on_a_users_process_is_not_believed(slurmd: Slurmd, zipped_collector: Path) -> None:
+    """A user's process with the name and the number of a collector that is gone: it is not woken, and one is started."""
+    settle(slurmd, slurmd.root)
+    slurmd.run_dir.mkdir()
+    code = (
+        "import os, signal; open('/proc/self/comm', 'w').write('carbon-collecto'); os.setuid(65534)\n"
+        "signal.signal(signal.SIGURG, lambda *_: print('woken', flush=True)); print('ready', flush=True)\n"
+        "while True: signal.pause()"
+    )
+    with subprocess.Popen([sys.executable, "-ISc", code], stdout=subprocess.PIPE) as user:
+        assert user.stdout is not None
+        user.stdout.readline()
+        pid_file = slurmd.run_dir / "collector.pid"
+        pid_file.write_text(f"{user.pid}\n")
+        done = slurmd.run(PROLOG, JOB, before=place(zipped_collector), private=True)
+        deadline = time.monotonic() + 3 * PATIENCE_S
+        while slurmd.tickets or pid_file.read_text() in ("", f"{user.pid}\n"):
+            assert time.monotonic() < deadline, "no collector took the ticket in"
+            time.sleep(0.02)
+        os.kill(int(pid_file.read_text()), signal.SIGTERM)
+        user.kill()
+        heard = user.stdout.read()
+
+    assert (done.status, heard) == (0, b"")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("python", ["3.6", "3.8", "none"])
+def test_a_node_without_a_python_that_will_do_is_not_silent(
+    slurmd: Slurmd, zipped_collector: Path, python: str
+) -> None:
+    """One line in syslog, with what to do, and no second one until a collector has run; the prolog does not wait for it."""
+    found = sorted((Path.home() / ".pyenv/versions").glob(f"{python}.*/bin/python{python}"))
+    if python != "none" and not found:
+        pytest.skip(f"no Python {python} here")
+    settle(slurmd, slurmd.root)
+    body = zipped_collector.read_bytes().partition(b"\n")[2]
+    program = slurmd.root / "old"
+    interpreter = str(found[0]) if found else "/no/such/python3"
+    program.write_bytes(f"#!{interpreter} -IS\n".encode() + body)
+    program.chmod(0o755)
+    logged = slurmd.root / "syslog"
+    logger = slurmd.root / "logger"
+    logger.write_text(f'#!/bin/sh\necho "$*" >>{logged}\n')
+    logger.chmod(0o755)
+    before = f"{place(program)}\nPATH=/bin\nmount --bind {logger} /usr/bin/logger || exit 9\nunset PATH"
+    outcomes = [slurmd.run(PROLOG, JOB, before=before, private=True) for _ in range(2)]
+    deadline = time.monotonic() + 4 * PATIENCE_S
+    while not logged.exists():
+        assert time.monotonic() < deadline, "nothing was logged"
+        time.sleep(0.05)
+    time.sleep(1)
+
+    assert [(one.status, one.said) for one in outcomes] == [(0, ""), (0, "")]
+    assert max(one.took_s for one in outcomes) < BOUND_S
+    [line] = logged.read_text().splitlines()
+    assert "no collector starts on this node" in line
+    assert ("needs Python 3.9 or later" in line) == (python != "none")

@@ -129,7 +129,7 @@ def _presence(books: Books, ledger: Ledger, last: Snapshot, now: Snapshot) -> Pr
     return Presence(
         start_us=max(ledger.open_mono_us, last.mono_us),
         end_us=max(end, ledger.open_mono_us, last.mono_us),
-        held=cpu_time.held(ledger.job.cpus, ledger.cpuset, books.topology),
+        held=cpu_time.held(ledger.job.cpus, ledger.cpuset, books.topology, books.slurm_cpus),
         cpuset=ledger.cpuset,
         usage=usage,
         before=ledger.last,

@@ -41,6 +41,7 @@ class Books:
 
     `stream` names the stream of records, `domains` the meters' domains, `missing` why a component has none. `recent`
     maps "JobID run" to the end (epoch seconds) of runs that ended lately; `faults` maps domains to why they are unknown.
+    `slurm_cpus` is how many CPUs Slurm counts on the node and `shards` how many shards a GPU has, 0 where not known.
     `save` and `load` are the state on disk.
     """
 
@@ -55,6 +56,8 @@ class Books:
         self.last: Snapshot | None = None
         self.last_sealed = 0
         self.memory_base: int | None = None
+        self.slurm_cpus = 0
+        self.shards = 0
         self.deficit: dict[int, int] = {}
         self.owed: dict[str, int] = {}
         self.faults: dict[str, str] = {}
@@ -62,6 +65,7 @@ class Books:
         self.resumed = False
         self.idle: dict[str, IdlePower] = {}
         self.ledgers: dict[tuple[int, str], Ledger] = {}
+        self._runs: dict[int, list[str]] = {}
         self.job_rows: dict[tuple[int, str, int], JobRow] = {}
         self.node_rows: dict[int, NodeRow] = {}
         self.recent: dict[str, int] = {}
@@ -77,7 +81,7 @@ class Books:
         """Take in the meters that are in use from now on, and find what each open job holds among their devices."""
         self.domains, self.missing = domains, missing
         for ledger in self.open_ledgers():
-            ledger.hold(parts)
+            ledger.hold(parts, self.shards)
 
     def use_topology(self, topology: Topology) -> None:
         """Take in the CPUs that are online from now on; what each open job holds of them is told anew."""
@@ -104,10 +108,26 @@ class Books:
         late = self._late(ledger.open_mono_us)
         ledger.opened_us += late
         ledger.open_mono_us += late
-        for other in self.ledgers.values():
-            if other.job.job_id == ledger.job.job_id:
-                self.close(other, ledger.opened_us, ledger.open_mono_us)
+        for other in self.runs_of(ledger.job.job_id):
+            self.close(other, ledger.opened_us, ledger.open_mono_us)
+        self._add(ledger)
+
+    def _add(self, ledger: Ledger) -> None:
         self.ledgers[ledger.key] = ledger
+        runs = self._runs.setdefault(ledger.job.job_id, [])
+        if ledger.job.run not in runs:
+            runs.append(ledger.job.run)
+
+    def runs_of(self, job_id: int) -> list[Ledger]:
+        """Return the ledgers of one JobID, oldest first."""
+        return [self.ledgers[job_id, run] for run in self._runs.get(job_id, ())]
+
+    def _drop(self, key: tuple[int, str]) -> Ledger:
+        job_id, run = key
+        self._runs[job_id].remove(run)
+        if not self._runs[job_id]:
+            del self._runs[job_id]
+        return self.ledgers.pop(key)
 
     def close(self, ledger: Ledger, wall_us: int, mono_us: int) -> None:
         """Close a ledger, not before the last reading, since the rows have the job until then. The first end counts."""
@@ -262,10 +282,12 @@ class Books:
         slot = min([slot, *(piece.slot for blind in waiting for piece in blind.pieces)])
         ended = {key for key, one in self.ledgers.items() if one.settled and not one.dirty and key not in kept}
         for key in ended:
-            self._remember_end(self.ledgers.pop(key))
+            self._remember_end(self._drop(key))
         jobs = [k for k, row in self.job_rows.items() if not row.dirty and (k[2] < slot or k[:2] in ended)]
         for row_key in jobs:
-            del self.job_rows[row_key]
+            row = self.job_rows.pop(row_key)
+            if row_key[:2] in self.ledgers:
+                self.ledgers[row_key[:2]].keep(row)
         nodes = [at for at, row in self.node_rows.items() if not row.dirty and at < slot]
         for at in nodes:
             del self.node_rows[at]
@@ -310,7 +332,8 @@ class Books:
         self.deficit = {int(socket): us for socket, us in saved["deficit"].items()}
         self.owed = {str(name): int(uj) for name, uj in saved["owed"].items()}
         self.idle = {name: IdlePower(self._idle_share(name), idle) for name, idle in saved["idle"].items()}
-        self.ledgers = {ledger.key: ledger for ledger in map(Ledger.load, saved["ledgers"])}
+        for ledger in map(Ledger.load, saved["ledgers"]):
+            self._add(ledger)
         self.job_rows = {row.key: row for row in map(JobRow.load, saved["job_rows"])}
         self.node_rows = {row.slot: row for row in map(NodeRow.load, saved["node_rows"])}
         self.recent = {str(key): int(at) for key, at in saved["recent"].items()}

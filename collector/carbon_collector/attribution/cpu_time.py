@@ -41,8 +41,11 @@ class Presence(NamedTuple):
     gone: bool
 
 
-def held(cpus: int | None, cpuset: tuple[int, ...], topology: Topology) -> dict[int, int]:
+def held(cpus: int | None, cpuset: tuple[int, ...], topology: Topology, slurm_cpus: int = 0) -> dict[int, int]:
     """Return the thousandths of CPUs held on each socket: by the cpuset, else the job's CPUs spread like the node's.
+
+    The job's `cpus` are Slurm's, of the `slurm_cpus` that Slurm counts on the node (0: as many as Linux). Slurm may count
+    cores where Linux counts hardware threads.
 
     A cpuset counts only if it confines the job to what Slurm gave it. Without ConstrainCores it holds all CPUs of the
     node, and on emulated nodes it may hold fewer than the job's.
@@ -52,7 +55,8 @@ def held(cpus: int | None, cpuset: tuple[int, ...], topology: Topology) -> dict[
     sockets = set(topology.socket_of.values())
     if confined:
         return {s: MILLI * sum(1 for cpu in own if topology.socket_of[cpu] == s) for s in sockets}
-    return {s: MILLI * (cpus or 0) * topology.cpus_on(s) // max(1, topology.cpus) for s in sockets}
+    of = slurm_cpus or max(1, topology.cpus)
+    return {s: MILLI * (cpus or 0) * topology.cpus_on(s) // of for s in sockets}
 
 
 def spread(used: Usage, cpuset: tuple[int, ...], weight: dict[int, int], topology: Topology) -> dict[int, int]:

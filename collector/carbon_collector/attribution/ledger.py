@@ -8,6 +8,7 @@ from ..lean.typing import TYPE_CHECKING
 from ..meters.base import WHOLE, Part
 from ..units import US_PER_S
 from ..usage import Usage, load_usage, save_usage
+from .rows import JobRow
 
 if TYPE_CHECKING:
     from typing import Any
@@ -26,7 +27,7 @@ class Ledger:
     monotonic clock, by which everything is reckoned. `last` is the usage of its cgroup at the last reading, `None` if
     there was no cgroup. `cpuset` holds the CPUs and `memory` the bytes that its cgroup is limited to, as far as known.
     `gpus` are the UUIDs of its devices, `parts` the thousandths that it holds of each domain. `settled`: it has ended,
-    and its last interval is in the rows. `totals` is microjoules so far by component. `source` says whether a prolog,
+    and its last interval is in the rows. `past` is the sum of its rows that were sealed and forgotten. `source` says whether a prolog,
     only an epilog or only a cgroup told of the run; `dirty` marks what has changed since it was last sealed.
     """
 
@@ -42,9 +43,9 @@ class Ledger:
         "open_mono_us",
         "opened_us",
         "parts",
+        "past",
         "settled",
         "source",
-        "totals",
     )
 
     def __init__(self, job: Job, source: str, opened_us: int, open_mono_us: int) -> None:
@@ -60,7 +61,7 @@ class Ledger:
         self.last: Usage | None = None
         self.cpuset: tuple[int, ...] = ()
         self.settled = False
-        self.totals: dict[str, int] = {}
+        self.past: JobRow | None = None
         self.dirty = True
 
     @property
@@ -93,14 +94,17 @@ class Ledger:
         """Take in the CPUs and the bytes of memory that the job's cgroup is limited to."""
         self.cpuset, self.memory = cpuset, memory
 
-    def add(self, component: str, energy_uj: int) -> None:
-        """Add to the job's total of a component."""
-        self.totals[component] = self.totals.get(component, 0) + energy_uj
+    def keep(self, row: JobRow) -> None:
+        """Take in a row that is forgotten, so that the sum over the run stays known."""
+        if self.past is None:
+            self.past = JobRow(self.job.job_id, self.job.run, 0, 0)
+        self.past.merge(row)
 
-    def hold(self, devices: dict[str, Part]) -> None:
+    def hold(self, devices: dict[str, Part], shards: int = 0) -> None:
         """Find what the job holds among the present devices, by the names that its ticket has for them.
 
-        A device that is absent keeps the ticket's name, so that the job's rows show it as missing.
+        A device that is absent keeps the ticket's name, so that the job's rows show it as missing. `shards`: how many
+        shards a device has, 0 where that is not known.
         """
         found = [devices.get(gpu) or Part(gpu, WHOLE, gpu) for gpu in self.job.gpus]
         gpus = tuple(part.uuid for part in found)
@@ -108,6 +112,8 @@ class Ledger:
         self.gpus, self.parts = gpus, {}
         for part in found:
             share = part.share * (self.job.gpu_percent or 100) // 100
+            if shards and self.job.shards:
+                share = min(share, max(1, WHOLE * self.job.shards // (shards * len(found))))
             self.parts[part.domain] = min(WHOLE, self.parts.get(part.domain, 0) + share)
 
     def record(self, revision: int, node_cpus: int) -> dict[str, Any]:
@@ -136,19 +142,20 @@ class Ledger:
         """Return the ledger as the state on disk holds it."""
         times = [self.opened_us, self.open_mono_us, self.closed_us, self.close_mono_us]
         flags = [self.dirty, self.settled]
+        past = None if self.past is None else self.past.save()
         where = [list(self.gpus), list(self.cpuset), self.parts, self.memory]
-        return [list(self.job), self.source, times, where, save_usage(self.last), self.totals, flags]
+        return [list(self.job), self.source, times, where, save_usage(self.last), past, flags]
 
     @classmethod
     def load(cls, saved: list[Any]) -> Ledger:
         """Return the ledger that `save` saved."""
-        job, source, times, (gpus, cpuset, parts, memory), last, totals, flags = saved
+        job, source, times, (gpus, cpuset, parts, memory), last, past, flags = saved
         job[Job._fields.index("gpus")] = tuple(job[Job._fields.index("gpus")])
         ledger = cls(Job(*job), source, times[0], times[1])
         ledger.gpus, ledger.parts, ledger.memory = tuple(gpus), parts, memory
         ledger.closed_us, ledger.close_mono_us = times[2:]
         ledger.last = load_usage(last)
         ledger.cpuset = tuple(cpuset)
-        ledger.totals = totals
+        ledger.past = None if past is None else JobRow.load(past)
         ledger.dirty, ledger.settled = flags
         return ledger

@@ -56,7 +56,6 @@ def _book(books: Books, work: Work, piece: Piece, domain: Domain, energy_uj: int
         row = books.job_row(ledger, piece.slot)
         row.component(domain.component).add(static, dynamic, domain.method)
         row.simulated |= domain.simulated
-        ledger.add(domain.component, static + dynamic)
     node = books.node_row(piece.slot)
     node.component(domain.component).add(energy_uj, parts.idle, parts.system, domain.method)
     node.simulated |= domain.simulated

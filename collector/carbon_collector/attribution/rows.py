@@ -65,6 +65,13 @@ class JobShare(_Share):
         self._add(static_uj + dynamic_uj, method)
         self.static_uj += static_uj
 
+    def merge(self, other: JobShare) -> None:
+        """Add what another share has, of another time."""
+        if other.energy_uj is not None:
+            self.add(other.static_uj, other.energy_uj - other.static_uj, other.method)
+        self.metered_us += other.metered_us
+        self.blame(other.reason)
+
     def record(self) -> dict[str, Any]:
         """Return the component as docs/record-format.md describes it."""
         return self._record({"static_uj": self.static_uj})
@@ -143,6 +150,15 @@ class JobRow:
         if name not in self.components:
             self.components[name] = JobShare()
         return self.components[name]
+
+    def merge(self, other: JobRow) -> None:
+        """Add what another row of the run has, of another slot."""
+        self.alloc_us += other.alloc_us
+        if other.cpu_us is not None:
+            self.cpu_us = (self.cpu_us or 0) + other.cpu_us
+        self.simulated |= other.simulated
+        for name, share in other.components.items():
+            self.component(name).merge(share)
 
     def record(self, revision: int) -> dict[str, Any]:
         """Return the row as docs/record-format.md describes it."""
