@@ -8,7 +8,7 @@ STAMP := $(VENV)/.installed
 DEBIAN := python3 python3-venv gcc libc6-dev shellcheck munge slurm-wlm slurmdbd mariadb-server galera-4 rsync lsof postgresql util-linux man-db systemd
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-stop test test-vm soak check lint zipapp debian format clean bench-accuracy bench-overhead bench-latency bench-spool bench-emissions bench-recalculate bench-privacy bench-receive bench-report bench-large
+.PHONY: help demo demo-stop test test-pythons structure test-vm soak check lint zipapp debian format clean bench-accuracy bench-overhead bench-latency bench-spool bench-emissions bench-recalculate bench-privacy bench-receive bench-report bench-large
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -35,13 +35,20 @@ test-vm: $(STAMP) zipapp ## ring 5: the newest Slurm under systemd in an emulate
 soak: $(STAMP) debian zipapp ## 2,000 jobs while collectors, aggregators and the database are killed (a real Slurm; root, 10 minutes)
 	SOAK_JOBS=2000 $(BIN)/pytest -q -s -m slurm tests/slurm/test_soak.py
 
-lint: $(STAMP) ## ruff, mypy, import-linter, vermin (the node's Python 3.9), shellcheck
+lint: $(STAMP) ## ruff, mypy, import-linter, vermin (Python 3.9 on nodes and login nodes), shellcheck
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/vermin --quiet --no-tips --violations --target=3.9- collector/carbon_collector
+	$(BIN)/vermin --quiet --no-tips --violations --target=3.9- collector/carbon_collector accounting/carbon_acct/client \
+	  accounting/carbon_acct/cli/__init__.py accounting/carbon_acct/cli/acct.py
 	@if command -v shellcheck >/dev/null; then shellcheck prolog/*.sh; else echo "shellcheck is not installed: scripts not checked"; fi
+
+structure: $(STAMP) ## imports that run back up from a lower room, and circles of files: both are to be none
+	@$(BIN)/python tests/structure.py
+
+test-pythons: $(STAMP) zipapp ## the client and the collector under each Python that is here (pyenv's too; root)
+	$(BIN)/pytest -q -rs tests/collector/test_interpreters.py tests/accounting/client/test_pythons.py tests/accounting/cli/test_start.py
 
 format: $(STAMP) ## let ruff put the code in order
 	$(BIN)/ruff check --fix

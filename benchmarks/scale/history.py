@@ -16,9 +16,10 @@ from pathlib import Path
 
 from carbon_acct.db import meta
 from carbon_acct.db.associations import association_id
-from carbon_acct.db.models import COMPONENTS, Base, Cluster, Node
+from carbon_acct.db.models import Base, Cluster, Node
 from carbon_acct.site import Site
 from carbon_acct.sums import day_sum
+from carbon_collector.meters.base import COMPONENTS
 from carbon_collector.units import SLOT_S
 from scale.nodes import CLUSTER, PARTITION
 

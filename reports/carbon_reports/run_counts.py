@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from sqlalchemy import and_, case, exists, func, literal, or_, select, union_all
 
 from carbon_acct.db.exact_sum import SPLIT
-from carbon_acct.db.models import COMPONENTS, METERED, Cluster, Job, JobDay
+from carbon_acct.db.models import METERED, Cluster, Job, JobDay
 from carbon_acct.db.rows import ask
 from carbon_acct.queries.quality import ComponentState, Verdict, judge
 from carbon_acct.window import FOREVER
+from carbon_collector.meters.base import COMPONENTS
 
 from . import runs
 

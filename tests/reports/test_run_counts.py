@@ -12,11 +12,12 @@ import pytest
 from sqlalchemy import exists, insert, select
 
 from accounting.samples import configure
-from carbon_acct.db.models import COMPONENTS, Association, Cluster, FactorSource, Job, JobDay
+from carbon_acct.db.models import Association, Cluster, FactorSource, Job, JobDay
 from carbon_acct.db.rows import table_of
 from carbon_acct.queries.quality import Verdict
 from carbon_acct.site import open_site
 from carbon_collector import settings
+from carbon_collector.meters.base import COMPONENTS
 from carbon_reports import month_facts, run_counts, runs
 from carbon_reports.month import month_of
 from carbon_reports.monthly import Wanted, write_monthly

@@ -20,7 +20,7 @@ def for_people(
     jobs: Sequence[Mapping[str, Any]], columns: Sequence[Column], screen: Screen, header: bool
 ) -> Iterator[str]:
     """Lines of a table whose columns fit their content; numbers are right-aligned."""
-    for row in zip(*(_filled(column, jobs, screen, header) for column in columns), strict=True):
+    for row in zip(*(_filled(column, jobs, screen, header) for column in columns)):
         yield " ".join(row).rstrip()
 
 
@@ -36,7 +36,7 @@ def _filled(column: Column, jobs: Sequence[Mapping[str, Any]], screen: Screen, h
     size = fixed or max(sizes, default=0)
     right = column.width > 0 or (not fixed and field.right)
     fill = str.rjust if right else str.ljust
-    filled = [fill(cell, size - own + len(cell)) for cell, own in zip(cells, sizes, strict=True)]
+    filled = [fill(cell, size - own + len(cell)) for cell, own in zip(cells, sizes)]
     return [*filled[:1], "-" * size, *filled[1:]] if header else filled
 
 

@@ -81,7 +81,7 @@ def _table(found: Mapping[str, list[int]]) -> Iterator[str]:
     widths = [max(len(row[i]) for row in cells) for i in range(len(COLUMNS) + 1)]
     for row in cells:
         first, *rest = row
-        yield "  ".join([first.ljust(widths[0]), *(c.rjust(w) for c, w in zip(rest, widths[1:], strict=True))]).rstrip()
+        yield "  ".join([first.ljust(widths[0]), *(c.rjust(w) for c, w in zip(rest, widths[1:]))]).rstrip()
 
 
 def _cell(uj: int) -> str:

@@ -12,10 +12,9 @@ from __future__ import annotations
 from sqlalchemy import BigInteger, ForeignKey, Index, Integer, String, Text, UniqueConstraint
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-COMPONENTS = ("cpu", "dram", "gpu", "other")
-"""What a share can be of. The columns of the tables below carry these names."""
+from carbon_collector.meters.base import COUNTER, INTEGRATED
 
-METERED = ("counter", "integrated")
+METERED = (COUNTER, INTEGRATED)
 """The methods that measure. The others are `modelled` and `missing`."""
 
 BigId = BigInteger().with_variant(Integer, "sqlite")  # SQLite numbers only INTEGER PRIMARY KEY by itself
@@ -159,7 +158,7 @@ class Ledger(Base):
 
 
 class Shares:
-    """Columns of the four components; a component that does not concern the row is NULL throughout."""
+    """The columns of the four components (carbon_collector.meters.base.COMPONENTS); a component that does not concern the row is NULL throughout."""
 
     cpu_uj: Mapped[int | None]
     cpu_static_uj: Mapped[int | None]

@@ -19,7 +19,7 @@ from sqlalchemy.orm import Session
 
 from carbon_acct.db import meta
 from carbon_acct.db.clusters import cluster_named
-from carbon_acct.db.models import COMPONENTS, Dropped, Ledger, Node, NodeJobSlot, NodeSlot, Segment
+from carbon_acct.db.models import Dropped, Ledger, Node, NodeJobSlot, NodeSlot, Segment
 from carbon_acct.db.row_types import StoredLedgerRow
 from carbon_acct.db.rows import IDS, ask, ask_dicts, ask_ids, chunks, insert_rows, put_rows, table_of
 from carbon_acct.delivery.records import DroppedRecord, JobSlotRecord, LedgerRecord, NodeSlotRecord
@@ -30,6 +30,7 @@ from carbon_acct.slurm.matching import match
 from carbon_acct.sums import settle, site_slot
 from carbon_acct.sums.settle import update_runs
 from carbon_acct.sums.site_slot import Change
+from carbon_collector.meters.base import COMPONENTS
 
 LedgerKey = tuple[int, str, int, str]
 """Node, stream, JobID, run."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from carbon_acct.db.models import COMPONENTS
+from carbon_collector.meters.base import COMPONENTS
 from carbon_collector.units import SLOT_S, US_PER_S
 
 WHOLE_SECONDS_US = 2 * US_PER_S

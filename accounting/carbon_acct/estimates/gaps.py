@@ -18,12 +18,13 @@ from sqlalchemy import BindParameter, Integer, bindparam, cast, func, select
 from sqlalchemy.orm import Session
 
 from carbon_acct.db import meta
-from carbon_acct.db.models import COMPONENTS, METERED, Job, JobDay, Ledger, NodeJobSlot
+from carbon_acct.db.models import METERED, Job, JobDay, Ledger, NodeJobSlot
 from carbon_acct.db.row_types import DeliveredRow, EndedJobRow, MeasuredJobRow
 from carbon_acct.db.rows import ask, chunks
 from carbon_acct.estimates.arithmetic import Basis, Estimate, Held, Power, estimates, outage
 from carbon_acct.estimates.hardware import Hardware
 from carbon_acct.slurm.matching import LATE_SOURCES, RESIZED
+from carbon_collector.meters.base import COMPONENTS
 from carbon_collector.units import DAY_S
 
 HISTORY_DAYS = 30

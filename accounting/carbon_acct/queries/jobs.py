@@ -19,7 +19,7 @@ from sqlalchemy.orm import Session
 
 from carbon_acct.days import Days, zone_info
 from carbon_acct.db import meta
-from carbon_acct.db.models import COMPONENTS, FactorSource
+from carbon_acct.db.models import FactorSource
 from carbon_acct.known import sum_known
 from carbon_acct.queries import job_sums
 from carbon_acct.queries.job_filter import SLURM_COLUMNS, Filters, find_runs
@@ -27,6 +27,7 @@ from carbon_acct.queries.job_sums import JobSums
 from carbon_acct.queries.quality import ComponentState, Verdict, judge
 from carbon_acct.slurm.matching import RESIZED
 from carbon_acct.window import Window, inside
+from carbon_collector.meters.base import COMPONENTS
 
 
 class FoundJob(Protocol):

@@ -13,7 +13,8 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from carbon_acct.db.exact_sum import exact_parts, exact_whole
-from carbon_acct.db.models import COMPONENTS, Cluster, Dropped, Node, NodeSlot
+from carbon_acct.db.models import Cluster, Dropped, Node, NodeSlot
+from carbon_collector.meters.base import COMPONENTS
 from carbon_collector.units import DAY_S
 
 

@@ -13,11 +13,12 @@ from typing import Any, NamedTuple, TypeVar
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from carbon_acct.db.models import COMPONENTS, Cluster, DaySum, SiteSlot
+from carbon_acct.db.models import Cluster, DaySum, SiteSlot
 from carbon_acct.factors.arithmetic import Factors, emissions
 from carbon_acct.factors.slot_factor import SiteTerms
 from carbon_acct.known import sum_known
 from carbon_collector.apportion import apportion
+from carbon_collector.meters.base import COMPONENTS
 
 K = TypeVar("K")
 

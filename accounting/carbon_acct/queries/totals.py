@@ -10,18 +10,9 @@ from sqlalchemy import Select, case, func, select
 from sqlalchemy.orm import Session
 
 from carbon_acct.db.exact_sum import exact_parts, exact_whole
-from carbon_acct.db.models import (
-    COMPONENTS,
-    Association,
-    Cluster,
-    DaySum,
-    Job,
-    Ledger,
-    Node,
-    Segment,
-    SiteSlot,
-)
+from carbon_acct.db.models import Association, Cluster, DaySum, Job, Ledger, Node, Segment, SiteSlot
 from carbon_acct.window import Window
+from carbon_collector.meters.base import COMPONENTS
 
 
 @dataclass(frozen=True)

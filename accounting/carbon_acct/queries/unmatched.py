@@ -9,8 +9,9 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from carbon_acct.db.exact_sum import exact_parts, exact_whole
-from carbon_acct.db.models import COMPONENTS, Cluster, Ledger, Node, NodeJobSlot
+from carbon_acct.db.models import Cluster, Ledger, Node, NodeJobSlot
 from carbon_acct.known import sum_known
+from carbon_collector.meters.base import COMPONENTS
 
 KNOWN_AFTER_S = 3600
 """A job that ended so long ago Slurm has been asked about by name (poll.py), more than once."""

@@ -18,10 +18,11 @@ from typing import Any
 from sqlalchemy import Integer, bindparam, case, cast, delete, func, select
 from sqlalchemy.orm import Session
 
-from carbon_acct.db.models import COMPONENTS, DaySum, JobDay, JobSlot, SlotFactor
+from carbon_acct.db.models import DaySum, JobDay, JobSlot, SlotFactor
 from carbon_acct.db.rows import IDS, add_rows, ask, ask_dicts, replace_rows, table_of
 from carbon_acct.factors.arithmetic import Factors
 from carbon_acct.sums.job_day import LABELS, METHODS, SUMMED, WEIGHTS, Row, growth, join
+from carbon_collector.meters.base import COMPONENTS
 
 ROLLED = ("cpu_us", *(f"{c}_uj" for c in COMPONENTS), *SUMMED[-8:])
 """Those that the roll-ups hold, each with the number of jobs that have a figure."""

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from operator import itemgetter
 from typing import Any
 
-from carbon_acct.db.models import COMPONENTS
+from carbon_collector.meters.base import COMPONENTS
 
 METHODS = tuple(f"{c}_method" for c in COMPONENTS)
 SUMMED = (

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from typing import Any, NamedTuple
 
-from carbon_acct.db.models import COMPONENTS, METERED, JobSlot
+from carbon_acct.db.models import METERED, JobSlot
 from carbon_acct.db.row_types import LedgerRow
 from carbon_acct.db.rows import table_of
 from carbon_acct.estimates.arithmetic import Estimate
@@ -17,6 +17,7 @@ from carbon_acct.factors.arithmetic import Factors, emissions
 from carbon_acct.factors.node_types import NodeTypes, held_gpus
 from carbon_acct.known import sum_known
 from carbon_acct.sums.shares import NodeShare, notes_of, sum_shares
+from carbon_collector.meters.base import COMPONENTS
 
 
 class Delivered(NamedTuple):

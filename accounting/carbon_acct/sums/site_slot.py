@@ -14,8 +14,9 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from carbon_acct.db.models import COMPONENTS, Ledger, Node, NodeJobSlot, NodeSlot, SiteSlot
+from carbon_acct.db.models import Ledger, Node, NodeJobSlot, NodeSlot, SiteSlot
 from carbon_acct.db.rows import add_rows, table_of
+from carbon_collector.meters.base import COMPONENTS
 
 ZERO: dict[str, int] = dict.fromkeys(
     (

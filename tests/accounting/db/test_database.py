@@ -117,7 +117,7 @@ CRASH = """
 import os, sys
 sys.path.insert(0, sys.argv[2])
 from accounting.samples import NOW, job_slot, ledger, segment
-from carbon_acct.delivery import store
+from carbon_acct.delivery.store import store_segment
 from carbon_acct.delivery.segment import parse_segment
 from carbon_acct.site import open_site
 from carbon_collector import settings

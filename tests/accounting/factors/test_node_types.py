@@ -25,12 +25,12 @@ def written(folder: Path, *rows: str) -> NodeTypes:
 def test_a_year_of_a_node(tmp_path: Path) -> None:
     """A node's years add up to what making it emitted, GPUs included."""
     found = written(tmp_path, "n[1-2],1500,164,5,4,,vendor's PCF")
-    node = found.of("n2")
+    node = found.type_of("n2")
 
     assert node is not None
     assert node.node_ug(5 * YEAR_S) == (1500 + 4 * 164) * 10**9
     assert found.embodied_ug(5 * YEAR_S) == 2 * (1500 + 4 * 164) * 10**9
-    assert found.of("n3") is None
+    assert found.type_of("n3") is None
 
 
 @given(st.lists(st.integers(1, 16), min_size=1, max_size=6), st.integers(1, 10**12))
@@ -51,7 +51,7 @@ def test_held_gpus() -> None:
 def test_nothing_stated(tmp_path: Path) -> None:
     """Where the site states nothing, nothing is known; it is not 0."""
     assert load_node_types("").embodied_ug(YEAR_S) is None
-    node = written(tmp_path, "n1,,,,,1.2,").of("n1")
+    node = written(tmp_path, "n1,,,,,1.2,").type_of("n1")
     assert node is not None
     assert (node.node_ug(YEAR_S), node.overhead) == (None, Fraction(6, 5))
 

@@ -16,15 +16,15 @@ from carbon_acct.access.viewer import EVERYTHING
 from carbon_acct.db.models import Cluster, FactorSource, Job, JobDay
 from carbon_acct.db.rows import table_of
 from carbon_acct.queries import jobs
-from carbon_acct.queries.job_filter import SLURMS, Filters
-from carbon_acct.queries.job_sums import NOTHING, JobSums, total
+from carbon_acct.queries.job_filter import SLURM_COLUMNS, Filters
+from carbon_acct.queries.job_sums import NO_SUMS, JobSums, total
 from carbon_acct.queries.jobs import list_jobs
 from carbon_acct.sums.job_day import METHODS, SUMMED, WEIGHTS
 
 COUNTED = [name for name in JobSums._fields if name in SUMMED]
 amounts = st.none() | st.integers(0, 2**62)
 parts = st.builds(
-    lambda values, methods, weights, simulated, sources: NOTHING._replace(
+    lambda values, methods, weights, simulated, sources: NO_SUMS._replace(
         **values, **methods, **weights, simulated=simulated, sources=",".join(map(str, sorted(sources)))
     ),
     st.fixed_dictionaries(dict.fromkeys(COUNTED, amounts)),
@@ -51,7 +51,7 @@ def test_parts_add_up_in_any_order(many: list[JobSums], random: Any) -> None:
 def test_every_figure_is_in_its_own_place(tmp_path: Path) -> None:
     """A job whose columns are all different comes out with each under its own name; what Slurm says comes first."""
     names = [field.name for field in fields(jobs.JobRecord)]
-    assert tuple(names[: len(SLURMS)]) == SLURMS
+    assert tuple(names[: len(SLURM_COLUMNS)]) == SLURM_COLUMNS
     site = new_site(tmp_path)
     day: dict[str, Any] = {name: 1000 + at for at, name in enumerate(SUMMED)} | dict.fromkeys(METHODS, "counter")
     day |= {f"{c}_{kind}": 9000 for c in ("cpu", "dram", "gpu", "other") for kind in ("metered_us", "alloc_us")}
@@ -59,7 +59,7 @@ def test_every_figure_is_in_its_own_place(tmp_path: Path) -> None:
     day |= {"simulated": False, "sources": "1", "g_per_kwh_weight": 400.0 * used, "pue_weight": 1.5 * used}
     job = {
         name: 500 + at if Job.__table__.columns[name].type.python_type is int else f"{name}!"
-        for at, name in enumerate(SLURMS)
+        for at, name in enumerate(SLURM_COLUMNS)
         if name != "cluster"
     }
     with site.database.write() as session:

@@ -9,10 +9,10 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from carbon_acct.db.models import COMPONENTS
 from carbon_acct.factors.arithmetic import Factors
 from carbon_acct.factors.node_types import NodeTypes
 from carbon_acct.sums.job_slot import Delivered, job_slot_row
+from carbon_collector.meters.base import COMPONENTS
 
 FACTORS = Factors(pue="1.3", g_per_kwh="401.5", id=3)
 LEDGER = SimpleNamespace(node="n1", cpus=4, node_cpus=8, gpus=None)

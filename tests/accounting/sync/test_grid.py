@@ -172,7 +172,7 @@ def test_killed_between_value_and_factor(world: World) -> None:
     follower = Follower(world.site.database, terms, {"GB": [world.provider]}, 900)
     with pytest.raises(DatabaseError):
         follower.step(world.now)
-    Follower(world.site.database, terms, {"GB": [world.provider]}, 900).follow(world.now)
+    Follower(world.site.database, terms, {"GB": [world.provider]}, 900).step(world.now)
 
     assert world.job().intensity_g_per_kwh == 100
 

@@ -104,7 +104,7 @@ def test_a_slow_slurmdbd_is_left_alone(site: Site, slurm: StandIn, poller: Polle
 @given(
     now=st.integers(10**9, 2 * 10**9),
     behind_s=st.none() | st.integers(0, 60 * DAY_S),
-    longest_s=st.integers(1, DAY_S),
+    longest_s=st.integers(2, DAY_S),
     look_back=st.booleans(),
 )
 def test_window(now: int, behind_s: int | None, longest_s: int, look_back: bool) -> None:
