@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What else a node shows of itself: its CPUs with their sockets, /proc/stat and /proc/meminfo.
+"""What else a node shows of itself: its CPUs with their sockets, /proc/cpuinfo, /proc/stat and /proc/meminfo.
 
 CPU i is on socket i % 2. The CPUs of this machine are the first CPUs of every simulated node; the others
 never work. The machine's own /proc/stat would not do: its busy time is that of all nodes.
@@ -13,6 +13,7 @@ from pathlib import Path
 from .files import Text, put
 from .hardware import SOCKETS, Node
 
+MODEL = "Intel(R) Xeon(R) simulated CPU"
 TICK_NS = 10_000_000
 """USER_HZ is 100."""
 
@@ -40,6 +41,19 @@ def _put_cpus(folder: Path, name: str, cpus: list[int]) -> None:
     words = [f"{mask >> shift & 0xFFFFFFFF:08x}" for shift in range(max(cpus) // 32 * 32, -1, -32)]
     put(folder / name, ",".join(words))
     put(folder / f"{name}_list", ",".join(map(str, cpus)))
+
+
+def make_cpuinfo(path: Path, cpus: int) -> None:
+    """Write /proc/cpuinfo of hardware. The machine's own may be that of a virtual machine, which the node is not."""
+    facts = (
+        "vendor_id\t: GenuineIntel",
+        "cpu family\t: 6",
+        "model\t\t: 106",
+        f"model name\t: {MODEL}",
+        "flags\t\t: fpu sse2 ht",
+    )
+    blocks = ("\n".join((f"processor\t: {cpu}", *facts, f"physical id\t: {cpu % SOCKETS}", "")) for cpu in range(cpus))
+    put(path, "\n".join(blocks))
 
 
 class ProcStat:

@@ -15,10 +15,12 @@ from typing import Any
 from .cgroups import Cgroup, by_socket, job_dirs, node_cgroup
 from .gpus import Gpus
 from .hardware import PJ_PER_UJ, SOCKETS, Node
-from .host import MemInfo, ProcStat, make_cpus
+from .host import MemInfo, ProcStat, make_cpuinfo, make_cpus
 from .powercap import Powercap
 
 GIB = 1 << 30
+APART_UJ = 250_000_000
+"""Microjoules between the starts of the counters of two packages."""
 
 
 @dataclass
@@ -45,6 +47,7 @@ class SimulatedNode:
         self._cgroupfs = cgroupfs
         self._powercap = Powercap(root / "powercap")
         make_cpus(root / "cpu", node.cpus)
+        make_cpuinfo(root / "cpuinfo", node.cpus)
         self._stat = ProcStat(root / "stat", node)
         self._meminfo = MemInfo(root / "meminfo", node)
         self._gpus = Gpus(root, node.gpus) if node.gpus else None
@@ -96,9 +99,13 @@ class SimulatedNode:
         idle = node.idle_mw * self.elapsed_ns
         used = enumerate(by_socket(self.used_ns))
         return {
-            f"package-{socket}": node.package_start_uj + (idle + node.busy_mw * (ns + system_ns)) // PJ_PER_UJ
+            f"package-{socket}": self._start_uj(socket) + (idle + node.busy_mw * (ns + system_ns)) // PJ_PER_UJ
             for socket, ns in used
         }
+
+    def _start_uj(self, socket: int) -> int:
+        """Return where a package's counter starts: no two packages of real hardware show the same."""
+        return self.node.package_start_uj + socket * APART_UJ
 
     def _memories(self) -> dict[str, int]:
         """Zone -> microjoules of each socket's memory since ever, before any wrap."""

@@ -93,7 +93,7 @@ def test_idle_power_is_what_the_hardware_says(tmp_path: Path) -> None:
     system_ns = elapsed_ns * node.system_ppm // 1_000_000
 
     expected = node.package_start_uj + (node.idle_mw * elapsed_ns + node.busy_mw * system_ns) // 1_000_000
-    assert expected == animated.energy_uj["package-1"]
+    assert expected == animated.energy_uj["package-0"]
 
 
 def test_proc_stat_has_one_length(tmp_path: Path) -> None:

@@ -124,6 +124,7 @@ def _simulated_cpus(private: Private, hardware: Path) -> None:
     private.folder(Path("/sys/class/powercap"), hardware / "powercap" / "class")
     private.folder(Path("/sys/devices/virtual/powercap"), hardware / "powercap" / "devices")
     bind(hardware / "cpu", "/sys/devices/system/cpu")
+    bind(hardware / "cpuinfo", "/proc/cpuinfo")
     bind(hardware / "stat", "/proc/stat")
     bind(hardware / "meminfo", "/proc/meminfo")
 
