@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from typing import Any, NamedTuple
 
-from carbon_acct.db.models import METERED, JobSlot
+from carbon_acct.db.models import JobSlot
 from carbon_acct.db.row_types import LedgerRow
 from carbon_acct.db.rows import table_of
 from carbon_acct.estimates.arithmetic import Estimate
@@ -41,39 +41,14 @@ def job_slot_row(
     values = _UNKNOWN.copy()
     values["job_id"], values["slot"] = key
     values["factor_id"] = factors.id
-    if len(rows) == 1 and estimate is None and (rows[0].row["other_method"] or not node_types.types):
-        _take(values, rows[0].row)
-    else:
-        _sum_shares(values, _shares(rows, estimate, node_types))
-        values["cpu_us"] = sum_known([delivered.row["cpu_us"] for delivered in rows])
-        values["simulated"] = any(d.row["simulated"] for d in rows) or bool(estimate and estimate.simulated)
+    _sum_shares(values, _shares(rows, estimate, node_types))
+    values["cpu_us"] = sum_known([delivered.row["cpu_us"] for delivered in rows])
+    values["simulated"] = any(d.row["simulated"] for d in rows) or bool(estimate and estimate.simulated)
     if node_types.types:
         values["embodied_ug"] = sum_known([_embodied_ug(delivered, node_types) for delivered in rows])
     total = sum_known((values["energy_uj"], values["estimated_uj"]))
     values.update(emissions(total, factors)._asdict())
     return values
-
-
-def _take(values: dict[str, Any], row: Mapping[str, Any]) -> None:
-    """One row is all there is, as for most jobs: what `_sum_shares` would say, in a third of the time."""
-    metered: list[int | None] = []
-    estimated: list[int | None] = []
-    notes = []
-    for c, (method, uj, static_uj, metered_us, alloc_us, reason) in _NAMES.items():
-        how = row[method]
-        if how:
-            values[method], values[alloc_us], values[metered_us] = how, row["alloc_us"], 0
-            if how in METERED:
-                values[uj], values[static_uj] = row[uj], row[static_uj]
-                values[metered_us] = min(row[metered_us] or 0, row["alloc_us"])
-                metered.append(row[uj])
-            elif how == "modelled":
-                estimated.append(row[uj])
-            if row[reason]:
-                notes.append(f"{c}: {row[reason]}")
-    values["energy_uj"], values["estimated_uj"] = sum_known(metered), sum_known(estimated)
-    values["notes"] = json.dumps(sorted(notes)) if notes else None
-    values["cpu_us"], values["simulated"] = row["cpu_us"], bool(row["simulated"])
 
 
 def _sum_shares(values: dict[str, Any], shares: Mapping[str, Sequence[NodeShare]]) -> None:

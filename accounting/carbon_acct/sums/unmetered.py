@@ -48,7 +48,7 @@ def recount(
     changed: dict[int, Unmetered] = {}
     for job in jobs:
         filled = [ledger for ledger in ledgers.get(job.id, ()) if ledger.id in with_rows or ledger.id in alloc_us]
-        nodes, us = _of_run(job, [filled] if len(filled) == 1 else _by_node(filled), alloc_us)
+        nodes, us = _of_run(job, _by_node(filled), alloc_us)
         if nodes != job.unmetered_nodes or us != job.unmetered_us:
             changed[job.id] = Unmetered(nodes, us)
     if changed:
@@ -98,9 +98,6 @@ def _lost_us(job: JobRow, ledgers: Sequence[LedgerRow], alloc_us: Mapping[int, i
 
 def _span(ledgers: Sequence[LedgerRow]) -> tuple[int, int | None, bool]:
     """When a node's ledgers of a run were opened, when all of them were sealed (None: they are not), and whether from its start."""
-    if len(ledgers) == 1:  # as most: the rest takes four times as long
-        (one,) = ledgers
-        return one.opened, one.closed, one.source not in LATE_SOURCES
     closed = [ledger.closed for ledger in ledgers if ledger.closed is not None]
     return (
         min(ledger.opened for ledger in ledgers),
