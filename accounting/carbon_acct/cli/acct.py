@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""carbon-acct: jobs with their energy and carbon, for whoever may see them; sacct's cousin.
+"""carbon-acct: shows jobs with their energy and carbon to those who may see them, as sacct shows jobs.
 
-It starts as fast as a command that people type all day has to: standard library only, and what a
-path does not need is not imported on it.
+Like sacct it must start fast. It uses the standard library only, and imports a module only on the path that needs it.
 """
 
 from __future__ import annotations
@@ -35,23 +34,25 @@ fika, teatime. carbon-acct(1) says it all.
 
 
 class _Unmeasured(argparse.RawDescriptionHelpFormatter):
-    """Does not ask how wide the terminal is, for which argparse loads all that shutil is made of, whatever is parsed."""
+    """A help formatter that does not ask for the terminal's width. argparse would load all of shutil for it, whatever
+    is parsed.
+    """
 
     def __init__(self, prog: str) -> None:
         super().__init__(prog, width=80)
 
 
 class _Parser(Parser):
-    """The terminal's width is looked for when the help is printed."""
+    """A parser that asks for the terminal's width only when it prints the help."""
 
     def format_help(self) -> str:
-        """As wide as the terminal."""
+        """Return the help, as wide as the terminal."""
         self.formatter_class = argparse.RawDescriptionHelpFormatter
         return super().format_help()
 
 
 def parser() -> Parser:
-    """The command line, with sacct's names and letters."""
+    """Return the command line's parser, with sacct's names and letters."""
     p = _Parser(
         prog=PROGRAM,
         description="Show jobs with their energy and carbon.",
@@ -182,7 +183,7 @@ def _show(options: argparse.Namespace, columns: list[Column]) -> int:
 
 
 def _parameters(options: argparse.Namespace, span: Window, cluster: str) -> dict[str, str]:
-    """The query. Asking for jobs or nodes by name asks for those of all users, as in sacct."""
+    """Return the query's parameters. Asking for jobs or nodes by name asks for those of all users, as in sacct."""
     from ..client import selection
 
     everyone = options.user[-1:] == [EVERYONE]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""`carbon-mgr checksum`: whether two databases hold the same."""
+"""`carbon-mgr checksum`: says whether two databases hold the same."""
 
 from __future__ import annotations
 

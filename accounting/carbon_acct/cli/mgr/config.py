@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""`carbon-mgr config`: every setting and where it came from."""
+"""`carbon-mgr config`: lists every setting and where its value came from."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""`carbon-mgr ingest`: segments that came without a network."""
+"""`carbon-mgr ingest`: stores segments that came as files, without a network."""
 
 from __future__ import annotations
 

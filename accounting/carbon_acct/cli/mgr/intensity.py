@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""`carbon-mgr intensity`: which intensity was applied at which time, and its source; as a list, a plot, or CSV, out and in."""
+"""`carbon-mgr intensity`: lists or plots the intensity that was applied at each time, with its source; exports and
+imports CSV.
+"""
 
 from __future__ import annotations
 
@@ -68,7 +70,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _runs(site: Site, zone: str, start: int, end: int) -> Iterator[dict[str, Any]]:
-    """Stretches of slots with one intensity, oldest first."""
+    """Yield stretches of slots that have the same intensity, oldest first."""
     from sqlalchemy import select
 
     from ...db.models import FactorSource

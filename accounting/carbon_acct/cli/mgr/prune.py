@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""`carbon-mgr prune`: take away what is older than the site keeps it."""
+"""`carbon-mgr prune`: deletes what is older than the site keeps it."""
 
 from __future__ import annotations
 

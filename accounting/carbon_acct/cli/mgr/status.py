@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""`carbon-mgr status`: the state of the accounting, down to the conservation line."""
+"""`carbon-mgr status`: shows the state of the accounting, down to the conservation of energy."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""`carbon-mgr sync`: have the aggregator ask Slurm now."""
+"""`carbon-mgr sync`: makes the aggregator poll Slurm now."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""`carbon-mgr unmatched`: what nodes delivered of jobs that Slurm does not know, and why that is so."""
+"""`carbon-mgr unmatched`: lists what nodes delivered for jobs that Slurm does not know, and says why."""
 
 from __future__ import annotations
 
@@ -51,7 +51,9 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _table(ledgers: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    """A line for each ledger, and what the reasons mean that occur; nothing where there are none."""
+    """Yield a line for each ledger, and an explanation of each reason that occurs. Nothing is yielded where there are
+    no ledgers.
+    """
     if not ledgers:
         return
     cells = [list(COLUMNS), *([visible(cell) for cell in _cells(ledger)] for ledger in ledgers)]

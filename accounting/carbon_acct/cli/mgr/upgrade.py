@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""`carbon-mgr upgrade`: bring the database's tables up to this program's."""
+"""`carbon-mgr upgrade`: brings the database's tables up to this program's schema."""
 
 from __future__ import annotations
 

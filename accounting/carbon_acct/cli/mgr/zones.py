@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""`carbon-mgr zones`: zones of the grid with the yearly factors that are shipped."""
+"""`carbon-mgr zones`: lists the grid's zones with the yearly factors that are shipped."""
 
 from __future__ import annotations
 
