@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""Estimates the energy of node-time of a job that nobody measured: pure arithmetic, in integers.
+"""Estimates the energy of a job's node-time that nobody measured. Pure arithmetic on integers.
 
-Time of which no node has told is multiplied with the power that was measured elsewhere: of the same job, else
-of other jobs in its partition, else with the hardware's figures. Power is always that of an allocated CPU or GPU.
-An estimate is kept apart from what was measured, says what it rests on, and is gone when the rows come after all.
+Time without rows is multiplied by power that was measured elsewhere: in the same job, else in other jobs of its
+partition, else by the hardware's figures. Power is always that of one allocated CPU or GPU. An estimate is kept apart
+from what was measured, says what it is based on, and disappears when the missing rows arrive.
 """
 
 from __future__ import annotations
@@ -15,7 +15,9 @@ from carbon_collector.meters.base import COMPONENTS
 from carbon_collector.units import SLOT_S, US_PER_S
 
 WHOLE_SECONDS_US = 2 * US_PER_S
-"""When a ledger was opened and closed is known in whole seconds: its rows may fall short of that by so much."""
+"""The time by which the rows of a ledger may fall short of its length, because its opening and closing are known in
+whole seconds.
+"""
 
 
 @dataclass(frozen=True)
@@ -26,13 +28,13 @@ class Power:
     unit_us: int
 
     def over(self, unit_us: int) -> int:
-        """Energy in another time at this power, rounded down."""
+        """Return the energy of another time at this power, rounded down."""
         return self.energy_uj * unit_us // self.unit_us
 
 
 @dataclass(frozen=True)
 class Basis:
-    """What estimates can rest on: `text` for people, and the power of each component that is known from it."""
+    """What an estimate can be based on: a text for people, and the power of each component that is known from it."""
 
     method: str
     text: str
@@ -42,9 +44,10 @@ class Basis:
 
 @dataclass(frozen=True)
 class Held:
-    """Nodes that held a run in [begin, end), with so many CPUs and GPUs together, and the time of which there are rows.
+    """Nodes that held a run in [begin, end), the CPUs and GPUs of them together, and the time by slot of which rows
+    exist.
 
-    `told_us` is None for nodes of which there is no row at all; else by slot, and it is one node.
+    `told_us` is None for nodes without any row. Otherwise the object is one node.
     """
 
     begin: int
@@ -57,7 +60,7 @@ class Held:
 
 @dataclass(frozen=True)
 class Gap:
-    """Time of allocated CPUs and GPUs in one slot of which there is no row."""
+    """The time of allocated CPUs and GPUs in one slot of which no row exists."""
 
     cpu_us: int = 0
     gpu_us: int = 0
@@ -65,7 +68,7 @@ class Gap:
 
 @dataclass(frozen=True)
 class Estimate:
-    """What a run consumed in a slot besides what was measured, by component; `note` is for people."""
+    """The energy of a run in a slot, by component, besides what was measured. `note` is for people."""
 
     uj: Mapping[str, int]
     method: str
@@ -75,7 +78,7 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Outage:
-    """All of a run that nobody told of: by slot, and how many of its nodes were silent, wholly or for a time."""
+    """All of a run's time without rows: by slot, with the number of its nodes that were silent wholly or for a time."""
 
     slots: Mapping[int, Gap] = field(default_factory=dict)
     silent: int = 0
@@ -83,7 +86,7 @@ class Outage:
 
 
 def missing_us(held: Held) -> dict[int, int]:
-    """Slot -> time of each of these nodes without a row. Its sum is 0 where what is missing are parts of a second."""
+    """Return, by slot, the time of each of these nodes without a row. Missing parts of a second are ignored."""
     told = held.told_us or {}
     gaps: dict[int, int] = {}
     for slot in range(held.begin // SLOT_S * SLOT_S, held.end, SLOT_S):
@@ -98,7 +101,7 @@ def missing_us(held: Held) -> dict[int, int]:
 
 
 def outage(nodes: Iterable[Held]) -> Outage:
-    """What is missing of a run, over all of its nodes."""
+    """Return the time without rows of a run, over all of its nodes."""
     slots: dict[int, Gap] = {}
     silent = partly = 0
     for held in nodes:
@@ -112,7 +115,9 @@ def outage(nodes: Iterable[Held]) -> Outage:
 
 
 def estimates(run: Outage, nnodes: int, bases: Sequence[Basis]) -> dict[int, Estimate]:
-    """Slot -> estimate, each component by the first of `bases` that knows its power. Slots of which none does are left out."""
+    """Return the estimate of each slot. Each component uses the first of `bases` that knows its power. A slot for which
+    none does is left out.
+    """
     found: dict[int, Estimate] = {}
     for slot, gap in sorted(run.slots.items()):
         uj: dict[str, int] = {}

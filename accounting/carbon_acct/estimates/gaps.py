@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""Finds what nobody measured of runs that have ended, and what it can be estimated from, in the database.
+"""Finds, in the database, the unmeasured time of ended runs and what its energy can be estimated from.
 
-A function of the stored rows: asked again it says the same, and says nothing once the missing rows are there.
-Runs that have not ended are left alone, because their rows may be on their way. What estimates rest on of other
-jobs is what is known of them now, bounded: the newest measured jobs of the partition in the month before.
+The result depends on the stored rows only: asked again it is the same, and it is empty once the missing rows have
+arrived. Runs that have not ended are left alone, because their rows may be on their way. An estimate from other jobs
+uses what is known of them now, within bounds: the newest measured jobs of the partition in the month before.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ HISTORY_JOBS = 1000
 
 
 def missing(session: Session, job_ids: Collection[int], hardware: Hardware | None) -> dict[tuple[int, int], Estimate]:
-    """(job, slot) -> estimate of what nobody measured, of these jobs (`job.id`) as far as they have ended.
+    """Return the estimate of each (job, slot) of these jobs (`job.id`) that have ended.
 
-    `hardware` None: the site wants no estimates.
+    With `hardware` None the site wants no estimates, and the result is empty.
     """
     if hardware is None:
         return {}
@@ -87,7 +87,7 @@ def _of_run(job: EndedJobRow, rows: list[DeliveredRow], history: _History, hardw
 
 
 def _held_with_rows(job: EndedJobRow, rows: list[DeliveredRow]) -> Held:
-    """A node that has rows; times as merge counts them."""
+    """Return a node that has rows, with times as sums.unmetered counts them."""
     opened, closed = min(row.opened for row in rows), [row.closed for row in rows if row.closed is not None]
     late = all(row.source in LATE_SOURCES for row in rows)
     end = job.end if len(closed) < len(rows) or job.state == "NODE_FAIL" else max(closed)
@@ -98,7 +98,7 @@ def _held_with_rows(job: EndedJobRow, rows: list[DeliveredRow]) -> Held:
 
 
 def _held_without_rows(job: EndedJobRow, by_node: dict[int, list[DeliveredRow]]) -> list[Held]:
-    """The nodes that have no row, with what the others do not hold of the job's CPUs and GPUs."""
+    """Return the nodes without any row, with the CPUs and GPUs of the job that the other nodes do not hold."""
     nodes = max(0, (job.nnodes or 0) - len(by_node))
     if not nodes:
         return []
@@ -127,7 +127,9 @@ def _tres(job: EndedJobRow | MeasuredJobRow, name: str) -> int:
 
 
 def _measured(job: EndedJobRow, rows: Iterable[DeliveredRow]) -> tuple[dict[str, Power], bool]:
-    """Power of each component over all that was metered of the run, and whether simulated counters had a part in it."""
+    """Return the power of each component over all metered time of the run, and whether simulated counters had a part in
+    it.
+    """
     sums = {c: [0, 0] for c in COMPONENTS}
     simulated = False
     for row in rows:
@@ -145,14 +147,16 @@ def _powers(sums: dict[str, list[int]]) -> dict[str, Power]:
 
 
 class _History:
-    """Mean power of measured jobs by partition and day, each asked for once."""
+    """The mean power of measured jobs by partition and day. Each is queried once."""
 
     def __init__(self, session: Session) -> None:
         self._session = session
         self._known: dict[tuple[int, str | None, int], Basis] = {}
 
     def basis(self, job: EndedJobRow) -> Basis:
-        """Of the newest jobs in the job's partition that had ended when the day began on which it started."""
+        """Return the basis from the newest jobs of the partition that had ended before the day on which the job
+        started.
+        """
         day = job.start // DAY_S * DAY_S
         key = (job.cluster_id, job.partition, day)
         if key not in self._known:
