@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""One row of job_slot from the rows that the job's nodes delivered for that slot, and its emission factors: pure."""
+"""Makes a row of job_slot from the rows that the job's nodes delivered for that slot, and its emission factors. Pure."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from carbon_collector.meters.base import COMPONENTS
 
 
 class Delivered(NamedTuple):
-    """A row of node_job_slot by the names of its columns, and its ledger: `node`, the node's name, `cpus`, `node_cpus`, `gpus`."""
+    """A row of node_job_slot by its columns, and its ledger."""
 
     ledger: LedgerRow
     row: Mapping[str, Any]
@@ -37,7 +37,7 @@ _NAMES = {
 def job_slot_row(
     key: tuple[int, int], rows: Sequence[Delivered], estimate: Estimate | None, factors: Factors, node_types: NodeTypes
 ) -> dict[str, Any]:
-    """The row of (job, slot)."""
+    """Return the row of (job, slot)."""
     values = _UNKNOWN.copy()
     values["job_id"], values["slot"] = key
     values["factor_id"] = factors.id
@@ -64,7 +64,7 @@ def _sum_shares(values: dict[str, Any], shares: Mapping[str, Sequence[NodeShare]
 
 
 def _shares(rows: Sequence[Delivered], estimate: Estimate | None, node_types: NodeTypes) -> dict[str, list[NodeShare]]:
-    """Those of each component that any row has."""
+    """Return the shares of each component that any row has."""
     shares: dict[str, list[NodeShare]] = defaultdict(list)
     for ledger, row in rows:
         for c, (method, uj, static_uj, metered_us, _, reason) in _NAMES.items():
@@ -81,7 +81,9 @@ def _shares(rows: Sequence[Delivered], estimate: Estimate | None, node_types: No
 
 
 def _overhead(row: Mapping[str, Any], factor: Fraction) -> NodeShare:
-    """The rest of a node that no meter sees, by the site's factor over the components: estimated, and it says so."""
+    """Return the share of a node that no meter sees, by the site's factor over the components. It is estimated and says
+    so.
+    """
     known = sum_known([row[f"{c}_uj"] for c in COMPONENTS])
     return NodeShare(
         energy_uj=None if known is None else round(known * (factor - 1)),
