@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Finds the runs of jobs that somebody asks for and may see, by what each database has an index for."""
+"""Finds the runs of jobs that are asked for and may be seen, in a form that each database has an index for."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ from carbon_collector.hostlist import expand
 from carbon_collector.units import DAY_S, SLOT_S
 
 SKEW_S = DAY_S
-"""A node's slots of a job are not that much later than Slurm's end of it, however wrong the node's clock is."""
+"""The seconds by which a node's slots of a job may be later than Slurm's end of it, however wrong the node's clock is.
+"""
 
 
 @dataclass(frozen=True)

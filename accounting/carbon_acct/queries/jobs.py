@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""Answers what a job, a user, a site consumed and emitted: reads the sums, never computes them anew.
+"""Answers what jobs consumed and emitted: it reads the sums and never computes them anew.
 
-Used by the HTTP API and, as a library, by the reports. Who may see what is decided before: `Filters.viewer`.
+It is used by the HTTP API and, as a library, by the reports. Who may see what is decided by the caller:
+`Filters.viewer`.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ class FoundJob(Protocol):
 
 @dataclass  # not frozen: that makes one in 3 us instead of 0.7, and there is one for each line of an answer
 class JobRecord:
-    """A run of a job with its energy and carbon: the keys and units of docs/http-api.md. None: not known."""
+    """A run of a job with its energy and carbon: the keys and units of docs/http-api.md. None means not known."""
 
     job_id: str
     job_id_raw: int

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Totals of the site: the conservation of energy, and what users and accounts had, day by day."""
+"""Totals of the site: the conservation of energy, the sums of users and accounts by day, and counts."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ DAY_AMOUNTS = ("energy_uj", "estimated_uj", "facility_uj", "carbon_ug", "market_
 
 @dataclass(frozen=True)
 class DayTotal:
-    """What a user's jobs in an account had in one day of the site, by its first second. None: not known."""
+    """The sums of a user's jobs in an account in one day of the site, named by its first second. None means not known."""
 
     start: int
     cluster: str
@@ -73,7 +73,7 @@ class DayTotal:
 
 @dataclass(frozen=True)
 class Counts:
-    """How much of everything the database holds."""
+    """The numbers of rows that the database holds."""
 
     jobs: int
     nodes: int
