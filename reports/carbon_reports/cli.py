@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""carbon-report: what admins run at month end; sreport's cousin."""
+"""carbon-report: writes reports. Administrators run it at the end of a month."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ FORMATS = ("html", "csv", "json")
 
 
 def parser() -> argparse.ArgumentParser:
-    """The command line."""
+    """Return the command line's parser."""
     p = Parser(prog=PROGRAM, description="Write reports on the energy and carbon of the jobs.")
     p.add_argument("-V", "--version", action="version", version=f"{PROGRAM} {__version__}")
     p.add_argument("--config", default="", metavar="FILE", help="configuration file")
