@@ -186,7 +186,7 @@ def _poll(patient: Patient) -> Iterator[Finding]:
 def _nodes(patient: Patient) -> Iterator[Finding]:
     for content in list(patient.answers.values())[:1]:  # all of them have the same database
         silent = content["silent"]
-        for key, says in (("never", "never delivered"), ("day", "told of nothing for a day")):
+        for key, says in (("never", "never delivered"), ("day", "delivered nothing for a day")):
             names = ", ".join(silent[f"{key}_nodes"])
             if silent[key]:
                 advice = "where jobs ran there, see the prolog and `carbon-collector probe` on them"
@@ -194,7 +194,7 @@ def _nodes(patient: Patient) -> Iterator[Finding]:
         if not silent["never"] and not silent["day"]:
             yield Finding(OK, "nodes", f"{content['nodes']} have delivered, all of Slurm's within a day")
         if content["last_slot"] is not None and content["last_slot"] > patient.now:
-            yield Finding(FIX, "clock", "a node told of a slot that has not begun: set the nodes' clocks by NTP")
+            yield Finding(FIX, "clock", "a node delivered a slot that has not begun: set the nodes' clocks by NTP")
 
 
 def _providers(patient: Patient) -> Iterator[Finding]:

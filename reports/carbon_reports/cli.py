@@ -29,11 +29,11 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--config", default="", metavar="FILE", help="configuration file")
     p.add_argument("--debug", action="store_true", help="show where an error comes from")
     reports = p.add_subparsers(dest="report", metavar="REPORT", required=True)
-    monthly = reports.add_parser("monthly", help="a month of the site, of each user and of each account")
+    monthly = reports.add_parser("monthly", help="report a month of the site, of each user and of each account")
     monthly.add_argument("--month", required=True, metavar="YYYY-MM", help="the month, in [site] timezone")
     monthly.add_argument("--output", default="", metavar="DIR", help="folder for YYYY-MM/; else [reports] output_dir")
     monthly.add_argument("--format", default=",".join(FORMATS), metavar="LIST", help="of html, csv, json; else all")
-    monthly.add_argument("--no-jobs", action="store_true", help="no lists of all jobs in CSV and JSON")
+    monthly.add_argument("--no-jobs", action="store_true", help="write no lists of all jobs in CSV and JSON")
     return p
 
 

@@ -29,7 +29,7 @@ EVERYONE = "-1"  # sacct knows -u -1 as well; of -a and -u the last one holds
 EPILOG = """\
 Times: HH:MM[:SS] [AM|PM], MMDD[YY], MM/DD[/YY], MM.DD[.YY], YYYY-MM-DD[THH:MM[:SS]], a date and a time with T, -
 or a blank between, now[{+|-}count[seconds|minutes|hours|days|weeks]], today, tomorrow, midnight, elevenses, noon,
-fika, teatime. carbon-acct(1) says it all.
+fika, teatime. See carbon-acct(1).
 """
 
 
@@ -79,7 +79,9 @@ def parser() -> Parser:
     which.add_argument("-N", "--nodelist", **comma, help="jobs that ran on any of these nodes, e.g. n[1-4]")
     which.add_argument("-M", "--clusters", "--cluster", **comma, help="jobs of these clusters, or `all`")
     which.add_argument("-D", "--duplicates", action="store_true", help="every run of a JobID, not only the newest")
-    which.add_argument("-X", "--allocations", action="store_true", help="as in sacct; energy is always per allocation")
+    which.add_argument(
+        "-X", "--allocations", action="store_true", help="accepted as in sacct; energy is always per allocation"
+    )
     when = p.add_argument_group("when: jobs that overlap a window; midnight to now if not said")
     when.add_argument("-S", "--starttime", default="", metavar="TIME", help="start; with -j the epoch, with -s now")
     when.add_argument("-E", "--endtime", default="", metavar="TIME", help="end; with -s the start, else now")
@@ -94,7 +96,7 @@ def parser() -> Parser:
         metavar="LIST",
         help="fields, each with %%WIDTH if need be (negative: left-aligned), or ALL",
     )
-    how.add_argument("-n", "--noheader", action="store_true", help="no header")
+    how.add_argument("-n", "--noheader", action="store_true", help="print no header")
     how.add_argument(
         "-p",
         "--parsable",
@@ -102,17 +104,17 @@ def parser() -> Parser:
         action="store_const",
         const="ending",
         default="",
-        help="`|` after every value",
+        help="print `|` after every value",
     )
     how.add_argument(
-        "-P", "--parsable2", dest="parsable", action="store_const", const="between", help="`|` between the values"
+        "-P", "--parsable2", dest="parsable", action="store_const", const="between", help="print `|` between the values"
     )
-    how.add_argument("--delimiter", default="|", metavar="TEXT", help="instead of `|`")
+    how.add_argument("--delimiter", default="|", metavar="TEXT", help="the delimiter, instead of `|`")
     how.add_argument(
         "--units", default="", metavar="UNIT", help="units of Energy and Carbon: K, M, kWh, MJ, `Wh,g` ..."
     )
-    how.add_argument("--json", action="store_true", help="everything as JSON, in the units of the HTTP API")
-    how.add_argument("--csv", action="store_true", help="comma-separated values for a spreadsheet")
+    how.add_argument("--json", action="store_true", help="print everything as JSON, in the units of the HTTP API")
+    how.add_argument("--csv", action="store_true", help="print comma-separated values for a spreadsheet")
     other = p.add_argument_group("other")
     other.add_argument("-e", "--helpformat", action="store_true", help="list the fields")
     other.add_argument("--debug", action="store_true", help="show where an error comes from")

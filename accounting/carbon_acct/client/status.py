@@ -53,7 +53,7 @@ def _silent(silent: Mapping[str, Any]) -> Iterator[str]:
     """Yield a line for each kind of silent nodes. A node that has had no job is silent too, unless its collector keeps
     running.
     """
-    for key, says in (("never", "never delivered"), ("day", "told of no slot for a day")):
+    for key, says in (("never", "never delivered"), ("day", "delivered no slot for a day")):
         if silent[key]:
             names = ", ".join(silent[f"{key}_nodes"])
             more = ", ..." if silent[key] > len(silent[f"{key}_nodes"]) else ""
@@ -64,7 +64,7 @@ def _slurm(slurm: Mapping[str, Any], now: float) -> str:
     polled = slurm["polled_at"]
     when = "never answered yet" if polled is None else f"last poll {max(0, int(now - polled))} s ago"
     source = f"{slurm['source']}, " if slurm["source"] else ""
-    when += f"; its last {slurm['behind_s'] / DAY_S:.1f} days are still to be asked for" if slurm["behind_s"] else ""
+    when += f"; the last {slurm['behind_s'] / DAY_S:.1f} days have not been queried yet" if slurm["behind_s"] else ""
     return f"{source}{when}" + (f"; now: {slurm['error']}" if slurm["error"] else "")
 
 

@@ -144,7 +144,7 @@ def parse_segment(body: bytes, now: int) -> ParsedSegment:
             if not seen.isdisjoint(keys):
                 found = Refusal("twice", "a second record with the same key in one segment")
             elif len(records) + len(found) > MAX_ROWS:
-                reason = f"with it the segment speaks of more than {MAX_ROWS} slots of jobs and node"
+                reason = f"with it the segment has more than {MAX_ROWS} slots of jobs and nodes"
                 found = Refusal("too_many", reason)
         if isinstance(found, Refusal):
             refused.append(RefusedLine(number, *found))
@@ -217,7 +217,7 @@ def _slot_problem(record: JobSlotRecord | NodeSlotRecord, now: int) -> Refusal |
     if record.slot + (slots - 1) * SLOT_S > now + CLOCK_SLACK_S:
         return Refusal("future", "slot is in the future")
     if record.slot // SLOT_S % MAX_SLOTS + slots > MAX_SLOTS:
-        return Refusal("slot", "its slots are of two days of UTC")
+        return Refusal("slot", "its slots lie in two days of UTC")
     for component, share in record.components.items():
         if problem := share.problem():
             return Refusal("format", f"components.{component}: {problem}")

@@ -27,11 +27,11 @@ def choose_client(source: str, programs: Programs) -> SlurmClient:
     if source == "pyslurm":
         if problem:
             raise SlurmError(f"[slurm] source = pyslurm: {problem}; set sacct")
-        log.warning("[slurm] source = pyslurm: of jobs that are requeued or resized only the newest run will be known")
+        log.warning("[slurm] source = pyslurm: only the newest run of a job that is requeued or resized will be known")
         return PyslurmClient()
     if not problem and PyslurmClient.every_run:
         return PyslurmClient()
-    log.info("%s: using sacct", problem or "pyslurm tells only the newest run of each job")
+    log.info("%s: using sacct", problem or "pyslurm reports only the newest run of each job")
     return SacctClient(programs)
 
 

@@ -81,7 +81,7 @@ def test_a_merged_row_is_as_many_rows(
         ({"slots": 0}, "slots: Input should be greater than or equal to 1"),
         ({"slots": 97}, "slots: Input should be less than or equal to 96"),
         ({"slots": True}, "slots: Input should be a valid integer"),
-        ({"slot": DAY + 900, "slots": 96}, "its slots are of two days of UTC"),
+        ({"slot": DAY + 900, "slots": 96}, "its slots lie in two days of UTC"),
         ({"slots": 2, "alloc_us": 3_600_000_001}, "alloc_us is longer than its slots"),
         (
             {"slots": 2, "components": {"cpu": share(1, metered_us=3_600_000_001)}},

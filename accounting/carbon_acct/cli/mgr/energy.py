@@ -28,7 +28,7 @@ PARTS = ("jobs", "idle", "system", "all")
 def add(commands: argparse._SubParsersAction[Parser]) -> None:
     """Register the command."""
     p = commands.add_parser(
-        "energy", help="energy and emissions of the site: jobs, and beside them idle and system; on the accounting host"
+        "energy", help="show the site's energy and emissions: jobs, idle and system (on the accounting host)"
     )
     p.add_argument("-S", "--starttime", default="today", metavar="TIME", help="the day to begin with (default: today)")
     p.add_argument("-E", "--endtime", default="now", metavar="TIME", help="the day to end with (default: today)")

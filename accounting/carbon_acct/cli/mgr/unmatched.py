@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 COLUMNS = ("Cluster", "Node", "JobID", "Run", "User", "Account", "Opened", "Closed", "Joules", "Why")
 RIGHT = ("JobID", "Joules")
 EXPLAINED = {
-    "waiting": "waiting: Slurm has not told of it yet, and is asked about it every ten minutes",
+    "waiting": "waiting: Slurm has not reported it yet, and is asked about it every ten minutes",
     "purged": "purged: it is older than what slurmdbd keeps (PurgeJobAfter)",
     "never knew": "never knew: Slurm was asked about it by JobID, and knows no such run",
 }
@@ -32,8 +32,8 @@ ASK_TIMEOUT_S = 60.0
 
 def add(commands: argparse._SubParsersAction[Parser]) -> None:
     """Register the command."""
-    p = commands.add_parser("unmatched", help="what nodes delivered of jobs that Slurm does not know, and why")
-    p.add_argument("--json", action="store_true", help="the aggregator's answer as it is")
+    p = commands.add_parser("unmatched", help="list what nodes delivered for jobs that Slurm does not know, and why")
+    p.add_argument("--json", action="store_true", help="print the aggregator's answer as JSON")
     p.set_defaults(run=run)
 
 
