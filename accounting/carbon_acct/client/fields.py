@@ -251,8 +251,8 @@ def columns(text: str) -> list[Column]:
         name, percent, width = word.partition("%")
         if percent and (not width.removeprefix("-").isdecimal() or int(width) == 0):
             raise UsageError(f"-o {word}: after % comes the width of the column, e.g. {name}%20 or {name}%-20")
-        found = FIELDS if name.lower() == "all" else [field(name)]
-        chosen += [Column(one, int(width or 0)) for one in found]
+        wanted = FIELDS if name.lower() == "all" else [field(name)]
+        chosen += [Column(each, int(width or 0)) for each in wanted]
     if not chosen:
         raise UsageError("-o names no field; carbon-acct -e lists them")
     return chosen
@@ -261,20 +261,20 @@ def columns(text: str) -> list[Column]:
 def field(name: str) -> Field:
     """Return the field called `name`, else the first whose name begins with it, as sacct does. Raises UsageError."""
     lower = name.lower()
-    for one in FIELDS:
-        if one.name.lower() == lower:
-            return one
-    for one in FIELDS:
-        if lower and one.name.lower().startswith(lower):
-            return one
+    for each in FIELDS:
+        if each.name.lower() == lower:
+            return each
+    for each in FIELDS:
+        if lower and each.name.lower().startswith(lower):
+            return each
     import difflib
 
-    names = {one.name.lower(): one.name for one in FIELDS}
+    names = {each.name.lower(): each.name for each in FIELDS}
     close = difflib.get_close_matches(lower, names, 1, 0.5)
     raise UsageError(f"unknown field {name!r}{f'; did you mean {names[close[0]]}?' if close else ''} (-e lists them)")
 
 
 def names_in_rows() -> str:
     """Return the names of all fields, four in a row, as sacct -e prints them."""
-    names = [one.name for one in FIELDS]
+    names = [each.name for each in FIELDS]
     return "\n".join(" ".join(f"{n:<19}" for n in names[i : i + 4]).rstrip() for i in range(0, len(names), 4))

@@ -44,7 +44,7 @@ def states(text: str) -> str:
 
 def job_ids(text: str) -> str:
     """Return JobIDs one by one: `12,13_[1-3],14+1` becomes `12,13_1,13_2,13_3,14+1`. Raises UsageError."""
-    return ",".join(one for word in _outside_brackets(text) for one in _job_id(word))
+    return ",".join(job_id for word in _outside_brackets(text) for job_id in _job_id(word))
 
 
 def words(text: str) -> list[str]:

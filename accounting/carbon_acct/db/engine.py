@@ -50,7 +50,7 @@ class Database:
     def __init__(self, url: str, prepare: Callable[[Session], None] | None = None) -> None:
         urls = connect.parse_urls(url)
         self.engine = connect.engine_of(urls)
-        self.shown = " ".join(one.render_as_string(hide_password=True) for one in urls)
+        self.shown = " ".join(each.render_as_string(hide_password=True) for each in urls)
         """The URLs without their passwords."""
         self._prepare = prepare
         self._opening = threading.Lock()

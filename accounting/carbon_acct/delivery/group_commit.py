@@ -67,9 +67,9 @@ class GroupCommit:
         try:
             self._store(taken, now)
         finally:
-            for one in taken:
-                one.answer = one.answer or INTERRUPTED
-                one.woken.set()
+            for waiting in taken:
+                waiting.answer = waiting.answer or INTERRUPTED
+                waiting.woken.set()
             with self._lock:
                 self._is_storing = bool(self._waiting)
                 if self._waiting:
@@ -88,7 +88,7 @@ class GroupCommit:
         return taken
 
     def _store(self, taken: list[_Waiting], now: int) -> None:
-        segments = [one.segment for one in taken]
+        segments = [waiting.segment for waiting in taken]
         answers: Sequence[Receipt | Exception]
         try:
             answers = self._database.run(lambda session: store_segments(session, segments, self._terms, now))
@@ -96,9 +96,9 @@ class GroupCommit:
             answers = [err] * len(taken)
         except Exception as err:  # noqa: BLE001  whatever it is, it is the answer to one of them
             if len(taken) > 1:
-                for one in taken:
-                    self._store([one], now)
+                for waiting in taken:
+                    self._store([waiting], now)
                 return
             answers = [err]
-        for one, answer in zip(taken, answers, strict=True):
-            one.answer = answer
+        for waiting, answer in zip(taken, answers, strict=True):
+            waiting.answer = answer

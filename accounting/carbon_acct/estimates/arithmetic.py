@@ -47,19 +47,19 @@ class Held:
     """Nodes that held a run in [begin, end), the CPUs and GPUs of them together, and the time by slot of which rows
     exist.
 
-    `told_us` is None for nodes without any row. Otherwise the object is one node.
+    `covered_us` is None for nodes without any row. Otherwise the object is one node.
     """
 
     begin: int
     end: int
     cpus: int
     gpus: int
-    told_us: Mapping[int, int] | None = None
+    covered_us: Mapping[int, int] | None = None
     nodes: int = 1
 
 
 @dataclass(frozen=True)
-class Gap:
+class UnitTime:
     """The time of allocated CPUs and GPUs in one slot of which no row exists."""
 
     cpu_us: int = 0
@@ -77,22 +77,24 @@ class Estimate:
 
 
 @dataclass(frozen=True)
-class Outage:
-    """All of a run's time without rows: by slot, with the number of its nodes that were silent wholly or for a time."""
+class UnmeteredRun:
+    """The unmetered time of a run by slot, and the number of its nodes without rows for all of the time, or for a part
+    of it.
+    """
 
-    slots: Mapping[int, Gap] = field(default_factory=dict)
-    silent: int = 0
+    slots: Mapping[int, UnitTime] = field(default_factory=dict)
+    without_rows: int = 0
     partly: int = 0
 
 
-def missing_us(held: Held) -> dict[int, int]:
+def unmetered_us(held: Held) -> dict[int, int]:
     """Return, by slot, the time of each of these nodes without a row. Missing parts of a second are ignored."""
-    told = held.told_us or {}
+    covered = held.covered_us or {}
     gaps: dict[int, int] = {}
     for slot in range(held.begin // SLOT_S * SLOT_S, held.end, SLOT_S):
         here_s = min(held.end, slot + SLOT_S) - max(held.begin, slot)
-        gaps[slot] = max(0, here_s * US_PER_S - told.get(slot, 0))
-    forgiven = 0 if held.told_us is None else WHOLE_SECONDS_US
+        gaps[slot] = max(0, here_s * US_PER_S - covered.get(slot, 0))
+    forgiven = 0 if held.covered_us is None else WHOLE_SECONDS_US
     for slot in reversed(gaps):
         part = min(forgiven, gaps[slot])
         gaps[slot] -= part
@@ -100,21 +102,21 @@ def missing_us(held: Held) -> dict[int, int]:
     return {slot: us for slot, us in gaps.items() if us}
 
 
-def outage(nodes: Iterable[Held]) -> Outage:
+def unmetered_run(nodes: Iterable[Held]) -> UnmeteredRun:
     """Return the time without rows of a run, over all of its nodes."""
-    slots: dict[int, Gap] = {}
-    silent = partly = 0
+    slots: dict[int, UnitTime] = {}
+    without_rows = partly = 0
     for held in nodes:
-        gaps = missing_us(held)
+        gaps = unmetered_us(held)
         for slot, us in gaps.items():
-            before = slots.get(slot, Gap())
-            slots[slot] = Gap(before.cpu_us + us * held.cpus, before.gpu_us + us * held.gpus)
-        silent += held.nodes if gaps and held.told_us is None else 0
-        partly += 1 if gaps and held.told_us is not None else 0
-    return Outage(slots, silent, partly)
+            before = slots.get(slot, UnitTime())
+            slots[slot] = UnitTime(before.cpu_us + us * held.cpus, before.gpu_us + us * held.gpus)
+        without_rows += held.nodes if gaps and held.covered_us is None else 0
+        partly += 1 if gaps and held.covered_us is not None else 0
+    return UnmeteredRun(slots, without_rows, partly)
 
 
-def estimates(run: Outage, nnodes: int, bases: Sequence[Basis]) -> dict[int, Estimate]:
+def estimates(run: UnmeteredRun, nnodes: int, bases: Sequence[Basis]) -> dict[int, Estimate]:
     """Return the estimate of each slot. Each component uses the first of `bases` that knows its power. A slot for which
     none does is left out.
     """
@@ -135,8 +137,8 @@ def estimates(run: Outage, nnodes: int, bases: Sequence[Basis]) -> dict[int, Est
     return found
 
 
-def _nodes(run: Outage, nnodes: int) -> str:
+def _nodes(run: UnmeteredRun, nnodes: int) -> str:
     partly = f"part of the time of {run.partly}"
-    if not run.silent:
+    if not run.without_rows:
         return f"{partly} of {nnodes} nodes"
-    return f"{run.silent} of {nnodes} nodes" + (f" and {partly} more" if run.partly else "")
+    return f"{run.without_rows} of {nnodes} nodes" + (f" and {partly} more" if run.partly else "")

@@ -85,7 +85,9 @@ def _nodes_of(job: Any) -> list[str]:
 
 
 def _newest(rows: list[Any], filters: Filters) -> list[Any]:
-    """Without duplicates the newest run of each JobID, and what it was before it was resized, as sacct without -D."""
+    """Return the newest run of each JobID, and the records before its resizes, as sacct without -D; all runs if
+    duplicates are wanted.
+    """
     if filters.duplicates:
         return rows
     newest = {(job.cluster_id, job.job_id_raw): job.id for job in rows}
@@ -153,7 +155,7 @@ def _job_condition(text: str) -> ColumnElement[bool]:
 
 
 def _head(text: str) -> int:
-    """The number before `_` or `+`. Raises ValueError."""
+    """Return the number before `_` or `+`. Raises ValueError."""
     head = text.replace("+", "_").partition("_")[0]
     if not head.isascii() or not head.isdigit() or len(head) >= 19:
         raise ValueError(f"not a JobID: {text!r}; it looks like 12, 12_3 or 12+1")
@@ -204,7 +206,7 @@ def _in_states(states: Iterable[str], window: Window) -> ColumnElement[bool]:
 
 
 def _state(text: str) -> ColumnElement[bool]:
-    """`CANCELLED by 1000` is CANCELLED."""
+    """Return the condition for a state. `CANCELLED by 1000` is CANCELLED."""
     return Job.state.startswith(_state_name(text), autoescape=True)
 
 

@@ -19,7 +19,7 @@ from carbon_collector.units import DAY_S
 
 
 @dataclass(frozen=True)
-class Losses:
+class DroppedTotal:
     """The records that nodes dropped because their spools were full, and at most the energy that their meters had
     counted of them.
     """
@@ -46,13 +46,13 @@ def silent(session: Session, cluster: str, nodes: Iterable[str], now: int) -> Si
     return Silent(never, sorted(name for name in nodes if name in known and known[name] not in recent))
 
 
-def losses(session: Session) -> Losses:
-    """Return the losses of all nodes. Each node reports its own."""
+def dropped_total(session: Session) -> DroppedTotal:
+    """Return what all nodes dropped. Each node reports its own."""
     sums = [part for name in COMPONENTS for part in exact_parts(getattr(Dropped, f"{name}_uj"))]
     query = select(func.count(Dropped.node_id.distinct()), func.sum(Dropped.records), *sums)
     nodes, records, *parts = session.execute(query).one()
     energies = [exact_whole(parts[i : i + 2]) or 0 for i in range(0, len(parts), 2)]
-    return Losses(int(nodes), int(records or 0), sum(energies))
+    return DroppedTotal(int(nodes), int(records or 0), sum(energies))
 
 
 def last_slot(session: Session) -> int | None:

@@ -19,7 +19,7 @@ from carbon_acct.db.models import Cluster, Job, JobSlot, Ledger, Node, NodeJobSl
 from carbon_acct.db.row_types import JobRow, LedgerRow
 from carbon_acct.db.rows import IDS, ask_dicts, ask_ids, change_rows, chunks, replace_rows, table_of
 from carbon_acct.estimates.arithmetic import Estimate
-from carbon_acct.estimates.gaps import missing
+from carbon_acct.estimates.unmetered_runs import estimate_unmetered
 from carbon_acct.factors.slot_factor import SiteTerms
 from carbon_acct.slurm.matching import Run, match
 from carbon_acct.sums import day_sum, unmetered
@@ -141,8 +141,8 @@ def _settle(
     changed = unmetered.recount(session, again, ledgers, fresh)
     for job, slot in ask_ids(session, _STORED_SLOTS, changed):
         wanted[job].add(slot)
-    gaps = [key for key, job in jobs.items() if (changed[key].us if key in changed else job.unmetered_us)]
-    estimated = missing(session, gaps, terms.estimates)
+    unmetered_jobs = [key for key, job in jobs.items() if (changed[key].us if key in changed else job.unmetered_us)]
+    estimated = estimate_unmetered(session, unmetered_jobs, terms.estimates)
     for job, slot in estimated:
         wanted[job].add(slot)
     kept = {job: {slot for slot in slots if slot >= since} for job, slots in wanted.items()}

@@ -63,10 +63,10 @@ def _of_run(job: JobRow, nodes: Collection[Sequence[LedgerRow]], alloc_us: Mappi
     """
     held = job.start is not None and job.state != RESIZED  # its newest record stands for all of a resized run
     without = max(0, (job.nnodes or 0) - len(nodes)) if held else 0
-    lost_us = 0
+    unmetered_us = 0
     for ledgers in nodes:
-        lost_us += _lost_us(job, ledgers, alloc_us)
-    return without, without * (job.elapsed_s or 0) * US_PER_S + lost_us
+        unmetered_us += _unmetered_us(job, ledgers, alloc_us)
+    return without, without * (job.elapsed_s or 0) * US_PER_S + unmetered_us
 
 
 def _by_node(ledgers: Sequence[LedgerRow]) -> Collection[list[LedgerRow]]:
@@ -83,7 +83,7 @@ _ALLOCATED = (
 )
 
 
-def _lost_us(job: JobRow, ledgers: Sequence[LedgerRow], alloc_us: Mapping[int, int]) -> int:
+def _unmetered_us(job: JobRow, ledgers: Sequence[LedgerRow], alloc_us: Mapping[int, int]) -> int:
     """Return the time of which a node with rows has none.
 
     The ledger was opened late (no prolog ran), was never sealed, or rows in between never arrived. The time of a node

@@ -21,7 +21,7 @@ from carbon_acct.db import meta
 from carbon_acct.db.models import METERED, Job, JobDay, Ledger, NodeJobSlot
 from carbon_acct.db.row_types import DeliveredRow, EndedJobRow, MeasuredJobRow
 from carbon_acct.db.rows import ask, chunks
-from carbon_acct.estimates.arithmetic import Basis, Estimate, Held, Power, estimates, outage
+from carbon_acct.estimates.arithmetic import Basis, Estimate, Held, Power, estimates, unmetered_run
 from carbon_acct.estimates.hardware import Hardware
 from carbon_acct.slurm.matching import LATE_SOURCES, RESIZED
 from carbon_collector.meters.base import COMPONENTS
@@ -31,7 +31,9 @@ HISTORY_DAYS = 30
 HISTORY_JOBS = 1000
 
 
-def missing(session: Session, job_ids: Collection[int], hardware: Hardware | None) -> dict[tuple[int, int], Estimate]:
+def estimate_unmetered(
+    session: Session, job_ids: Collection[int], hardware: Hardware | None
+) -> dict[tuple[int, int], Estimate]:
     """Return the estimate of each (job, slot) of these jobs (`job.id`) that have ended.
 
     With `hardware` None the site wants no estimates, and the result is empty.
@@ -73,10 +75,10 @@ def _of_run(job: EndedJobRow, rows: list[DeliveredRow], history: _History, hardw
     by_node: dict[int, list[DeliveredRow]] = defaultdict(list)
     for row in rows:
         by_node[row.node_id].append(row)
-    run = outage([*(_held_with_rows(job, many) for many in by_node.values()), *_held_without_rows(job, by_node)])
+    run = unmetered_run([*(_held_with_rows(job, many) for many in by_node.values()), *_held_without_rows(job, by_node)])
     if not run.slots:
         return {}
-    text = "the job's other nodes" if run.silent else "the rest of the job"
+    text = "the job's other nodes" if run.without_rows else "the rest of the job"
     measured = Basis("job", text, *_measured(job, rows))
     wanted = {"cpu", *(("gpu",) if any(gap.gpu_us for gap in run.slots.values()) else ())}
     bases = [measured]
@@ -91,10 +93,10 @@ def _held_with_rows(job: EndedJobRow, rows: list[DeliveredRow]) -> Held:
     opened, closed = min(row.opened for row in rows), [row.closed for row in rows if row.closed is not None]
     late = all(row.source in LATE_SOURCES for row in rows)
     end = job.end if len(closed) < len(rows) or job.state == "NODE_FAIL" else max(closed)
-    told: dict[int, int] = defaultdict(int)
+    covered_us: dict[int, int] = defaultdict(int)
     for row in rows:
-        told[row.slot] += row.alloc_us
-    return Held(min(opened, job.start) if late else opened, end, _cpus(job, rows[0]), _gpus(rows[0]), told)
+        covered_us[row.slot] += row.alloc_us
+    return Held(min(opened, job.start) if late else opened, end, _cpus(job, rows[0]), _gpus(rows[0]), covered_us)
 
 
 def _held_without_rows(job: EndedJobRow, by_node: dict[int, list[DeliveredRow]]) -> list[Held]:
@@ -102,9 +104,9 @@ def _held_without_rows(job: EndedJobRow, by_node: dict[int, list[DeliveredRow]])
     nodes = max(0, (job.nnodes or 0) - len(by_node))
     if not nodes:
         return []
-    told = [rows[0] for rows in by_node.values()]
-    cpus = (job.ncpus or 0) - sum(_cpus(job, row) for row in told)
-    gpus = max(0, _tres(job, "gres/gpu") - sum(_gpus(row) for row in told))
+    first_rows = [rows[0] for rows in by_node.values()]
+    cpus = (job.ncpus or 0) - sum(_cpus(job, row) for row in first_rows)
+    gpus = max(0, _tres(job, "gres/gpu") - sum(_gpus(row) for row in first_rows))
     # `cpus` and `gpus` are of all of them together, so one Held stands for them.
     return [Held(job.start, job.end, cpus if cpus > 0 else nodes * _cpus_a_node(job), gpus, None, nodes)]
 
