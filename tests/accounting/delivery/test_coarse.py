@@ -177,8 +177,8 @@ def test_the_status_tells_losses_only_where_there_are_any(site: Site) -> None:
     assert "dropped:   23 records of 2 nodes whose spools were full, 1.500000 J" in list(status.lines(answer))
     assert not any("dropped" in line for line in status.lines(none))
     late = {**answer, "slurm": {"cluster": "c", "source": "s", "polled_at": None, "error": "", "behind_s": 129600}}
-    assert [line for line in status.lines(late) if "last 1.5 days are still to be asked for" in line]
-    assert not any("still to be asked" in line for line in status.lines(answer))
+    assert [line for line in status.lines(late) if "last 1.5 days have not been queried yet" in line]
+    assert not any("not been queried" in line for line in status.lines(answer))
     assert deliver(site, segment([ledger()])).accepted == 1
 
 
