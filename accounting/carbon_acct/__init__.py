@@ -1,2 +1,4 @@
 # SPDX-License-Identifier: MIT
-"""The accounting host: receives the nodes' records, merges them with Slurm's, applies emission factors, stores and answers."""
+"""The accounting host: stores what nodes deliver, joins it with Slurm's record of the jobs, applies emission factors,
+and answers.
+"""

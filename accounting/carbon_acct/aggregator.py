@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""`carbon-aggregator`: slurmdbd's neighbour; in the foreground it receives, polls Slurm, and answers.
+"""The process of `carbon-aggregator`: it receives segments, polls Slurm, fetches intensities and answers, in the
+foreground.
 
-It starts although Slurm or the database's server is down, and stops cleanly on SIGTERM: what was acknowledged is stored.
+It starts even if Slurm or the database's server is down. On SIGTERM it stops cleanly: what was acknowledged is stored.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ log = logging.getLogger(__name__)
 
 BACKLOG = 1024
 COLLECT_AT = (200_000, 20, 50)
-"""Objects after which cycles of them are looked for (gc.set_threshold)."""
+"""The numbers of objects after which the garbage collector looks for cycles (gc.set_threshold)."""
 
 
 def serve(config: Settings, debug: bool = False) -> None:
@@ -52,9 +53,10 @@ def serve(config: Settings, debug: bool = False) -> None:
 
 
 def collect_rarely() -> None:
-    """Let rows come and go by their reference counts: looking for cycles among them took a third of the time they take.
+    """Make the garbage collector run rarely: looking for cycles among rows took a third of the time that rows take.
 
-    What is there now is for the whole life of the process, and is not looked through again.
+    Rows are freed by their reference counts. What exists now lives as long as the process, and is not looked through
+    again.
     """
     gc.collect()
     gc.freeze()
@@ -89,7 +91,9 @@ def _serve(site: Site, poller: Poller, follower: Follower, listener: socket.sock
 
 
 class _Server(uvicorn.Server):
-    """Says when it is ready, and takes SIGTERM as the orderly end that it is (uvicorn would die of it again)."""
+    """The server. It prints its address when it is ready, and ends in order on SIGTERM, which uvicorn would raise
+    again.
+    """
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
@@ -110,7 +114,7 @@ class _Server(uvicorn.Server):
 
 
 def _listen(address: str) -> socket.socket:
-    """A listening socket at `host:port` or `[host]:port`. Raises ListenError."""
+    """Return a socket that listens at `host:port` or `[host]:port`. Raises ListenError."""
     host, _, port = address.rpartition(":")
     host = host.strip("[]")
     if not host or not port.isascii() or not port.isdigit() or int(port) > 65535:

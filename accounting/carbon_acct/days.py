@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The site's days: from midnight to midnight of its time zone, 23 to 25 hours long."""
+"""The calendar of the site: days from midnight to midnight in its time zone, which are 23 to 25 hours long."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from carbon_collector.units import SLOT_S
 
 
 def zone_info(name: str) -> ZoneInfo:
-    """The time zone `[site] timezone`. Raises SettingsError."""
+    """Return the time zone that `[site] timezone` names. Raises SettingsError."""
     try:
         return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError) as err:
@@ -22,7 +22,9 @@ def zone_info(name: str) -> ZoneInfo:
 
 
 class Days:
-    """Days of a time zone, each by its first second. All of today's zones are whole slots from UTC."""
+    """The days of a time zone, each named by its first second. The offset of every zone of today from UTC is a multiple
+    of a slot.
+    """
 
     def __init__(self, zone: ZoneInfo) -> None:
         self.zone = zone
@@ -31,7 +33,7 @@ class Days:
         """First second of the day after the one that begins at the given second."""
 
     def start(self, epoch: int) -> int:
-        """First second of the day that an instant lies in."""
+        """Return the first second of the day in which an instant lies."""
         return self._start_of_slot(epoch - epoch % SLOT_S)
 
     def _after(self, day: int) -> int:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Examines a site from end to end: each check is a function that yields what it found and what to do about it."""
+"""Checks a site from end to end. Each check is a function that yields what it found and what to do about it."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ OK, LOOK, FIX = "ok", "look", "fix"
 MAX_SKEW_S = 5
 LEAST_FREE = 0.1
 MAX_QUEUE = 1000
-"""Messages that slurmctld holds for slurmdbd; a busy site has some for moments."""
+"""The number of messages for slurmdbd that slurmctld may hold. A busy site holds some for moments."""
 
 
 class Finding(NamedTuple):
-    """What a check found: `ok`, `look` (an administrator should know) or `fix`, and what to do."""
+    """One result of a check: `ok`, `look` (an administrator should know) or `fix`, with the advice."""
 
     level: str
     subject: str
@@ -43,7 +43,7 @@ class Finding(NamedTuple):
 
 
 class Patient(NamedTuple):
-    """What is examined. `answers`: URL of each aggregator -> its status over the last day."""
+    """The site that is checked. `answers` maps the URL of each aggregator to its status over the last day."""
 
     config: Settings
     path: str
@@ -53,7 +53,7 @@ class Patient(NamedTuple):
 
 
 def examine(config: Settings, path: str, programs: Programs) -> Iterator[Finding]:
-    """All findings, in the order in which one thing depends on another."""
+    """Yield all findings. A check comes after those that it depends on."""
     patient = Patient(config, path, programs, {}, time.time())
     for check in CHECKS:
         yield from check(patient)
@@ -186,7 +186,7 @@ def _poll(patient: Patient) -> Iterator[Finding]:
 def _nodes(patient: Patient) -> Iterator[Finding]:
     for content in list(patient.answers.values())[:1]:  # all of them have the same database
         silent = content["silent"]
-        for key, says in (("never", "never delivered"), ("day", "told of nothing for a day")):
+        for key, says in (("never", "never delivered"), ("day", "delivered nothing for a day")):
             names = ", ".join(silent[f"{key}_nodes"])
             if silent[key]:
                 advice = "where jobs ran there, see the prolog and `carbon-collector probe` on them"
@@ -194,7 +194,7 @@ def _nodes(patient: Patient) -> Iterator[Finding]:
         if not silent["never"] and not silent["day"]:
             yield Finding(OK, "nodes", f"{content['nodes']} have delivered, all of Slurm's within a day")
         if content["last_slot"] is not None and content["last_slot"] > patient.now:
-            yield Finding(FIX, "clock", "a node told of a slot that has not begun: set the nodes' clocks by NTP")
+            yield Finding(FIX, "clock", "a node delivered a slot that has not begun: set the nodes' clocks by NTP")
 
 
 def _providers(patient: Patient) -> Iterator[Finding]:
@@ -233,7 +233,7 @@ def _conservation(patient: Patient) -> Iterator[Finding]:
 
 
 def _database(patient: Patient) -> Iterator[Finding]:
-    """The file of SQLite: whose it is to read, and whether there is room for it."""
+    """Yield findings on SQLite's file: who may read it, and whether its disk has room."""
     url = make_url(url_of(patient.config))
     if url.get_backend_name() != "sqlite" or not url.database or not Path(url.database).exists():
         return
@@ -265,7 +265,7 @@ CHECKS: tuple[Callable[[Patient], Iterator[Finding]], ...] = (
 
 
 def findings(load: Callable[[], Settings], path: str, programs: Programs) -> Iterator[Finding]:
-    """As `examine`; a configuration that cannot be read is the one finding then."""
+    """Yield all findings as `examine` does. If the configuration cannot be read, that is the only finding."""
     try:
         config = load()
     except CarbonError as err:

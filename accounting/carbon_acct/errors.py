@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Errors of the accounting host that a person may see: one line each, saying what, where and what to do.
+"""Errors of the accounting host that a person may see. Each is one line that says what, where and what to do.
 
 CarbonError (carbon_collector.errors)
 └── AccountingError
@@ -11,7 +11,7 @@ CarbonError (carbon_collector.errors)
     ├── ZoneError         no factor is known for the site's grid zone
     ├── ProviderError     a provider of grid intensities cannot be used, or its answer cannot be trusted
     ├── ListenError       the aggregator cannot listen where it should
-    └── RefusedError           a request is refused, with the HTTP status that says how finally
+    └── RefusedError      a request is refused; the HTTP status says whether finally
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ KINDS = {
 
 
 class AccountingError(CarbonError):
-    """Anything the accounting host reports in one line."""
+    """Any error that the accounting host reports in one line."""
 
 
 class DatabaseError(AccountingError):
@@ -49,11 +49,11 @@ class SchemaError(DatabaseError):
 
 
 class MungedError(AccountingError, MungeError):
-    """munged cannot be asked about a credential, whatever that is worth."""
+    """munged cannot be asked about a credential, so nothing is known of the credential."""
 
 
 class SlurmError(AccountingError):
-    """Slurm did not answer, or not in a form that can be read."""
+    """Slurm did not answer, or answered in a form that cannot be read."""
 
 
 class ZoneError(AccountingError):

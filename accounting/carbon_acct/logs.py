@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""What a server has to say, one event a line on standard error: for people, or as JSON for machines.
+"""The log of a server: one event a line on standard error, as text for people or as JSON for machines.
 
-The same message about the same thing comes at most once a minute, with the number of those that were left out: a node
-whose records are refused, or a stranger who tries a thousand credentials, does not fill the disk.
+The same message about the same thing is logged at most once a minute, with the number of messages that were left out.
+So a node whose records are refused, or a stranger who tries a thousand credentials, does not fill the disk.
 """
 
 from __future__ import annotations
@@ -22,7 +22,9 @@ MAX_REMEMBERED = 1000
 
 
 class Quiet(logging.Filter):
-    """Lets a message pass once a minute. What makes it the same: its template, and its first argument (the host)."""
+    """A filter that passes a message once a minute. Two messages are the same if their template and first argument (the
+    host) are.
+    """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__()
@@ -30,7 +32,7 @@ class Quiet(logging.Filter):
         self._said: OrderedDict[tuple[str, object, object], tuple[float, int]] = OrderedDict()
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Whether the message is said; it then tells how many like it were not."""
+        """Return whether the message is logged. It then carries the number of messages like it that were not."""
         first = record.args[0] if isinstance(record.args, tuple) and record.args else None
         key = (record.name, record.msg, str(first))
         now = self._clock()
@@ -53,7 +55,7 @@ class Text(logging.Formatter):
         self._program = program
 
     def format(self, record: logging.LogRecord) -> str:
-        """The line."""
+        """Return the line."""
         silent = getattr(record, "left_out", 0)
         more = f" (and {silent} more like it)" if silent else ""
         line = f"{self._program}: {visible(record.getMessage())}{more}"
@@ -61,14 +63,16 @@ class Text(logging.Formatter):
 
 
 class Json(logging.Formatter):
-    """An object with `time`, `level`, `program`, `logger`, `message`; `left_out` and `exception` where there are any."""
+    """A formatter that writes an object with `time`, `level`, `program`, `logger` and `message`, and `left_out` and
+    `exception` if there are any.
+    """
 
     def __init__(self, program: str) -> None:
         super().__init__()
         self._program = program
 
     def format(self, record: logging.LogRecord) -> str:
-        """The line."""
+        """Return the line."""
         said: dict[str, object] = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What the accounting needs to know of the site: its zone, its PUE, its cluster, and its database."""
+"""The site as its settings state it: the database, the terms by which emissions are calculated, and Slurm's cluster."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Site:
-    """A database and what energy costs at this site. `cluster` is empty where Slurm has to say it."""
+    """A database, and the terms and providers for emissions at this site. `cluster` is empty where Slurm has to say it."""
 
     database: Database
     terms: SiteTerms
@@ -29,7 +29,7 @@ class Site:
 
 
 def site_of(settings: Settings) -> Site:
-    """The site, with a database that is opened when it is first used. Raises ZoneError, SettingsError, DatabaseError."""
+    """Return the site with a database that opens on first use. Raises ZoneError, SettingsError and DatabaseError."""
     terms, providers = load_terms(settings)
     timezone = settings.text("site", "timezone")
     database = Database(url_of(settings), lambda session: rebuild.where_needed(session, terms, timezone))
@@ -37,7 +37,7 @@ def site_of(settings: Settings) -> Site:
 
 
 def open_site(settings: Settings) -> Site:
-    """The site, with its database opened. Raises ZoneError, SettingsError and DatabaseError."""
+    """Return the site with its database open. Raises ZoneError, SettingsError and DatabaseError."""
     site = site_of(settings)
     site.database.open()
     return site

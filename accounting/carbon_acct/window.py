@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Cuts a slot or a day at the border of a window of time, so that adjoining windows add up exactly. Pure."""
+"""Cuts amounts of a slot or a day at the border of a window of time, so that adjoining windows add up exactly. Pure."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ class Window:
 
     @property
     def low(self) -> int:
-        """First second."""
+        """Return the first second."""
         return self.start if self.start is not None else 0
 
     @property
     def high(self) -> int:
-        """First second after it."""
+        """Return the first second after the window."""
         return self.end if self.end is not None else FOREVER
 
 
@@ -35,9 +35,10 @@ class Span:
 
 
 def part(amount: int, span: Span, window: Window, start: int | None, end: int | None) -> int:
-    """What of a span's `amount` lies in the window, by the time that a job running [start, end) spent in it.
+    """Return the part of a span's `amount` that lies in the window, by the time that a job running [start, end) spent
+    in it.
 
-    Whole numbers, cumulatively rounded: the parts of adjoining windows sum to `amount`.
+    Parts are whole numbers, rounded cumulatively, so the parts of adjoining windows add up to `amount`.
     """
     low, high = max(span.start, start or 0), min(span.end, end if end is not None else FOREVER)
     if high <= low:  # the job was there for less than a second: all of it at one instant
@@ -51,7 +52,7 @@ def _until(amount: int, low: int, high: int, border: int) -> int:
 
 
 def inside(start: int | None, end: int | None, now: int, window: Window) -> int:
-    """Seconds of [start, end) within the window; a run that has not ended lasts until `now`."""
+    """Return the seconds of [start, end) in the window. A run that has not ended lasts until `now`."""
     if start is None:
         return 0
     return max(0, min(end if end is not None else now, window.high) - max(start, window.low))

@@ -48,7 +48,7 @@ SETTINGS: tuple[Setting, ...] = (
         "Power usage effectiveness (ISO/IEC 30134-2): facility energy over IT energy, at least 1. With dates: "
         "1.35 2026-01-01:1.30; or a CSV file of start,value.",
     ),
-    Setting("site", "timezone", "text", "UTC", "Time zone of month borders in reports, e.g. Europe/Berlin."),
+    Setting("site", "timezone", "text", "UTC", "Time zone of the site's days and months, e.g. Europe/Berlin."),
     Setting(
         "site",
         "hardware",
@@ -61,7 +61,7 @@ SETTINGS: tuple[Setting, ...] = (
         "aggregators",
         "urls",
         "",
-        "URLs of the aggregators, tried in turn. Empty: http:// and [aggregator] listen.",
+        "URLs of the aggregators. They are tried in turn. Empty: http:// and [aggregator] listen.",
     ),
     Setting("collector", "interval", "seconds", "10 s", "Time between two readings of the meters."),
     Setting(
@@ -133,17 +133,21 @@ SETTINGS: tuple[Setting, ...] = (
         "keep_delivered",
         "seconds",
         "90 d",
-        "How long rows are kept as the nodes delivered them. Older ones that come late are refused.",
+        "How long the rows that nodes delivered are kept. Rows of earlier slots are refused.",
     ),
     Setting(
         "aggregator",
         "keep_slots",
         "seconds",
         "400 d",
-        "How long jobs are known by quarters of an hour, and can be recalculated; after that by days.",
+        "How long jobs are kept slot by slot (15 minutes), so that they can be recalculated. Later they are kept by days.",
     ),
     Setting(
-        "aggregator", "keep_jobs", "seconds", "forever", "How long jobs are kept; the sums of their accounts stay."
+        "aggregator",
+        "keep_jobs",
+        "seconds",
+        "forever",
+        "How long jobs are kept. The sums of their accounts stay for ever.",
     ),
     Setting(
         "aggregator",
@@ -151,7 +155,7 @@ SETTINGS: tuple[Setting, ...] = (
         "choice",
         "yes",
         "Whether energy that nobody measured is estimated: from the job's other nodes, its partition, or the hardware. "
-        "It is kept apart from what was measured, and says so.",
+        "Estimates are kept apart from what was measured, and are marked.",
         ("yes", "no"),
     ),
     Setting(
@@ -159,7 +163,7 @@ SETTINGS: tuple[Setting, ...] = (
         "log_format",
         "choice",
         "text",
-        "How the aggregator logs to standard error: text for people, json for machines, one line an event.",
+        "Format of the log on standard error, one line for each event: text for people, json for machines.",
         ("text", "json"),
     ),
     Setting(
@@ -167,7 +171,7 @@ SETTINGS: tuple[Setting, ...] = (
         "source",
         "choice",
         "auto",
-        "Where Slurm's records come from. auto: pyslurm where it fits the site's Slurm and tells every run, else sacct.",
+        "Source of Slurm's records. auto: pyslurm if it fits the site's Slurm and reports every run, else sacct.",
         ("auto", "pyslurm", "sacct"),
     ),
     Setting("slurm", "poll", "seconds", "60 s", "Time between two queries of Slurm's accounting."),
@@ -177,17 +181,21 @@ SETTINGS: tuple[Setting, ...] = (
         "zones",
         "words",
         "",
-        "Zones of clusters and partitions that another grid feeds than [site] zone: hpc:DE hpc/gpu:FR.",
+        "Zones of clusters and partitions that are not fed by [site] zone, e.g. hpc:DE hpc/gpu:FR.",
     ),
     Setting(
         "grid",
         "providers",
         "words",
         "",
-        "Where intensities are fetched, in order; ZONE=provider for one zone. Empty: the yearly factor of the zone.",
+        "Providers of intensities, in order of preference; ZONE=provider for one zone. Empty: the yearly factor of the zone.",
     ),
     Setting(
-        "grid", "addresses", "words", "", "Other addresses of providers, a mirror's: uk=https://mirror.example/uk."
+        "grid",
+        "addresses",
+        "words",
+        "",
+        "Addresses to use instead of the providers' own, e.g. of a mirror: uk=https://mirror.example/uk.",
     ),
     Setting("grid", "poll", "seconds", "15 m", "Time between two queries of a provider."),
     Setting("grid", "electricitymaps_token", "path", "", "File with the token of Electricity Maps."),
@@ -199,7 +207,7 @@ SETTINGS: tuple[Setting, ...] = (
         "",
         "Market-based factor of the site's contracts in g/kWh (GHG Protocol, scope 2), like [site] pue. Empty: none stated.",
     ),
-    Setting("grid", "market_source", "text", "contract", "What the market-based factor rests on, as reports print it."),
+    Setting("grid", "market_source", "text", "contract", "Source of the market-based factor, as reports print it."),
     Setting(
         "grid",
         "upstream",
@@ -219,10 +227,12 @@ SETTINGS: tuple[Setting, ...] = (
         "spread",
         "choice",
         "no",
-        "energy: also show users and accounts with the site's idle and system carbon spread over them by energy.",
+        "Whether reports also spread the site's idle and system carbon over users and accounts: energy, by their energy.",
         ("no", "energy"),
     ),
-    Setting("reports", "output_dir", "path", "/var/lib/carbon-aggregator/reports", "Where carbon-report writes."),
+    Setting(
+        "reports", "output_dir", "path", "/var/lib/carbon-aggregator/reports", "Folder in which carbon-report writes."
+    ),
 )
 
 BY_NAME = {(s.section, s.key): s for s in SETTINGS}

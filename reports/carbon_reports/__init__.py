@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: MIT
-"""Month end: reports per site, user and account from the accounting database."""
+"""Reports at the end of a month, for the site, its users and its accounts, from the accounting database."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""carbon-report: what admins run at month end; sreport's cousin."""
+"""carbon-report: writes reports. Administrators run it at the end of a month."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ FORMATS = ("html", "csv", "json")
 
 
 def parser() -> argparse.ArgumentParser:
-    """The command line."""
+    """Return the command line's parser."""
     p = Parser(prog=PROGRAM, description="Write reports on the energy and carbon of the jobs.")
     p.add_argument("-V", "--version", action="version", version=f"{PROGRAM} {__version__}")
     p.add_argument("--config", default="", metavar="FILE", help="configuration file")
     p.add_argument("--debug", action="store_true", help="show where an error comes from")
     reports = p.add_subparsers(dest="report", metavar="REPORT", required=True)
-    monthly = reports.add_parser("monthly", help="a month of the site, of each user and of each account")
+    monthly = reports.add_parser("monthly", help="report a month of the site, of each user and of each account")
     monthly.add_argument("--month", required=True, metavar="YYYY-MM", help="the month, in [site] timezone")
     monthly.add_argument("--output", default="", metavar="DIR", help="folder for YYYY-MM/; else [reports] output_dir")
     monthly.add_argument("--format", default=",".join(FORMATS), metavar="LIST", help="of html, csv, json; else all")
-    monthly.add_argument("--no-jobs", action="store_true", help="no lists of all jobs in CSV and JSON")
+    monthly.add_argument("--no-jobs", action="store_true", help="write no lists of all jobs in CSV and JSON")
     return p
 
 

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""Writes the lists of all runs, CSV and JSON, of the site, each owner and each project, in one go and without holding them.
+"""Writes the lists of all runs, CSV and JSON, of the site, each owner and each project, in one pass and without holding
+them.
 
-A run is read once and made into text once, and that text is appended to each file that it belongs in.
+A run is read once and turned into text once, and the text is appended to each file that it belongs in.
 """
 
 from __future__ import annotations
@@ -21,11 +22,12 @@ if TYPE_CHECKING:
     from .month_facts import Job
 
 HELD = 32 << 20
-"""Characters that are held before files are appended to: there may be more files than may be open."""
+"""The number of characters that are held before they are appended to files: there may be more files than can be open.
+"""
 
 
 class Files:
-    """Files that text is appended to; what was not written yet is written at the end of the block."""
+    """Files that text is appended to. What was not written yet is written by `write`."""
 
     def __init__(self) -> None:
         self._texts: defaultdict[Path, list[str]] = defaultdict(list)

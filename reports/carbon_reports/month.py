@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A month as the site lives it: its borders are midnights of the site's time zone, whatever the server's is."""
+"""A month of the site: its borders are midnights in the site's time zone, whatever the server's is."""
 
 from __future__ import annotations
 
@@ -31,21 +31,21 @@ class Month:
 
     @property
     def name(self) -> str:
-        """`2026-07`."""
+        """Return the month as text, `2026-07`."""
         return f"{self.year:04}-{self.month:02}"
 
     @property
     def start(self) -> int:
-        """First second, epoch seconds."""
+        """Return the first second, in epoch seconds."""
         return self._midnight(date(self.year, self.month, 1))
 
     @property
     def end(self) -> int:
-        """First second of the next month, epoch seconds."""
+        """Return the first second of the next month, in epoch seconds."""
         return self._midnight(date(self.year + self.month // 12, self.month % 12 + 1, 1))
 
     def borders(self) -> list[int]:
-        """The midnights of the month, the next month's first one included: a day may have 23 or 25 hours."""
+        """Return the midnights of the month and the first one of the next month. A day may have 23 or 25 hours."""
         day = date(self.year, self.month, 1)
         midnights = [self._midnight(day)]
         while midnights[-1] < self.end:
@@ -54,11 +54,11 @@ class Month:
         return midnights
 
     def day(self, epoch: int) -> str:
-        """The day that an instant lies in, `2026-07-14`."""
+        """Return the day in which a time lies, `2026-07-14`."""
         return datetime.fromtimestamp(epoch, self.zone).date().isoformat()
 
     def moment(self, epoch: int | None) -> str:
-        """An instant with its offset from UTC, `2026-07-14T05:33:20+02:00`; empty where it is not known."""
+        """Return a time with its offset from UTC, `2026-07-14T05:33:20+02:00`, or an empty text where it is not known."""
         return "" if epoch is None else datetime.fromtimestamp(epoch, self.zone).isoformat()
 
     def _midnight(self, day: date) -> int:
@@ -66,7 +66,7 @@ class Month:
 
 
 def month_of(text: str, timezone: str, now: int) -> Month:
-    """`2026-07` in the site's time zone. Raises UsageError, SettingsError and FutureMonthError."""
+    """Return the month `2026-07` in the site's time zone. Raises UsageError, SettingsError and FutureMonthError."""
     match = FORM.fullmatch(text)
     if not match:
         raise UsageError(f"{text!r} is no month; it looks like {datetime.fromtimestamp(now, UTC):%Y-%m}")

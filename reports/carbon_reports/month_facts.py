@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""Reads what a month consisted of from the accounting database: sums, and of the runs only those that are shown.
+"""Reads the facts of a month from the accounting database: sums, and of the runs only those that are shown.
 
-Energy and carbon are those of the roll-ups; how many runs there were and how well they are known the database counts.
-All of it is one state of the database, but for the runs that are shown and which factors were applied: they are
-looked for in another thread, a little later. Whatever is counted or listed in full is of the one state.
+Energy and carbon are those of the roll-ups. The database counts the runs and how well they are known. All of it is one
+state of the database, except for the runs that are shown and the factors that were applied: another thread looks for
+them, a little later. Whatever is counted or listed in full is of the one state.
 """
 
 from __future__ import annotations
@@ -47,11 +47,11 @@ if TYPE_CHECKING:
 NOBODY = "not known"
 
 Job = dict[str, Any]
-"""A run of a job with the keys of docs/http-api.md, cut to the month, and `owner` and `project` as labels."""
+"""A run of a job with the keys of docs/http-api.md, cut to the month, and its labels `owner` and `project`."""
 
 
 class Whose(NamedTuple):
-    """Whom an association's runs are shown for."""
+    """The labels under which an association's runs are shown."""
 
     cluster: str
     owner: str
@@ -60,7 +60,7 @@ class Whose(NamedTuple):
 
 @dataclass(frozen=True)
 class Most:
-    """How many runs a page of the site shows, and one of an owner or a project; 0: no page is written."""
+    """The number of runs on a page of the site, and on one of an owner or a project. 0 means that no page is written."""
 
     site: int
     part: int
@@ -68,11 +68,11 @@ class Most:
 
 @dataclass(frozen=True)
 class MonthFacts:
-    """Everything a report is made of, but for a list of all runs.
+    """Everything that a report is made of, except a list of all runs.
 
-    `shown`: the runs with the most energy, of the site (""), of each owner and of each project. `sources`, `zones` and
-    `pue`: what was applied to the runs. `conservation`: the nodes' meters and where their energy went; `energy`: what
-    that emitted.
+    `shown`: the runs with the most energy, of the site, of each owner and of each project. `sources`, `zones` and
+    `pue`: what was applied to the runs. `conservation`: what the nodes' meters counted, and where that energy went.
+    `energy`: the emissions of that energy.
     """
 
     parts: list[Part]
@@ -86,7 +86,7 @@ class MonthFacts:
 
 
 class Applied(NamedTuple):
-    """Sources of intensities, zones and PUE."""
+    """The sources of intensities, the zones and the PUE that were applied."""
 
     sources: list[str]
     zones: list[str]
@@ -94,21 +94,23 @@ class Applied(NamedTuple):
 
 
 class Shown(NamedTuple):
-    """The runs with the most energy, of all and by owner and project."""
+    """The runs with the most energy, of the site, by owner and by project."""
 
     site: list[Job]
     owner: dict[str, list[Job]]
     project: dict[str, list[Job]]
 
 
-def opened(settings: Settings) -> Database:
-    """The site's database. Raises DatabaseError."""
+def open_existing(settings: Settings) -> Database:
+    """Return the site's database, open. Raises DatabaseError."""
     _must_exist(url_of(settings))
     return open_database(settings)
 
 
-def gather(settings: Settings, database: Database, session: Session, month: Month, most: Most, now: int) -> MonthFacts:
-    """Read the month, in a session that has read nothing yet. Raises DatabaseError."""
+def read_month(
+    settings: Settings, database: Database, session: Session, month: Month, most: Most, now: int
+) -> MonthFacts:
+    """Return the facts of the month, read in a session that has read nothing yet. Raises DatabaseError."""
     scope = Scope(month.start, month.end, now)
     _must_be_days_of(session, str(month.zone))
     whose = _associations(session)
@@ -124,14 +126,14 @@ def gather(settings: Settings, database: Database, session: Session, month: Mont
         shown, applied = beside.result()
         energy = emitted.result()
     counted = [(whose[key], tally) for found in (tallies, silent) for key, tally in found.items()]
-    clusters = sorted({of.cluster for of, _ in counted})
+    clusters = sorted({whom.cluster for whom, _ in counted})
     return MonthFacts(_parts(counted, days), shown, clusters, *applied, conservation, energy)
 
 
-def everyone(session: Session, month: Month, now: int) -> Iterator[Job]:
-    """All runs of the month, by cluster, JobIDRaw and submit time."""
+def all_runs(session: Session, month: Month, now: int) -> Iterator[Job]:
+    """Yield all runs of the month, by cluster, JobIDRaw and submit time."""
     scope = Scope(month.start, month.end, now)
-    return map(_labelled, runs.read(session, run_counts.everyone(session, scope), scope))
+    return map(_labelled, runs.read(session, run_counts.all_runs(session, scope), scope))
 
 
 def _labelled(run: runs.Run) -> Job:
@@ -146,7 +148,7 @@ def _associations(session: Session) -> dict[int, Whose]:
 
 
 def _greatest(database: Database, scope: Scope, most: Most) -> list[Found]:
-    """Of each association the runs with the most energy; none where no page is written."""
+    """Return the runs of each association with the most energy, or none where no page is written."""
     with database.read() as session:
         return run_counts.greatest(session, scope, most.part) if most.part else []
 
@@ -154,7 +156,7 @@ def _greatest(database: Database, scope: Scope, most: Most) -> list[Found]:
 def _beside(
     database: Database, scope: Scope, without: Sequence[Found], greatest: Future[list[Found]], most: Most
 ) -> tuple[Shown, Applied]:
-    """The runs that are shown, and the factors applied to runs; with the associations as they are by then."""
+    """Return the runs that are shown, and the factors applied to runs, with the associations as they are at that time."""
     # A run of which the first rows came meanwhile is among both.
     found = sorted({run.id: run for run in (*without, *greatest.result())}.values(), key=_by_used)
     with database.read() as session:
@@ -179,11 +181,11 @@ def _shown(session: Session, scope: Scope, found: Sequence[Found], whose: Mappin
     places = {run.id: place for place, run in enumerate(read)}
     jobs = [_labelled(run) for run in read]
 
-    def of(ids: Iterable[int]) -> list[Job]:
+    def shown(ids: Iterable[int]) -> list[Job]:
         return [jobs[place] for place in sorted(places[key] for key in ids)]
 
-    by_owner, by_project = ({name: of(ids) for name, ids in many.items()} for many in (owners, projects))
-    return Shown(of(site), by_owner, by_project)
+    by_owner, by_project = ({name: shown(ids) for name, ids in many.items()} for many in (owners, projects))
+    return Shown(shown(site), by_owner, by_project)
 
 
 def _by_energy(run: runs.Run) -> tuple[Any, ...]:
@@ -192,21 +194,21 @@ def _by_energy(run: runs.Run) -> tuple[Any, ...]:
 
 
 def _parts(counted: Iterable[tuple[Whose, Tally]], days: Iterable[DayTotal]) -> list[Part]:
-    """By owner and project; what is only in the roll-ups, because old runs were pruned, as well."""
+    """Return the parts by owner and project, also those that are only in the roll-ups because old runs were pruned."""
     parts: dict[tuple[str, str], Part] = {}
 
     def part(owner: str, project: str) -> Part:
         return parts.setdefault((owner, project), Part(owner, project, [], []))
 
-    for of, tally in counted:
-        part(of.owner, of.project).tallies.append(tally)
+    for whom, tally in counted:
+        part(whom.owner, whom.project).tallies.append(tally)
     for day in days:
         part(_owner(day.user, day.uid), day.account or NOBODY).days.append(day)
     return [part for part in parts.values() if part.tallies or part.has_energy]
 
 
 def _applied(session: Session, scope: Scope) -> Applied:
-    """Sources, zones and PUE that were applied to the runs with energy."""
+    """Return the sources, zones and PUE that were applied to the runs with energy."""
     sources = {row.id: row for row in session.scalars(select(FactorSource))}
     found = run_counts.emissions(session, scope)
     keys = {int(key) for ids, _ in found for key in ids.split(",")}
@@ -221,7 +223,7 @@ def _owner(user: str | None, uid: int | None) -> str:
 
 
 def _must_exist(url: str) -> None:
-    """A report must not make an empty database and call it the site's."""
+    """Raise DatabaseError unless the database exists: a report must not create an empty one."""
     parsed = parse_urls(url)[0]
     if is_sqlite(parsed) and not Path(parsed.database or "").is_file():
         raise DatabaseError(

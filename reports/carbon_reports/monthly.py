@@ -13,7 +13,7 @@ from carbon_collector import __version__
 
 from . import pages, sums, tables
 from .job_lists import write_lists
-from .month_facts import Most, everyone, gather, opened
+from .month_facts import Most, all_runs, open_existing, read_month
 from .publish import file_stem, replaced
 
 if TYPE_CHECKING:
@@ -47,12 +47,12 @@ ACCOUNTS = Kind("accounts", "Account", "project", "users", "User", "owner")
 
 
 Work = tuple[Kind, str, "Sequence[Part]", "list[Job]"]
-"""An owner or a project, its parts, and the runs that are shown of it."""
+"""An owner or a project, its parts, and its runs that are shown."""
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """What is to be written: of html, csv and json, and whether the latter two list all runs."""
+    """What is to be written: which of html, csv and json, and whether the latter two list all runs."""
 
     formats: Collection[str]
     lists: bool
@@ -63,23 +63,23 @@ def write_monthly(settings: Settings, month: Month, output: Path, wanted: Wanted
 
     Raises DatabaseError and OutputError; an earlier report of the month then stays as it is.
     """
-    database = opened(settings)
+    database = open_existing(settings)
     most = Most(TOP_JOBS, MOST_JOBS) if "html" in wanted.formats else Most(0, 0)
     folder = output / month.name
     try:
         with database.read() as session:
-            facts = gather(settings, database, session, month, most, now)
+            facts = read_month(settings, database, session, month, most, now)
             with replaced(folder) as fresh:
                 _write_all(fresh, facts, month, _about(settings, month, facts, now), wanted, now)
                 if wanted.lists and not {"csv", "json"}.isdisjoint(wanted.formats):
-                    write_lists(fresh, everyone(session, month, now), month, wanted.formats)
+                    write_lists(fresh, all_runs(session, month, now), month, wanted.formats)
     finally:
         database.close()
     return folder / "index.html" if "html" in wanted.formats else folder
 
 
 def _about(settings: Settings, month: Month, facts: MonthFacts, now: int) -> dict[str, Any]:
-    """What every page says about itself: for what, when, from what, with which factors."""
+    """Return what every page says about itself: site, time, sources and factors."""
     site = settings.text("site", "name") or settings.text("site", "cluster")
     return {
         "site": site or ", ".join(facts.clusters) or "this site",

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A report's pages: figures and their provenance in, HTML out; every text that a user chose is escaped."""
+"""Renders a report's pages: figures and their provenance in, HTML out. Every text that a user chose is escaped."""
 
 from __future__ import annotations
 
@@ -25,41 +25,41 @@ NARROW_SPACE = "\u202f"
 
 
 def render(template: str, facts: Mapping[str, Any]) -> str:
-    """The page that a template makes of the facts."""
+    """Return the page that a template makes of the facts."""
     return _environment().get_template(template).render(facts)
 
 
 @lru_cache(maxsize=1024)  # a page says the same more than once
 def energy(uj: int | None) -> str:
-    """Energy for people, with a space before its unit."""
+    """Return energy for people, with a space before its unit."""
     return UNKNOWN if uj is None else _spaced(units.energy(uj))
 
 
 @lru_cache(maxsize=1024)
 def carbon(ug: int | None) -> str:
-    """Mass of CO2 equivalent for people, with a space before its unit."""
+    """Return a mass of CO2 equivalent for people, with a space before its unit."""
     return UNKNOWN if ug is None else _spaced(units.carbon(ug))
 
 
 def grouped(number: int | None) -> str:
-    """A whole number in groups of three digits."""
+    """Return a whole number in groups of three digits."""
     return UNKNOWN if number is None else f"{number:,}".replace(",", NARROW_SPACE)
 
 
 def percent(value: float | None) -> str:
-    """A percentage; what is more than nothing is not shown as 0."""
+    """Return a percentage. A value above 0 is not shown as 0."""
     if value is None:
         return UNKNOWN
     return f"<0.1{NARROW_SPACE}%" if 0 < value < 0.05 else f"{value:.1f}{NARROW_SPACE}%"
 
 
 def covered(value: float | None) -> str:
-    """A coverage: rounded down, because 100 is all and not nearly all."""
+    """Return a coverage, rounded down: 100 means all, not nearly all."""
     return percent(None if value is None else int(value * 10 + 1e-9) / 10)
 
 
 def field(job: Mapping[str, Any], name: str) -> str:
-    """A job's field as carbon-acct shows it."""
+    """Return a job's field as carbon-acct shows it."""
     return _field(name).show(job, SCREEN) or UNKNOWN
 
 

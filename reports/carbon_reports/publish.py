@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Puts a report on disk whole: readers find the old one or the new one, never half of either."""
+"""Replaces a report on disk as a whole: readers find the old one or the new one, never half of either."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 MARK = ".carbon-report"
-"""File that says a folder is a report: only such a folder is ever replaced."""
+"""The name of the file that marks a folder as a report. Only such a folder is ever replaced."""
 
 PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
 
@@ -27,7 +27,7 @@ class OutputError(CarbonError):
 
 
 def file_stem(name: str) -> str:
-    """A file name for a user or an account, whatever its name: `alice`, else what is plain of it and a digest."""
+    """Return a file name for a user or an account, whatever its name: `alice`, else its plain characters and a digest."""
     if PLAIN.fullmatch(name):
         return name
     digest = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:16]
@@ -36,7 +36,7 @@ def file_stem(name: str) -> str:
 
 @contextmanager
 def replaced(folder: Path) -> Iterator[Path]:
-    """A new folder that takes the place of `folder` when the block ends well. Raises OutputError."""
+    """Yield a new folder that takes the place of `folder` if the block ends well. Raises OutputError."""
     fresh = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}")
     old = fresh.with_name(f"{fresh.name}.old")
     try:

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""Counts the runs of a month by how well they are known, in the database: a row an owner and kind, not a row a run.
+"""Counts the runs of a month by how well they are known, in the database: a row for each owner and kind, not for each
+run.
 
-Of most runs every component that concerns them was metered all the time, or never, or was modelled: what the quality
-and the coverage of such a run are follows from that alone. Only the others are looked at one by one.
+In most runs every component that concerns them was metered all the time, or never, or was modelled. The quality and the
+coverage of such a run follow from that alone. Only the other runs are looked at one by one.
 """
 
 from __future__ import annotations
@@ -32,16 +33,18 @@ if TYPE_CHECKING:
     from .scope import Scope
 
 ABSENT, WHOLE, MISSING, MODELLED = range(4)
-"""What a component was in a day of a run: it did not concern it, was metered all the time, not at all, was modelled."""
+"""The state of a component in a day of a run: it did not concern the run, was metered all the time, not at all, or
+modelled.
+"""
 
 KINDS = 4 ** len(COMPONENTS)
 OTHERWISE = -KINDS
-"""Makes the kind of a day negative, whatever the other components are."""
+"""The addend that makes the kind of a day negative, whatever the other components are."""
 
 
 @dataclass
 class Tally:
-    """How many runs are of each quality, and the energy of those that have one; their node-time, and how much was covered."""
+    """The number of runs of each quality and the energy of those that have one, with their node-time and its coverage."""
 
     runs: Counter[str] = field(default_factory=Counter)
     used_uj: Counter[str] = field(default_factory=Counter)
@@ -50,7 +53,7 @@ class Tally:
     """Node-seconds times percent."""
 
     def count(self, verdict: Verdict, runs: int, used_uj: int | None, node_s: int) -> None:
-        """Add runs that are alike. One that nothing is known of was not covered."""
+        """Add runs that are alike. A run of which nothing is known was not covered."""
         self.runs[verdict.quality] += runs
         if used_uj is not None:
             self.used_uj[verdict.quality] += used_uj
@@ -60,7 +63,9 @@ class Tally:
 
 
 class Found(NamedTuple):
-    """A run that may be one of those with the most energy, which is here in millijoules: a sum never exceeds 64 bits."""
+    """A run that may be one of those with the most energy. Energy is in millijoules here, so that no sum exceeds 64
+    bits.
+    """
 
     association: int
     used_mj: int
@@ -74,7 +79,7 @@ _KNOWN_UJ = case((or_(JobDay.energy_uj.is_not(None), JobDay.estimated_uj.is_not(
 
 
 def tallies(session: Session, scope: Scope) -> dict[int, Tally]:
-    """By association, of the runs that have rows."""
+    """Return the tally of the runs that have rows, by association."""
     found: dict[int, Tally] = {}
     odd: list[int] = []
     for key, count, node_s, high, low in ask(session, _kinds(scope), {}):
@@ -92,14 +97,14 @@ def tallies(session: Session, scope: Scope) -> dict[int, Tally]:
 
 
 def greatest(session: Session, scope: Scope, most: int) -> list[Found]:
-    """Of each association the runs with the most energy among those that have rows."""
+    """Return the runs of each association with the most energy, among those that have rows."""
     runs = _runs(scope, {"used": _KNOWN_UJ // UJ_PER_MJ}, lambda day: {"used": func.sum(day.used)})
     ranked = _ranked(func.coalesce(runs.c.used, 0)).join(runs, runs.c.job_id == Job.id)
     return [Found(*map(int, row[:3])) for row in ask(session, _first(ranked.where(_ran(scope, runs.c.used)), most), {})]
 
 
 def silent(session: Session, scope: Scope, most: int) -> tuple[dict[int, Tally], list[Found]]:
-    """By association, of the runs without any row, and the first of these."""
+    """Return the tally of the runs without any row by association, and the first of these runs."""
     tallied: dict[int, Tally] = {}
     first: list[Found] = []
     for without in _without_rows(scope):
@@ -112,8 +117,8 @@ def silent(session: Session, scope: Scope, most: int) -> tuple[dict[int, Tally],
     return tallied, first
 
 
-def everyone(session: Session, scope: Scope) -> list[int]:
-    """The ids of all runs, by cluster, JobIDRaw and submit time."""
+def all_runs(session: Session, scope: Scope) -> list[int]:
+    """Return the ids of all runs, by cluster, JobIDRaw and submit time."""
     runs = _runs(scope, {"known": _KNOWN_UJ}, lambda day: {"known": func.max(day.known)})
     having = select(Job.id).join(runs, runs.c.job_id == Job.id).where(_ran(scope, runs.c.known))
     ids = union_all(having, *(select(Job.id).where(without) for without in _without_rows(scope))).subquery()
@@ -122,7 +127,7 @@ def everyone(session: Session, scope: Scope) -> list[int]:
 
 
 def _without_rows(scope: Scope) -> list[ColumnElement[bool]]:
-    """In two halves, because there is an index for each of them and none for both."""
+    """Return two conditions that together select the runs without rows. Each has an index, and both at once have none."""
     halves = []
     for half in (Job.end.is_(None), Job.end >= scope.start):
         # With a limit SQLite looks for rows first, and at the jobs only where it found none.
@@ -132,9 +137,10 @@ def _without_rows(scope: Scope) -> list[ColumnElement[bool]]:
 
 
 def _kinds(scope: Scope) -> Select[Any]:
-    """How many runs there are of an association and a kind, and with how much: both are one number, which is sorted fastest.
+    """Return the query for the number and energy of runs by association and kind. The two are one number, which sorts
+    fastest.
 
-    A run that must be looked at by itself has its id instead, negative.
+    A run that must be looked at by itself has its negative id instead.
     """
     kind = sum((4**place * _component(c) for place, c in enumerate(COMPONENTS)), start=literal(0))
     runs = _runs(scope, {"kind": kind, "known": _KNOWN_UJ}, _kind_and_energy)
@@ -146,7 +152,7 @@ def _kinds(scope: Scope) -> Select[Any]:
 
 
 def _kind_and_energy(day: Any) -> dict[str, ColumnElement[Any]]:
-    """The least and the greatest kind of a run's days; and its energy as quotient and remainder."""
+    """Return the least and the greatest kind of a run's days, and its energy as quotient and remainder."""
     kinds = {"first": func.min(day.kind), "last": func.max(day.kind)}
     return {**kinds, "high": func.sum(day.known // SPLIT), "low": func.sum(day.known % SPLIT)}
 
@@ -154,7 +160,7 @@ def _kind_and_energy(day: Any) -> dict[str, ColumnElement[Any]]:
 def _runs(
     scope: Scope, of_day: Mapping[str, Any], of_run: Callable[[Any], Mapping[str, ColumnElement[Any]]]
 ) -> Subquery:
-    """A row a run that has rows: `of_run` of its days, which have the columns `of_day`."""
+    """Return a query with a row for each run that has rows: `of_run` of its days, which have the columns `of_day`."""
     # A limit keeps SQLite from sorting whole rows of the table, and computing all of this for each of them twice.
     days = select(JobDay.job_id, *(value.label(name) for name, value in of_day.items())).where(scope.days())
     day = days.limit(FOREVER).subquery().c
@@ -163,7 +169,7 @@ def _runs(
 
 
 def _ranked(used: ColumnElement[int], *over: Any) -> Select[Any]:
-    """Runs with their places in their association; and functions over all runs of the association."""
+    """Return a query for runs with their places in their association, and functions over all runs of the association."""
     by = Job.association_id + 0  # in this form no index is taken for it, which would read the jobs one here, one there
     place = func.row_number().over(partition_by=by, order_by=(used.desc(), Job.id))
     columns = (Job.association_id.label("association"), used.label("used"), Job.id, place.label("place"))
@@ -176,7 +182,7 @@ def _first(ranked: Select[Any], most: int) -> Select[Any]:
 
 
 def _ran(scope: Scope, known: ColumnElement[Any]) -> ColumnElement[bool]:
-    """It has energy in the month, or was there."""
+    """Return the condition for runs that have energy in the month, or ran in it."""
     return or_(known.is_not(None), scope.overlapping())
 
 
@@ -195,7 +201,7 @@ def _component(c: str) -> ColumnElement[int]:
 
 @lru_cache
 def _verdict(kind: int) -> Verdict:
-    """Of runs all of whose days are of a kind."""
+    """Return the verdict on runs whose days are all of one kind."""
     digits = {c: kind // 4**place % 4 for place, c in enumerate(COMPONENTS)}
     return judge({c: _state(digit) for c, digit in digits.items() if digit != ABSENT}, 0, 0)
 
@@ -205,7 +211,9 @@ def _state(digit: int) -> ComponentState:
 
 
 def emissions(session: Session, scope: Scope) -> list[tuple[str, float | None]]:
-    """Ids of factor sources, with commas between, and the mean PUE: of the factors applied on days of runs with energy."""
+    """Return the ids of factor sources, separated by commas, and the mean PUE that were applied on days of runs with
+    energy.
+    """
     pue = JobDay.pue_weight / func.nullif(_USED_UJ, 0)
     query = select(JobDay.sources, pue).where(scope.days(), _KNOWN_UJ.is_not(None)).distinct()
     return [(sources, None if pue is None else float(pue)) for sources, pue in ask(session, query, {})]

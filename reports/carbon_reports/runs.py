@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""Reads runs of jobs one by one, with what they had in a month: the same as the HTTP API says of them for that window.
+"""Reads runs of jobs one by one, with their part of a month: the same as the HTTP API returns for that window.
 
-Only those that a report names, or that the database cannot judge by itself; a list of all of them takes its time.
+It reads only the runs that a report names, or that the database cannot judge by itself. A list of all of them takes its
+time.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ _JOBS = select(*SHOWN, Job.association_id).join(Cluster, Cluster.id == Job.clust
 
 
 class Run(NamedTuple):
-    """A run of a job; `record` has the keys of the HTTP API, in its order."""
+    """A run of a job. `record` has the keys of the HTTP API, in its order."""
 
     id: int
     association: int
@@ -37,12 +38,12 @@ class Run(NamedTuple):
 
     @property
     def used_uj(self) -> int | None:
-        """Its energy, measured and estimated."""
+        """Return its energy, measured and estimated."""
         return sum_known((self.record["energy_uj"], self.record["estimated_uj"]))
 
 
 def read(session: Session, ids: Iterable[int], scope: Scope) -> Iterator[Run]:
-    """The runs with these ids, in that order."""
+    """Yield the runs with these ids, in that order."""
     filters = Filters(viewer=EVERYTHING, window=Window(scope.start, scope.end), truncate=True)
     for part in chunks(list(ids), AT_ONCE):
         jobs = {job.id: job for job in ask_ids(session, _JOBS, part)}

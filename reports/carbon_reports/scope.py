@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""Which runs of jobs a month's report is about, and what of them lies in the month, as the database is asked for it.
+"""The runs of jobs that a month's report is about, and the part of them that lies in the month, as conditions for the
+database.
 
-A month is whole days of the site, and the database has days of jobs: no amount has to be cut.
+A month is made of whole days of the site, and the database has days of jobs, so no amount has to be cut.
 """
 
 from __future__ import annotations
@@ -20,27 +21,29 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Scope:
-    """Epoch seconds [start, end) of a month, and the instant that runs which have not ended lasted to."""
+    """The epoch seconds [start, end) of a month, and the time until which runs that have not ended are counted."""
 
     start: int
     end: int
     now: int
 
     def seconds(self, start: int | None, end: int | None) -> int:
-        """How long a run was in the month."""
+        """Return how long a run was in the month."""
         return inside(start, end, self.now, Window(self.start, self.end))
 
     def days(self) -> ColumnElement[bool]:
-        """Days of jobs that are the month's."""
+        """Return the condition for days of jobs that belong to the month."""
         return and_(JobDay.day >= self.start, JobDay.day < self.end)
 
     def overlapping(self) -> ColumnElement[bool]:
-        """Runs that were there in the month by Slurm's times: one that ended with the last month's last second was not."""
+        """Return the condition for runs that ran in the month by Slurm's times. One that ended with the last month's
+        last second did not.
+        """
         instant = and_(Job.start == self.start, Job.end == self.start)
         return and_(Job.start < self.end, or_(Job.end.is_(None), Job.end > self.start, instant))
 
     def node_seconds(self) -> ColumnElement[int]:
-        """Of a run in the month, by Slurm's times. One whose nodes are not known had one."""
+        """Return the node-seconds of a run in the month by Slurm's times. A run whose nodes are not known had one."""
         first = case((Job.start < self.start, self.start), else_=Job.start)
         last = case((Job.end.is_(None), self.now), else_=Job.end)
         last = case((last > self.end, self.end), else_=last)

@@ -25,9 +25,9 @@ QUALITIES = ("measured", "partial", "estimated", "none")
 
 @dataclass(frozen=True)
 class Total:
-    """What some jobs had together. Energies in microjoules, carbon in micrograms, `coverage` in percent.
+    """The sums of some jobs. Energies are in microjoules, carbon in micrograms, `coverage` in percent.
 
-    `qualities`: how many jobs are of each quality; `quality_uj`: the measured and estimated energy of those.
+    `qualities`: the number of jobs of each quality. `quality_uj`: their measured and estimated energy.
     """
 
     jobs: int
@@ -43,7 +43,9 @@ class Total:
 
 @dataclass(frozen=True)
 class Share:
-    """An owner or a project with its total; `percent` of the energy of all jobs, None where that is not known."""
+    """An owner or a project with its total. `percent` is its part of the energy of all jobs, None where that is not
+    known.
+    """
 
     label: str
     total: Total
@@ -63,7 +65,7 @@ class Day:
 
 
 class Part(NamedTuple):
-    """What an owner had in a project: its runs, counted, and its days."""
+    """The runs of an owner in a project, counted, and their days."""
 
     owner: str
     project: str
@@ -72,12 +74,12 @@ class Part(NamedTuple):
 
     @property
     def has_energy(self) -> bool:
-        """Whether any of it is known."""
+        """Return whether any energy is known."""
         return any(day.energy_uj is not None or day.estimated_uj is not None for day in self.days)
 
 
 def total(parts: Sequence[Part]) -> Total:
-    """The total of parts."""
+    """Return the total of parts."""
     tallies = [tally for part in parts for tally in part.tallies]
     days = [day for part in parts for day in part.days]
     runs, node_s = Counter[str](), sum(tally.node_s for tally in tallies)
@@ -99,7 +101,7 @@ def total(parts: Sequence[Part]) -> Total:
 
 
 def by(parts: Iterable[Part], column: str) -> dict[str, list[Part]]:
-    """The parts of each owner, or of each project."""
+    """Return the parts of each owner, or of each project."""
     found: dict[str, list[Part]] = {}
     for part in parts:
         found.setdefault(getattr(part, column), []).append(part)
@@ -107,22 +109,24 @@ def by(parts: Iterable[Part], column: str) -> dict[str, list[Part]]:
 
 
 def shares(parts: Sequence[Part], column: str) -> list[Share]:
-    """The totals by `column`, greatest energy first."""
+    """Return the totals by `column`, greatest energy first."""
     found = [(label, total(some)) for label, some in by(parts, column).items()]
     whole = sum_known(_used(part) for _, part in found)
     found.sort(key=lambda pair: (-(_used(pair[1]) or 0), pair[0]))
     return [Share(label, part, percent_of(_used(part), whole)) for label, part in found]
 
 
-def intensity_g_per_kwh(of: Total) -> float | None:
-    """Carbon over facility energy: the grid's intensity as the jobs met it."""
-    if of.carbon_ug is None or not of.facility_uj:
+def intensity_g_per_kwh(total: Total) -> float | None:
+    """Return carbon over facility energy: the grid's intensity while the jobs ran."""
+    if total.carbon_ug is None or not total.facility_uj:
         return None
-    return of.carbon_ug / UG_PER_G / (of.facility_uj / UJ_PER_KWH)
+    return total.carbon_ug / UG_PER_G / (total.facility_uj / UJ_PER_KWH)
 
 
 def by_day(parts: Iterable[Part], borders: Sequence[int], now: int) -> list[Day]:
-    """One entry for each day that has begun, those without a job too. A job counts on every day that it ran."""
+    """Return an entry for each day that has begun, also for days without a job. A job counts on every day on which it
+    ran.
+    """
     days: dict[int, list[DayTotal]] = defaultdict(list)
     for part in parts:
         for day in part.days:
@@ -131,14 +135,16 @@ def by_day(parts: Iterable[Part], borders: Sequence[int], now: int) -> list[Day]
 
 
 def unmatched_uj(conservation: Conservation, jobs: Total) -> int:
-    """Energy that the nodes gave to jobs and that no job of Slurm's record has (yet)."""
+    """Return the energy that the nodes gave to jobs and that no job of Slurm's record has, or has yet."""
     return conservation.total.jobs_uj - (jobs.energy_uj or 0) - (jobs.estimated_uj or 0)
 
 
-def spread_ug(energy: SiteEnergy, of: Sequence[Sequence[Share]]) -> list[dict[str, int]]:
-    """Carbon of idle and system, for each list of owners or projects by the energy of each: whole numbers that sum_known up."""
+def spread_ug(energy: SiteEnergy, lists: Sequence[Sequence[Share]]) -> list[dict[str, int]]:
+    """Return the carbon of idle and system for each list of owners or projects, split by energy into whole numbers that
+    add up.
+    """
     beside = sum_known((energy.idle.carbon_ug, energy.system.carbon_ug)) or 0
-    return [spread(beside, {share.label: _used(share.total) or 0 for share in shares}) for shares in of]
+    return [spread(beside, {share.label: _used(share.total) or 0 for share in shares}) for shares in lists]
 
 
 def _day(start: int, days: Sequence[DayTotal]) -> Day:
@@ -152,10 +158,10 @@ def _day(start: int, days: Sequence[DayTotal]) -> Day:
     )
 
 
-def _used(of: Total) -> int | None:
-    return sum_known((of.energy_uj, of.estimated_uj))
+def _used(total: Total) -> int | None:
+    return sum_known((total.energy_uj, total.estimated_uj))
 
 
 def percent_of(part: int | None, whole: int | None) -> float | None:
-    """A share in percent; None where the part is not known, or there is nothing to have a share of."""
+    """Return a share in percent, or None where the part is not known or the whole is nothing."""
     return None if part is None or not whole else 100 * part / whole

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A report's figures for spreadsheets and programs: CSV in joules and grams, JSON in microjoules and micrograms."""
+"""Writes a report's figures for spreadsheets and programs: CSV in joules and grams, JSON in microjoules and micrograms."""
 
 from __future__ import annotations
 
@@ -25,41 +25,41 @@ MOMENTS = ("Submit", "Start", "End")
 
 JOB_FIELDS = tuple(field for field in fields.FIELDS if field.name not in FOR_PEOPLE)
 NOT_SHOWN = ("owner", "project")
-"""Labels of a run that are not among the keys of the HTTP API."""
+"""The labels of a run that are not among the keys of the HTTP API."""
 
 
 def jobs_head() -> str:
-    """The first line of a list of runs: the fields of carbon-acct."""
+    """Return the first line of a list of runs: the fields of carbon-acct."""
     return _csv([field.name for field in JOB_FIELDS], ())
 
 
 def job_csv(job: Job, month: Month) -> str:
-    """The line of a run; times with their offset from UTC."""
+    """Return the line of a run. Times have their offset from UTC."""
     screen = fields.Screen()
     cells = [month.moment(job[f.key]) if f.name in MOMENTS else f.show(job, screen) for f in JOB_FIELDS]
     return _csv(cells, ())
 
 
 def shares_csv(name: str, shares: Sequence[Share]) -> str:
-    """Owners or projects with their totals; `name` heads the first column."""
+    """Return owners or projects with their totals. `name` is the head of the first column."""
     head = [name, "Jobs", "EnergyRaw", "EstimatedEnergyRaw", "FacilityEnergyRaw", "CarbonRaw", "SharePercent"]
     head += ["Coverage", "Measured", "Partial", "Estimated", "None", "Simulated"]
     return _csv(head, ([escaped(share.label), *_share_cells(share)] for share in shares))
 
 
 def days_csv(days: Sequence[Day], month: Month) -> str:
-    """The days of the month."""
+    """Return the days of the month."""
     head = ["Day", "Jobs", "EnergyRaw", "FacilityEnergyRaw", "CarbonRaw", "Simulated"]
     return _csv(head, ([month.day(day.date_start), *_day_cells(day)] for day in days))
 
 
 def as_json(content: dict[str, Any]) -> str:
-    """JSON in plain ASCII, a line for each part; integers in full, however large."""
+    """Return JSON in plain ASCII, with a line for each part and integers in full, however large."""
     return json_begin(content) + "\n}\n"
 
 
 def json_begin(content: dict[str, Any], then: str = "") -> str:
-    """The same without its end. `then`: a list that is begun, whose items and JSON_END follow."""
+    """Return the same without its end. `then` is a list that is begun; its items and JSON_END follow."""
     parts = [f" {json.dumps(name)}: {json.dumps(value, default=vars)}" for name, value in content.items()]
     return "{\n" + ",\n".join(parts) + (f',\n "{then}": [' if then else "")
 
@@ -68,16 +68,16 @@ JSON_END = "\n ]\n}\n"
 
 
 def job_json(job: Job) -> str:
-    """A run with the keys of the HTTP API, in a line."""
+    """Return a run with the keys of the HTTP API, in a line."""
     return "\n  " + json.dumps({key: value for key, value in job.items() if key not in NOT_SHOWN})
 
 
 def _share_cells(share: Share) -> list[str]:
-    of = share.total
-    energies = [_joules(uj) for uj in (of.energy_uj, of.estimated_uj, of.facility_uj)]
-    percents = ["" if p is None else f"{p:.2f}" for p in (share.percent, of.coverage)]
-    qualities = [str(count) for count in of.qualities.values()]
-    return [str(of.jobs), *energies, _grams(of.carbon_ug), *percents, *qualities, _yes(of.simulated)]
+    total = share.total
+    energies = [_joules(uj) for uj in (total.energy_uj, total.estimated_uj, total.facility_uj)]
+    percents = ["" if p is None else f"{p:.2f}" for p in (share.percent, total.coverage)]
+    qualities = [str(count) for count in total.qualities.values()]
+    return [str(total.jobs), *energies, _grams(total.carbon_ug), *percents, *qualities, _yes(total.simulated)]
 
 
 def _day_cells(day: Day) -> list[str]:

@@ -144,11 +144,11 @@ def test_nodes(served: Served, examine: Examine, slurm: StandIn) -> None:
     found = examine()
     texts = [f.text for f in found["nodes"]]
     assert "1 of Slurm's nodes never delivered: n3;" in texts[0]
-    assert "1 of Slurm's nodes told of nothing for a day: n1;" in texts[1]
+    assert "1 of Slurm's nodes delivered nothing for a day: n1;" in texts[1]
     assert "NTP" in found["clock"][0].text
     lines = list(status.lines(json.loads(served.ask("GET", "/v1/status").body)))
     assert "silent:    1 nodes never delivered: n3" in lines
-    assert "silent:    1 nodes told of no slot for a day: n1" in lines
+    assert "silent:    1 nodes delivered no slot for a day: n1" in lines
     newest = time.strftime("%Y-%m-%dT%H:%MZ", time.gmtime(now_slot() + 900))
     assert any(line.endswith(f"newest slot: {newest}") for line in lines)
 

@@ -28,7 +28,7 @@ from carbon_acct.sync.slurm import Poller
 
 CHECKS = (not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance)
 EXAMPLES = 25
-"""Of each operation and caller; each costs two programs of munge's. GroupCommit about 20 s."""
+"""Of each operation and caller; each costs two programs of munge's. Together about 20 s."""
 
 
 SEQUENCES = itertools.count(2)

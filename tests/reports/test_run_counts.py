@@ -92,7 +92,7 @@ def test_counted_in_the_database_as_one_by_one(backend: Backend, seed: int) -> N
         with site.database.write() as session:
             filled(session, Random(seed))
         with site.database.read() as session:
-            every = list(runs.read(session, run_counts.everyone(session, SCOPE), SCOPE))
+            every = list(runs.read(session, run_counts.all_runs(session, SCOPE), SCOPE))
             tallies = run_counts.tallies(session, SCOPE)
             silent, without = run_counts.silent(session, SCOPE, MOST)
             greatest = run_counts.greatest(session, SCOPE, MOST)

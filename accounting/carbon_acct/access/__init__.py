@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: MIT
-"""Who speaks and what that person or node may do: MUNGE credentials, viewers, nodes."""
+"""Access: who made a credential, which jobs a user may see, and who may deliver for a node."""

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""Asks munged who made a credential, by libmunge, which is what `unmunge` does.
+"""Checks MUNGE credentials by asking munged through libmunge, as `unmunge` does.
 
 A program for each request would cost the accounting host as much as all else that a small request costs it (ADR 7).
-The nodes and those who ask make their credentials with the `munge` program (carbon_collector.munge).
+Nodes and users make their credentials with the `munge` program (carbon_collector.munge), not here.
 """
 
 from __future__ import annotations
@@ -20,18 +20,22 @@ LIBRARIES = (
     "libmunge.so.2",
     *(f"{place}/{folder}/libmunge.so.2" for place in ("/usr/local", "/opt/munge") for folder in ("lib64", "lib")),
 )
-"""Where it is looked for: where the loader does, then beside the programs that munge.SEARCH finds."""
+"""The names under which the library is looked for: where the loader looks, then beside the programs that munge.SEARCH
+finds.
+"""
 
 # munge.h: munge_opt_t, and of munge_err_t those that say nothing of the credential.
 OPT_ADDR4, OPT_SOCKET = 5, 8
 NOT_ASKED = {1: "SNAFU", 5: "NO_MEMORY", 6: "SOCKET", 7: "TIMEOUT"}
 
 NAME_S = 60
-"""The name of an address is looked up so often."""
+"""The time in seconds for which the name of an address is cached."""
 
 
 class Identity(NamedTuple):
-    """Who made a credential: the user id, and the host: its name as it is known here, and the address that munged states."""
+    """The maker of a credential: the user id, the host's name as this host resolves it, and the address that munged
+    states.
+    """
 
     uid: int
     host: str
@@ -40,10 +44,10 @@ class Identity(NamedTuple):
 
 
 def decode(credential: str, socket_path: str = "") -> Identity:
-    """Check a credential with munged and say who made it; other threads go on meanwhile.
+    """Check a credential with munged and return who made it. Other threads go on meanwhile.
 
-    Raises MungeError with munged's reason; MungedError where munged cannot be asked, after about ten seconds where it
-    takes the question and does not answer.
+    Raises MungeError with munged's reason, and MungedError where munged cannot be asked. Where munged takes the
+    question and does not answer, that takes about ten seconds.
     """
     library = load()
     context = library.munge_ctx_create()
@@ -78,7 +82,9 @@ def _decoded(library: Any, context: int, credential: str) -> Identity:
 
 @lru_cache(maxsize=20_000)
 def _name(address: str, _minute: int) -> str:
-    """The name of an address by the host's resolver, which is not bothered with every request; where it has none, the address."""
+    """Return the name of an address by the host's resolver, or the address where it has none. The result is cached for
+    a minute.
+    """
     try:
         return socket.gethostbyaddr(address)[0]
     except OSError:
@@ -87,7 +93,7 @@ def _name(address: str, _minute: int) -> str:
 
 @lru_cache
 def load() -> Any:
-    """The library. Raises MungedError where it is not installed."""
+    """Return the library. Raises MungedError where it is not installed."""
     library: Any = _first_of(LIBRARIES)
     handle, text, any_pointer = ctypes.c_void_p, ctypes.c_char_p, ctypes.c_void_p
     library.munge_ctx_create.restype = handle
@@ -111,7 +117,9 @@ def _first_of(libraries: tuple[str, ...]) -> Any:
 
 @lru_cache
 def _free() -> Any:
-    """The free() of the process, not libmunge's idea of it: a site may load another allocator before the C library's."""
+    """Return the free() of the process, not the one libmunge links to: a site may load another allocator before the C
+    library's.
+    """
     free: Any = ctypes.CDLL(None).free
     free.argtypes = [ctypes.c_void_p]
     return free

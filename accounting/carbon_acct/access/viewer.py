@@ -16,10 +16,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Viewer:
-    """Who asks, and what that one may see: all jobs, or those of `user` and of `accounts`; totals of everybody's usage.
+    """The rights of a user: whether he sees all jobs, or those of `user` and of `accounts`, and whether he sees totals.
 
-    `user` is the name under which slurmdbd knows the uid, empty where it knows none: jobs belong to associations there,
-    and those to names. A uid that was given to somebody else does not bring the jobs of its former owner.
+    `user` is the name under which slurmdbd knows the uid, and is empty where it knows none. In slurmdbd jobs belong to
+    associations, and associations to names. So a uid that was given to somebody else does not bring the jobs of its
+    former owner.
     """
 
     uid: int

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What the API answers with, as OpenAPI describes it."""
+"""The answers of the API, as OpenAPI describes them."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class ReceiptAnswer:
 
 @dataclass(frozen=True)
 class JobsAnswer:
-    """Jobs, and what the caller should know about the answer."""
+    """Jobs, and warnings about the answer."""
 
     jobs: list[JobRecord]
     warnings: list[str]
@@ -56,7 +56,7 @@ class BalanceAnswer:
 
 @dataclass(frozen=True)
 class DroppedAnswer:
-    """What nodes had to drop because their spools were full; the energy is at most so much, in a decimal string."""
+    """What nodes dropped because their spools were full. The energy is an upper bound, in a decimal string."""
 
     nodes: int
     records: int
@@ -65,7 +65,7 @@ class DroppedAnswer:
 
 @dataclass(frozen=True)
 class SlurmAnswer:
-    """What is known of Slurm: where its records come from, the last poll that succeeded, what failed since."""
+    """The state of the poll of Slurm: the source of its records, the last poll that succeeded, and the error since."""
 
     cluster: str
     source: str
@@ -74,12 +74,14 @@ class SlurmAnswer:
     sees_all: bool
     """Whether the aggregator's own user sees all jobs, whatever is private."""
     behind_s: int
-    """Of so much time up to now Slurm has not been asked yet."""
+    """The time up to now about which Slurm has not been asked yet, in seconds."""
 
 
 @dataclass(frozen=True)
 class SilentAnswer:
-    """Nodes of Slurm that never delivered, and those without a slot in the last day: how many, and the first of them."""
+    """The numbers of Slurm's nodes that never delivered, and of those without a slot in the last day, with the names of
+    the first ones.
+    """
 
     never: int
     never_nodes: list[str]
@@ -89,7 +91,7 @@ class SilentAnswer:
 
 @dataclass(frozen=True)
 class GridAnswer:
-    """How a provider of intensities is doing."""
+    """The state of a provider of intensities."""
 
     zone: str
     provider: str
@@ -112,7 +114,7 @@ class StatusAnswer:
     time: int
     """The aggregator's clock."""
     last_slot: int | None
-    """The newest slot that any node told of."""
+    """The newest slot that any node delivered."""
     silent: SilentAnswer
     dropped: DroppedAnswer
     slurm: SlurmAnswer
@@ -130,7 +132,7 @@ class UnmatchedAnswer:
 
 @dataclass(frozen=True)
 class SyncAnswer:
-    """A poll of Slurm that was asked for: how many jobs were new or different."""
+    """The result of a poll of Slurm that was asked for: the number of jobs that were new or different."""
 
     jobs_changed: int
 
@@ -149,7 +151,7 @@ def receipt_answer(receipt: Receipt) -> ReceiptAnswer:
 
 
 def balances(found: Conservation) -> dict[str, BalanceAnswer]:
-    """The balance of each component."""
+    """Return the balance of each component."""
     return {name: _balance(b) for name, b in found.components.items()}
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The HTTP API: its parts put together, its errors in one form, all of it counted."""
+"""The HTTP API: puts its parts together, gives all errors one form, and counts everything."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ times are epoch seconds, UTC; `null` is not known. An error is `{"detail": "<one
 def create_app(
     site: Site, poller: Poller, munge_socket: str = "", limits: Limits | None = None, follower: Follower | None = None
 ) -> FastAPI:
-    """The API over a site's database and what its poller knows of Slurm. `app.state.metrics` are its counters."""
+    """Return the API over a site's database and what its poller knows of Slurm. `app.state.metrics` are its counters."""
     app = FastAPI(
         title="carbon-aggregator", version=__version__, description=DESCRIPTION, docs_url=None, redoc_url=None
     )
@@ -49,7 +49,7 @@ def create_app(
 
 
 def _add_errors(app: FastAPI, metrics: Metrics) -> None:
-    """Every error is one line of `detail`, and is counted."""
+    """Give every error one line of `detail`, and count it."""
 
     def refuse(err: RefusedError) -> JSONResponse:
         metrics.refuse(err.kind)

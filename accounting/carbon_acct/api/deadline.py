@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Reads of the database that end: a query that takes too long is stopped where it runs, not only given up here."""
+"""Bounds the time of reads: a query that takes too long is stopped in the database, not only given up here."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from carbon_acct.db.engine import Database
 from carbon_acct.errors import DatabaseError, RefusedError
 
 STEPS = 20_000
-"""Of SQLite's virtual machine between two looks at the clock: well below a millisecond."""
+"""The steps of SQLite's virtual machine between two looks at the clock: well below a millisecond."""
 
 
 @contextmanager
 def read_within(database: Database, seconds: float) -> Iterator[Session]:
-    """As Database.read. Raises RefusedError 503 where it takes longer than `seconds`."""
+    """Yield a session as Database.read does. Raises RefusedError 503 where the block takes longer than `seconds`."""
     until = time.monotonic() + seconds
     try:
         with database.read() as session, _stopped_at(session, until, seconds):
@@ -34,7 +34,7 @@ def read_within(database: Database, seconds: float) -> Iterator[Session]:
 
 @contextmanager
 def _stopped_at(session: Session, until: float, seconds: float) -> Iterator[None]:
-    """Have the database itself stop the statements of this session."""
+    """Make the database stop the statements of this session at the deadline."""
     kind = session.get_bind().dialect.name
     if kind == "postgresql":
         session.execute(text(f"SET LOCAL statement_timeout = {int(seconds * 1000)}"))

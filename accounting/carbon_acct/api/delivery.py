@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Nodes deliver their segments (docs/record-format.md, Delivery)."""
+"""The operations of nodes: they deliver segments (docs/record-format.md, Delivery)."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ BODY = {
 
 
 def routes(aggregator: Aggregator) -> APIRouter:
-    """The operations of nodes."""
+    """Return the operations of nodes."""
     router = APIRouter(tags=["nodes"])
 
     @router.post(

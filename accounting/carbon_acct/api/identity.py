@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""Says who makes a request: has munged check its credential, then reads its body within bounds.
+"""Identifies the caller of a request: has munged check its credential, then reads its body within bounds.
 
-The credential comes first: who is nobody, or may not deliver, or asks too often, has no byte of a body kept. Bodies are
-read without holding a thread, so a slow or broken client holds nobody else up.
+The credential comes first. No byte of a body is kept from a caller who has none, may not deliver, or asks too often.
+Bodies are read without holding a thread, so a slow or broken client delays nobody else.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ SCHEME = APIKeyHeader(
 
 @dataclass
 class Gate:
-    """What every request passes: munged, and the limits."""
+    """The checks that every request passes: munged, and the limits."""
 
     munge_socket: str
     limits: Limits
@@ -56,7 +56,7 @@ class Gate:
 
 @dataclass(frozen=True)
 class Caller:
-    """An authenticated request: who, from which address, with which body."""
+    """An authenticated request: its maker, its address and its body."""
 
     identity: Identity
     peer: str
@@ -64,11 +64,11 @@ class Caller:
 
 
 async def identify(request: Request, _header: Annotated[str | None, Depends(SCHEME)]) -> Caller:
-    """The caller.
+    """Return the caller.
 
     Raises RefusedError: 401 for a bad credential, 503 if munged cannot be asked, 429 for too many requests, 408 and 413
-    for the body. What is refused is read to its end all the same, unkept and within bounds: a client that is still sending
-    when the connection closes sees a reset, not the reason.
+    for the body. A refused request is read to its end all the same, within bounds and without keeping it: a client that
+    is still sending when the connection closes sees a reset, not the reason.
     """
     gate: Gate = request.app.state.gate
     peer = request.client.host if request.client else ""
@@ -107,7 +107,7 @@ def _credential(request: Request) -> str:
 
 
 async def _read(request: Request, seconds: float, keep: bool) -> tuple[bytes, str]:
-    """The body and its digest; the body stays empty unless it is to be kept. Raises RefusedError 408, 413 or 400."""
+    """Return the body and its digest. The body is empty unless it is to be kept. Raises RefusedError 408, 413 or 400."""
     body, length, digest = bytearray(), 0, hashlib.sha256()
     try:
         async with asyncio.timeout(seconds):
@@ -130,7 +130,7 @@ async def _read(request: Request, seconds: float, keep: bool) -> tuple[bytes, st
 
 
 def _target(request: Request) -> bytes:
-    """Path and query, in the bytes that were sent."""
+    """Return path and query, in the bytes that were sent."""
     query: bytes = request.scope["query_string"]
     target: bytes = request.scope.get("raw_path") or request.scope["path"].encode()
     return target.partition(b"?")[0] + (b"?" + query if query else b"")

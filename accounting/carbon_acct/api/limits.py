@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""How much one caller may ask of the aggregator, so that none of them holds the others up."""
+"""Limits how much one caller may ask of the aggregator, so that none delays the others."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MAX_CALLERS = 10_000
 
 
 class Rate(NamedTuple):
-    """So many requests at once, and so many a second from then on."""
+    """A limit: the number of requests at once, and the number a second from then on."""
 
     burst: int
     per_s: float
@@ -55,7 +55,7 @@ class Limits:
 
 
 class Rates:
-    """A bucket of tokens for each caller; those that were not heard of for longest are forgotten first."""
+    """A token bucket for each caller. The buckets of callers that have been silent longest are dropped first."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -90,9 +90,9 @@ class _Queue:
 
 @dataclass
 class Lane:
-    """Threads for one kind of work, so that no other kind waits for them.
+    """Threads for one kind of work, so that it waits for no other kind.
 
-    One caller holds at most `each` of the threads; more of the same caller's requests wait, `waiting` at most.
+    One caller holds at most `each` of the threads. More requests of the same caller wait, at most `waiting` of them.
     """
 
     threads: int

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""What Prometheus may know of the aggregator: counts of requests and records, and nothing of any user.
+"""Counters for Prometheus: requests and records, and nothing about any user.
 
-No label holds what a stranger sent: routes, classes of reasons, statuses. The number of series is bounded.
+No label holds what a stranger sent. Labels are routes, classes of reasons and statuses, so the number of series is
+bounded.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ COUNT_EVERY_S = 60.0
 
 
 class Metrics:
-    """The aggregator's counters, and gauges that are read when they are asked for."""
+    """The aggregator's counters, and gauges that are read when they are scraped."""
 
     def __init__(self, site: Site, poller: Poller) -> None:
         self.registry = CollectorRegistry()
@@ -63,12 +64,12 @@ class Metrics:
         self.refused.labels(kind).inc()
 
     def text(self) -> bytes:
-        """All of it, as Prometheus reads it."""
+        """Return all of it, as Prometheus reads it."""
         return generate_latest(self.registry)
 
 
 class _State(Collector):
-    """The database and the poll of Slurm, as they are now."""
+    """The gauges of the database and of the poll of Slurm."""
 
     def __init__(self, site: Site, poller: Poller) -> None:
         self._site = site
@@ -77,11 +78,11 @@ class _State(Collector):
         self._unmatched: int | None = None
 
     def describe(self) -> list[Metric]:
-        """Nothing: registering must not ask the database."""
+        """Return nothing: registering must not ask the database."""
         return []
 
     def collect(self) -> Iterator[Metric]:
-        """The gauges; one that is not known is left out."""
+        """Yield the gauges. One that is not known is left out."""
         info = GaugeMetricFamily("carbon_acct_build_info", "Always 1; the version is a label.", labels=["version"])
         info.add_metric([__version__], 1)
         yield info
@@ -112,7 +113,7 @@ class _State(Collector):
 
 
 class Measured:
-    """Counts and times every request, around everything else that is done with it."""
+    """The outermost layer, which counts and times every request."""
 
     def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
         self._app = app
@@ -139,5 +140,5 @@ class Measured:
 
 
 def _route(scope: Scope) -> str:
-    """The route's own path; `other` for what is none of ours."""
+    """Return the route's own path, or `other` for a path that is no route."""
     return str(getattr(scope.get("route"), "path", "other"))

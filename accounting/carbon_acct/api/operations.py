@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What operators and monitoring ask of the aggregator."""
+"""The operations of operators and monitoring."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from carbon_acct.errors import RefusedError
 
 
 def routes(aggregator: Aggregator) -> APIRouter:
-    """The operations; health and metrics need no credential and tell nothing of anybody."""
+    """Return the operations. Health and metrics need no credential and say nothing about anybody."""
     router = APIRouter(tags=["operations"])
     lanes = aggregator.gate.lanes
 
@@ -28,7 +28,7 @@ def routes(aggregator: Aggregator) -> APIRouter:
 
     @router.get("/healthz", response_model=Health, responses=errors(429, 503))
     async def healthz(request: Request) -> Response:
-        """Whether the database answers; needs no credential."""
+        """Say whether the database answers. It needs no credential."""
         return await lanes.health.run(_peer(request), lambda: _health(aggregator))
 
     @router.get(
@@ -40,7 +40,7 @@ def routes(aggregator: Aggregator) -> APIRouter:
         },
     )
     async def metrics(request: Request) -> Response:
-        """Counts for Prometheus; needs no credential."""
+        """Return counts for Prometheus. It needs no credential."""
         found = await lanes.health.run(_peer(request), aggregator.metrics.text)
         return Response(found, headers={"Content-Type": CONTENT_TYPE})
 

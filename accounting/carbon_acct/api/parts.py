@@ -27,7 +27,9 @@ Time = Annotated[int | None, Query(ge=0, le=2**40, description="epoch seconds", 
 
 @dataclass(frozen=True)
 class Aggregator:
-    """What answers: the site's database, what is known of Slurm and of the grid, the limits, the counters, the way in."""
+    """The state behind the API: the site, what is known of Slurm and the grid, the limits, the counters and the queue
+    of deliveries.
+    """
 
     site: Site
     poller: Poller

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""HTTP/1.1 by uvicorn and h11, with an end to clients that connect and say nothing, or say it byte by byte.
+"""HTTP/1.1 by uvicorn and h11, with deadlines for clients that connect and send nothing, or send it byte by byte.
 
-uvicorn waits for ever for the head of a request. Here it has a deadline; and where too many connections wait, the
-oldest of the address that has most reason to go is closed, so that a flood of them keeps nobody out.
+uvicorn waits for ever for the head of a request. Here the head has a deadline. Where too many connections wait, the
+oldest connection of the address with the most is closed, so that a flood of connections keeps nobody out.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ STOP_S = 30
 
 
 class Door:
-    """Connections that have yet to send the head of a request, oldest first."""
+    """The connections that have not sent the head of a request yet, oldest first."""
 
     def __init__(self, limits: Limits, refused: Callable[[str], None] = lambda _: None) -> None:
         self.limits = limits
@@ -38,7 +38,7 @@ class Door:
         self._of: dict[str, OrderedDict[Guarded, None]] = {}
 
     def enter(self, connection: Guarded, address: str) -> None:
-        """A connection waits from now on; the oldest of too many is closed."""
+        """Add a connection. The oldest of too many is closed."""
         self._waiting[connection] = address
         own = self._of.setdefault(address, OrderedDict())
         own[connection] = None
@@ -48,7 +48,7 @@ class Door:
             next(iter(self._waiting)).give_up("connections")
 
     def leave(self, connection: Guarded) -> None:
-        """A connection no longer waits; harmless if it did not."""
+        """Remove a connection, if it is there."""
         address = self._waiting.pop(connection, None)
         if address is None:
             return
@@ -77,7 +77,7 @@ class Guarded(H11Protocol):
             self._watch()
 
     def on_response_complete(self) -> None:
-        """As above."""
+        """Wait for the next head."""
         super().on_response_complete()
         self._watch()
 
@@ -108,7 +108,9 @@ class Guarded(H11Protocol):
             self.transport.abort()
 
     def _watch(self) -> None:
-        """The deadline runs from when the connection began to wait: bytes that trickle in do not move it."""
+        """Start or end the deadline. It runs from when the connection began to wait: bytes that trickle in do not move
+        it.
+        """
         idle = self.cycle is None or self.cycle.response_complete
         if not idle or self._dropping or self.transport.is_closing():
             self._stop_waiting()
@@ -124,7 +126,7 @@ class Guarded(H11Protocol):
 
 
 def refusal(limits: Limits) -> tuple[list[tuple[bytes, bytes]], bytes]:
-    """Headers and body of the answer to what is no request."""
+    """Return headers and body of the answer to what is no request."""
     reason = f"not an HTTP request, or more than {limits.head_bytes // 1024} KiB before its body"
     body = json.dumps({"detail": reason}).encode()
     length = str(len(body)).encode()
@@ -132,7 +134,7 @@ def refusal(limits: Limits) -> tuple[list[tuple[bytes, bytes]], bytes]:
 
 
 class Bounded:
-    """Refuses heads that are too long: h11 itself only refuses those that are not complete by then."""
+    """A layer that refuses heads that are too long. h11 refuses only those that are not complete by then."""
 
     def __init__(self, app: ASGIApp, door: Door) -> None:
         self._app = app
@@ -152,7 +154,9 @@ class Bounded:
 
 
 def options(app: Any, limits: Limits, refused: Callable[[str], None] = lambda _: None) -> uvicorn.Config:
-    """How uvicorn serves the app: h11, guarded, without a log line a request. `refused` counts closed connections."""
+    """Return uvicorn's configuration: h11, guarded, without a log line for each request. `refused` counts closed
+    connections.
+    """
     door = Door(limits, refused)
     return uvicorn.Config(
         Bounded(app, door),
@@ -170,7 +174,7 @@ def options(app: Any, limits: Limits, refused: Callable[[str], None] = lambda _:
 
 
 def prepare(listener: socket.socket, limits: Limits) -> None:
-    """Have the kernel end connections whose clients take nothing of an answer, and let there be many connections."""
+    """Have the kernel end connections whose clients read nothing of an answer, and allow many connections."""
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(limits.send_s * 1000))
     _soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     with contextlib.suppress(OSError, ValueError):  # where that is forbidden, what there is must do

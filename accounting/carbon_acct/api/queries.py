@@ -29,7 +29,7 @@ from carbon_acct.errors import RefusedError
 from carbon_acct.queries import totals
 from carbon_acct.queries.job_filter import Filters
 from carbon_acct.queries.jobs import list_jobs
-from carbon_acct.queries.nodes import last_slot, losses, silent
+from carbon_acct.queries.nodes import dropped_total, last_slot, silent
 from carbon_acct.queries.unmatched import unmatched_ledgers
 from carbon_acct.window import Window
 from carbon_collector import __version__
@@ -124,7 +124,7 @@ def _jobs(aggregator: Aggregator, session: Session, filters: Filters) -> JobsAns
 def _status(aggregator: Aggregator, session: Session, within: Window) -> StatusAnswer:
     counts = totals.counts(session)
     found = totals.conservation(session, within.start, within.end)
-    lost = losses(session)
+    lost = dropped_total(session)
     state, now = aggregator.poller.state, int(time.time())
     quiet = silent(session, state.cluster, state.nodes or {}, now)
     return StatusAnswer(

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What people type on the accounting host and the login nodes; one funnel for what can go wrong with it."""
+"""Commands of the accounting host and the login nodes, and one place that turns their errors into one line."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ EXIT_PIPE = 141  # 128 + SIGPIPE: what a C program in the same pipe returns
 
 
 class Parser(argparse.ArgumentParser):
-    """argparse with errors of one line that go through the funnel."""
+    """An argparse parser whose errors are one line and go through `funnel`."""
 
     def error(self, message: str) -> NoReturn:
-        """Raise what argparse would print with a page of usage."""
+        """Raise UsageError with what argparse would print together with a page of usage."""
         raise UsageError(f"{message} (--help lists the options)")
 
 

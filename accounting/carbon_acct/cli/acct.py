@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""carbon-acct: jobs with their energy and carbon, for whoever may see them; sacct's cousin.
+"""carbon-acct: shows jobs with their energy and carbon to those who may see them, as sacct shows jobs.
 
-It starts as fast as a command that people type all day has to: standard library only, and what a
-path does not need is not imported on it.
+Like sacct it must start fast. It uses the standard library only, and imports a module only on the path that needs it.
 """
 
 from __future__ import annotations
@@ -30,28 +29,30 @@ EVERYONE = "-1"  # sacct knows -u -1 as well; of -a and -u the last one holds
 EPILOG = """\
 Times: HH:MM[:SS] [AM|PM], MMDD[YY], MM/DD[/YY], MM.DD[.YY], YYYY-MM-DD[THH:MM[:SS]], a date and a time with T, -
 or a blank between, now[{+|-}count[seconds|minutes|hours|days|weeks]], today, tomorrow, midnight, elevenses, noon,
-fika, teatime. carbon-acct(1) says it all.
+fika, teatime. See carbon-acct(1).
 """
 
 
 class _Unmeasured(argparse.RawDescriptionHelpFormatter):
-    """Does not ask how wide the terminal is, for which argparse loads all that shutil is made of, whatever is parsed."""
+    """A help formatter that does not ask for the terminal's width. argparse would load all of shutil for it, whatever
+    is parsed.
+    """
 
     def __init__(self, prog: str) -> None:
         super().__init__(prog, width=80)
 
 
 class _Parser(Parser):
-    """The terminal's width is looked for when the help is printed."""
+    """A parser that asks for the terminal's width only when it prints the help."""
 
     def format_help(self) -> str:
-        """As wide as the terminal."""
+        """Return the help, as wide as the terminal."""
         self.formatter_class = argparse.RawDescriptionHelpFormatter
         return super().format_help()
 
 
 def parser() -> Parser:
-    """The command line, with sacct's names and letters."""
+    """Return the command line's parser, with sacct's names and letters."""
     p = _Parser(
         prog=PROGRAM,
         description="Show jobs with their energy and carbon.",
@@ -78,7 +79,9 @@ def parser() -> Parser:
     which.add_argument("-N", "--nodelist", **comma, help="jobs that ran on any of these nodes, e.g. n[1-4]")
     which.add_argument("-M", "--clusters", "--cluster", **comma, help="jobs of these clusters, or `all`")
     which.add_argument("-D", "--duplicates", action="store_true", help="every run of a JobID, not only the newest")
-    which.add_argument("-X", "--allocations", action="store_true", help="as in sacct; energy is always per allocation")
+    which.add_argument(
+        "-X", "--allocations", action="store_true", help="accepted as in sacct; energy is always per allocation"
+    )
     when = p.add_argument_group("when: jobs that overlap a window; midnight to now if not said")
     when.add_argument("-S", "--starttime", default="", metavar="TIME", help="start; with -j the epoch, with -s now")
     when.add_argument("-E", "--endtime", default="", metavar="TIME", help="end; with -s the start, else now")
@@ -93,7 +96,7 @@ def parser() -> Parser:
         metavar="LIST",
         help="fields, each with %%WIDTH if need be (negative: left-aligned), or ALL",
     )
-    how.add_argument("-n", "--noheader", action="store_true", help="no header")
+    how.add_argument("-n", "--noheader", action="store_true", help="print no header")
     how.add_argument(
         "-p",
         "--parsable",
@@ -101,17 +104,17 @@ def parser() -> Parser:
         action="store_const",
         const="ending",
         default="",
-        help="`|` after every value",
+        help="print `|` after every value",
     )
     how.add_argument(
-        "-P", "--parsable2", dest="parsable", action="store_const", const="between", help="`|` between the values"
+        "-P", "--parsable2", dest="parsable", action="store_const", const="between", help="print `|` between the values"
     )
-    how.add_argument("--delimiter", default="|", metavar="TEXT", help="instead of `|`")
+    how.add_argument("--delimiter", default="|", metavar="TEXT", help="the delimiter, instead of `|`")
     how.add_argument(
         "--units", default="", metavar="UNIT", help="units of Energy and Carbon: K, M, kWh, MJ, `Wh,g` ..."
     )
-    how.add_argument("--json", action="store_true", help="everything as JSON, in the units of the HTTP API")
-    how.add_argument("--csv", action="store_true", help="comma-separated values for a spreadsheet")
+    how.add_argument("--json", action="store_true", help="print everything as JSON, in the units of the HTTP API")
+    how.add_argument("--csv", action="store_true", help="print comma-separated values for a spreadsheet")
     other = p.add_argument_group("other")
     other.add_argument("-e", "--helpformat", action="store_true", help="list the fields")
     other.add_argument("--debug", action="store_true", help="show where an error comes from")
@@ -182,7 +185,7 @@ def _show(options: argparse.Namespace, columns: list[Column]) -> int:
 
 
 def _parameters(options: argparse.Namespace, span: Window, cluster: str) -> dict[str, str]:
-    """The query. Asking for jobs or nodes by name asks for those of all users, as in sacct."""
+    """Return the query's parameters. Asking for jobs or nodes by name asks for those of all users, as in sacct."""
     from ..client import selection
 
     everyone = options.user[-1:] == [EVERYONE]

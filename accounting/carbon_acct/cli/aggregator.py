@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""carbon-aggregator: slurmdbd's neighbour, in the foreground on the configuration file."""
+"""carbon-aggregator: receives, polls Slurm and answers, in the foreground."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PROGRAM = "carbon-aggregator"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run until SIGTERM or SIGINT; the exit status: 0 done, 1 failed, 2 usage."""
+    """Run until SIGTERM or SIGINT, and return the exit status: 0 done, 1 failed, 2 usage."""
     words = sys.argv[1:] if argv is None else list(argv)
     return funnel(PROGRAM, lambda: _run(words), debug="--debug" in words)
 

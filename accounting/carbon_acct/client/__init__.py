@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: MIT
-"""What a login node needs: asking the aggregator and showing its answer. The standard library only, Python 3.9."""
+"""Client: all that a login node needs. It uses the standard library only and runs on Python 3.9."""

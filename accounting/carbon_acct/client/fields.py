@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""The one table of what carbon-acct can show of a job: `-o`, `-e`, the help, CSV and the man page come from it.
+"""The one table of what carbon-acct can show of a job. `-o`, `-e`, the help, CSV and the man page are made from it.
 
-A job is an object of the aggregator's `GET /v1/jobs` (docs/http-api.md). `key` is the key of that object,
-which is what --json shows. A value that is not known is an empty text, never 0.
+A job is an object of the aggregator's `GET /v1/jobs` (docs/http-api.md), and `key` is the key of that object, which
+--json shows. A value that is not known is an empty text, never 0.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ SIMULATED = "simulated"
 
 
 class Screen(NamedTuple):
-    """How values are to be shown: units, time format, the window that -T cuts times to, and now."""
+    """How values are shown: units, time format, the window to which -T cuts times, and the present time."""
 
     energy_unit: str = ""
     carbon_unit: str = ""
@@ -33,11 +33,13 @@ class Screen(NamedTuple):
     window: tuple[int, int] | None = None
     now: int = 0
     mark_simulated: bool = False
-    """Energy and Carbon say `(simulated)` themselves, because no Quality column does."""
+    """Whether Energy and Carbon say `(simulated)` themselves, because no Quality column says it."""
 
 
 class Field(NamedTuple):
-    """One field. `right`: right-aligned, as numbers are; `most`: widest a column gets by itself, 0 without bound."""
+    """One field. `right` aligns it to the right, as numbers are. `most` is the widest column that it gets by itself, 0
+    for no limit.
+    """
 
     name: str
     key: str
@@ -48,7 +50,9 @@ class Field(NamedTuple):
 
 
 class Column(NamedTuple):
-    """A field as asked for with -o; `width` as after `%`: negative is left-aligned, 0 fits the content."""
+    """A field as it was asked for with -o. `width` is the number after `%`: negative is left-aligned, 0 fits the
+    content.
+    """
 
     field: Field
     width: int = 0
@@ -91,7 +95,7 @@ def _string(job: Job, key: str) -> str:
 
 
 def _cut(job: Job, key: str, window: tuple[int, int] | None) -> int | None:
-    """A job's time, cut to the window as sacct -T does: a job that goes on beyond the window ends with it."""
+    """Return a job's time, cut to the window as sacct -T does: a job that goes on beyond the window ends with it."""
     epoch: int | None = job.get(key)
     if window is None or key == "submit" or job.get("start") is None:
         return epoch
@@ -151,7 +155,7 @@ def _pue(job: Job, _: Screen) -> str:
 
 
 def _together(notes: Iterable[object]) -> list[str]:
-    """`cpu: gap` and `dram: gap` as `cpu, dram: gap`: one cause is told once."""
+    """Return notes with one cause joined: `cpu: gap` and `dram: gap` become `cpu, dram: gap`."""
     components: dict[str, list[str]] = {}
     for note in notes:
         component, colon, reason = escaped(str(note)).partition(": ")
@@ -239,36 +243,38 @@ FIELDS: tuple[Field, ...] = (
 
 
 def columns(text: str) -> list[Column]:
-    """`JobID,user,Energy%-12` -> columns. Names without case, shortened where that is enough. Raises UsageError."""
+    """Return the columns that `JobID,user,Energy%-12` names. Case is ignored, and a name may be shortened. Raises
+    UsageError.
+    """
     chosen: list[Column] = []
     for word in filter(None, (part.strip() for part in text.split(","))):
         name, percent, width = word.partition("%")
         if percent and (not width.removeprefix("-").isdecimal() or int(width) == 0):
             raise UsageError(f"-o {word}: after % comes the width of the column, e.g. {name}%20 or {name}%-20")
-        found = FIELDS if name.lower() == "all" else [field(name)]
-        chosen += [Column(one, int(width or 0)) for one in found]
+        wanted = FIELDS if name.lower() == "all" else [field(name)]
+        chosen += [Column(each, int(width or 0)) for each in wanted]
     if not chosen:
         raise UsageError("-o names no field; carbon-acct -e lists them")
     return chosen
 
 
 def field(name: str) -> Field:
-    """The field called `name`, else the first whose name begins so, as in sacct. Raises UsageError."""
+    """Return the field called `name`, else the first whose name begins with it, as sacct does. Raises UsageError."""
     lower = name.lower()
-    for one in FIELDS:
-        if one.name.lower() == lower:
-            return one
-    for one in FIELDS:
-        if lower and one.name.lower().startswith(lower):
-            return one
+    for each in FIELDS:
+        if each.name.lower() == lower:
+            return each
+    for each in FIELDS:
+        if lower and each.name.lower().startswith(lower):
+            return each
     import difflib
 
-    names = {one.name.lower(): one.name for one in FIELDS}
+    names = {each.name.lower(): each.name for each in FIELDS}
     close = difflib.get_close_matches(lower, names, 1, 0.5)
     raise UsageError(f"unknown field {name!r}{f'; did you mean {names[close[0]]}?' if close else ''} (-e lists them)")
 
 
 def names_in_rows() -> str:
-    """The names of all fields, four in a row, as sacct -e prints them."""
-    names = [one.name for one in FIELDS]
+    """Return the names of all fields, four in a row, as sacct -e prints them."""
+    names = [each.name for each in FIELDS]
     return "\n".join(" ".join(f"{n:<19}" for n in names[i : i + 4]).rstrip() for i in range(0, len(names), 4))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The states of a job as sacct names them, short and long. The aggregator checks what is asked for by the same table."""
+"""The states of a job as sacct names them, long and short. The client and the aggregator use the same table."""
 
 STATES = {
     "BF": "BOOT_FAIL",

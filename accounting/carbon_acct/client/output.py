@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Rows of jobs on paper: a table for people, `|`-separated lines for scripts, CSV for spreadsheets."""
+"""Prints rows of jobs: a table for people, `|`-separated lines for scripts, CSV for spreadsheets."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 def for_people(
     jobs: Sequence[Mapping[str, Any]], columns: Sequence[Column], screen: Screen, header: bool
 ) -> Iterator[str]:
-    """Lines of a table whose columns fit their content; numbers are right-aligned."""
+    """Yield the lines of a table whose columns fit their content; numbers are right-aligned."""
     for row in zip(*(_filled(column, jobs, screen, header) for column in columns)):
         yield " ".join(row).rstrip()
 
 
 def _filled(column: Column, jobs: Sequence[Mapping[str, Any]], screen: Screen, header: bool) -> list[str]:
-    """The cells of a column, all of them as wide as it is."""
+    """Return the cells of a column, each padded to the column's width."""
     field, fixed = column.field, abs(column.width)
     cells = [field.show(job, screen) for job in jobs]
     if most := fixed or field.most:
@@ -48,7 +48,7 @@ def for_scripts(
     delimiter: str,
     ending: bool,
 ) -> Iterator[str]:
-    r"""Lines with `delimiter` between the values, and after the last where `ending` says so (sacct -p).
+    r"""Yield lines with `delimiter` between the values, and after the last one if `ending` is set (sacct -p).
 
     A delimiter within a value is written as an escape (`\x7c`), so that every line has the same number of parts.
     """
@@ -62,7 +62,7 @@ def for_scripts(
 def for_spreadsheets(
     jobs: Sequence[Mapping[str, Any]], columns: Sequence[Column], screen: Screen, header: bool
 ) -> Iterator[str]:
-    """Lines of CSV (RFC 4180) in which no cell is a formula."""
+    """Yield lines of CSV (RFC 4180) in which no cell is a formula."""
     import csv  # noqa: PLC0415  nobody else waits for it
 
     buffer = io.StringIO()

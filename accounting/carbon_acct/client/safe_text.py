@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""Text that users chose (names of jobs, above all) made safe for the place where it is shown.
+"""Makes text that users chose (names of jobs, above all) safe for the place where it is shown.
 
-Whoever names a job can put escape sequences, newlines, bytes that are no UTF-8, or a spreadsheet's
-formula into its name, and an administrator's terminal or spreadsheet would obey them.
+A job's name can hold escape sequences, newlines, bytes that are no UTF-8, or a spreadsheet's formula. An
+administrator's terminal or spreadsheet would obey them.
 """
 
 from __future__ import annotations
@@ -16,33 +16,34 @@ if TYPE_CHECKING:
 
 SHORT = {"\n": "\\n", "\t": "\\t", "\r": "\\r"}
 FORMULA_STARTS = "=+-@\t\r\n＝＋－＠"
-"""First characters that make spreadsheets take a cell for a formula (OWASP, CSV injection), full-width ones too."""
+"""The first characters that make a spreadsheet take a cell for a formula (OWASP, CSV injection), full-width ones too.
+"""
 
 
 def visible(text: str) -> str:
-    r"""`text` on one line: what does not print is written as an escape (`\n`, `\x1b`, `\u202e`)."""
+    r"""Return `text` on one line. What does not print is written as an escape (`\n`, `\x1b`, `\u202e`)."""
     return text if text.isprintable() else "".join(c if c.isprintable() else _escape(c) for c in text)
 
 
 def escaped(text: str) -> str:
-    """As `visible`, and a backslash as two, so that an escape cannot be mistaken for a name that looks like one."""
+    """Return `text` as `visible` does, with each backslash doubled, so that no name can look like an escape."""
     return visible(text.replace("\\", "\\\\"))
 
 
 def without(delimiter: str, text: str) -> str:
-    """`text` without `delimiter`, where it holds one: the delimiter's first character is written as an escape."""
+    """Return `text` without `delimiter`: the first character of each delimiter in it is written as an escape."""
     if not delimiter or delimiter not in text:
         return text
     return text.replace(delimiter[0], _escape(delimiter[0]))
 
 
 def defused(text: str) -> str:
-    """`text` as a CSV cell that no spreadsheet takes for a formula: a leading apostrophe marks it as text."""
+    """Return `text` as a CSV cell that no spreadsheet takes for a formula: a leading apostrophe marks it as text."""
     return f"'{text}" if text[:1] and text[0] in FORMULA_STARTS else text
 
 
 def width(text: str) -> int:
-    """Columns of a terminal that `text` takes: East Asian wide characters two, combining ones none."""
+    """Return how many columns of a terminal `text` takes: East Asian wide characters take two, combining ones none."""
     if text.isascii():
         return len(text)
     wide = sum(unicodedata.east_asian_width(c) in "WF" for c in text)
@@ -50,12 +51,12 @@ def width(text: str) -> int:
 
 
 def widths(texts: Sequence[str]) -> list[int]:
-    """`width` of each."""
+    """Return the `width` of each text."""
     return list(map(len if all(map(str.isascii, texts)) else width, texts))
 
 
 def shortened(text: str, columns: int) -> str:
-    """`text` in at most `columns` columns; `+` at the end says that something was cut off, as in sacct."""
+    """Return `text` in at most `columns` columns. `+` at the end says that something was cut off, as in sacct."""
     if 2 * len(text) <= columns or width(text) <= columns:
         return text
     while text and width(text) > columns - 1:

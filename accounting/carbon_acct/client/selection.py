@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Which jobs: sacct's options for users, states, jobs and the time window, as parameters of `GET /v1/jobs`."""
+"""Translates sacct's options for users, states, jobs and the time window into the parameters of `GET /v1/jobs`."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ MOST_TASKS = 100_000  # an array's size is bounded by MaxArraySize, 4,000,001 at
 
 
 class Window(NamedTuple):
-    """Jobs that overlap [start, end), epoch seconds."""
+    """A window of time [start, end) in epoch seconds. It selects the jobs that overlap it."""
 
     start: int
     end: int
 
 
 def window(start: str, end: str, jobs: bool, states: bool, now: int) -> Window:
-    """The window for -S and -E as typed, with sacct's defaults (sacct(1), DEFAULT TIME WINDOW). Raises UsageError."""
+    """Return the window that -S and -E give, with sacct's defaults (sacct(1), DEFAULT TIME WINDOW). Raises UsageError."""
     first = timespec.parse_time(start, now) if start else None
     last = timespec.parse_time(end, now) if end else None
     if first is None:
@@ -38,17 +38,17 @@ def window(start: str, end: str, jobs: bool, states: bool, now: int) -> Window:
 
 
 def states(text: str) -> str:
-    """`ca,Completed` -> `CANCELLED,COMPLETED`. Raises UsageError."""
+    """Return the long names of states: `ca,Completed` becomes `CANCELLED,COMPLETED`. Raises UsageError."""
     return ",".join(_state(word) for word in words(text))
 
 
 def job_ids(text: str) -> str:
-    """`12,13_[1-3],14+1` -> `12,13_1,13_2,13_3,14+1`. Raises UsageError."""
-    return ",".join(one for word in _outside_brackets(text) for one in _job_id(word))
+    """Return JobIDs one by one: `12,13_[1-3],14+1` becomes `12,13_1,13_2,13_3,14+1`. Raises UsageError."""
+    return ",".join(job_id for word in _outside_brackets(text) for job_id in _job_id(word))
 
 
 def words(text: str) -> list[str]:
-    """The words of a comma list, without empty ones."""
+    """Return the words of a comma-separated list, without empty ones."""
     return [word.strip() for word in text.split(",") if word.strip()]
 
 

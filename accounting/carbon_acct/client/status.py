@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The state of the accounting, for people: lines that end with the site's conservation of energy."""
+"""Prints the state of the accounting as lines for people. The last lines show the site's conservation of energy."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ COLUMNS = ("metered", "jobs", "idle", "system", "difference")
 
 
 def lines(status: Mapping[str, Any], now: float | None = None) -> Iterator[str]:
-    """`status` is the answer of GET /v1/status."""
+    """Yield the lines of a status. `status` is the answer of GET /v1/status."""
     slurm = status["slurm"]
     yield f"carbon-aggregator {status['version']}, cluster {slurm['cluster'] or 'not known yet'}, zone {status['zone']}"
     yield f"database:  {status['database']}"
@@ -36,7 +36,7 @@ def lines(status: Mapping[str, Any], now: float | None = None) -> Iterator[str]:
 
 
 def rows(status: Mapping[str, Any]) -> dict[str, list[int]]:
-    """Component -> microjoules in the order of COLUMNS; `total` is the last."""
+    """Return microjoules by component, in the order of COLUMNS. The last component is `total`."""
     found = {
         name: [int(balance[f"{column}_uj"]) for column in COLUMNS] for name, balance in status["conservation"].items()
     }
@@ -45,13 +45,15 @@ def rows(status: Mapping[str, Any]) -> dict[str, list[int]]:
 
 
 def conserved(status: Mapping[str, Any]) -> bool:
-    """Whether no component has a difference: differences of opposite sign do not make it whole."""
+    """Return whether no component has a difference. Differences of opposite sign do not cancel."""
     return all(values[-1] == 0 for values in rows(status).values())
 
 
 def _silent(silent: Mapping[str, Any]) -> Iterator[str]:
-    """Nodes from which nothing comes; a node that has had no job is among them unless its collector stays."""
-    for key, says in (("never", "never delivered"), ("day", "told of no slot for a day")):
+    """Yield a line for each kind of silent nodes. A node that has had no job is silent too, unless its collector keeps
+    running.
+    """
+    for key, says in (("never", "never delivered"), ("day", "delivered no slot for a day")):
         if silent[key]:
             names = ", ".join(silent[f"{key}_nodes"])
             more = ", ..." if silent[key] > len(silent[f"{key}_nodes"]) else ""
@@ -62,7 +64,7 @@ def _slurm(slurm: Mapping[str, Any], now: float) -> str:
     polled = slurm["polled_at"]
     when = "never answered yet" if polled is None else f"last poll {max(0, int(now - polled))} s ago"
     source = f"{slurm['source']}, " if slurm["source"] else ""
-    when += f"; its last {slurm['behind_s'] / DAY_S:.1f} days are still to be asked for" if slurm["behind_s"] else ""
+    when += f"; the last {slurm['behind_s'] / DAY_S:.1f} days have not been queried yet" if slurm["behind_s"] else ""
     return f"{source}{when}" + (f"; now: {slurm['error']}" if slurm["error"] else "")
 
 

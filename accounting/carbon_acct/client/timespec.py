@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""Times as people write and read them: sacct's syntax in, SLURM_TIME_FORMAT out; epoch seconds inside.
+"""Reads and writes times as people do: sacct's syntax in, SLURM_TIME_FORMAT out, epoch seconds inside.
 
-Follows parse_time() of Slurm with its `past` flag set, which is how sacct calls it: a time without a
-date is today's, a month without a year that is still to come is last year's.
+It follows parse_time() of Slurm with its `past` flag set, which is how sacct calls it. A time without a date is
+today's. A month without a year that is still to come is last year's.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ WORD = r"[a-z]+"
 
 
 class Date(NamedTuple):
-    """A day; `year` 0 where it was not said."""
+    """A day. `year` is 0 where it was not said."""
 
     year: int
     month: int
@@ -45,7 +45,9 @@ class Clock(NamedTuple):
 
 
 def parse_time(text: str, now: int) -> int:
-    """Epoch seconds of a time in sacct's syntax, in the local time zone; `now` in epoch seconds. Raises UsageError."""
+    """Return the epoch seconds of a time in sacct's syntax, in the local time zone. `now` is in epoch seconds. Raises
+    UsageError.
+    """
     return min(max(_parse(text.strip(), text, now), 0), LATEST)
 
 
@@ -61,12 +63,14 @@ def _parse(spec: str, text: str, now: int) -> int:
 
 
 def local_midnight(now: int) -> int:
-    """Epoch seconds of 00:00:00 of the current day in the local time zone."""
+    """Return the epoch seconds of 00:00:00 of the current day in the local time zone."""
     return _epoch(_day(now), Clock(0, 0, 0), "midnight", now)
 
 
 def show_time(epoch: int | None, style: str, now: int) -> str:
-    """A time for the screen, local. `style` is the value of SLURM_TIME_FORMAT; empty where the time is not known."""
+    """Return a local time as text. `style` is the value of SLURM_TIME_FORMAT. The text is empty where the time is not
+    known.
+    """
     if epoch is None:
         return ""
     when = time.localtime(epoch)
@@ -76,7 +80,7 @@ def show_time(epoch: int | None, style: str, now: int) -> str:
 
 
 def show_duration(seconds: int | None) -> str:
-    """`[days-]HH:MM:SS`, as Slurm writes Elapsed; empty where it is not known."""
+    """Return `[days-]HH:MM:SS`, as Slurm writes Elapsed. The text is empty where the duration is not known."""
     if seconds is None:
         return ""
     days, rest = divmod(seconds, DAY_S)
@@ -104,7 +108,7 @@ def _date_and_clock(spec: str, text: str, now: int) -> tuple[Date | None, Clock 
 
 
 def _next(spec: str, text: str, now: int) -> tuple[Date | Clock, int]:
-    """The date or time of day at the head of `spec`, and how long it is."""
+    """Return the date or the time of day at the head of `spec`, and its length."""
     if match := re.match(WORD, spec, FLAGS):
         word = match[0].lower()
         if word in HOURS:
@@ -152,7 +156,7 @@ def _epoch(date: Date, clock: Clock, text: str, now: int) -> int:
 
 
 def _relative(when: time.struct_time, now: time.struct_time) -> str:
-    """The format that SLURM_TIME_FORMAT=relative gives a time, by its distance in days."""
+    """Return the format that SLURM_TIME_FORMAT=relative gives a time, by its distance in days."""
     distance = 1000 * (when.tm_year - now.tm_year) + when.tm_yday - now.tm_yday
     near = {-1: "Ystday %H:%M", 0: "%H:%M:%S", 1: "Tomorr %H:%M"}
     if distance in near:

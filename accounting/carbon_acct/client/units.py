@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""Energy and carbon for people: `1.25kWh`, `320g`; three digits, and never 0 for what is not 0.
+"""Shows energy and carbon to people: `1.25kWh`, `320g`. Three digits are shown, and never 0 for what is not 0.
 
-Integer arithmetic from end to end: the amounts are microjoules and micrograms of CO2 equivalent.
+Amounts are microjoules and micrograms of CO2 equivalent, and all arithmetic is on integers.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ ENERGY = {
     "TWh": UJ_PER_KWH * 10**9,
     "PWh": UJ_PER_KWH * 10**12,
 }
-"""Units that `Energy` is shown in, smallest first, in microjoules."""
+"""The units of `Energy` in microjoules, smallest first."""
 
 JOULES = {"J": UJ_PER_J, "kJ": UJ_PER_J * 10**3, "MJ": UJ_PER_J * 10**6, "GJ": UJ_PER_J * 10**9}
-"""Units of energy that are shown only where --units asks for them."""
+"""The units of energy, in microjoules, that are used only if --units asks for them."""
 
 CARBON = {
     "mg": UG_PER_G // 1000,
@@ -36,24 +36,25 @@ CARBON = {
     "Mt": UG_PER_G * 10**12,
     "Gt": UG_PER_G * 10**15,
 }
-"""Units that `Carbon` is shown in, smallest first, in micrograms."""
+"""The units of `Carbon` in micrograms, smallest first."""
 
 PREFIXES = {"K": ("kWh", "kg"), "M": ("MWh", "t"), "G": ("GWh", "kt"), "T": ("TWh", "Mt"), "P": ("PWh", "Gt")}
-"""sacct's --units=[KMGTP]: that prefix of watt-hours and of grams (a megagram is a tonne)."""
+"""The units of energy and carbon for each prefix of sacct's --units=[KMGTP] (a megagram is a tonne)."""
 
 
 def energy(uj: int, unit: str = "") -> str:
-    """Energy for people, in `unit` or in the one that suits its size."""
+    """Return energy for people, in `unit` or in the unit that suits its size."""
     return _amount(uj, {**JOULES, **ENERGY}[unit], unit) if unit else _fitting(uj, ENERGY, "Wh")
 
 
 def carbon(ug: int, unit: str = "") -> str:
-    """Mass of CO2 equivalent for people, in `unit` or in the one that suits its size."""
+    """Return a mass of CO2 equivalent for people, in `unit` or in the unit that suits its size."""
     return _amount(ug, CARBON[unit], unit) if unit else _fitting(ug, CARBON, "g")
 
 
 def chosen_units(text: str) -> tuple[str, str]:
-    """--units: `K`, `kWh`, `kg`, `MJ,t` ... -> (unit of energy, unit of carbon), empty where not chosen.
+    """Return the units of energy and of carbon that --units names: `K`, `kWh`, `kg`, `MJ,t`. A unit that is not chosen
+    is empty.
 
     Raises UsageError.
     """
@@ -72,18 +73,18 @@ def chosen_units(text: str) -> tuple[str, str]:
 
 
 def rounded(value: int, unit: int) -> int:
-    """`value` in whole `unit`s, half up."""
+    """Return `value` in whole `unit`s, rounded half up."""
     return (2 * value + unit) // (2 * unit)
 
 
 def decimal(value: int, unit: int, places: int) -> str:
-    """`value` in `unit`s with exactly `places` decimals."""
+    """Return `value` in `unit`s with exactly `places` decimals."""
     digits = rounded(value * 10**places, unit)
     return f"{digits // 10**places}.{digits % 10**places:0{places}}" if places else str(digits)
 
 
 def three_digits(value: int, unit: int) -> str:
-    """`value` in `unit`s with three significant digits, without exponent; whole numbers in full."""
+    """Return `value` in `unit`s with three significant digits and without an exponent. Whole numbers are shown in full."""
     places = 0
     while value and rounded(value * 10 ** (places + 1), unit) < 1000:
         places += 1
@@ -92,7 +93,7 @@ def three_digits(value: int, unit: int) -> str:
 
 
 def joules(uj: int) -> str:
-    """Microjoules as joules with all six decimals: nothing is rounded away here."""
+    """Return microjoules as joules with all six decimals: nothing is rounded."""
     sign, amount = ("-" if uj < 0 else ""), abs(uj)
     return f"{sign}{amount // UJ_PER_J}.{amount % UJ_PER_J:06d}"
 
@@ -102,7 +103,7 @@ def _amount(value: int, size: int, unit: str) -> str:
 
 
 def _fitting(value: int, units: dict[str, int], base: str) -> str:
-    """`value` in the smallest unit that needs no more than three digits before the point; 0 in `base`."""
+    """Return `value` in the smallest unit that needs no more than three digits before the point, 0 in the unit `base`."""
     smallest = next(iter(units))
     if value == 0:
         return f"0{base}"

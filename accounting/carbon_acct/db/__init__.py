@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: MIT
-"""The accounting database: tables, migrations and the two ways to open a transaction."""
+"""The database: its tables, its connections and transactions, and statements on many rows."""

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: MIT
-"""Writes many rows at once, in the way in which each kind of database takes them fastest.
+"""Writes many rows at once, in the way that each kind of database takes fastest.
 
-SQLite takes them one by one in the same process. MariaDB takes a statement with all of them in it; the driver's own
-`executemany` makes the same, in three times the time. PostgreSQL takes an array for each column.
+SQLite takes rows one by one in the same process. MariaDB takes one statement with all rows in it; the driver's own
+`executemany` makes the same statement in three times the time. PostgreSQL takes an array for each column.
 
-A column that is unknown, or the same number, in all of the rows is not sent with each: that is most of them.
+A column that is unknown, or the same number, in all of the rows is not sent with each of them. Most columns are.
 """
 
 from __future__ import annotations
@@ -18,22 +18,23 @@ from sqlalchemy import Connection, Dialect, Float, Integer, Table
 from carbon_acct.db.connect import MARIADB
 
 Conflict = Literal["fail", "replace", "add"]
-"""What becomes of a row whose primary key is there: an error, its columns are set, or numbers are added to its own.
+"""What happens to a row whose primary key exists: an error, its columns are set, or the numbers are added to its own.
 
-What is added to an unknown number makes it known; adding what is unknown changes nothing. Whatever is no number is set.
+Adding to an unknown number makes it known, and adding an unknown number changes nothing. A column that is no number is
+set.
 """
 
 Row = tuple[Any, ...]
 Column = tuple[Any, ...]
 
 STATEMENT_CHARS = 1_000_000
-"""In one statement of MariaDB, of up to 4 bytes each; it takes 16 MB (max_allowed_packet)."""
+"""The characters in one statement of MariaDB, of up to 4 bytes each. MariaDB takes 16 MB (max_allowed_packet)."""
 
 
 def store(
     connection: Connection, table: Table, names: tuple[str, ...], rows: Sequence[Row], conflict: Conflict
 ) -> None:
-    """Insert rows, at least one, of these columns, at least two. Raises SQLAlchemyError."""
+    """Insert rows: at least one row, of at least two columns. Raises SQLAlchemyError."""
     dialect = connection.dialect
     columns = list(zip(*rows, strict=True))
     if conflict == "add":
@@ -56,7 +57,7 @@ def store(
 
 
 def change(connection: Connection, table: Table, names: tuple[str, ...], rows: Sequence[Row]) -> None:
-    """Set columns of rows, at least one: the first of `names` is their primary key. Raises SQLAlchemyError."""
+    """Set columns of rows, at least one. The first of `names` is their primary key. Raises SQLAlchemyError."""
     dialect = connection.dialect
     own, (key, *others) = dialect.identifier_preparer.quote(table.name), _quoted(dialect, names)
     if dialect.name in MARIADB:
@@ -77,13 +78,13 @@ def change(connection: Connection, table: Table, names: tuple[str, ...], rows: S
 
 
 def _known(names: tuple[str, ...], columns: Sequence[Column]) -> tuple[tuple[str, ...], list[Column]]:
-    """The columns of which anything is known."""
+    """Return the columns in which any value is known, with their names."""
     kept = [at for at, column in enumerate(columns) if column.count(None) < len(column)]
     return tuple(names[at] for at in kept), [columns[at] for at in kept]
 
 
 def _constant(column: Column) -> str | None:
-    """The SQL of what all values of a column are, where that is NULL or an integer."""
+    """Return the SQL of the value that a column has in every row, if that is NULL or an integer; else None."""
     first = column[0]
     if (first is not None and type(first) is not int) or first != column[-1] or column.count(first) != len(column):
         return None
@@ -92,7 +93,7 @@ def _constant(column: Column) -> str | None:
 
 @lru_cache(maxsize=256)
 def _around(table: Table, dialect: Dialect, names: tuple[str, ...], conflict: Conflict) -> tuple[str, str]:
-    """What stands before and after the rows in an INSERT."""
+    """Return the text before and after the rows in an INSERT."""
     own = dialect.identifier_preparer.quote(table.name)
     keys = [column.name for column in table.primary_key]
     mariadb = dialect.name in MARIADB
@@ -115,7 +116,7 @@ def _quoted(dialect: Dialect, names: Sequence[str]) -> list[str]:
 
 
 def _texts(connection: Connection, row: str, columns: Sequence[Column]) -> Iterator[str]:
-    """Rows as MariaDB's text, with commas between. Numbers are written here; whatever else, the driver writes."""
+    """Yield rows as MariaDB's text, with commas between. Integers are written here, everything else by the driver."""
     escape: Callable[[Any], str] = lru_cache(typed=True)(connection.connection.escape)  # most come again
 
     def literal(value: Any) -> str:
@@ -131,23 +132,23 @@ def _texts(connection: Connection, row: str, columns: Sequence[Column]) -> Itera
 
 
 def _as_it_is(connection: Connection, sql: str) -> None:
-    """Run SQL that has no places for values, whatever signs are in it."""
+    """Run SQL without parameters, whatever characters it has."""
     connection.exec_driver_sql(sql, execution_options={"no_parameters": True})
 
 
 @lru_cache(maxsize=256)
 def _arrays(table: Table, dialect: Dialect, names: tuple[str, ...]) -> tuple[str, ...]:
-    """What makes rows of arrays of PostgreSQL's, one for each column."""
+    """Return, for each column, the expression that makes rows of a PostgreSQL array."""
     return tuple(f"unnest(%s::{table.columns[name].type.compile(dialect=dialect)}[])" for name in names)
 
 
 def _array(column: Column) -> str:
-    """PostgreSQL's text of an array."""
+    """Return the PostgreSQL text of an array."""
     return f"{{{','.join(['NULL' if value is None else _element(value) for value in column])}}}"
 
 
 def _element(value: Any) -> str:
-    """A number, a truth, or text between quotes."""
+    """Return the PostgreSQL text of a number, a boolean, or a quoted text."""
     if type(value) is int:
         return str(value)
     if isinstance(value, str):

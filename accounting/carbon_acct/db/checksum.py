@@ -1,11 +1,10 @@
 # SPDX-License-Identifier: MIT
-"""One figure for everything that was accounted: equal on two databases that took in the same, bit for bit.
+"""One checksum of everything that was accounted: equal, bit for bit, on two databases that took in the same.
 
-Each row is a line of text with names in the place of the numbers that the database gave its rows. Left out is
-what depends on when and where it was stored: those numbers, the times of receiving, asking and computing, and
-the doubles, which only weigh what is shown and whose sums depend on the order of adding. A table's figure is the
-sum of the SHA-256 of its lines, so that no order has to be made of millions of rows; the whole is the SHA-256 of
-the tables' figures.
+Each row is a line of text, with names in place of the ids that the database gave its rows. What depends on when and
+where a row was stored is left out: the ids, the times of receiving, asking and computing, and the doubles, which only
+weigh what is shown and whose sums depend on the order of adding. The figure of a table is the sum of the SHA-256 of its
+lines, so that millions of rows need no order. The checksum is the SHA-256 of the tables' figures.
 """
 
 from __future__ import annotations
@@ -42,31 +41,31 @@ from carbon_acct.db.models import (
 )
 
 NUMBERS = frozenset({"id", "association_id", "sources"})
-"""Of rows, beside foreign keys."""
+"""The columns that hold ids of rows, beside foreign keys."""
 
 TIMES = frozenset({"received", "fetched_at", "computed_at"})
 SETTLED = (meta.TIMEZONE, meta.DELIVERED_FROM, meta.SLOTS_FROM)
-"""What of `meta` says how to read the rest."""
+"""The keys of `meta` that say how to read the other tables."""
 
 AT_A_TIME = 1000
 
 
 @dataclass(frozen=True)
 class Figure:
-    """A table's number of rows, and the sum of their SHA-256."""
+    """The number of a table's rows, and the sum of their SHA-256."""
 
     rows: int
     sha256_sum: int
 
 
 def checksum(figures: dict[str, Figure]) -> str:
-    """The SHA-256 of everything."""
+    """Return the SHA-256 of all tables' figures."""
     text = "".join(f"{table} {figure.rows} {figure.sha256_sum:064x}\n" for table, figure in sorted(figures.items()))
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 def figures(session: Session) -> dict[str, Figure]:
-    """Each table's figure. Reads everything, and keeps nothing of it in memory."""
+    """Return the figure of each table. It reads everything and keeps no row in memory."""
     rows: dict[str, int] = defaultdict(int)
     sums: dict[str, int] = defaultdict(int)
     for table, line in lines(session):
@@ -76,7 +75,7 @@ def figures(session: Session) -> dict[str, Figure]:
 
 
 def lines(session: Session) -> Iterator[tuple[str, str]]:
-    """Every row: its table and its text. In no order."""
+    """Yield every row as the name of its table and its text, in no order."""
     sources = {row.id: [row.zone, row.provider, row.scope, row.purpose, row.text] for row in _sources(session)}
     for name, query in _queries().items():
         for row in session.execute(query.execution_options(yield_per=AT_A_TIME)):
@@ -136,7 +135,7 @@ def _applied() -> list[Any]:
 
 
 def _rest(model: Any) -> list[Any]:
-    """Every column but those that depend on when and where; a new one is in it by itself."""
+    """Return every column but those that depend on when and where a row was stored. A new column is included by itself."""
     return [
         getattr(model, column.key)
         for column in model.__table__.columns

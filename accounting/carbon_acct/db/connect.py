@@ -28,24 +28,26 @@ from carbon_acct.db.faults import is_not_ready
 from carbon_acct.errors import DatabaseError
 
 CONNECTIONS = 15
-"""At once. They are kept: to make one takes longer than most of what it is made for."""
+"""The number of connections at once. They are kept: to make one takes longer than most of what it is made for."""
 BUSY_TIMEOUT_S = 30
 CONNECT_TIMEOUT_S = 5
 LOCK_TIMEOUT_S = 30
 ANSWER_TIMEOUT_S = 600
-"""A server that is gone without a word is given up after this long."""
+"""The time in seconds after which a server that does not answer is given up."""
 
 DEFAULT_FILE = "/var/lib/carbon-aggregator/carbon-acct.db"
-"""In the aggregator's own folder. The collector's is root's, also on a host that has both."""
+"""The default file, in the aggregator's own folder. The collector's folder is root's, also on a host that has both."""
 FILE_BEFORE = "/var/lib/carbon-acct/carbon-acct.db"
-"""Where it was until the two had a folder each."""
+"""The default file of releases in which the two shared a folder."""
 
 MARIADB = ("mariadb", "mysql")
-"""Names of SQLAlchemy's dialect for it."""
+"""The names of SQLAlchemy's dialect for MariaDB."""
 
 
 def parse_urls(text: str) -> list[URL]:
-    """The URLs of one database, with blanks between: those after the first are its other servers. Raises DatabaseError."""
+    """Return the URLs of one database. They are separated by blanks, and those after the first name its other servers.
+    Raises DatabaseError.
+    """
     try:
         urls = [make_url(word) for word in text.split()]
     except ArgumentError as err:
@@ -56,12 +58,12 @@ def parse_urls(text: str) -> list[URL]:
 
 
 def is_sqlite(url: URL) -> bool:
-    """Whether it is a file."""
+    """Return whether the database is a file of SQLite's."""
     return url.get_backend_name() == "sqlite"
 
 
 def engine_of(urls: Sequence[URL]) -> Engine:
-    """An engine that has not connected yet. Raises DatabaseError."""
+    """Return an engine that has not connected yet. Raises DatabaseError."""
     try:
         if is_sqlite(urls[0]):
             if urls[0].database in (None, "", ":memory:"):
@@ -76,15 +78,17 @@ def engine_of(urls: Sequence[URL]) -> Engine:
 
 
 def one_line(err: Exception) -> str:
-    """What the driver says, in one line."""
+    """Return the driver's message in one line."""
     origin = getattr(err, "orig", None) or err
     return " ".join(str(origin).split())[:300]
 
 
 def _make_private(path: Path) -> None:
-    """SQLite gives its files the mode of the database's: everybody's jobs are in it, whatever the umask.
+    """Create the database's file, or check it, so that only its owner can read it, whatever the umask: it holds
+    everybody's jobs.
 
-    And the owner, when root works with it: what root makes in the aggregator's folder must be the aggregator's to write.
+    SQLite gives its other files the mode and the owner of this one. A file that root creates in the aggregator's folder
+    gets the folder's owner, so that the aggregator can write it.
     """
     path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
     if str(path) == DEFAULT_FILE and not path.exists() and os.path.exists(FILE_BEFORE):  # noqa: PTH110  it never raises
@@ -124,7 +128,7 @@ def _sqlite(url: URL) -> Engine:
 
 
 def _server(urls: Sequence[URL]) -> Engine:
-    """A connection that was lost is made anew, to the first of the servers that answers."""
+    """Return an engine for the servers. A lost connection is made anew, to the first server that answers."""
     mariadb = urls[0].get_backend_name() in MARIADB
     connect_args = _mariadb() if mariadb else _postgresql()
     engine = create_engine(
@@ -179,9 +183,10 @@ def _postgresql() -> dict[str, Any]:
 
 
 def _prepare_mariadb(connection: Any, of_several: bool) -> None:
-    """A writer's statements must see what others committed while it waited for its turn: READ COMMITTED.
+    """Set READ COMMITTED: a writer's statements must see what others committed while it waited for its turn.
 
-    A Galera node that is joining, or cut off from the others, takes connections but no statements on tables.
+    A Galera node that is joining, or cut off from the others, takes connections but no statements on tables. It raises
+    the driver's error here, so that another node is tried.
     """
     with connection.cursor() as cursor:
         cursor.execute("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED")

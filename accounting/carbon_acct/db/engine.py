@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: MIT
-"""The accounting database: opened when it is first used, and handing out transactions that read or write.
+"""The accounting database: opens it on first use, and runs transactions that read or write.
 
-One transaction writes at a time, on every kind of database. SQLite has it so anyhow; on a server a writer takes
-its turn by changing one row first, whose lock the next writer waits for, and which in a Galera cluster, where
-no lock reaches another node, makes all but the first of two commits fail and be tried again. So what is summed
-from rows that several nodes deliver at once is summed from all of them.
+One transaction writes at a time, on every kind of database. SQLite works so by itself. On a server a writer first
+changes one row, whose lock the next writer waits for. In a Galera cluster no lock reaches another node; there the
+changed row makes all but the first of two commits fail, and they are retried. So what is summed from rows that several
+nodes deliver at once is summed from all of them.
 """
 
 from __future__ import annotations
@@ -34,10 +34,12 @@ TURN = "writer"
 """The key in `meta` of the row that a writer changes first."""
 
 SNAPSHOT = text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
-"""A reader sees one state of the database, whatever is committed meanwhile. SQLite has it so anyhow."""
+"""The statement that gives a reader one state of the database, whatever is committed meanwhile. SQLite does so by
+itself.
+"""
 
 OPEN_AGAIN_S = 1.0
-"""A database that is away is looked for so often, however many ask for it."""
+"""The interval in seconds at which an unreachable database is tried again, however many callers ask for it."""
 
 T = TypeVar("T")
 
@@ -48,7 +50,7 @@ class Database:
     def __init__(self, url: str, prepare: Callable[[Session], None] | None = None) -> None:
         urls = connect.parse_urls(url)
         self.engine = connect.engine_of(urls)
-        self.shown = " ".join(one.render_as_string(hide_password=True) for one in urls)
+        self.shown = " ".join(each.render_as_string(hide_password=True) for each in urls)
         """The URLs without their passwords."""
         self._prepare = prepare
         self._opening = threading.Lock()
@@ -56,9 +58,10 @@ class Database:
         self._failure: tuple[float, DatabaseError] | None = None
 
     def open(self) -> None:
-        """Make or check its tables, if that has not been done; `read`, `write` and `run` do so. Raises DatabaseError.
+        """Create or check the tables, if that has not been done. `read`, `write` and `run` do so themselves. Raises
+        DatabaseError.
 
-        AwayError: its server does not answer; what comes later tries again.
+        AwayError means that the server does not answer; the next call tries again.
         """
         if self._is_open:
             return
@@ -82,7 +85,7 @@ class Database:
 
     @contextmanager
     def read(self) -> Iterator[Session]:
-        """A consistent view for queries; nothing is written. Raises DatabaseError."""
+        """Yield a session with one consistent view, for queries only. Raises DatabaseError."""
         self.open()
         with self._errors(), Session(self.engine) as session:
             if not self._is_file:
@@ -91,18 +94,20 @@ class Database:
 
     @contextmanager
     def write(self) -> Iterator[Session]:
-        """One transaction: all of it is stored when the block ends, or nothing. Raises DatabaseError.
+        """Yield a session in one transaction: all of it is stored when the block ends, or nothing. Raises
+        DatabaseError.
 
-        It is tried once; `run` is what programs use where others write as well.
+        It is tried once. Programs use `run`, where others write as well.
         """
         self.open()
         with self._errors(), self._transaction() as session:
             yield session
 
     def run(self, work: Callable[[Session], T]) -> T:
-        """The result of `work` in one transaction, which is tried again if it meets another or loses its connection.
+        """Return the result of `work` in one transaction, which is retried if it conflicts with another or loses its
+        connection.
 
-        `work` may run several times, and once more after it was stored: it must then find that and change nothing.
+        `work` may run several times, and once more after it was stored. It must then find that out and change nothing.
         Raises DatabaseError.
         """
         self.open()
@@ -115,17 +120,19 @@ class Database:
             return faults.retry(attempt)
 
     def schema(self) -> str | None:
-        """The schema of the tables that are there; None: there are none. Raises DatabaseError."""
+        """Return the schema of the existing tables, or None if there are none. Raises DatabaseError."""
         with self._errors(), self.engine.connect() as connection:
             return schema.present(connection)
 
     def upgrade(self) -> str | None:
-        """Bring the tables up to this program's schema, a server's as well; the schema before. Raises DatabaseError."""
+        """Bring the tables up to this program's schema, a server's as well, and return the schema before. Raises
+        DatabaseError.
+        """
         with self._errors():
             return schema.ensure(self.engine, self.shown, upgrade=True)
 
     def close(self) -> None:
-        """Give all connections back."""
+        """Close all connections."""
         self.engine.dispose()
 
     @property
@@ -149,7 +156,9 @@ class Database:
 
     @contextmanager
     def _errors(self) -> Iterator[None]:
-        """DatabaseError instead of the driver's errors; a server that goes and comes back is told once each."""
+        """Turn the driver's errors into DatabaseError. That a server goes away, and that it comes back, is logged once
+        each.
+        """
         try:
             yield
         except SQLAlchemyError as err:
@@ -173,7 +182,9 @@ def _take_turn(session: Session) -> None:
 
 
 def url_of(settings: Settings) -> str:
-    """[aggregator] database, else a SQLite file: connect.DEFAULT_FILE, or one under [collector] state_dir where that is set."""
+    """Return [aggregator] database, else the URL of a SQLite file: connect.DEFAULT_FILE, or one in [collector]
+    state_dir if that is set.
+    """
     given = settings.text("aggregator", "database")
     if given:
         return given

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Tells the errors of a database apart: what another try can mend, and what waits for the server to come back."""
+"""Tells the errors of a database apart: those that a retry can mend, and those that last until the server comes back."""
 
 from __future__ import annotations
 
@@ -18,7 +18,9 @@ log = logging.getLogger(__name__)
 
 ATTEMPTS = 12
 PATIENCE_S = 20.0
-"""No further try after this long: the node that waits for the answer has its own patience, and comes again."""
+"""The time in seconds after which nothing is retried. The node that waits for the answer has its own timeout, and
+delivers again.
+"""
 
 FIRST_PAUSE_S = 0.01
 LONGEST_PAUSE_S = 1.0
@@ -38,9 +40,10 @@ T = TypeVar("T")
 
 
 def retry(attempt: Callable[[], T]) -> T:
-    """Its result; tried again, a bounded number of times, if it met another transaction or lost its connection.
+    """Return the result of `attempt`, retried a bounded number of times if it conflicts with another transaction or
+    loses its connection.
 
-    It may have been stored although its connection was lost: what is tried again must be the same when done twice.
+    It may have been stored although its connection was lost, so doing it twice must have the effect of doing it once.
     """
     deadline = time.monotonic() + PATIENCE_S
     for number in itertools.count(1):
@@ -64,7 +67,7 @@ def _mendable(err: DBAPIError) -> bool:
 
 
 def is_away(err: SQLAlchemyError) -> bool:
-    """Whether the server does not answer and may come back: not a wrong password, not a wrong statement."""
+    """Return whether the server does not answer and may come back. A wrong password or statement is no such error."""
     if isinstance(err, PoolTimeoutError):
         return True
     if not isinstance(err, DBAPIError):
@@ -78,7 +81,7 @@ def is_away(err: SQLAlchemyError) -> bool:
 
 
 def is_not_ready(err: BaseException) -> bool:
-    """Whether a node of a Galera cluster answers, but not to statements: another node may."""
+    """Return whether a node of a Galera cluster answers, but takes no statements. Another node may take them."""
     return bool(err.args) and err.args[0] == 1047
 
 
@@ -88,5 +91,5 @@ def _mariadb_code(err: DBAPIError) -> int | None:
 
 
 def _sqlstate(err: DBAPIError) -> str | None:
-    """None where the driver is not PostgreSQL's; empty where it knows none."""
+    """Return the SQLSTATE: None where the driver is not PostgreSQL's, empty where the driver knows none."""
     return (getattr(err.orig, "sqlstate", None) or "") if hasattr(err.orig, "sqlstate") else None

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What the database says of itself, in the table `meta`."""
+"""The facts that the database keeps about itself, in the table `meta`."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from carbon_acct.db.models import Meta
 from carbon_acct.db.rows import ask
 
 TIMEZONE = "timezone"
-"""The time zone of the days of job_day and day_sum."""
+"""The time zone of the days in job_day and day_sum."""
 
 DERIVED = "derived"
-"""How the sums were made: where it is not what this program makes, they are made again."""
+"""The version of the rules by which the sums were made. Sums of another version are made again."""
 
 DELIVERED_FROM = "delivered_from"
-"""Rows of slots before this instant are refused: those that nodes delivered were pruned."""
+"""The time before which delivered rows were pruned. Rows of earlier slots are refused."""
 
 SLOTS_FROM = "slots_from"
-"""Before this instant only days of jobs are known: their slots were folded away."""
+"""The time before which the slots of jobs were folded into their days."""
 
 
 def get(session: Session, key: str) -> str | None:
-    """A value; None where there is none."""
+    """Return a value, or None where there is none."""
     rows = ask(session, _VALUE, {"key": key})  # for every segment that comes: no object is made of it
     return rows[0].value if rows else None
 
@@ -42,10 +42,10 @@ def put(session: Session, key: str, value: str) -> None:
 
 
 def delivered_from(session: Session) -> int:
-    """First second that delivered rows are kept of; 0: nothing was ever pruned."""
+    """Return the first second of which delivered rows are kept; 0 where nothing was ever pruned."""
     return int(get(session, DELIVERED_FROM) or 0)
 
 
 def slots_from(session: Session) -> int:
-    """First second that slots of jobs are kept of; 0: nothing was ever folded."""
+    """Return the first second of which slots of jobs are kept; 0 where nothing was ever folded."""
     return int(get(session, SLOTS_FROM) or 0)

@@ -28,7 +28,7 @@ class Base(DeclarativeBase):
 
 
 class Meta(Base):
-    """What the database says of itself: the time zone of its days, from when on it has details, how its sums were made."""
+    """A fact about the database itself: the time zone of its days, since when it has details, how its sums were made."""
 
     __tablename__ = "meta"
     key: Mapped[str] = mapped_column(String(64), primary_key=True)
@@ -42,7 +42,7 @@ class Cluster(Base):
     id: Mapped[int] = mapped_column(BigId, primary_key=True)
     name: Mapped[str] = mapped_column(unique=True)
     polled_until: Mapped[int | None]
-    """Slurm's record of the jobs is known up to here."""
+    """The time up to which Slurm's record of the jobs is known."""
 
 
 class Node(Base):
@@ -56,7 +56,7 @@ class Node(Base):
 
 
 class Segment(Base):
-    """A segment that was taken in, and the answer it got: the same segment gets the same answer."""
+    """A segment that was stored, and its answer: the same segment gets the same answer again."""
 
     __tablename__ = "segment"
     name: Mapped[str] = mapped_column(primary_key=True)
@@ -69,13 +69,13 @@ class Segment(Base):
 
 
 class Association(Base):
-    """Whom a job's energy is counted for: Slurm's association, and partition and QOS. What roll-ups are by."""
+    """The key of a roll-up: Slurm's association (user and account) with partition and QOS."""
 
     __tablename__ = "association"
     __table_args__ = (Index("association_account", "account"), Index("association_user", "user"))
     id: Mapped[int] = mapped_column(BigId, primary_key=True)
     key: Mapped[str] = mapped_column(String(64), unique=True)
-    """SHA-256 of the rest: unique on every database, unknown values included."""
+    """The SHA-256 of the other columns: unique on every database, also where values are unknown."""
     cluster_id: Mapped[int] = mapped_column(ForeignKey("cluster.id"))
     uid: Mapped[int | None]
     user: Mapped[str | None]
@@ -99,7 +99,7 @@ class Job(Base):
     job_id_raw: Mapped[int]
     job_id: Mapped[str]
     leader_id: Mapped[int]
-    """The id before `_` or `+`: the array's or the heterogeneous job's; else the job's own."""
+    """The id before `_` or `+`, of the array or the heterogeneous job; else the job's own."""
     name: Mapped[str] = mapped_column(Text)
     user: Mapped[str | None]
     uid: Mapped[int | None]
@@ -120,10 +120,10 @@ class Job(Base):
     alloc_tres: Mapped[str | None] = mapped_column(Text)
     nodelist: Mapped[str | None] = mapped_column(Text)
     unmetered_us: Mapped[int] = mapped_column(default=0)
-    """Node-time of the run for which there is no row at all: it counts against the coverage."""
+    """The node-time of the run for which no row was delivered. It lowers the coverage."""
     unmetered_nodes: Mapped[int] = mapped_column(default=0)
     association_id: Mapped[int | None]
-    """Of `association`; no foreign key, because SQLite adds none to a table that is there."""
+    """The row in `association`. It is no foreign key, because SQLite adds none to an existing table."""
 
 
 class Ledger(Base):
@@ -196,7 +196,7 @@ class NodeJobSlot(Shares, Base):
 
 
 class NodeSlot(Base):
-    """A node in one slot, as delivered: what its meters counted, and what no job had of it."""
+    """A node in one slot, as delivered: what its meters counted, and the part of it that went to no job."""
 
     __tablename__ = "node_slot"
     __table_args__ = (Index("node_slot_slot", "slot"),)
@@ -233,7 +233,9 @@ class NodeSlot(Base):
 
 
 class Dropped(Base):
-    """What a node's stream has lost so far because the node's spool was full, and what its meters had counted of it."""
+    """The records that a node's stream has lost so far because the spool was full, and the energy that its meters had
+    counted of them.
+    """
 
     __tablename__ = "dropped"
     node_id: Mapped[int] = mapped_column(ForeignKey("node.id"), primary_key=True)
@@ -249,7 +251,7 @@ class Dropped(Base):
 
 
 class FactorSource(Base):
-    """Where a factor comes from: a provider's figures for a zone, or a site's contract."""
+    """The source of an emission factor: a provider's figures for a zone, or a site's contract."""
 
     __tablename__ = "factor_source"
     __table_args__ = (UniqueConstraint("zone", "provider", "scope", "purpose", "text"),)
@@ -257,7 +259,7 @@ class FactorSource(Base):
     zone: Mapped[str] = mapped_column(String(64))
     provider: Mapped[str] = mapped_column(String(32))
     text: Mapped[str]
-    """What people see."""
+    """The text that people see."""
     scope: Mapped[str] = mapped_column(String(16))
     """`lifecycle` or `direct`."""
     purpose: Mapped[str] = mapped_column(String(16))
@@ -265,7 +267,9 @@ class FactorSource(Base):
 
 
 class Intensity(Base):
-    """A source's carbon intensity in a period; `period_end` NULL: until further notice. The highest revision holds."""
+    """A source's carbon intensity in a period. `period_end` NULL means until further notice. The highest revision
+    holds.
+    """
 
     __tablename__ = "intensity"
     __table_args__ = (UniqueConstraint("source_id", "period_start", "revision"),)
@@ -278,7 +282,7 @@ class Intensity(Base):
     estimated: Mapped[bool]
     fetched_at: Mapped[int]
     updated_at: Mapped[int | None]
-    """The provider's own stamp."""
+    """The provider's own time stamp."""
     revision: Mapped[int]
 
 
@@ -309,10 +313,10 @@ class SlotFactor(Base):
 
 
 class Sums(Shares):
-    """What adds up over the slots of a job.
+    """The columns that add up over the slots of a job.
 
-    The components hold what was metered (counter, integrated); what was modelled or estimated is in `estimated_uj`.
-    `..._method` is the least certain one in the sum, `missing` where nothing is known.
+    The components hold what was metered (counter, integrated). What was modelled or estimated is in `estimated_uj`.
+    `..._method` is the least certain method in the sum, `missing` where nothing is known.
     """
 
     cpu_us: Mapped[int | None]
@@ -344,25 +348,25 @@ class JobSlot(Sums, Base):
 
 
 class JobDay(Sums, Base):
-    """A run of a job in one day of the site: the sums of its slots, kept when those are folded away."""
+    """A run of a job in one day of the site: the sums of its slots. It stays when the slots are folded."""
 
     __tablename__ = "job_day"
     __table_args__ = (Index("job_day_day", "day"),)
     job_id: Mapped[int] = mapped_column(ForeignKey("job.id"), primary_key=True)
     day: Mapped[int] = mapped_column(primary_key=True)
-    """The day's first second."""
+    """The first second of the day."""
     sources: Mapped[str] = mapped_column(String(64))
-    """Ids of the factor sources that were applied to it, separated by commas."""
+    """The ids of the factor sources that were applied, separated by commas."""
     g_per_kwh_weight: Mapped[float]
-    """Sum of energy x intensity, microjoules x g/kWh: what the shown mean intensity is weighted with."""
+    """The sum of energy x intensity, in microjoules x g/kWh: the weight of the mean intensity that is shown."""
     pue_weight: Mapped[float]
-    """Sum of energy x PUE."""
+    """The sum of energy x PUE."""
 
 
 class DaySum(Base):
-    """What an association's jobs had in a day, kept up to date with every job_day.
+    """The sums of an association's jobs in a day, updated with every job_day.
 
-    `..._jobs` is how many of the jobs have a figure: where none has, the sum is unknown.
+    `..._jobs` is the number of jobs that have a figure. Where no job has one, the sum is unknown.
     """
 
     __tablename__ = "day_sum"
@@ -400,9 +404,9 @@ class DaySum(Base):
 
 
 class SiteSlot(Base):
-    """A cluster in one slot: its nodes' meters, and where their energy went, as delivered.
+    """A cluster in one slot, as delivered: what the meters of its nodes counted, and where that energy went.
 
-    `..._nodes` is how many nodes metered the component: where none did, the sums are unknown.
+    `..._nodes` is the number of nodes that metered the component. Where no node did, the sums are unknown.
     """
 
     __tablename__ = "site_slot"

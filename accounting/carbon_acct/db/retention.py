@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: MIT
-"""Retention: what becomes of data that is old, kind by kind.
+"""Retention: deletes old data, kind by kind.
 
-Delivered rows go first; from then on late ones are refused, because a sum can no longer be made of all of them.
-Slots of jobs fold into their days, which were made of them. Jobs go last; roll-ups and the site's sums stay for ever.
-Where it is broken off it goes on with the next run: the instants from which things are kept are set before anything goes.
+Delivered rows go first. From then on late rows are refused, because a sum can no longer be made of all of them. Slots
+of jobs are folded into the days that were made of them. Jobs go last. Roll-ups and the site's sums stay for ever. A run
+that is interrupted goes on with the next one, because the times from which data is kept are set before anything is
+deleted.
 """
 
 from __future__ import annotations
@@ -22,12 +23,12 @@ from carbon_acct.db.rows import chunks
 from carbon_collector.units import DAY_S
 
 BATCH = 2000
-"""Ledgers or jobs in one transaction; rows by slot go a day at a time. Segments are taken in between."""
+"""The number of ledgers or jobs in one transaction. Rows by slot go a day at a time. Segments are stored in between."""
 
 
 @dataclass(frozen=True)
 class Horizons:
-    """Epoch seconds from which each kind is kept; a kind that is kept for ever has 0."""
+    """The epoch seconds from which each kind is kept. A kind that is kept for ever has 0."""
 
     delivered: int
     slots: int
@@ -36,7 +37,7 @@ class Horizons:
 
 @dataclass(frozen=True)
 class Counts:
-    """How many rows of each kind are older."""
+    """The number of rows of each kind that are older than its horizon."""
 
     segments: int
     node_job_slots: int
@@ -46,7 +47,7 @@ class Counts:
 
 
 def counts(session: Session, horizons: Horizons) -> Counts:
-    """What `prune` would take away."""
+    """Return how many rows `prune` would delete."""
 
     def count(query: Any) -> int:
         return int(session.scalar(query) or 0)
@@ -62,7 +63,7 @@ def counts(session: Session, horizons: Horizons) -> Counts:
 
 
 def prune(database: Database, horizons: Horizons, gone: Callable[[int], None]) -> None:
-    """Take away what is older. `gone` is told of rows as they go. Raises DatabaseError."""
+    """Delete what is older than the horizons. `gone` is called with the number of rows deleted. Raises DatabaseError."""
 
     def begin(session: Session) -> None:
         for key, value in ((meta.DELIVERED_FROM, horizons.delivered), (meta.SLOTS_FROM, horizons.slots)):
@@ -79,7 +80,7 @@ def prune(database: Database, horizons: Horizons, gone: Callable[[int], None]) -
 
 
 Step = Callable[[Session], int]
-"""Takes a part away and says how many rows that were; 0 when nothing is left."""
+"""A function that deletes a part and returns the number of rows deleted, 0 when nothing is left."""
 
 
 def _delivered(since: int) -> Iterator[Step]:
@@ -105,7 +106,7 @@ def _jobs(since: int) -> Step:
 
 
 def _ledgers(session: Session, since: int) -> int:
-    """A job's ledgers go together with all their rows, when the job has been over for long."""
+    """Delete ledgers of jobs that ended long ago, together with all of their rows, and return how many rows."""
     ids = list(session.scalars(select(Ledger.id).where(_old_ledgers(since)).limit(BATCH)))
     rows = len(ids)
     for part in chunks(ids):
@@ -127,11 +128,13 @@ def _deleted(session: Session, statement: Any) -> int:
 
 
 def _old_ledgers(since: int) -> Any:
-    """Matched, and both Slurm and the node say that it is over. Those without a job stay, and stay visible."""
+    """Return the condition for ledgers whose job has ended by Slurm's record and the node's. Ledgers without a job
+    stay, and stay visible.
+    """
     ended = select(Job.id).where(Job.end < since)
     return and_(Ledger.matched_id.in_(ended), or_(Ledger.closed.is_(None), Ledger.closed < since))
 
 
 def _old_jobs(since: int) -> Any:
-    """Over, and no ledger hangs on them any more."""
+    """Return the condition for jobs that have ended and have no ledger left."""
     return and_(Job.end < since, ~select(Ledger.id).where(Ledger.matched_id == Job.id).exists())

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""Rows by the hundred: asked for, inserted, replaced, added to and deleted, in few statements for all of them.
+"""Statements on many rows: select, insert, replace, add to and delete them by the hundred.
 
-SQLAlchemy makes each statement once; values then go to the driver as they are, and rows come back as they are. Its own
-way looks at every value of every row, which took longer than the database did.
+SQLAlchemy compiles each statement once. Values then go to the driver as they are, and rows come back as they are. Its
+own way looks at every value of every row, which took longer than the database did.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from sqlalchemy.orm import Session
 from carbon_acct.db import bulk
 
 IDS: BindParameter[Any] = bindparam("ids", expanding=True)
-"""What stands in a query for the ids of `ask_ids`: `column.in_(IDS)`."""
+"""The placeholder in a query for the ids of `ask_ids`: `column.in_(IDS)`."""
 
 AT_ONCE = 2000
-"""Ids in one query: every database takes as many."""
+"""The number of ids in one query. Every database takes as many."""
 
 
 CHUNK = 500
@@ -38,18 +38,20 @@ def chunks(values: Collection[T], size: int = CHUNK) -> Iterator[list[T]]:
 
 
 def table_of(model: Any) -> Table:
-    """The table of a model: statements on it skip the bookkeeping of objects."""
+    """Return the table of a model. Statements on it skip the bookkeeping of objects."""
     found: Table = model.__table__
     return found
 
 
 def ask(session: Session, query: Executable, values: Mapping[str, Any]) -> Sequence[Any]:
-    """The rows of a query; no objects are made of them."""
+    """Return the rows of a query. No objects are made of them."""
     return session.connection().execute(query, values).all()
 
 
 def ask_ids(session: Session, query: Select[*tuple[Any, ...]], ids: Collection[int], **values: Any) -> list[Any]:
-    """The rows of a query with IDS, for as many ids as there are. Values are as the driver gives them: a truth may be 0 or 1."""
+    """Return the rows of a query with IDS, for any number of ids. Values are as the driver gives them: a boolean may be
+    0 or 1.
+    """
     connection = session.connection()
     before, after, constants, order = _by_ids(query, connection.dialect)
     named = {**constants, **values}
@@ -65,7 +67,7 @@ def ask_ids(session: Session, query: Select[*tuple[Any, ...]], ids: Collection[i
 def ask_dicts(
     session: Session, query: Select[*tuple[Any, ...]], ids: Collection[int], **values: Any
 ) -> list[dict[str, Any]]:
-    """The same, by the names of the columns."""
+    """Return the same rows as dictionaries by column."""
     rows = ask_ids(session, query, ids, **values)
     names = rows[0]._fields if rows else ()
     return [dict(zip(names, row, strict=True)) for row in rows]
@@ -75,7 +77,9 @@ def ask_dicts(
 def _by_ids(
     query: Select[*tuple[Any, ...]], dialect: Dialect
 ) -> tuple[str, str, dict[str, Any], tuple[str, ...] | None]:
-    """A query's text before and after the ids, its own constants, and the order of its values; None: they go by name."""
+    """Return a query's text before and after the ids, its own constants, and the order of its values (None: they go by
+    name).
+    """
     compiled: Any = query.compile(dialect=dialect)
     before, after = str(compiled).split("(__[POSTCOMPILE_ids])")
     order = compiled.positiontup
@@ -83,23 +87,25 @@ def _by_ids(
 
 
 def insert_rows(session: Session, table: Table, rows: Sequence[dict[str, Any]]) -> None:
-    """Insert rows, which all have the same columns."""
+    """Insert rows. All of them have the same columns."""
     _store(session, table, rows, "fail")
 
 
 def put_rows(session: Session, table: Table, rows: Sequence[dict[str, Any]]) -> None:
-    """Insert rows, or set these columns of those whose primary key is there."""
+    """Insert rows, and replace these columns of rows whose primary key exists."""
     _store(session, table, rows, "replace")
 
 
 def add_rows(session: Session, table: Table, rows: Sequence[dict[str, Any]]) -> None:
-    """Insert rows, or add their numbers to those of whose primary key is there, and set the rest; in the order of the keys."""
+    """Insert rows; where the primary key exists, add their numbers to its row and set the rest. Rows are written in the
+    order of the keys.
+    """
     keys = itemgetter(*(column.name for column in table.primary_key))
     _store(session, table, sorted(rows, key=keys), "add")  # so that writers do not cross
 
 
 def change_rows(session: Session, table: Table, names: tuple[str, ...], rows: Sequence[tuple[Any, ...]]) -> None:
-    """Set columns of rows that are there; the first of `names` is their primary key."""
+    """Set columns of existing rows. The first of `names` is their primary key."""
     if rows:
         bulk.change(session.connection(), table, names, rows)
 
@@ -107,7 +113,7 @@ def change_rows(session: Session, table: Table, names: tuple[str, ...], rows: Se
 def replace_rows(
     session: Session, table: Table, rows: Sequence[dict[str, Any]], gone: Collection[tuple[Any, ...]]
 ) -> None:
-    """Put rows, and delete those whose primary keys are `gone`."""
+    """Put rows, and delete those whose primary keys are in `gone`."""
     put_rows(session, table, rows)
     if gone:
         names = [column.name for column in table.primary_key]

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""Makes the tables in an empty database, and brings older ones up to date.
+"""Creates the tables in an empty database, and migrates older ones.
 
-Two programs that start at once do not both do it. A file is copied before it is changed; of a server's
-database only its administrator knows whether there is a copy, so nothing but `carbon-mgr upgrade` changes it.
+Two programs that start at once do not both do it. A file is copied before it is changed. Whether a server's database
+has a backup is known only to its administrator, so nothing but `carbon-mgr upgrade` changes it.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ MIGRATIONS = Path(__file__).parent / "migrations"
 
 
 def newest() -> str:
-    """The schema of this program."""
+    """Return the schema of this program."""
     return max(_known())
 
 
 def present(connection: Connection) -> str | None:
-    """The database's schema; None where it has none."""
+    """Return the database's schema, or None where it has none."""
     if not inspect(connection).has_table("alembic_version"):
         return None
     found: str | None = connection.scalar(text("SELECT version_num FROM alembic_version"))
@@ -41,9 +41,9 @@ def present(connection: Connection) -> str | None:
 
 
 def ensure(engine: Engine, shown: str, upgrade: bool = False) -> str | None:
-    """Have the tables be there as this program needs them; the schema that was there before.
+    """Create or migrate the tables so that they are as this program needs them, and return the schema before.
 
-    `upgrade`: change those of a server as well. Raises SchemaError.
+    `upgrade` migrates a server's tables as well. Raises SchemaError.
     """
     with engine.connect() as connection:
         found = present(connection)
@@ -62,7 +62,7 @@ def ensure(engine: Engine, shown: str, upgrade: bool = False) -> str | None:
 
 
 def copy_of(engine: Engine) -> Path:
-    """Where a file's copy goes before it is changed."""
+    """Return the path of the copy that is made of a file before it is changed."""
     return Path(f"{engine.url.database}.before-{newest()}")
 
 
@@ -123,13 +123,13 @@ def _alembic(connection: Connection, command: str) -> None:
 
 @cache
 def _known() -> frozenset[str]:
-    """The schemas that this program can bring up to date, and its own: a file each, whose name begins with it."""
+    """Return the schemas that this program can migrate from, and its own. Each has a file whose name begins with it."""
     return frozenset(path.name.partition("_")[0] for path in (MIGRATIONS / "versions").glob("[0-9]*_*.py"))
 
 
 @contextmanager
 def _alone(engine: Engine) -> Iterator[Connection]:
-    """A transaction in which nobody else changes the schema."""
+    """Yield a connection in a transaction in which nobody else changes the schema."""
     with engine.connect() as connection:
         connection.execution_options(carbon_write=True)
         with connection.begin():

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""Backup and restore: every row as it is, from one database into another, of whatever kind.
+"""Backup and restore: copies every row from one database into another, of any kind.
 
-A backup is an SQLite file with the same tables: any program of carbon-acct can work on it as it is. That of an
-SQLite database is a copy of its file; a server's is read in one consistent view while others write.
+A backup is an SQLite file with the same tables, so any program of carbon-acct can work on it. The backup of an SQLite
+database is a copy of its file. A server's database is read in one consistent view while others write.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ AT_A_TIME = 1000
 
 
 def backup(database: Database, file: Path) -> None:
-    """Write a backup, which is whole or not there. Raises DatabaseError."""
+    """Write a backup. The file is complete or does not exist. Raises DatabaseError."""
     if file.exists():
         raise DatabaseError(f"{file}: is there already; a backup is a new file")
     database.open()
@@ -42,7 +42,7 @@ def backup(database: Database, file: Path) -> None:
 
 
 def restore(database: Database, file: Path) -> None:
-    """Fill an empty database from a backup: with all of it, or nothing. Raises DatabaseError."""
+    """Fill an empty database from a backup: with all of it, or with nothing. Raises DatabaseError."""
     if not file.is_file():
         raise DatabaseError(f"{file}: no such backup")
     source = Database(f"sqlite:///{file}")
@@ -79,7 +79,7 @@ def _copy(source: Session, target: Session) -> None:
 
 
 def _number_on(target: Session, table: Table) -> None:
-    """PostgreSQL counts on from what it gave itself, not from what it was told."""
+    """Set PostgreSQL's sequence beyond the ids that were copied. PostgreSQL counts on from ids that it gave itself."""
     keys: list[Any] = list(table.primary_key)
     if len(keys) == 1 and keys[0].name == "id" and isinstance(keys[0].type, Integer):
         sequence = f"pg_get_serial_sequence('{table.name}', 'id')"

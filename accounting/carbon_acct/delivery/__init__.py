@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: MIT
-"""From the bytes that a node delivers to rows in the database."""
+"""Delivery: from the bytes of a segment to checked records and stored rows."""

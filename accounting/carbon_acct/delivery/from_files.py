@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""Takes segments from files into the database, on the accounting host: the way without a network path.
+"""Stores segments from files, on the accounting host, for sites without a network path from the nodes.
 
-Whoever may write the database may do this; what a segment says is checked as strictly as when a node
-delivers it, except for who delivers.
+Whoever may write the database may do this. A segment is checked as strictly as a delivered one, except for who delivers
+it.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from carbon_acct.site import Site
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a file: one line for a person, and whether all of it is in the database."""
+    """The result for one file: a line for people, and whether all of the file is in the database."""
 
     line: str
     complete: bool
 
 
 def ingest_file(site: Site, path: Path) -> Outcome:
-    """Store the segment in a file, which is left as it is. Raises DatabaseError."""
+    """Store the segment in a file and return the outcome. The file is left as it is. Raises DatabaseError."""
     try:
         with path.open("rb") as file:
             body = file.read(MAX_SEGMENT_BYTES + 1)

@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: MIT
-"""Stores what many nodes deliver at the same time in one transaction: one wait for the disk, and few statements, for all.
+"""Group commit: stores the segments that many nodes deliver at the same time in one transaction.
 
-Whoever comes while a transaction runs waits, and the first of those that wait then stores for all of them. Each has
-its own answer, and is woken by it alone: one that waited for its turn to see it would not be back in time with the next
-segment, and transactions would be of two. Where a transaction of many fails, each is stored in one of its own, so that
-a bad segment takes no good ones with it.
+A thread that arrives while a transaction is running queues its segment. When the transaction ends, the thread at the
+head of the queue stores every queued segment in one transaction and wakes each waiter with its own result. Waking them
+all at once matters: woken one by one, nodes would return too late for the next batch, and batches would shrink to two.
+If a batch fails, each of its segments is stored in a transaction of its own, so a bad segment takes no good one with
+it.
 """
 
 from __future__ import annotations
@@ -21,21 +22,21 @@ from carbon_acct.factors.slot_factor import SiteTerms
 
 INTERRUPTED = RuntimeError("storing was interrupted")
 MAX_RECORDS = 5000
-"""In one transaction: others wait for it, a second or so."""
+"""The number of records in one transaction. Other deliveries wait for it, for a second or so."""
 
 
 @dataclass(eq=False)
 class _Waiting:
-    """A segment that waits to be stored."""
+    """A segment in the queue."""
 
     segment: ParsedSegment
     answer: Receipt | Exception | None = field(default=None)
     woken: threading.Event = field(default_factory=threading.Event)
-    """It has its answer; or has none, and stores for all that wait."""
+    """Set when the answer is there, or when this thread is to store the next batch."""
 
 
 class GroupCommit:
-    """The deliveries of one aggregator. `store` is called from many threads."""
+    """The queue of one aggregator's deliveries. `store` is called from many threads."""
 
     def __init__(self, database: Database, terms: SiteTerms) -> None:
         self._database = database
@@ -45,7 +46,9 @@ class GroupCommit:
         self._lock = threading.Lock()
 
     def store(self, segment: ParsedSegment, now: int) -> Receipt:
-        """Store a segment; it is stored when this returns. Raises RefusedError and DatabaseError."""
+        """Store a segment and return its receipt; the segment is committed by then. Raises RefusedError and
+        DatabaseError.
+        """
         mine = _Waiting(segment)
         with self._lock:
             self._waiting.append(mine)
@@ -59,21 +62,21 @@ class GroupCommit:
         raise mine.answer or INTERRUPTED
 
     def _store_next(self, now: int) -> None:
-        """Store those that have waited longest, and let the first of the others go on."""
+        """Store the batch that has waited longest, and wake the first of the threads that are left."""
         taken = self._next()
         try:
             self._store(taken, now)
         finally:
-            for one in taken:
-                one.answer = one.answer or INTERRUPTED
-                one.woken.set()
+            for waiting in taken:
+                waiting.answer = waiting.answer or INTERRUPTED
+                waiting.woken.set()
             with self._lock:
                 self._is_storing = bool(self._waiting)
                 if self._waiting:
                     self._waiting[0].woken.set()
 
     def _next(self) -> list[_Waiting]:
-        """Those that have waited longest."""
+        """Take the segments that have waited longest from the queue, up to MAX_RECORDS, and return them."""
         with self._lock:
             many, records = 1, len(self._waiting[0].segment.records)
             while many < len(self._waiting):
@@ -85,7 +88,7 @@ class GroupCommit:
         return taken
 
     def _store(self, taken: list[_Waiting], now: int) -> None:
-        segments = [one.segment for one in taken]
+        segments = [waiting.segment for waiting in taken]
         answers: Sequence[Receipt | Exception]
         try:
             answers = self._database.run(lambda session: store_segments(session, segments, self._terms, now))
@@ -93,9 +96,9 @@ class GroupCommit:
             answers = [err] * len(taken)
         except Exception as err:  # noqa: BLE001  whatever it is, it is the answer to one of them
             if len(taken) > 1:
-                for one in taken:
-                    self._store([one], now)
+                for waiting in taken:
+                    self._store([waiting], now)
                 return
             answers = [err]
-        for one, answer in zip(taken, answers, strict=True):
-            one.answer = answer
+        for waiting, answer in zip(taken, answers, strict=True):
+            waiting.answer = answer

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """The records of a segment (docs/record-format.md): which fields there are, and what each may hold.
 
-What a record may say beside others, or at a time, is for `segments`.
+What a record may say beside other records, or at a given time, is checked by `segment`.
 """
 
 from __future__ import annotations
@@ -15,16 +15,17 @@ from carbon_collector.apportion import apportion
 from carbon_collector.units import SLOT_S, US_PER_S
 
 SHARE_ADDED = ("energy_uj", "static_uj", "metered_us")
-"""What adds up over slots in a share."""
+"""The figures of a share that add up over slots."""
 INT64 = 2**63 - 1
 MAX_TIME = 2**40  # seconds; the year 36812, still exact everywhere
 MAX_SLOT_US = 2 * SLOT_S * US_PER_S  # twice a slot: a monotonic clock does not tick with a stepped wall clock
 MAX_SLOTS = 96  # a UTC day of them
 MAX_CPU_US = 2**46
-"""In a slot: two years of a CPU. What a node of 256 of them used in three days may come with one reading, and the rows
-of 100,000 nodes add up to less than 64 bits."""
+"""The CPU time in a slot: two years of one CPU. One reading can bring what a node of 256 CPUs used in three days, and
+the rows of 100,000 nodes add up to less than 64 bits.
+"""
 MAX_DROPPED = 2**40
-"""Records. No node makes so many, and 8 million streams of them add up to less than 64 bits."""
+"""The number of dropped records. No node makes as many, and 8 million streams of them add up to less than 64 bits."""
 Count = Annotated[int, Field(ge=0, le=INT64)]
 Time = Annotated[int, Field(ge=0, le=MAX_TIME)]
 Duration = Annotated[int, Field(ge=0, le=MAX_SLOT_US)]
@@ -43,7 +44,7 @@ Component = Literal["cpu", "dram", "gpu", "other"]
 
 
 class _Record(BaseModel):
-    """Strict: a bool is no integer, a string no number; fields that are not known are ignored."""
+    """The base of all records. It is strict: a bool is no integer and a string no number. Unknown fields are ignored."""
 
     model_config = ConfigDict(strict=True, extra="ignore", frozen=True)
 
@@ -52,7 +53,7 @@ R = TypeVar("R", bound=_Record)
 
 
 class Header(_Record):
-    """Who wrote the segment, and its place in the stream."""
+    """The node that wrote the segment, and the segment's place in the stream."""
 
     type: Literal["segment"]
     version: int
@@ -65,12 +66,12 @@ class Header(_Record):
 
     @property
     def name(self) -> str:
-        """The segment's file name: unique for ever."""
+        """Return the segment's file name, which is unique for ever."""
         return f"{self.node}.{self.boot_id}.{self.stream}.{self.sequence:08d}.jsonl"
 
 
 class Trailer(_Record):
-    """The end of a segment: how many records, and the SHA-256 of all before it."""
+    """The end of a segment: the number of records, and the SHA-256 of all that precedes it."""
 
     type: Literal["end"]
     rows: Count
@@ -99,7 +100,7 @@ class LedgerRecord(_Record):
 
 
 class Share(_Record):
-    """What a job has of one component in the slots of its row."""
+    """A job's share of one component in the slots of its row."""
 
     energy_uj: Count | None = None
     static_uj: Count | None = None
@@ -108,7 +109,9 @@ class Share(_Record):
     reason: Reason | None = None
 
     def problem(self) -> str:
-        """Where its figures contradict each other; pydantic would take longer to ask than to check all the rest."""
+        """Return where the figures contradict each other, or an empty text. A validator of pydantic's would take longer
+        than all other checks.
+        """
         if self.energy_uj is None:
             return "" if self.static_uj is None else "static_uj is given, energy_uj is not"
         if self.method == "missing":
@@ -117,7 +120,7 @@ class Share(_Record):
 
 
 class NodeShare(_Record):
-    """What the node's meters counted for one component in one slot, and what no job had of it."""
+    """The energy that a node's meters counted for one component in one slot, and the parts of it that no job has."""
 
     energy_uj: Count | None = None
     idle_uj: Count | None = None
@@ -127,7 +130,7 @@ class NodeShare(_Record):
     reason: Reason | None = None
 
     def problem(self) -> str:
-        """Where its figures contradict each other."""
+        """Return where the figures contradict each other, or an empty text."""
         rest_uj = (self.idle_uj or 0) + (self.system_uj or 0)
         if self.energy_uj is None:
             return "idle_uj or system_uj is given, energy_uj is not" if rest_uj else ""
@@ -152,13 +155,15 @@ class JobSlotRecord(_Record):
     components: dict[Component, Share]
 
     def problem(self) -> str:
-        """A figure that its slots have no room for."""
+        """Return which figure exceeds what its slots can hold, or an empty text."""
         if self.alloc_us > self.slots * MAX_SLOT_US:
             return "alloc_us is longer than its slots"
         return "cpu_us is more than any node has in its slots" if (self.cpu_us or 0) > self.slots * MAX_CPU_US else ""
 
     def each(self) -> list[JobSlotRecord]:
-        """A row for each of its slots, with an even part of its figures; what does not divide goes to the first ones."""
+        """Return a row for each of the record's slots with an even part of its figures. The first ones get what does
+        not divide.
+        """
         if self.slots == 1:
             return [self]
         shares = {name: _spread(share, SHARE_ADDED, self.slots) for name, share in self.components.items()}
@@ -174,7 +179,7 @@ class JobSlotRecord(_Record):
 
 
 def _spread(record: R, names: Iterable[str], slots: int) -> list[R]:
-    """Copies, each with an even part of these figures; what is not known is so in all of them."""
+    """Return copies, each with an even part of these figures. A figure that is not known is unknown in all of them."""
     parts = {name: _even(getattr(record, name), slots) for name in names}
     return [record.model_copy(update={name: part[i] for name, part in parts.items()}) for i in range(slots)]
 
@@ -195,7 +200,9 @@ class NodeSlotRecord(_Record):
 
 
 class DroppedRecord(_Record):
-    """What this stream of the node has lost so far because its spool was full: records, and what the meters had counted."""
+    """The records, and the metered energy of them, that this stream of the node has lost so far because its spool was
+    full.
+    """
 
     type: Literal["dropped"]
     revision: Revision
@@ -207,4 +214,4 @@ class DroppedRecord(_Record):
 
 Record = LedgerRecord | JobSlotRecord | NodeSlotRecord | DroppedRecord
 SLOTTED = (JobSlotRecord, NodeSlotRecord)
-"""Those that are of a slot."""
+"""The records that belong to a slot."""

@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""Reads what a node says of a job: a segment becomes checked records, or a reason why not.
+"""Reads a segment: turns its text into checked records, or into the reason why it is refused.
 
-A segment that is torn or foreign is refused as a whole. A bad record is refused by its line number and
-does not take the good ones with it. Nothing here knows the database: the same text always gives the
-same answer for the same `now`.
+A segment that is torn or foreign is refused as a whole. A bad record is refused by its line number, and the good ones
+are kept. Nothing here knows the database: the same text gives the same result for the same `now`.
 """
 
 from __future__ import annotations
@@ -34,20 +33,25 @@ from carbon_collector.units import SLOT_S, US_PER_S
 
 MAX_SEGMENT_BYTES = 8 * 1024 * 1024
 CLOCK_SLACK_S = 2 * 3600
-"""How far a node's clock may be ahead of the accounting host's: one that takes local time for UTC is hours off, and what
-it counted is right all the same."""
+"""The time in seconds by which a node's clock may be ahead of the accounting host's. A clock that takes local time for
+UTC is hours off, and what the node counted is right all the same.
+"""
 
 MAX_ROWS = 40_000
-"""Of one slot each in a segment: 4 KiB of memory each. A node's own compactor makes no more than 22,000."""
+"""The number of rows, of one slot each, in a segment; each takes 4 KiB of memory. A node's own compactor makes no more
+than 22,000.
+"""
 MAX_LINES = 100_000
-"""Records in a segment. The smallest that means something has 84 bytes."""
+"""The number of records in a segment. The smallest record that means something has 84 bytes."""
 MAX_REFUSED = 10_000
-"""Records that are named in a receipt, 300 characters each: a node reads no more than 4 MiB of an answer."""
+"""The number of refused records in a receipt, of 300 characters each. A node reads no more than 4 MiB of an answer."""
 CEILING_WATTS = {"cpu": 20_000, "dram": 5_000, "gpu": 50_000, "other": 100_000}
-"""No node draws more than this in a component; what claims to is a broken meter or a forged record."""
+"""The power in watts that no node exceeds in a component. A record that claims more is forged or comes from a broken
+meter.
+"""
 
 CEILING_GRACE_S = 60
-"""A reading that closes a gap may bring energy of up to so long before the metered time."""
+"""The time in seconds before the metered time of which a reading that closes a gap may bring energy."""
 
 Kind = Literal["format", "ceiling", "future", "past", "slot", "twice", "too_many"]
 """The kinds of refusal, which are the labels of /metrics (docs/http-api.md)."""
@@ -77,9 +81,9 @@ class RefusedLine:
 
 @dataclass(frozen=True)
 class ParsedSegment:
-    """A whole segment: its header, the records that are good, and those that are not.
+    """A whole segment: its header, its good records, and the refused lines.
 
-    `records` has one for each slot, `lines` the line of each; `accepted` counts the lines.
+    `records` has one entry for each slot, and `lines` the line of each. `accepted` counts the lines.
     """
 
     header: Header
@@ -87,14 +91,15 @@ class ParsedSegment:
     records: tuple[Record, ...]
     lines: tuple[int, ...]
     oldest: int
-    """No slot of it is before this; MAX_TIME where it has none."""
+    """The first slot of the segment; MAX_TIME where it has none."""
     refused: tuple[RefusedLine, ...]
     accepted: int
 
     def kept(self, since: int) -> ParsedSegment:
-        """Without the lines of slots before `since` (epoch seconds), of which delivered rows are no longer kept.
+        """Return the segment without the lines of slots before `since` (epoch seconds), of which delivered rows are no
+        longer kept.
 
-        Whether lines have the same key, or are too many, was judged before. Raises RefusedError 422 for the whole.
+        Duplicate keys and too many records were refused before. Raises RefusedError 422 for the whole segment.
         """
         if self.oldest >= since:
             return self
@@ -115,7 +120,9 @@ class ParsedSegment:
 
 
 def parse_segment(body: bytes, now: int) -> ParsedSegment:
-    """Check a segment. `now` (epoch seconds) bounds its slots. Raises RefusedError 413 or 422 for the whole."""
+    """Check a segment and return its records. `now` (epoch seconds) bounds its slots. Raises RefusedError 413 or 422
+    for the whole.
+    """
     if len(body) > MAX_SEGMENT_BYTES:
         raise RefusedError(413, f"the segment has {len(body)} bytes; at most {MAX_SEGMENT_BYTES} are allowed")
     if body.count(b"\n") > MAX_LINES + 2:
@@ -137,7 +144,7 @@ def parse_segment(body: bytes, now: int) -> ParsedSegment:
             if not seen.isdisjoint(keys):
                 found = Refusal("twice", "a second record with the same key in one segment")
             elif len(records) + len(found) > MAX_ROWS:
-                reason = f"with it the segment speaks of more than {MAX_ROWS} slots of jobs and node"
+                reason = f"with it the segment has more than {MAX_ROWS} slots of jobs and nodes"
                 found = Refusal("too_many", reason)
         if isinstance(found, Refusal):
             refused.append(RefusedLine(number, *found))
@@ -210,7 +217,7 @@ def _slot_problem(record: JobSlotRecord | NodeSlotRecord, now: int) -> Refusal |
     if record.slot + (slots - 1) * SLOT_S > now + CLOCK_SLACK_S:
         return Refusal("future", "slot is in the future")
     if record.slot // SLOT_S % MAX_SLOTS + slots > MAX_SLOTS:
-        return Refusal("slot", "its slots are of two days of UTC")
+        return Refusal("slot", "its slots lie in two days of UTC")
     for component, share in record.components.items():
         if problem := share.problem():
             return Refusal("format", f"components.{component}: {problem}")
@@ -232,7 +239,7 @@ def _key(record: Record) -> tuple[object, ...]:
 
 
 def _first(err: ValidationError) -> str:
-    """The first thing wrong, in one line, without echoing what a stranger sent."""
+    """Return the first error in one line, without echoing what a stranger sent."""
     detail = err.errors(include_url=False, include_input=False, include_context=False)[0]
     path = [str(part) for part in detail["loc"] if part not in ("ledger", "job_slot", "node_slot", "dropped")]
     message = " ".join(str(detail["msg"]).split())

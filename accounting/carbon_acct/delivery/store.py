@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""Takes segments of nodes into the database: one transaction, harmless if repeated, in any order.
+"""Stores segments in one transaction. Storing them again, or in any order, gives the same database.
 
-A record replaces a stored one with the same key only if its revision is higher. What segments change
-in the jobs' sums is recomputed in the same transaction, so an acknowledged segment is wholly accounted.
-Many segments take few statements more than one: what they have of a kind is asked for and written together.
+A record replaces a stored one with the same key only if its revision is higher. The sums of jobs that the segments
+change are recomputed in the same transaction, so an acknowledged segment is completely accounted. A batch of segments
+takes few more statements than one segment: records of one kind are queried and written together.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ from carbon_acct.sums.site_slot import Change
 from carbon_collector.meters.base import COMPONENTS
 
 LedgerKey = tuple[int, str, int, str]
-"""Node, stream, JobID, run."""
+"""The key of a ledger: node, stream, JobID, run."""
 
 
 class _Records(NamedTuple):
-    """The records of segments, each kind by what names it: a run on a node, or the node's id and the stream."""
+    """The records of segments by kind, each with its key: a run on a node, or the node's id and the stream."""
 
     ledgers: list[tuple[LedgerKey, LedgerRecord]]
     job_slots: list[tuple[LedgerKey, JobSlotRecord]]
@@ -47,7 +47,7 @@ class _Records(NamedTuple):
 
 @dataclass(frozen=True)
 class Receipt:
-    """The answer to a segment: its name, how many records were taken, and which were not."""
+    """The answer to a segment: its name, the number of records that were taken, and the refused lines."""
 
     segment: str
     accepted: int
@@ -55,7 +55,9 @@ class Receipt:
 
 
 def store_segment(session: Session, segment: ParsedSegment, terms: SiteTerms, now: int) -> Receipt:
-    """Store a segment. Raises RefusedError 422 if its name was already used for another content, or it has too many old rows."""
+    """Store a segment and return its receipt. Raises RefusedError 422 if its name was used for another content, or too
+    many rows are old.
+    """
     (answer,) = store_segments(session, [segment], terms, now)
     if isinstance(answer, RefusedError):
         raise answer
@@ -65,7 +67,7 @@ def store_segment(session: Session, segment: ParsedSegment, terms: SiteTerms, no
 def store_segments(
     session: Session, segments: Sequence[ParsedSegment], terms: SiteTerms, now: int
 ) -> list[Receipt | RefusedError]:
-    """Store segments, of any nodes; the answer to each: a receipt, or why it is refused as a whole."""
+    """Store segments of any nodes and return the answer to each: a receipt, or why it is refused as a whole."""
     answers, new = _answers(session, segments)
     by_cluster: dict[str, list[ParsedSegment]] = defaultdict(list)
     for segment in new:
@@ -112,7 +114,9 @@ def _by_kind(nodes: Mapping[str, int], segments: Sequence[ParsedSegment]) -> _Re
 def _answers(
     session: Session, segments: Sequence[ParsedSegment]
 ) -> tuple[list[Receipt | RefusedError], list[ParsedSegment]]:
-    """The answer to each segment, and what of them is to be stored: a name is unique for ever, and pruned slots are closed."""
+    """Return the answer to each segment, and the segments to store. A name is unique for ever, and pruned slots are
+    refused.
+    """
     known: dict[str, Any] = {}
     for names in chunks({segment.header.name for segment in segments}):
         known |= {row.name: row for row in ask(session, _KNOWN_SEGMENTS, {"names": names})}
@@ -164,7 +168,7 @@ def _segment(node_id: int, segment: ParsedSegment, now: int) -> dict[str, Any]:
 
 
 def _nodes(session: Session, cluster_id: int, names: Collection[str]) -> dict[str, int]:
-    """Their ids. A node's segments are taken one after the other, whoever takes them."""
+    """Return the ids of nodes by name, and lock their rows: the segments of a node are stored one after the other."""
     known: dict[str, int] = {}
     for part in chunks(sorted(names)):
         found = ask(session, _KNOWN_NODES, {"cluster": cluster_id, "names": part})
@@ -188,9 +192,10 @@ _KNOWN_NODES = (
 def _store_ledgers(
     session: Session, cluster_id: int, records: _Records
 ) -> tuple[dict[LedgerKey, StoredLedgerRow], dict[int, list[StoredLedgerRow]], set[int]]:
-    """Every ledger that the segments speak of, all ledgers of their runs, and the JobIDs that have to find theirs (again).
+    """Store the ledgers that the segments name. Return them, all ledgers of their runs, and the JobIDs whose ledgers
+    must be matched.
 
-    One whose own record has not come yet is opened at revision 0. New ones have looked for their run.
+    A ledger whose own record has not arrived is stored with revision 0. New ledgers are matched to their runs here.
     """
     opened: dict[LedgerKey, int] = {}
     newest: dict[LedgerKey, LedgerRecord] = {}
@@ -225,7 +230,7 @@ def _store_ledgers(
 
 
 def _match(session: Session, cluster_id: int, ledgers: Collection[dict[str, Any]]) -> None:
-    """Look for the runs of new ledgers, as merge.rematch does for those that are stored."""
+    """Match new ledgers to their runs, as settle.rematch does for stored ones."""
     since = meta.delivered_from(session)
     runs = settle.runs_of(session, cluster_id, {row["job_id"] for row in ledgers})
     for row in ledgers:
@@ -248,7 +253,7 @@ def _ledger_values(record: LedgerRecord) -> dict[str, Any]:
 
 
 def _known_ledgers(session: Session, cluster_id: int, job_ids: Collection[int]) -> dict[LedgerKey, StoredLedgerRow]:
-    """All ledgers of these JobIDs."""
+    """Return all ledgers of these JobIDs by key."""
     rows = ask_ids(session, _KNOWN_LEDGERS, job_ids, cluster=cluster_id)
     return {(row[0], row[1], row[2], row[3]): row for row in rows}
 
@@ -263,7 +268,7 @@ _KNOWN_LEDGERS = (
 def _store_job_slots(
     session: Session, ledgers: Mapping[LedgerKey, StoredLedgerRow], records: Sequence[tuple[LedgerKey, JobSlotRecord]]
 ) -> tuple[dict[int, dict[int, dict[str, Any]]], list[Change]]:
-    """The rows that were stored, by ledger and slot, and what came and went with them."""
+    """Store the newer rows. Return them by ledger and slot, and the rows that were replaced and added."""
     rows: dict[tuple[int, int], JobSlotRecord] = {}
     ids = {key: row.id for key, row in ledgers.items()}
     for run, row in records:
@@ -295,7 +300,7 @@ _KNOWN_JOB_SLOTS = select(
 
 
 def _store_node_slots(session: Session, records: Sequence[tuple[int, str, NodeSlotRecord]]) -> list[Change]:
-    """What came and went."""
+    """Store the newer rows, and return the rows that were replaced and added."""
     rows: dict[tuple[int, str, int], NodeSlotRecord] = {}
     for node, stream, row in records:
         key = (node, stream, row.slot)

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: MIT
-"""Energy that nobody measured: which is missing, and what it may have been."""
+"""Estimates: finds the energy of jobs that nobody measured, and estimates it."""

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""Estimates the energy of node-time of a job that nobody measured: pure arithmetic, in integers.
+"""Estimates the energy of a job's node-time that nobody measured. Pure arithmetic on integers.
 
-Time of which no node has told is multiplied with the power that was measured elsewhere: of the same job, else
-of other jobs in its partition, else with the hardware's figures. Power is always that of an allocated CPU or GPU.
-An estimate is kept apart from what was measured, says what it rests on, and is gone when the rows come after all.
+Time without rows is multiplied by power that was measured elsewhere: in the same job, else in other jobs of its
+partition, else by the hardware's figures. Power is always that of one allocated CPU or GPU. An estimate is kept apart
+from what was measured, says what it is based on, and disappears when the missing rows arrive.
 """
 
 from __future__ import annotations
@@ -15,7 +15,9 @@ from carbon_collector.meters.base import COMPONENTS
 from carbon_collector.units import SLOT_S, US_PER_S
 
 WHOLE_SECONDS_US = 2 * US_PER_S
-"""When a ledger was opened and closed is known in whole seconds: its rows may fall short of that by so much."""
+"""The time by which the rows of a ledger may fall short of its length, because its opening and closing are known in
+whole seconds.
+"""
 
 
 @dataclass(frozen=True)
@@ -26,13 +28,13 @@ class Power:
     unit_us: int
 
     def over(self, unit_us: int) -> int:
-        """Energy in another time at this power, rounded down."""
+        """Return the energy of another time at this power, rounded down."""
         return self.energy_uj * unit_us // self.unit_us
 
 
 @dataclass(frozen=True)
 class Basis:
-    """What estimates can rest on: `text` for people, and the power of each component that is known from it."""
+    """What an estimate can be based on: a text for people, and the power of each component that is known from it."""
 
     method: str
     text: str
@@ -42,22 +44,23 @@ class Basis:
 
 @dataclass(frozen=True)
 class Held:
-    """Nodes that held a run in [begin, end), with so many CPUs and GPUs together, and the time of which there are rows.
+    """Nodes that held a run in [begin, end), the CPUs and GPUs of them together, and the time by slot of which rows
+    exist.
 
-    `told_us` is None for nodes of which there is no row at all; else by slot, and it is one node.
+    `covered_us` is None for nodes without any row. Otherwise the object is one node.
     """
 
     begin: int
     end: int
     cpus: int
     gpus: int
-    told_us: Mapping[int, int] | None = None
+    covered_us: Mapping[int, int] | None = None
     nodes: int = 1
 
 
 @dataclass(frozen=True)
-class Gap:
-    """Time of allocated CPUs and GPUs in one slot of which there is no row."""
+class UnitTime:
+    """The time of allocated CPUs and GPUs in one slot of which no row exists."""
 
     cpu_us: int = 0
     gpu_us: int = 0
@@ -65,7 +68,7 @@ class Gap:
 
 @dataclass(frozen=True)
 class Estimate:
-    """What a run consumed in a slot besides what was measured, by component; `note` is for people."""
+    """The energy of a run in a slot, by component, besides what was measured. `note` is for people."""
 
     uj: Mapping[str, int]
     method: str
@@ -74,22 +77,24 @@ class Estimate:
 
 
 @dataclass(frozen=True)
-class Outage:
-    """All of a run that nobody told of: by slot, and how many of its nodes were silent, wholly or for a time."""
+class UnmeteredRun:
+    """The unmetered time of a run by slot, and the number of its nodes without rows for all of the time, or for a part
+    of it.
+    """
 
-    slots: Mapping[int, Gap] = field(default_factory=dict)
-    silent: int = 0
+    slots: Mapping[int, UnitTime] = field(default_factory=dict)
+    without_rows: int = 0
     partly: int = 0
 
 
-def missing_us(held: Held) -> dict[int, int]:
-    """Slot -> time of each of these nodes without a row. Its sum is 0 where what is missing are parts of a second."""
-    told = held.told_us or {}
+def unmetered_us(held: Held) -> dict[int, int]:
+    """Return, by slot, the time of each of these nodes without a row. Missing parts of a second are ignored."""
+    covered = held.covered_us or {}
     gaps: dict[int, int] = {}
     for slot in range(held.begin // SLOT_S * SLOT_S, held.end, SLOT_S):
         here_s = min(held.end, slot + SLOT_S) - max(held.begin, slot)
-        gaps[slot] = max(0, here_s * US_PER_S - told.get(slot, 0))
-    forgiven = 0 if held.told_us is None else WHOLE_SECONDS_US
+        gaps[slot] = max(0, here_s * US_PER_S - covered.get(slot, 0))
+    forgiven = 0 if held.covered_us is None else WHOLE_SECONDS_US
     for slot in reversed(gaps):
         part = min(forgiven, gaps[slot])
         gaps[slot] -= part
@@ -97,22 +102,24 @@ def missing_us(held: Held) -> dict[int, int]:
     return {slot: us for slot, us in gaps.items() if us}
 
 
-def outage(nodes: Iterable[Held]) -> Outage:
-    """What is missing of a run, over all of its nodes."""
-    slots: dict[int, Gap] = {}
-    silent = partly = 0
+def unmetered_run(nodes: Iterable[Held]) -> UnmeteredRun:
+    """Return the time without rows of a run, over all of its nodes."""
+    slots: dict[int, UnitTime] = {}
+    without_rows = partly = 0
     for held in nodes:
-        gaps = missing_us(held)
+        gaps = unmetered_us(held)
         for slot, us in gaps.items():
-            before = slots.get(slot, Gap())
-            slots[slot] = Gap(before.cpu_us + us * held.cpus, before.gpu_us + us * held.gpus)
-        silent += held.nodes if gaps and held.told_us is None else 0
-        partly += 1 if gaps and held.told_us is not None else 0
-    return Outage(slots, silent, partly)
+            before = slots.get(slot, UnitTime())
+            slots[slot] = UnitTime(before.cpu_us + us * held.cpus, before.gpu_us + us * held.gpus)
+        without_rows += held.nodes if gaps and held.covered_us is None else 0
+        partly += 1 if gaps and held.covered_us is not None else 0
+    return UnmeteredRun(slots, without_rows, partly)
 
 
-def estimates(run: Outage, nnodes: int, bases: Sequence[Basis]) -> dict[int, Estimate]:
-    """Slot -> estimate, each component by the first of `bases` that knows its power. Slots of which none does are left out."""
+def estimates(run: UnmeteredRun, nnodes: int, bases: Sequence[Basis]) -> dict[int, Estimate]:
+    """Return the estimate of each slot. Each component uses the first of `bases` that knows its power. A slot for which
+    none does is left out.
+    """
     found: dict[int, Estimate] = {}
     for slot, gap in sorted(run.slots.items()):
         uj: dict[str, int] = {}
@@ -130,8 +137,8 @@ def estimates(run: Outage, nnodes: int, bases: Sequence[Basis]) -> dict[int, Est
     return found
 
 
-def _nodes(run: Outage, nnodes: int) -> str:
+def _nodes(run: UnmeteredRun, nnodes: int) -> str:
     partly = f"part of the time of {run.partly}"
-    if not run.silent:
+    if not run.without_rows:
         return f"{partly} of {nnodes} nodes"
-    return f"{run.silent} of {nnodes} nodes" + (f" and {partly} more" if run.partly else "")
+    return f"{run.without_rows} of {nnodes} nodes" + (f" and {partly} more" if run.partly else "")

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""Watts of hardware of which nobody has measured anything: the makers' figures, at full use.
+"""The power of hardware that nobody has measured: the makers' figures, at full use.
 
-The aggregator does not know which CPUs a node has, only how many: the figure is the median of all models that
-make up a node of so many. A site that knows better gives its own watts.
+The aggregator knows how many CPUs a node has, but not which. The figure is the median of all models that make up a node
+of that many CPUs. A site that knows better gives its own watts.
 """
 
 from __future__ import annotations
@@ -16,24 +16,25 @@ from statistics import median
 from carbon_acct.estimates.arithmetic import Basis, Power
 
 SOCKETS = (1, 2)
-"""Nodes with more are rare."""
+"""The numbers of sockets that are considered. Nodes with more are rare."""
 
 CPU_MW = 4_000
-"""Of a CPU of a node of which not even their number is known, or fits no model: about half a core's 8 W."""
+"""The power in milliwatts of a CPU whose node has an unknown number of CPUs, or fits no model: about half a core's 8 W.
+"""
 
 UNIT_US = 1000
-"""A milliwatt is a microjoule in a millisecond."""
+"""The microseconds in which a milliwatt is a microjoule: one millisecond."""
 
 
 @dataclass(frozen=True)
 class Hardware:
-    """Milliwatts that the site gives for each CPU and GPU, as Slurm counts them; None: the makers' figures."""
+    """The milliwatts of each CPU and GPU, as Slurm counts them, that the site gives; None: the makers' figures."""
 
     cpu_mw: int | None = None
     gpu_mw: int | None = None
 
     def basis(self, node_cpus: int | None) -> Basis:
-        """What estimates for a node of so many CPUs rest on when nothing else is known."""
+        """Return the basis of estimates for a node of this many CPUs, for when nothing else is known."""
         cpu_mw = self.cpu_mw or typical_cpu_mw(node_cpus)
         gpu_mw = self.gpu_mw or typical_gpu_mw()
         text = f"the hardware's figures ({cpu_mw / 1000:.3g} W a CPU, {gpu_mw / 1000:.3g} W a GPU)"
@@ -42,7 +43,7 @@ class Hardware:
 
 @cache
 def typical_cpu_mw(node_cpus: int | None) -> int:
-    """Milliwatts of a CPU: a node's may be its cores or its hardware threads."""
+    """Return the milliwatts of a CPU. The CPUs of a node may be its cores or its hardware threads."""
     fitting = [
         1000 * sockets * int(watts) // (sockets * int(count))
         for _, watts, cores, threads, *_ in _rows("tdp_cpu.csv")
@@ -55,7 +56,7 @@ def typical_cpu_mw(node_cpus: int | None) -> int:
 
 @cache
 def typical_gpu_mw() -> int:
-    """Milliwatts of a GPU: the median model's."""
+    """Return the milliwatts of a GPU: those of the median model."""
     return int(median(1000 * int(watts) for _, watts, *_ in _rows("tdp_gpu.csv")))
 
 

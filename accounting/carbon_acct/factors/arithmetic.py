@@ -3,8 +3,8 @@
 
     carbon = energy x PUE x intensity
 
-once per job and slot, rounded once, half to even, to whole micrograms. PUE comes in here and nowhere
-before: stored joules are what the meters counted.
+It is applied once per job and slot, and rounded once, half to even, to whole micrograms. PUE is applied here and
+nowhere before: stored joules are what the meters counted.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ def _ratio(text: str) -> Factor:
 
 
 def _times(amount: int, factor: Factor) -> int:
-    """What `round(amount * Fraction(*factor))` is, in a quarter of the time: every slot of every job comes through here."""
+    """Return round(amount * Fraction(*factor)) in a quarter of the time. Every slot of every job comes through here."""
     over, under = factor
     whole, rest = divmod(amount * over, under)
     return whole + (2 * rest > under or (2 * rest == under and whole % 2 == 1))

@@ -24,19 +24,21 @@ ALWAYS = -(2**62)
 
 @dataclass(frozen=True)
 class Dated:
-    """Exact decimal texts, each in force from its instant on. Empty: the site states none."""
+    """Exact decimal texts, each in force from its time on. An empty one means that the site states none."""
 
     starts: tuple[int, ...] = ()
     values: tuple[str, ...] = ()
 
     def at(self, epoch: int) -> str | None:
-        """What is in force at an instant; None before the first one."""
+        """Return the value in force at a time, or None before the first one."""
         place = bisect.bisect_right(self.starts, epoch)
         return self.values[place - 1] if place else None
 
 
 def dated(name: str, text: str, zone: ZoneInfo, least: str = "0", most: str = "1e6") -> Dated:
-    """Read a setting; dates begin at midnight in `zone`. Raises SettingsError that names the setting and the place."""
+    """Return the value of a setting. Dates begin at midnight in `zone`. Raises SettingsError that names the setting and
+    the place.
+    """
     words = text.split()
     entries = _lines(name, Path(text)) if text.startswith("/") else ((name, *_word(word)) for word in words)
     found: dict[int, str] = {}

@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: MIT
-"""What the site states of its nodes, by type: embodied emissions, and what is missing where no meter sees the whole node.
+"""The site's figures for its nodes, by type: embodied emissions, and the overhead of nodes that no meter sees as a
+whole.
 
-A CSV file with a header; a row a type: `nodes` (a Slurm node list), `embodied_kg`, `gpu_kg` (of each GPU, not in
-`embodied_kg`), `lifetime_years`, `gpus` (in each node), `overhead` (1.15: the node draws 15 % more than its metered
-components), `source`. A job holds a node's part by its CPUs and a GPU by holding it, for as long as it is there.
+They are a CSV file with a header and a row for each type: `nodes` (a Slurm node list), `embodied_kg`, `gpu_kg` (of each
+GPU, not in `embodied_kg`), `lifetime_years`, `gpus` (in each node), `overhead` (1.15: the node draws 15 % more than its
+metered components), `source`. A job holds a part of a node by its CPUs, and a GPU by its allocation, for as long as it
+runs.
 """
 
 from __future__ import annotations
@@ -30,7 +32,7 @@ MIG_SLICES = 7
 
 @dataclass(frozen=True)
 class NodeType:
-    """A row of the file. None: not stated."""
+    """A row of the file. None means not stated."""
 
     embodied_kg: Fraction | None
     gpu_kg: Fraction
@@ -40,41 +42,45 @@ class NodeType:
     source: str
 
     def embodied_ug(self, alloc_us: int, cpus: Fraction, gpus: Fraction) -> int | None:
-        """Micrograms for holding that part of the CPUs, and that many GPUs, for a time; rounded down, the rest is idle."""
+        """Return the micrograms for holding this part of the CPUs and this number of GPUs for a time, rounded down. The
+        rest is idle.
+        """
         if self.embodied_kg is None:
             return None
         kg = self.embodied_kg * cpus + self.gpu_kg * gpus
         return int(kg * UG_PER_KG * alloc_us / (self.lifetime_s * US_PER_S))
 
     def node_ug(self, seconds: int) -> int | None:
-        """Micrograms of a whole node over a time."""
+        """Return the micrograms of a whole node over a time."""
         return self.embodied_ug(seconds * US_PER_S, Fraction(1), Fraction(self.gpus))
 
 
 @dataclass(frozen=True)
 class NodeTypes:
-    """Node types by name of node; empty: the site states nothing."""
+    """The node types by name of node. It is empty where the site states none."""
 
     types: dict[str, NodeType]
 
     def type_of(self, node: str) -> NodeType | None:
-        """The type of a node."""
+        """Return the type of a node, or None."""
         return self.types.get(node)
 
     def embodied_ug(self, seconds: int) -> int | None:
-        """Micrograms of all nodes over a time, whoever held them. None where no type states any."""
+        """Return the micrograms of all nodes over a time, whoever held them, or None where no type states any."""
         parts = [kind.node_ug(seconds) for kind in self.types.values()]
         known = [part for part in parts if part is not None]
         return sum(known) if known else None
 
 
 def held_gpus(names: Iterable[str]) -> Fraction:
-    """GPUs that a job holds by their UUIDs; a MIG device counts as one of a GPU's seven slices."""
+    """Return the number of GPUs that a job holds, by their UUIDs. A MIG device counts as one of a GPU's seven slices."""
     return sum((Fraction(1, MIG_SLICES) if name.startswith("MIG-") else Fraction(1) for name in names), Fraction(0))
 
 
 def load_node_types(path: str) -> NodeTypes:
-    """Read [site] hardware; no path, no types. Raises SettingsError that names the line."""
+    """Return the types in the file [site] hardware; without a path there are none. Raises SettingsError that names the
+    line.
+    """
     if not path:
         return NodeTypes({})
     try:

@@ -50,12 +50,12 @@ class Source(NamedTuple):
 
 @dataclass(frozen=True)
 class SiteTerms:
-    """What the site states: its grid zones, PUE, contracts, node types, calendar and how it estimates.
+    """What the site states: its grid zones, PUE, contracts, node types, calendar, and whether it wants estimates.
 
-    `zones`: a zone by `cluster/partition` or `cluster`, where it is not `home`. `sources`: those of a zone, in order;
-    the zone's yearly factor applies where none of them has a value.
-    `estimates`: the hardware figures behind the last resort of an estimate; None: unmetered energy is not estimated.
-    `market`: g/kWh of the site's contract; `upstream`: g/kWh; `td_losses`: share of the generation that is lost.
+    `zones`: the zone of a `cluster/partition` or a `cluster`, where it is not `home`. `sources`: those of a zone, in
+    order; the zone's yearly factor applies where none of them has a value. `estimates`: the hardware figures for the
+    last resort of an estimate; None: unmetered energy is not estimated. `market`: g/kWh of the site's contract.
+    `upstream`: g/kWh. `td_losses`: the share of the generation that is lost.
     """
 
     home: str

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Reads the JSON of a provider: every step says what it expected, so that a changed format is one clear line."""
+"""Reads the JSON of a provider. Every step says what it expected, so that a changed format is one clear line."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ FIRST, LAST = 946_684_800, 4_102_444_800
 
 
 def parse(who: str, body: bytes) -> object:
-    """A body as JSON, its fractions exact. Raises ProviderError for HTML, garbage or a torn answer."""
+    """Return a body as JSON, with exact fractions. Raises ProviderError for HTML, garbage or a torn answer."""
     try:
         return json.loads(body, parse_float=Decimal, parse_constant=Decimal)
     except (ValueError, ArithmeticError, RecursionError) as e:
@@ -28,7 +28,7 @@ def parse(who: str, body: bytes) -> object:
 
 
 def member(who: str, where: object, name: str, kind: type[T]) -> T:
-    """A field that must be there and of one kind. Raises ProviderError."""
+    """Return a field that must exist and be of one kind. Raises ProviderError."""
     if not isinstance(where, dict):
         raise ProviderError(f"{who}: found {describe(where)} where {name} should be; expected an object")
     value = where.get(name)
@@ -39,14 +39,14 @@ def member(who: str, where: object, name: str, kind: type[T]) -> T:
 
 
 def value_of(who: str, where: object, name: str) -> object:
-    """A field that must be there, whatever it is (`check` judges values). Raises ProviderError."""
+    """Return a field that must exist, whatever it is (`check` judges values). Raises ProviderError."""
     if not isinstance(where, dict) or name not in where:
         raise ProviderError(f"{who}: {name} is missing; expected a number or null")
     return where[name]
 
 
 def instant(who: str, where: object, name: str, *, naive_is_utc: bool = False) -> int:
-    """A field with a time in ISO 8601, as seconds of the epoch. Raises ProviderError."""
+    """Return a field with a time in ISO 8601, in epoch seconds. Raises ProviderError."""
     text = member(who, where, name, str)
     try:
         at = datetime.fromisoformat(text)
@@ -58,7 +58,7 @@ def instant(who: str, where: object, name: str, *, naive_is_utc: bool = False) -
 
 
 def plausible(who: str, name: str, at: datetime | int) -> int:
-    """A time between 2000 and 2100, as seconds of the epoch. Raises ProviderError."""
+    """Return a time between 2000 and 2100, in epoch seconds. Raises ProviderError."""
     seconds = int(at.timestamp()) if isinstance(at, datetime) else at
     if not FIRST <= seconds < LAST:
         raise ProviderError(f"{who}: {name} is {at}; expected a time between {moment(FIRST)} and {moment(LAST)}")
@@ -66,7 +66,7 @@ def plausible(who: str, name: str, at: datetime | int) -> int:
 
 
 def describe(value: object) -> str:
-    """A value as a message shows it."""
+    """Return a value as a message shows it."""
     if value is None:
         return "null"
     return next((text for kind, text in KINDS.items() if type(value) is kind), "a number")

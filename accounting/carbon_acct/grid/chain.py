@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The providers of each of the site's zones, in the order in which they are believed: [grid] providers."""
+"""The providers of each of the site's zones, in the order of preference: [grid] providers."""
 
 from __future__ import annotations
 
@@ -20,7 +20,9 @@ TOKENS = ("electricitymaps", "entsoe")
 
 
 def chains(settings: Settings, zones: Collection[str]) -> dict[str, tuple[Provider, ...]]:
-    """Providers by zone: those that name the zone, else those that name none. Raises SettingsError and ZoneError."""
+    """Return the providers by zone: those that name the zone, else those that name none. Raises SettingsError and
+    ZoneError.
+    """
     for_all: list[str] = []
     for_one: dict[str, list[str]] = {}
     for word in settings.words("grid", "providers"):

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""What every provider's answer must pass before it is applied to anything.
+"""Checks every provider's answer before it is applied to anything.
 
-An answer is taken whole or refused whole, with one line that names the provider, the field and what was expected:
-half of a nonsensical answer is no better than none, and the next source of the zone is there for that.
+An answer is taken whole or refused whole, with one line that names the provider, the field and what was expected. Half
+of a nonsensical answer is no better than none, and the zone's next source is there for that case.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ FEW = 4
 
 @dataclass(frozen=True)
 class Sample:
-    """A value as it came: `value` None where the provider does not know it."""
+    """A value as the provider sent it. `value` is None where the provider does not know it."""
 
     start: int
     end: int
@@ -36,7 +36,7 @@ class Sample:
 
 
 def checked(who: str, name: str, scope: str, samples: Iterable[Sample], start: int, end: int) -> list[Period]:
-    """The periods of an answer that touch [start, end): sorted and disjoint.
+    """Return the periods of an answer that touch [start, end): sorted and disjoint.
 
     `name` is what the provider calls the value. Raises ProviderError.
     """
@@ -46,16 +46,19 @@ def checked(who: str, name: str, scope: str, samples: Iterable[Sample], start: i
 
 
 def spans(starts: Sequence[int], step_s: int) -> list[tuple[int, int]]:
-    """The periods of values that say only when they begin: `step_s` long, shorter where the next begins sooner."""
+    """Return the periods of values that state only their start: `step_s` long, or shorter where the next one begins
+    sooner.
+    """
     known = sorted(set(starts))
     following = dict(pairwise(known))
     return [(at, min(at + step_s, following.get(at, at + step_s))) for at in starts]
 
 
 def amount(who: str, name: str, when: str, value: object, *, permanent: bool = False) -> Decimal:
-    """A number from 0 to 5000 g/kWh. Raises ProviderError for anything else, text that looks like one included.
+    """Return a number from 0 to 5000 g/kWh. Raises ProviderError for anything else, also for text that looks like a
+    number.
 
-    `permanent`: a person wrote it, and nothing changes until a person does.
+    `permanent` means that a person wrote it, so that nothing changes until a person does.
     """
     number = Decimal(value) if isinstance(value, int) and not isinstance(value, bool) else value
     if not (isinstance(number, Decimal) and number.is_finite() and 0 <= number <= MOST_G_PER_KWH):
@@ -66,12 +69,12 @@ def amount(who: str, name: str, when: str, value: object, *, permanent: bool = F
 
 
 def plain(number: Decimal) -> str:
-    """A checked number as decimal text without exponent or trailing zeros."""
+    """Return a checked number as decimal text without exponent or trailing zeros."""
     return format(abs(number.quantize(DECIMALS)), "f").rstrip("0").rstrip(".")
 
 
 def moment(at: int) -> str:
-    """An instant as messages show it."""
+    """Return a time as messages show it."""
     return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%MZ")
 
 
@@ -104,7 +107,9 @@ def _disjoint(who: str, periods: Iterable[Period]) -> list[Period]:
 
 
 def _better(who: str, one: Period, other: Period) -> Period:
-    """Of two values of one period the later stamped, else the one that is not an estimate. Raises ProviderError."""
+    """Return the better of two values of one period: the later stamped, else the one that is no estimate. Raises
+    ProviderError.
+    """
     if one.updated_at is not None and other.updated_at is not None and one.updated_at != other.updated_at:
         return max(one, other, key=lambda p: p.updated_at or 0)
     if one.estimated != other.estimated:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Intensities as CSV, out of the database and into it: what goes out comes in again as it was."""
+"""Exports intensities from the database as CSV and imports them. An export that is imported gives the same rows."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ MOST = Decimal(5000)
 
 @dataclass(frozen=True)
 class Line:
-    """A period of a source of a zone."""
+    """A period of a zone's source."""
 
     zone: str
     provider: str
@@ -35,7 +35,7 @@ class Line:
 
 
 def lines(session: Session, zone: str, start: int, end: int) -> Iterator[Line]:
-    """What is in force of [start, end), by source and time; a period's newest revision."""
+    """Yield the newest revision of each period in [start, end), by source and time."""
     query = select(Intensity, FactorSource).join(FactorSource, FactorSource.id == Intensity.source_id)
     query = query.where(FactorSource.zone == zone, FactorSource.purpose == intensity.LOCATION)
     query = query.where(Intensity.period_start < end, Intensity.period_end > start)
@@ -48,7 +48,7 @@ def lines(session: Session, zone: str, start: int, end: int) -> Iterator[Line]:
 
 
 def written(found: Iterable[Line]) -> Iterator[list[str]]:
-    """Rows of the CSV file, its header first; times are UTC."""
+    """Yield the rows of the CSV file, its header first. Times are UTC."""
     yield list(COLUMNS)
     for line in found:
         p = line.period
@@ -57,7 +57,9 @@ def written(found: Iterable[Line]) -> Iterator[list[str]]:
 
 
 def read(name: str, text: str) -> list[Line]:
-    """The lines of a CSV file with these columns. Raises ProviderError that names the line; then nothing is taken."""
+    """Return the lines of a CSV file with these columns. Raises ProviderError that names the line; then nothing is
+    taken.
+    """
     reader = csv.DictReader(text.splitlines())
     missing = [column for column in COLUMNS if column not in (reader.fieldnames or [])]
     if missing:
@@ -109,7 +111,7 @@ def _value(place: str, text: str) -> str:
 
 
 def keep(session: Session, found: Iterable[Line], now: int) -> list[Period]:
-    """Store lines; the periods that are new or different."""
+    """Store lines, and return the periods that are new or different."""
     by_source: dict[tuple[str, str, str, str], list[Period]] = defaultdict(list)
     for line in found:
         by_source[line.zone, line.provider, line.source, line.scope].append(line.period)

@@ -43,13 +43,13 @@ class Factor:
 
 @cache
 def factors() -> dict[str, Factor]:
-    """All shipped factors by zone."""
+    """Return all shipped factors by zone."""
     text = (files("carbon_acct.grid") / "data" / "grid-factors.csv").read_text("utf-8")
     return {row["zone"]: Factor(**row) for row in csv.DictReader(text.splitlines())}
 
 
 def factor(zone: str, setting: str = "[site] zone") -> Factor:
-    """The factor of a zone, its name matched without case. Raises ZoneError naming the nearest zones."""
+    """Return the factor of a zone. Its name is matched without case. Raises ZoneError that names the nearest zones."""
     known = {name.casefold(): name for name in factors()}
     found = known.get(zone.strip().casefold())
     if found is None:
@@ -58,13 +58,13 @@ def factor(zone: str, setting: str = "[site] zone") -> Factor:
 
 
 def search(pattern: str) -> list[Factor]:
-    """Zones whose code or name holds `pattern`, without case; all of them for an empty one."""
+    """Return the zones whose code or name contains `pattern`, without case; all zones for an empty pattern."""
     wanted = pattern.casefold()
     return [f for f in factors().values() if wanted in f.zone.casefold() or wanted in f.name.casefold()]
 
 
 def nearest(zone: str) -> str:
-    """What to write instead of a zone that is unknown: the zones whose code or name comes close."""
+    """Return what to write instead of an unknown zone: the zones whose code or name is similar."""
     by_text = {f.zone.casefold(): f for f in factors().values()} | {f.name.casefold(): f for f in factors().values()}
     by_text |= {habit: factors()[zone] for habit, zone in HABITS.items()}
     close = difflib.get_close_matches(zone.strip().casefold(), by_text, 3, 0.5)

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""Asks a provider over HTTP: with patience that ends, and an error that is one line.
+"""Asks a provider over HTTP, with bounded patience and errors of one line.
 
-What passes by itself (no connection, silence, HTTP 5xx) is tried again after a random, growing pause. "Too many
-requests" is not: the provider's own `Retry-After` is handed to whoever plans the next try. No redirect is followed,
-since a token might travel with it, and neither a token nor an address with one in it gets into a message or a log.
+What passes by itself (no connection, silence, HTTP 5xx) is retried after a random, growing pause. "Too many requests"
+is not retried: the provider's own `Retry-After` goes to whoever plans the next request. No redirect is followed, since
+a token might travel with it, and neither a token nor an address with one in it gets into a message or a log.
 """
 
 from __future__ import annotations
@@ -41,14 +41,13 @@ REFUSALS = {
 
 
 class _PassingError(ProviderError):
-    """What may be gone at the next try."""
+    """An error that a retry may mend."""
 
 
 @dataclass(frozen=True)
 class Question:
-    """A GET. `secret` is what must never be shown; `accepted` are statuses whose body is an answer.
-
-    `token_file` is where a person looks when the token is refused.
+    """A GET. `secret` must never be shown. `accepted` are the statuses whose body is an answer. `token_file` is where a
+    person looks when the token is refused.
     """
 
     who: str
@@ -61,7 +60,7 @@ class Question:
 
 
 def fetch(question: Question, patience: Patience) -> bytes:
-    """The body of an answer. Raises ProviderError."""
+    """Return the body of an answer. Raises ProviderError."""
     from tenacity import (  # noqa: PLC0415  as httpx below: most programs know the providers, and ask none
         Retrying,
         retry_if_exception_type,
@@ -79,7 +78,7 @@ def fetch(question: Question, patience: Patience) -> bytes:
 
 
 def stamp(at: int, form: str = "%Y-%m-%dT%H:%M:%SZ") -> str:
-    """An instant as an address spells it, in UTC."""
+    """Return a time as an address spells it, in UTC."""
     return datetime.fromtimestamp(at, UTC).strftime(form)
 
 
@@ -106,12 +105,12 @@ def _ask(question: Question, patience: Patience) -> bytes:
 
 @cache
 def _certificates() -> ssl.SSLContext:
-    """The host's own trust, made once: reading it takes longer than a request."""
+    """Return the host's trusted certificates. They are read once, because reading them takes longer than a request."""
     return ssl.create_default_context()
 
 
 def _body(who: str, response: httpx.Response, patience: Patience) -> bytes:
-    """A body, bounded in size and time: every piece of a dripping one would come within the timeout."""
+    """Return a body, bounded in size and time. Every piece of a dripping body would arrive within the timeout."""
     deadline = time.monotonic() + patience.answer_s
     body = bytearray()
     for piece in response.iter_bytes():
@@ -141,7 +140,7 @@ def _refusal(question: Question, response: httpx.Response, body: bytes) -> Provi
 
 
 def _said(body: bytes) -> str:
-    """What an error's body says for people: one short printable line, empty where it is none of the usual forms."""
+    """Return the message in an error's body: one short printable line, empty where it has none of the usual forms."""
     try:
         found = json.loads(body)
     except (ValueError, RecursionError):
@@ -154,7 +153,7 @@ def _said(body: bytes) -> str:
 
 
 def _retry_after(text: str) -> float | None:
-    """The seconds of a Retry-After, which may be a date; None where there is none that can be read."""
+    """Return the seconds of a Retry-After, which may be a date, or None where it cannot be read."""
     if text.strip().isascii() and text.strip().isdigit():
         return float(min(int(text.strip()[:9]), LONGEST_RETRY_AFTER_S))
     try:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Keeps the factors of a zone in the database, with their provenance: sources, and their periods by revision."""
+"""Stores the intensities of a zone in the database with their provenance: sources, and their periods by revision."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ LOCATION, MARKET = "location", "market"
 
 
 def source_of(session: Session, zone: str, provider: str, text: str, scope: str, purpose: str = LOCATION) -> int:
-    """The id of a source, which is put into the table if it is new."""
+    """Return the id of a source. A new source gets a row."""
     wanted = {"zone": zone, "provider": provider, "text": text, "scope": scope, "purpose": purpose}
     row = session.scalar(select(FactorSource).filter_by(**wanted))
     if row is None:
@@ -29,9 +29,9 @@ def source_of(session: Session, zone: str, provider: str, text: str, scope: str,
 
 
 def yearly_source(session: Session, factor: Factor, now: int) -> int:
-    """The source of a yearly factor, with the factor in the table; one that changed is a new revision.
+    """Return the source of a yearly factor, and store the factor. A factor that changed is a new revision.
 
-    It holds for any time (`period_start` 0, no end): it is applied to a slot that nothing better covers.
+    It holds for any time (`period_start` 0, no end), and is applied to a slot that nothing better covers.
     """
     source = source_of(session, factor.zone, YEARLY, factor.text, factor.scope)
     newest = session.scalar(
@@ -55,7 +55,9 @@ def yearly_source(session: Session, factor: Factor, now: int) -> int:
 
 
 def periods(session: Session, sources: Sequence[int], start: int, end: int) -> list[tuple[int, list[Known]]]:
-    """What the sources have of [start, end), in the order of the sources; every revision, the newest with the highest order."""
+    """Return the periods of the sources in [start, end), in the order of the sources. Every revision is there; the
+    newest has the highest order.
+    """
     query = select(Intensity).where(
         Intensity.source_id.in_(sources), Intensity.period_start < end, Intensity.period_end > start
     )
@@ -67,7 +69,9 @@ def periods(session: Session, sources: Sequence[int], start: int, end: int) -> l
 
 
 def keep(session: Session, source: int, fetched: Iterable[Period], now: int) -> list[Period]:
-    """Store what a source says; what it said before stays as an earlier revision. Those periods that are new or different."""
+    """Store what a source says, and return the periods that are new or different. What it said before stays as an
+    earlier revision.
+    """
     known = sorted(fetched, key=lambda period: period.start)
     if not known:
         return []

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
 """The intensity of a generation mix: each fuel's lifecycle factor, weighted by what it generated.
 
-The factors are shipped (`data/fuel-factors.csv`), each with its source. What storage gives back is left out, as was
-said of it when it was generated first. What has no published factor (waste, "other") is left out too, as if it were
-like the rest; where that is more than a quarter of the whole, the mix has no figure.
+The factors are shipped (`data/fuel-factors.csv`), each with its source. What storage gives back is left out, because it
+was counted when it was first generated. What has no published factor (waste, "other") is left out too, as if it were
+like the rest. Where that is more than a quarter of the whole, the mix has no figure.
 """
 
 from __future__ import annotations
@@ -24,20 +24,20 @@ DECIMALS = Decimal("0.001")
 
 @cache
 def fuel_factors() -> dict[str, Decimal]:
-    """g/kWh by production type."""
+    """Return g/kWh by production type."""
     text = (files("carbon_acct.grid") / "data" / "fuel-factors.csv").read_text("utf-8")
     return {row["psr_type"]: Decimal(row["g_per_kwh"]) for row in csv.DictReader(text.splitlines())}
 
 
 def counted(types: Mapping[str, object]) -> set[str]:
-    """The production types that make up a mix."""
+    """Return the production types that make up a mix."""
     return set(types) - STORAGE - NO_GENERATION
 
 
 def intensity(megawatts: Mapping[str, Decimal]) -> Decimal | None:
-    """g/kWh of a mix, to a milligram; None where nothing, or too little that has a factor, was generated.
+    """Return g/kWh of a mix, to a milligram, or None where nothing, or too little that has a factor, was generated.
 
-    Less than nothing, as a solar plant has it at night, is nothing.
+    A negative amount, as a solar plant has it at night, counts as 0.
     """
     factors = fuel_factors()
     # Of an unrounded quotient the 28 digits of the default context are plenty.

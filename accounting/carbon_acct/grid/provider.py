@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: MIT
-"""What a provider of grid intensities is: something that knows periods of time and the grams a kilowatt-hour cost then.
+"""The interface of a provider of grid intensities: it knows periods of time and the grams that a kilowatt-hour carried
+then.
 
-Providers are asked by the aggregator only, never by a job or a node, and never while anything waits for them.
-A period is given whole, with the provider's own borders, even where it sticks out of the asked range: the same
-period then has the same start whoever asks, and is stored once.
+Only the aggregator asks providers, never a job or a node, and nothing waits for them. A period is returned whole, with
+the provider's own borders, even where it extends beyond the range asked for. So the same period has the same start
+whoever asks, and is stored once.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ class Period:
 
 @dataclass(frozen=True)
 class Patience:
-    """How long a provider is waited for: `timeout_s` for any silence, `answer_s` for a whole answer."""
+    """The limits of a request: `timeout_s` for any silence, `answer_s` for a whole answer."""
 
     attempts: int = 4
     wait_s: float = 1.0
@@ -49,9 +50,9 @@ class Patience:
 
 @dataclass(frozen=True)
 class Access:
-    """What a provider needs to know to be asked: the site's zone, and what stands behind its name in the settings.
+    """What a provider needs in order to be asked: the site's zone, and the text after its name in the settings.
 
-    `base_url` overrides the service's own address; `scope` is empty where the provider's own is meant.
+    `base_url` replaces the service's own address. `scope` is empty where the provider's own scope is meant.
     """
 
     zone: str
@@ -67,7 +68,7 @@ class Provider(Protocol):
 
     @property
     def slug(self) -> str:
-        """Its name in the settings and in the database."""
+        """Return its name in the settings and in the database."""
 
     @property
     def text(self) -> str:
@@ -75,24 +76,26 @@ class Provider(Protocol):
 
     @property
     def scope(self) -> str:
-        """`lifecycle` or `direct`."""
+        """Return `lifecycle` or `direct`."""
 
     @property
     def step_s(self) -> int:
-        """Its own resolution."""
+        """Return its own resolution in seconds."""
 
     @property
     def max_range_s(self) -> int:
-        """The longest range of one request; a longer one is asked in pieces."""
+        """Return the longest range of one request in seconds. A longer one is asked for in pieces."""
 
     def history(self, start: int, end: int) -> list[Period]:
-        """What is known of [start, end): sorted, disjoint, checked, possibly with gaps. Raises ProviderError."""
+        """Return what is known of [start, end): sorted, disjoint, checked, possibly with gaps. Raises ProviderError."""
 
     def forecast(self, start: int, end: int) -> list[Period]:
-        """What is expected of [start, end), all of it estimated; empty where there is no forecast. Raises ProviderError."""
+        """Return what is expected of [start, end), all of it estimated, or nothing where there is no forecast. Raises
+        ProviderError.
+        """
 
 
 def pieces(start: int, end: int, longest_s: int) -> Iterator[tuple[int, int]]:
-    """[start, end) in pieces that a provider answers at once."""
+    """Yield [start, end) in pieces that a provider answers at once."""
     for at in range(start, end, longest_s):
         yield at, min(end, at + longest_s)

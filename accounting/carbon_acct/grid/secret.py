@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Reads a provider's token: a file of its own, which nobody else can read."""
+"""Reads a provider's token from a file of its own, which nobody else can read."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ LONGEST = 4096
 
 
 def read_token(path: Path) -> str:
-    """The token in a file, read anew each time so that a renewed one needs no restart. Raises ProviderError."""
+    """Return the token in a file. The file is read each time, so that a renewed token needs no restart. Raises
+    ProviderError.
+    """
     try:
         # Not to hang on a FIFO that somebody put there.
         with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as f:
@@ -32,7 +34,7 @@ def read_token(path: Path) -> str:
 
 
 def _token(path: Path, content: bytes) -> str:
-    """The one word of a token file. A message never quotes it."""
+    """Return the one word of a token file. A message never quotes it."""
     words = content.split()
     if (
         len(words) != 1

@@ -36,7 +36,7 @@ class Mean:
 
 
 def means(slots: Iterable[int], sources: Sequence[tuple[int, Sequence[Known]]]) -> dict[int, Mean]:
-    """The means of those slots that a source covers; `sources` are (id, periods) in the site's order."""
+    """Return the means of the slots that a source covers. `sources` are (id, periods) in the site's order."""
     left = sorted(slots)
     found: dict[int, Mean] = {}
     for source, periods in sources:
@@ -47,7 +47,7 @@ def means(slots: Iterable[int], sources: Sequence[tuple[int, Sequence[Known]]]) 
 
 
 def disjoint(periods: Iterable[Known]) -> list[Known]:
-    """The periods cut so that they do not overlap, by time: the one that was fetched last stays whole."""
+    """Return the periods by time, cut so that they do not overlap: the one that was fetched last stays whole."""
     pieces: list[Known] = []
     for period in sorted(periods, key=lambda p: (p.start, p.order)):
         pieces = _laid_over(pieces, period)
@@ -55,7 +55,7 @@ def disjoint(periods: Iterable[Known]) -> list[Known]:
 
 
 def _laid_over(pieces: list[Known], period: Known) -> list[Known]:
-    """`period` begins no earlier than any of the pieces."""
+    """Return the pieces with `period` laid over them. It begins no earlier than any of them."""
     after: list[Known] = []
     rest = [period]
     while pieces and pieces[-1].end > period.start:
@@ -89,7 +89,7 @@ def _covered(slots: Sequence[int], pieces: Sequence[Known], source: int) -> Iter
 
 
 def exact(value: Fraction) -> str:
-    """Decimal text where that is exact, else a fraction: `103.5`, `310/3`."""
+    """Return a value as decimal text where that is exact, else as a fraction: `103.5`, `310/3`."""
     denominator, places = value.denominator, 0
     while denominator % 2 == 0 or denominator % 5 == 0:
         denominator //= 10 if denominator % 10 == 0 else 2 if denominator % 2 == 0 else 5

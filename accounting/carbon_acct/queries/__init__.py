@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: MIT
-"""What is read: jobs, sums, quality, nodes, the energy of the site."""
+"""Queries: what is read from the database. Jobs, sums, quality, nodes, and the energy of the site."""

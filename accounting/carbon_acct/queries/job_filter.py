@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Finds the runs of jobs that somebody asks for and may see, by what each database has an index for."""
+"""Finds the runs of jobs that are asked for and may be seen, in a form that each database has an index for."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ from carbon_collector.hostlist import expand
 from carbon_collector.units import DAY_S, SLOT_S
 
 SKEW_S = DAY_S
-"""A node's slots of a job are not that much later than Slurm's end of it, however wrong the node's clock is."""
+"""The seconds by which a node's slots of a job may be later than Slurm's end of it, however wrong the node's clock is.
+"""
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,9 @@ def _nodes_of(job: Any) -> list[str]:
 
 
 def _newest(rows: list[Any], filters: Filters) -> list[Any]:
-    """Without duplicates the newest run of each JobID, and what it was before it was resized, as sacct without -D."""
+    """Return the newest run of each JobID, and the records before its resizes, as sacct without -D; all runs if
+    duplicates are wanted.
+    """
     if filters.duplicates:
         return rows
     newest = {(job.cluster_id, job.job_id_raw): job.id for job in rows}
@@ -152,7 +155,7 @@ def _job_condition(text: str) -> ColumnElement[bool]:
 
 
 def _head(text: str) -> int:
-    """The number before `_` or `+`. Raises ValueError."""
+    """Return the number before `_` or `+`. Raises ValueError."""
     head = text.replace("+", "_").partition("_")[0]
     if not head.isascii() or not head.isdigit() or len(head) >= 19:
         raise ValueError(f"not a JobID: {text!r}; it looks like 12, 12_3 or 12+1")
@@ -203,7 +206,7 @@ def _in_states(states: Iterable[str], window: Window) -> ColumnElement[bool]:
 
 
 def _state(text: str) -> ColumnElement[bool]:
-    """`CANCELLED by 1000` is CANCELLED."""
+    """Return the condition for a state. `CANCELLED by 1000` is CANCELLED."""
     return Job.state.startswith(_state_name(text), autoescape=True)
 
 

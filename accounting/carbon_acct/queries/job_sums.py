@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""Reads what jobs' days sum_known up to, or what of it lies in a window: its whole days, and slots of those that it cuts.
+"""Reads the sums of jobs, or the part of them that lies in a window: its whole days, and slots of the days that it
+cuts.
 
-Answers have a line a job, so what is read stays a plain tuple from the database to the answer: most jobs have one
-day, and its row is all there is to say.
+Answers have a line for each job, so a row stays a plain tuple from the database to the answer. Most jobs have one day,
+and its row is all there is.
 """
 
 from __future__ import annotations
@@ -32,7 +33,9 @@ class HasTimes(Protocol):
 
 
 class JobSums(NamedTuple):
-    """Sums of a job as in the table job_day; of methods the greatest. `at`: first second of the (first) day or slot."""
+    """The sums of a job as in the table job_day, and the greatest of its methods. `at` is the first second of the
+    (first) day or slot.
+    """
 
     job_id: int
     at: int
@@ -66,7 +69,7 @@ class JobSums(NamedTuple):
     other_method: str | None
     simulated: bool
     sources: str
-    """Ids of factor sources, with commas between."""
+    """The ids of factor sources, separated by commas."""
     g_per_kwh_weight: float
     pue_weight: float
     notes: str | None
@@ -76,15 +79,15 @@ class JobSums(NamedTuple):
 _NONE: dict[str, Any] = dict.fromkeys(JobSums._fields)
 _NONE |= {"job_id": 0, "at": 0, "simulated": False, "sources": "", "g_per_kwh_weight": 0.0, "pue_weight": 0.0}
 NO_SUMS = JobSums(**_NONE)
-"""Sums of a job of which no node told."""
+"""The sums of a job of which no node delivered anything."""
 
 _ADDED = tuple(name for name in JobSums._fields if name in SUMMED)
 
 
 def read(session: Session, jobs: Mapping[int, HasTimes], window: Window, days: Days) -> Iterator[tuple[int, JobSums]]:
-    """The parts that make up the sums of these jobs, by their ids, in the window; in any order of jobs.
+    """Yield the parts of these jobs' sums in the window, with the jobs' ids, in any order of jobs.
 
-    Only whole days have notes: those of the days that are cut are for all of them (`notes_of_cut_days`).
+    Only whole days have notes. The notes of a day that is cut are for the whole day (`notes_of_cut_days`).
     """
     first, last = _whole_days(window, days)
     cut = _cut_days(window, days, first, last)
@@ -97,20 +100,20 @@ def read(session: Session, jobs: Mapping[int, HasTimes], window: Window, days: D
 
 
 def _folded(session: Session, day: Span, window: Window, jobs: Mapping[int, HasTimes]) -> Iterator[tuple[int, JobSums]]:
-    """What of one day lies in the window; of its slots nothing is left."""
+    """Yield the parts of one day that lie in the window. Its slots are gone."""
     for sums in map(JobSums._make, ask_ids(session, _DAYS, jobs, first=day.start, last=day.end)):
         yield sums.job_id, _cut(sums, day, window, jobs[sums.job_id])._replace(notes=None)
 
 
 def _slots(session: Session, day: Span, window: Window, jobs: Mapping[int, HasTimes]) -> Iterator[tuple[int, JobSums]]:
-    """Slots of one day, or what of them lies in the window."""
+    """Yield the slots of one day, or their parts that lie in the window."""
     low, high = max(day.start, window.low - SLOT_S + 1), min(day.end, window.high)
     for sums in map(JobSums._make, ask_ids(session, _SLOTS, jobs, first=low, last=high)):
         yield sums.job_id, _cut(sums, Span(sums.at, sums.at + SLOT_S), window, jobs[sums.job_id])
 
 
 def notes_of_cut_days(session: Session, job_ids: Collection[int], window: Window, days: Days) -> dict[int, list[str]]:
-    """Notes, as JSON, of the days that a border of the window runs through."""
+    """Return the notes, as JSON, of the days that a border of the window cuts."""
     low = days.start(window.low)
     cut = [day for day in _cut_days(window, days, *_whole_days(window, days)) if low <= day < window.high]
     found: dict[int, list[str]] = defaultdict(list)
@@ -121,7 +124,7 @@ def notes_of_cut_days(session: Session, job_ids: Collection[int], window: Window
 
 
 def total(parts: Sequence[JobSums]) -> JobSums:
-    """What the parts of a job's sums sum_known up to; None is nothing, and only a sum of nothing is None. Without `notes`."""
+    """Return the sum of the parts of a job's sums, without `notes`. A sum is None only if no part is known."""
     if not parts:
         return NO_SUMS
     columns: dict[str, Any] = dict(zip(JobSums._fields, zip(*parts, strict=True), strict=True))
@@ -133,7 +136,7 @@ def total(parts: Sequence[JobSums]) -> JobSums:
 
 
 def _whole_days(window: Window, days: Days) -> tuple[int, int]:
-    """[first, last): the days that lie in the window as a whole; without a window all of them."""
+    """Return [first, last): the days that lie in the window as a whole. Without a window these are all."""
     first = 0 if window.start is None else days.start(window.start)
     if window.start is not None and first < window.start:
         first = days.after(first)
@@ -142,14 +145,14 @@ def _whole_days(window: Window, days: Days) -> tuple[int, int]:
 
 
 def _cut_days(window: Window, days: Days, first: int, last: int) -> list[int]:
-    """The days that a border of the window runs through."""
+    """Return the days that a border of the window cuts."""
     borders = [] if window.start is None else [days.start(window.start)]
     borders += [] if window.end is None else [days.start(max(window.end - 1, 0))]
     return sorted({day for day in borders if not first <= day < last})
 
 
 def _cut(whole: JobSums, span: Span, window: Window, job: HasTimes) -> JobSums:
-    """What of a slot's, or a folded day's, amounts lies in the window."""
+    """Return the part of a slot's, or a folded day's, amounts that lies in the window."""
     if window.low <= span.start and span.end <= window.high:
         return whole
     values: dict[str, Any] = whole._asdict()

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""Answers what a job, a user, a site consumed and emitted: reads the sums, never computes them anew.
+"""Answers what jobs consumed and emitted: it reads the sums and never computes them anew.
 
-Used by the HTTP API and, as a library, by the reports. Who may see what is decided before: `Filters.viewer`.
+It is used by the HTTP API and, as a library, by the reports. Who may see what is decided by the caller:
+`Filters.viewer`.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ class FoundJob(Protocol):
 
 @dataclass  # not frozen: that makes one in 3 us instead of 0.7, and there is one for each line of an answer
 class JobRecord:
-    """A run of a job with its energy and carbon: the keys and units of docs/http-api.md. None: not known."""
+    """A run of a job with its energy and carbon: the keys and units of docs/http-api.md. None means not known."""
 
     job_id: str
     job_id_raw: int
@@ -92,12 +93,14 @@ class JobRecord:
 
 
 def list_jobs(session: Session, filters: Filters) -> list[JobRecord]:
-    """Runs of jobs with their energy, sorted by cluster, JobIDRaw, submit time. Raises ValueError on a bad filter."""
+    """Return runs of jobs with their energy, sorted by cluster, JobIDRaw and submit time. Raises ValueError on a bad
+    filter.
+    """
     return records_of(session, find_runs(session, filters), filters, int(time.time()))
 
 
 def records_of(session: Session, jobs: Iterable[FoundJob], filters: Filters, now: int) -> list[JobRecord]:
-    """The same of runs that were found, with the columns of SHOWN, at the instant `now`."""
+    """Return the records of runs that were found, with the columns of SHOWN, at the time `now`."""
     found = {job.id: job for job in jobs}
     days = Days(zone_info(meta.get(session, meta.TIMEZONE) or "UTC"))
     window = filters.window if filters.truncate else Window()
@@ -119,7 +122,7 @@ SourceNames = Callable[[str], tuple[str | None, str | None]]
 
 
 def _names(session: Session) -> SourceNames:
-    """What people see of factor sources, given their ids: the texts, and the zones."""
+    """Return a function from the ids of factor sources to their texts and zones, as people see them."""
     known = {str(row.id): row for row in session.scalars(select(FactorSource))}
 
     @lru_cache
@@ -176,7 +179,9 @@ def _shown_notes(job: FoundJob, verdict: Verdict, texts: Sequence[str]) -> tuple
 
 
 def _mean(weight: float, used: int | None) -> float | None:
-    """Weighted by energy. Doubles hold what is shown of it; the grams are exact by another road."""
+    """Return a mean weighted by energy. Doubles are exact enough for what is shown; the grams are calculated exactly
+    elsewhere.
+    """
     return round(weight / used, 9) if used else None
 
 
@@ -187,7 +192,9 @@ _PLACES = {
 
 
 def _states(sums: JobSums) -> dict[str, ComponentState]:
-    """The components that any of the job's nodes told of. `modelled` is the greatest method in the order of letters."""
+    """Return the components that any of the job's nodes reported. `modelled` is the greatest method in alphabetical
+    order.
+    """
     values: tuple[Any, ...] = sums
     return {
         c: ComponentState(values[uj], values[metered] or 0, values[alloc] or 0, values[method] == "modelled")
@@ -197,7 +204,7 @@ def _states(sums: JobSums) -> dict[str, ComponentState]:
 
 
 def _unmetered(job: FoundJob, filters: Filters, now: int) -> tuple[int, int]:
-    """Node-time without rows, and how many nodes have none; in the window its share by time."""
+    """Return the node-time without rows and the number of nodes without rows, in the window by its share of the time."""
     if not filters.truncate or not job.unmetered_us:
         return job.unmetered_us, job.unmetered_nodes
     whole = inside(job.start, job.end, now, Window())

@@ -19,8 +19,10 @@ from carbon_collector.units import DAY_S
 
 
 @dataclass(frozen=True)
-class Losses:
-    """What nodes had to drop because their spools were full, and what their meters had counted of it, at most."""
+class DroppedTotal:
+    """The records that nodes dropped because their spools were full, and at most the energy that their meters had
+    counted of them.
+    """
 
     nodes: int
     records: int
@@ -29,14 +31,14 @@ class Losses:
 
 @dataclass(frozen=True)
 class Silent:
-    """Names of Slurm's nodes: those that never delivered, and those without a slot in the last day. Sorted."""
+    """The names of Slurm's nodes that never delivered, and of those without a slot in the last day. Sorted."""
 
     never: list[str]
     day: list[str]
 
 
 def silent(session: Session, cluster: str, nodes: Iterable[str], now: int) -> Silent:
-    """Of Slurm's nodes of a cluster, those from which nothing comes."""
+    """Return the nodes of a cluster from which nothing arrives."""
     query = select(Node.id, Node.name).join(Cluster, Cluster.id == Node.cluster_id).where(Cluster.name == cluster)
     known = {name: node_id for node_id, name in session.execute(query)}
     recent = set(session.scalars(select(NodeSlot.node_id).where(NodeSlot.slot > now - DAY_S).distinct()))
@@ -44,15 +46,15 @@ def silent(session: Session, cluster: str, nodes: Iterable[str], now: int) -> Si
     return Silent(never, sorted(name for name in nodes if name in known and known[name] not in recent))
 
 
-def losses(session: Session) -> Losses:
-    """Of all nodes; each tells its own."""
+def dropped_total(session: Session) -> DroppedTotal:
+    """Return what all nodes dropped. Each node reports its own."""
     sums = [part for name in COMPONENTS for part in exact_parts(getattr(Dropped, f"{name}_uj"))]
     query = select(func.count(Dropped.node_id.distinct()), func.sum(Dropped.records), *sums)
     nodes, records, *parts = session.execute(query).one()
     energies = [exact_whole(parts[i : i + 2]) or 0 for i in range(0, len(parts), 2)]
-    return Losses(int(nodes), int(records or 0), sum(energies))
+    return DroppedTotal(int(nodes), int(records or 0), sum(energies))
 
 
 def last_slot(session: Session) -> int | None:
-    """The newest slot that any node told of."""
+    """Return the newest slot that any node delivered."""
     return session.execute(select(func.max(NodeSlot.slot))).scalar_one()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Says how far a job's energy can be trusted: coverage, quality and the reasons. Pure."""
+"""Judges how far a job's energy can be trusted: coverage, quality and the reasons. Pure."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ ENOUGH_PERCENT = 99.0
 
 
 class ComponentState(NamedTuple):
-    """One component of a job over all its slots. `alloc_us`: node-time over which it should have been metered."""
+    """One component of a job over all of its slots. `alloc_us` is the node-time over which it should have been metered."""
 
     energy_uj: int | None
     metered_us: int
@@ -19,12 +19,12 @@ class ComponentState(NamedTuple):
 
     @property
     def whole(self) -> bool:
-        """It was metered all the time."""
+        """Return whether it was metered all the time."""
         return self.energy_uj is not None and not self.modelled and 0 < self.alloc_us <= self.metered_us
 
 
 class Verdict(NamedTuple):
-    """Coverage in percent (None: the job held no node for any time), quality, and what lowers it."""
+    """Coverage in percent (None: the job held no node for any time), quality, and the reasons that lower it."""
 
     coverage: float | None
     quality: str
@@ -35,7 +35,7 @@ MEASURED = Verdict(100.0, "measured", ())
 
 
 def judge(components: Mapping[str, ComponentState], unmetered_us: int, unmetered_nodes: int) -> Verdict:
-    """Quality of a job from its components (those that concern it) and the node-time without any row.
+    """Return the quality of a job from the components that concern it and the node-time without any row.
 
     Coverage is that of the component covered least among those that are metered at all.
     """

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""What becomes of the site's energy: jobs, and beside them idle and system, with emissions slot by slot like jobs.
+"""Returns where the site's energy went: jobs, and beside them idle and system, with emissions slot by slot as for jobs.
 
-No job's figure holds any of idle or system. Whoever spreads them over the jobs does so by a rule, and says it: `spread`.
+No job's figure holds any of idle or system. Whoever spreads them over the jobs does so by a rule, and names it:
+`spread`.
 """
 
 from __future__ import annotations
@@ -25,9 +26,10 @@ K = TypeVar("K")
 
 @dataclass(frozen=True)
 class Figures:
-    """Energies in microjoules, the rest in micrograms, each apart from the others. None: not known, or not stated.
+    """Energies in microjoules and emissions in micrograms. No figure contains another. None means not known, or not
+    stated.
 
-    `energy_uj`: measured and estimated. `embodied_ug`: of the time that was held, or that nobody held.
+    `energy_uj` is measured and estimated. `embodied_ug` is for the time that was held, or that nobody held.
     """
 
     energy_uj: int | None = None
@@ -43,7 +45,7 @@ NAMES = tuple(f.name for f in fields(Figures))
 
 
 class SiteEnergy(NamedTuple):
-    """Of all clusters, in some days of the site."""
+    """The figures of all clusters in some days of the site."""
 
     jobs: Figures
     idle: Figures
@@ -51,14 +53,15 @@ class SiteEnergy(NamedTuple):
 
     @property
     def all(self) -> Figures:
-        """Of the three together."""
+        """Return the sum of the three."""
         return _sum(self)
 
 
 def site_energy(session: Session, terms: SiteTerms, start: int, end: int) -> SiteEnergy:
-    """Of the days that begin in [start, end). SiteTerms of slots in which no job ran are made: it needs a writing session.
+    """Return the figures of the days that begin in [start, end). It stores missing slot factors, so the session must
+    write.
 
-    A cluster's idle and system energy has the cluster's zone, whatever zones its partitions have.
+    A cluster's idle and system energy belongs to the cluster's zone, whatever zones its partitions have.
     """
     jobs = _jobs(session, start, end)
     idle, system = _beside(session, terms, start, end)
@@ -68,7 +71,9 @@ def site_energy(session: Session, terms: SiteTerms, start: int, end: int) -> Sit
 
 
 def spread(amount: int, energies_uj: Mapping[K, int]) -> dict[K, int]:
-    """An amount of idle and system, by the energy of each: whole numbers that sum_known up to it. Nothing where nobody has any."""
+    """Return an amount of idle and system split by the energy of each, in whole numbers that add up to it. Without
+    energy all get 0.
+    """
     if not any(energies_uj.values()):
         return dict.fromkeys(energies_uj, 0)
     return dict(zip(energies_uj, apportion(amount, list(energies_uj.values())), strict=True))
@@ -86,7 +91,7 @@ def _jobs(session: Session, start: int, end: int) -> Figures:
 
 
 def _beside(session: Session, terms: SiteTerms, start: int, end: int) -> tuple[Figures, Figures]:
-    """Idle and system."""
+    """Return the figures of idle and of system."""
     query = select(Cluster.name.label("cluster"), *SiteSlot.__table__.columns)
     query = query.join(Cluster, Cluster.id == SiteSlot.cluster_id)
     rows = session.execute(query.where(SiteSlot.slot >= start, SiteSlot.slot < end)).all()
@@ -98,7 +103,7 @@ def _beside(session: Session, terms: SiteTerms, start: int, end: int) -> tuple[F
 
 
 def _energy_uj(row: Any, kind: str) -> int | None:
-    """Of the components that any node metered."""
+    """Return the energy of the components that any node metered."""
     return sum_known(getattr(row, f"{c}_{kind}_uj") if getattr(row, f"{c}_nodes") else None for c in COMPONENTS)
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Totals of the site: the conservation of energy, and what users and accounts had, day by day."""
+"""Totals of the site: the conservation of energy, the sums of users and accounts by day, and counts."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Balance:
 
     @property
     def difference_uj(self) -> int:
-        """Metered less everything that it was given to."""
+        """Return metered energy less everything that it was given to."""
         return self.metered_uj - self.jobs_uj - self.idle_uj - self.system_uj
 
 
@@ -39,7 +39,7 @@ class Conservation:
 
     @property
     def total(self) -> Balance:
-        """The balance of all components together."""
+        """Return the balance of all components together."""
         all_of = list(self.components.values())
         return Balance(
             sum(b.metered_uj for b in all_of),
@@ -54,7 +54,7 @@ DAY_AMOUNTS = ("energy_uj", "estimated_uj", "facility_uj", "carbon_ug", "market_
 
 @dataclass(frozen=True)
 class DayTotal:
-    """What a user's jobs in an account had in one day of the site, by its first second. None: not known."""
+    """The sums of a user's jobs in an account in one day of the site, named by its first second. None means not known."""
 
     start: int
     cluster: str
@@ -73,7 +73,7 @@ class DayTotal:
 
 @dataclass(frozen=True)
 class Counts:
-    """How much of everything the database holds."""
+    """The numbers of rows that the database holds."""
 
     jobs: int
     nodes: int
@@ -82,7 +82,7 @@ class Counts:
 
 
 def conservation(session: Session, start: int | None = None, end: int | None = None) -> Conservation:
-    """The balance over the slots that begin in [start, end), as delivered by the nodes."""
+    """Return the balance over the slots that begin in [start, end), as delivered by the nodes."""
     window = Window(start, end)
     kinds = ("uj", "jobs_uj", "idle_uj", "system_uj", "nodes")
     columns = [part for c in COMPONENTS for kind in kinds for part in exact_parts(getattr(SiteSlot, f"{c}_{kind}"))]
@@ -98,7 +98,7 @@ def conservation(session: Session, start: int | None = None, end: int | None = N
 
 
 def days(session: Session, start: int, end: int) -> list[DayTotal]:
-    """Sums of each of the site's days that begin in [start, end), by cluster, account, user; sorted so."""
+    """Return the sums of each of the site's days that begin in [start, end), sorted by day, cluster, account and user."""
     who = (DaySum.day, Cluster.name, Association.uid, Association.user, Association.account)
     sums = [part for name in DAY_AMOUNTS for part in exact_parts(_known(name))]
     query = select(*who, func.sum(DaySum.jobs), func.sum(DaySum.simulated_jobs), *sums)
@@ -124,12 +124,12 @@ def _day_total(
 
 
 def _known(name: str) -> Any:
-    """NULL where no job has a figure."""
+    """Return a column that is NULL where no job has a figure."""
     return case((getattr(DaySum, f"{name}_jobs") > 0, getattr(DaySum, name)))
 
 
 def counts(session: Session) -> Counts:
-    """How much of everything there is."""
+    """Return the numbers of rows."""
 
     def count(query: Select[Any]) -> int:
         return int(session.execute(query).scalar_one())

@@ -14,12 +14,12 @@ from carbon_acct.known import sum_known
 from carbon_collector.meters.base import COMPONENTS
 
 KNOWN_AFTER_S = 3600
-"""A job that ended so long ago Slurm has been asked about by name (poll.py), more than once."""
+"""The seconds after a job's end by which Slurm has been asked about it by JobID more than once (sync/slurm.py)."""
 
 
 @dataclass(frozen=True)
 class UnmatchedLedger:
-    """A ledger for which Slurm has no run of the job, with the energy that hangs on it."""
+    """A ledger for which Slurm has no run of the job, and the energy that depends on it."""
 
     cluster: str
     node: str
@@ -31,11 +31,13 @@ class UnmatchedLedger:
     account: str | None
     energy_uj: int | None
     why: str
-    """`waiting`: Slurm may tell yet. `purged`: it may have forgotten. `never knew`: it was asked and does not know."""
+    """`waiting`: Slurm may report it yet. `purged`: Slurm may have deleted it. `never knew`: Slurm was asked and does
+    not know it.
+    """
 
 
 def unmatched_ledgers(session: Session, purged_before: int = 0) -> list[UnmatchedLedger]:
-    """Ledgers without a run of a job, oldest first. `purged_before`: jobs of before then Slurm may have purged."""
+    """Return the ledgers without a run of a job, oldest first. Slurm may have purged jobs from before `purged_before`."""
     energies = [part for name in COMPONENTS for part in exact_parts(getattr(NodeJobSlot, f"{name}_uj"))]
     query = (
         select(Cluster.name, Cluster.polled_until, Node.name, Ledger, *energies)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Chooses where Slurm's record of the jobs comes from: [slurm] source."""
+"""Chooses the source of Slurm's record of the jobs: [slurm] source."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ log = logging.getLogger(__name__)
 
 
 def choose_client(source: str, programs: Programs) -> SlurmClient:
-    """`sacct`, `pyslurm`, or `auto`: pyslurm where one is installed that fits the site's Slurm and tells every run.
+    """Return the client for `sacct`, `pyslurm`, or `auto`. `auto` takes pyslurm if it fits the site's Slurm and reports
+    every run.
 
-    A pyslurm of another release reads slurmdbd's answers wrongly, so it is never taken. One that tells only the
-    newest run of a JobID is taken where it is asked for by name (ADR 6). Raises SlurmError.
+    A pyslurm of another release reads slurmdbd's answers wrongly, so it is never taken. One that reports only the
+    newest run of a JobID is taken only if it is asked for by name (ADR 6). Raises SlurmError.
     """
     if source == "sacct":
         return SacctClient(programs)
@@ -26,16 +27,16 @@ def choose_client(source: str, programs: Programs) -> SlurmClient:
     if source == "pyslurm":
         if problem:
             raise SlurmError(f"[slurm] source = pyslurm: {problem}; set sacct")
-        log.warning("[slurm] source = pyslurm: of jobs that are requeued or resized only the newest run will be known")
+        log.warning("[slurm] source = pyslurm: only the newest run of a job that is requeued or resized will be known")
         return PyslurmClient()
     if not problem and PyslurmClient.every_run:
         return PyslurmClient()
-    log.info("%s: using sacct", problem or "pyslurm tells only the newest run of each job")
+    log.info("%s: using sacct", problem or "pyslurm reports only the newest run of each job")
     return SacctClient(programs)
 
 
 def _unfit(programs: Programs) -> str:
-    """Why pyslurm cannot be used here; empty if it can."""
+    """Return why pyslurm cannot be used here, or an empty text if it can."""
     release = pyslurm_release()
     if release is None:
         return "pyslurm is not installed"

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""What the aggregator asks of Slurm, and Slurm's record of a job, whoever fetches it.
+"""The interface to Slurm's record of the jobs, whoever fetches it.
 
-`sacct.py` and `pyslurm_db.py` give the same objects; a contract test holds them to it.
+`sacct.py` and `pyslurm_db.py` return the same objects. A contract test holds them to it.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Protocol
 
 @dataclass(frozen=True)
 class SlurmJob:
-    """One run of a job, as Slurm's accounting knows it. Times are epoch seconds, UTC; None: not known."""
+    """One run of a job, as Slurm's accounting knows it. Times are epoch seconds, UTC. None means not known."""
 
     cluster: str
     job_id_raw: int
@@ -40,20 +40,21 @@ class SlurmJob:
 
 
 class SlurmClient(Protocol):
-    """Where Slurm's record of the jobs comes from."""
+    """A source of Slurm's record of the jobs."""
 
     @property
     def name(self) -> str:
-        """For people: the program or library, with its version."""
+        """Return the program or library with its version, for people."""
         ...
 
     @property
     def every_run(self) -> bool:
-        """Whether all runs of a job that was requeued or resized are in its answers, or only the newest."""
+        """Return whether the answers hold all runs of a job that was requeued or resized, or only the newest."""
         ...
 
     def jobs(self, since: int, until: int, job_ids: Sequence[int] = ()) -> list[SlurmJob]:
-        """Every run (see `every_run`) of every job that was eligible, running or ending in [since, until], oldest submit first.
+        """Return every run (see `every_run`) of every job that was eligible, running or ending in [since, until],
+        oldest submit first.
 
         `job_ids` bounds the answer to these JobIDs. Raises SlurmError.
         """
@@ -61,6 +62,6 @@ class SlurmClient(Protocol):
 
 
 def leader_of(job_id: str, job_id_raw: int) -> int:
-    """`12_3` and `12+1` belong to 12; any other job to itself."""
+    """Return the JobID of the array or heterogeneous job (`12_3` and `12+1` belong to 12), else the job's own."""
     head = job_id.replace("+", "_").partition("_")[0]
     return int(head) if head.isdigit() else job_id_raw

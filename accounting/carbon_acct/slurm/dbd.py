@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What slurmdbd allows and keeps: the longest window of a query, and after what time it purges jobs."""
+"""The limits of slurmdbd: the longest window of a query, and the time after which it purges jobs."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ UNITS_S = {"hour": 3600, "day": DAY_S, "month": 31 * DAY_S}
 
 @dataclass(frozen=True)
 class DbdLimits:
-    """In seconds. None: no limit, or none that could be read."""
+    """Limits in seconds. None means no limit, or none that could be read."""
 
     query_s: int | None = None
     keep_jobs_s: int | None = None
 
 
 def load_limits(programs: Programs) -> DbdLimits:
-    """Ask slurmdbd, by one short query. Raises SlurmError."""
+    """Return slurmdbd's limits, by one short query. Raises SlurmError."""
     return parse_limits(programs.run("sacctmgr", "show", "configuration"))
 
 
 def parse_limits(text: str) -> DbdLimits:
-    """Of what `sacctmgr show configuration` prints."""
+    """Return the limits in the output of `sacctmgr show configuration`."""
     config = parse_config(text)
     return DbdLimits(_time(config.get("MaxQueryTimeRange", "")), _age(config.get("PurgeJobAfter", "")))
 
 
 def _time(text: str) -> int | None:
-    """`7-00:00:00`, `12:00:00`; UNLIMITED is none."""
+    """Return the seconds of `7-00:00:00` or `12:00:00`; None for UNLIMITED."""
     found = re.fullmatch(r"(?:(\d+)-)?(\d+):(\d+):(\d+)", text)
     if not found:
         return None
@@ -42,6 +42,6 @@ def _time(text: str) -> int | None:
 
 
 def _age(text: str) -> int | None:
-    """`12 months`, `30 days*`, `48 hours`; NONE is none."""
+    """Return the seconds of `12 months`, `30 days*` or `48 hours`; None for NONE."""
     found = re.match(r"(\d+) *(hour|day|month)", text.lower())
     return int(found[1]) * UNITS_S[found[2]] if found else None

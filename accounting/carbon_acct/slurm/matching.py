@@ -47,12 +47,14 @@ class Run:
 
     @property
     def records(self) -> tuple[Run, ...]:
-        """All records of the run."""
+        """Return all records of the run."""
         return self.parts or (self,)
 
 
 def whole(records: Iterable[Run]) -> list[Run]:
-    """The runs that records make up, oldest first: those that a resize split are one, named by its newest record."""
+    """Return the runs that records make up, oldest first. Records that a resize split are one run, named by its newest
+    record.
+    """
     runs: list[list[Run]] = []
     for record in sorted(records, key=lambda r: r.submit):
         if runs and _goes_on(runs[-1][-1], record):
@@ -71,7 +73,7 @@ def _joined(parts: list[Run]) -> Run:
 
 
 def match(run: str, opened: int, runs: Sequence[Run]) -> Run | None:
-    """The run among all known `runs` of one JobID to which a ledger with this `run` key and `opened` belongs."""
+    """Return the run, among all known `runs` of one JobID, to which a ledger with this `run` key and `opened` belongs."""
     kind, _, value = run.partition(":")
     ordered = whole(runs)
     if kind == "sluid":
@@ -88,10 +90,10 @@ def _started(run: Run, at: int) -> bool:
 
 
 def _by_restart(count: int, opened: int, ordered: list[Run]) -> Run | None:
-    """Before Slurm 23.02 a prolog knows how often the job was restarted, not when it started.
+    """Return the run with this restart count. Before Slurm 23.02 a prolog knows the count and not the start time.
 
-    Time decides, because the count alone does not: a JobID used again starts from 0, and the first runs
-    may have been purged. The count decides between runs that lie within the slack of each other.
+    The count alone does not decide: a JobID that is used again starts from 0, and the first runs may have been purged.
+    So time decides, and the count decides between runs that lie within the slack of each other.
     """
     held = [r for r in ordered if _holds(r, opened) and r.restarts in (None, count)]
     # Opened after this run ended, and of a later restart: its own record has not come yet.
@@ -101,7 +103,9 @@ def _by_restart(count: int, opened: int, ordered: list[Run]) -> Run | None:
 
 
 def _restart_of(run: Run, ordered: list[Run]) -> int:
-    """How often the job had been restarted: runs before it, back to one that did not end in a requeue."""
+    """Return how often the job had been restarted: the number of runs before it, back to one that did not end in a
+    requeue.
+    """
     if run.restarts is not None:
         return run.restarts
     count = 0
@@ -120,8 +124,10 @@ def _holds(run: Run, opened: int) -> bool:
 
 
 def _span(run: Run, start: int) -> tuple[int, int]:
-    """When a run was here. A clock that was set back under it has it end before it was submitted, and Slurm then tells
-    its end for its start as well; by the old clock it began after its submission.
+    """Return the first and last second of a run.
+
+    If the clock was set back during the run, it ended before it was submitted, and Slurm then reports its end for its
+    start as well. By the old clock it began after its submission.
     """
     if run.end is None:
         return start, start
@@ -129,12 +135,12 @@ def _span(run: Run, start: int) -> tuple[int, int]:
 
 
 def _best(candidates: list[Run], opened: int) -> Run | None:
-    """One that was running at `opened` before one that was not, then the nearest start, then the later one."""
+    """Return the best candidate: one that was running at `opened`, then the nearest start, then the later one."""
     return min(candidates, key=lambda r: (_away(r, opened), abs((r.start or 0) - opened), -r.submit), default=None)
 
 
 def _away(run: Run, opened: int) -> int:
-    """Seconds between `opened` and the run's own time, 0 inside it."""
+    """Return the seconds between `opened` and the run's own time, 0 inside it."""
     start = run.start if run.start is not None else opened
     first, last = _span(run, start)
     return max(first - opened, 0 if run.end is None else opened - last, 0)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The nodes of the cluster and the hosts they live on: who may speak for which node."""
+"""The nodes of the cluster and the hosts they live on. They decide who may deliver for which node."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class NodeHost:
 
 
 def load_nodes(programs: Programs) -> dict[str, NodeHost]:
-    """All nodes by NodeName, by one `sinfo`. Raises SlurmError."""
+    """Return all nodes by NodeName, by one `sinfo`. Raises SlurmError."""
     text = programs.run("sinfo", "-h", "-a", "-N", "-O", "NodeList:256,NodeHost:256,NodeAddr:256")
     nodes = {}
     for line in text.splitlines():
@@ -29,11 +29,11 @@ def load_nodes(programs: Programs) -> dict[str, NodeHost]:
 
 
 def load_cluster_config(programs: Programs) -> dict[str, str]:
-    """Slurmctld's configuration by `scontrol show config`: key -> value. Raises SlurmError."""
+    """Return slurmctld's configuration by key, from `scontrol show config`. Raises SlurmError."""
     return parse_config(programs.run("scontrol", "show", "config"))
 
 
 def parse_config(text: str) -> dict[str, str]:
-    """`Key   = value` lines of `scontrol show config` and `sacctmgr show configuration`."""
+    """Return the `Key   = value` lines of `scontrol show config` and `sacctmgr show configuration` by key."""
     pairs = (line.partition("=") for line in text.splitlines() if "=" in line)
     return {key.strip(): value.strip() for key, _, value in pairs}

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""Runs Slurm's own programs, the only file that does: found by absolute path, with a deadline, in plain C locale.
+"""Runs Slurm's own programs. No other module does. They are found by absolute path and run with a deadline, in the C
+locale.
 
-Their environment is made here, so that neither the administrator's SLURM_* nor a time zone can change what
-they print: TZ=UTC and SLURM_TIME_FORMAT=%s give epoch seconds without a night that has an hour twice.
+Their environment is built here, so that neither the administrator's SLURM_* variables nor a time zone can change what
+they print. TZ=UTC and SLURM_TIME_FORMAT=%s give epoch seconds, without a night that has an hour twice.
 """
 
 from __future__ import annotations
@@ -18,10 +19,10 @@ from carbon_acct.errors import SlurmError
 
 SEARCH = ("/usr/bin", "/usr/local/bin", "/opt/slurm/bin", "/usr/sbin")
 TIMEOUT_S = 120.0
-"""slurmdbd may be busy for minutes; a poll that hangs longer is given up and tried again."""
+"""The time in seconds after which a program is given up. slurmdbd may be busy for minutes; the poll is retried."""
 
 MOST_BYTES = 64 << 20
-"""Some 250,000 jobs. Who gets more asks for less at once."""
+"""The most output that is read, some 250,000 jobs. A caller that gets more asks for less at once."""
 
 
 class Programs:
@@ -36,7 +37,7 @@ class Programs:
         self._running: set[subprocess.Popen[bytes]] = set()
 
     def run(self, name: str, *args: str) -> str:
-        """Output of a program; bytes that are no UTF-8 come as replacement characters. Raises SlurmError."""
+        """Return the output of a program. Bytes that are no UTF-8 become replacement characters. Raises SlurmError."""
         with tempfile.TemporaryFile() as errors:
             try:
                 process = subprocess.Popen(
@@ -55,7 +56,7 @@ class Programs:
         return out.decode("utf-8", "replace")
 
     def _read(self, name: str, process: subprocess.Popen[bytes]) -> bytes:
-        """All that a program prints until it ends, which it must in time and without filling the memory."""
+        """Return all that a program prints. It must end in time, and print no more than fits the memory."""
         late = threading.Event()
 
         def give_up() -> None:
@@ -81,7 +82,7 @@ class Programs:
         return out
 
     def version(self) -> tuple[int, int]:
-        """Major and minor of the site's Slurm, e.g. (22, 5). Raises SlurmError."""
+        """Return major and minor of the site's Slurm, e.g. (22, 5). Raises SlurmError."""
         text = self.run("sacct", "--version")
         found = re.search(r"(\d+)\.(\d+)", text)
         if not found:
@@ -89,7 +90,7 @@ class Programs:
         return int(found[1]), int(found[2])
 
     def stop(self) -> None:
-        """End the programs that are running: the aggregator is going down."""
+        """End the running programs, because the aggregator stops."""
         for process in list(self._running):
             process.terminate()
 
@@ -109,6 +110,6 @@ def _environment() -> dict[str, str]:
 
 
 def _line(err: bytes) -> str:
-    """The last line says why; those before it are the same failure from deeper inside."""
+    """Return the last line of an error, which says why. The lines before it are the same failure from deeper inside."""
     lines = err.decode("utf-8", "replace").strip().splitlines()
     return lines[-1][:300] if lines else ""

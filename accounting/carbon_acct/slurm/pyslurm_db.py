@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""Slurm's record of the jobs by pyslurm's `pyslurm.db`, the only file that imports it.
+"""Reads Slurm's record of the jobs by pyslurm's `pyslurm.db`. No other module imports pyslurm.
 
-pyslurm is bound to one Slurm release and comes from the site. Its `JobFilter` asks slurmdbd for the newest
-record of each JobID only: it sets JOBCOND_FLAG_NO_TRUNC and not JOBCOND_FLAG_DUP, and has no option for that
-(pyslurm/db/job.pyx), and releases whose `Jobs` is a map keep one record a JobID besides. ADR 6 says what follows.
+pyslurm is bound to one Slurm release and comes from the site. Its `JobFilter` asks slurmdbd for the newest record of
+each JobID only: it sets JOBCOND_FLAG_NO_TRUNC and not JOBCOND_FLAG_DUP, and has no option for that
+(pyslurm/db/job.pyx). Releases whose `Jobs` is a map also keep only one record for each JobID. ADR 6 says what follows.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from carbon_acct.slurm.client import SlurmJob
 
 
 def pyslurm_release() -> tuple[int, int] | None:
-    """Slurm release that the installed pyslurm was built for, e.g. (22, 5); None where there is none."""
+    """Return the Slurm release that the installed pyslurm was built for, e.g. (22, 5), or None where there is none."""
     try:
         module = importlib.import_module("pyslurm")
         importlib.import_module("pyslurm.db")
@@ -30,7 +30,7 @@ def pyslurm_release() -> tuple[int, int] | None:
 
 
 class PyslurmClient:
-    """SlurmClient by pyslurm."""
+    """A SlurmClient by pyslurm."""
 
     every_run = False
 
@@ -40,7 +40,7 @@ class PyslurmClient:
         self.name = f"pyslurm {release[0]}.{release[1]}" if release else "pyslurm"
 
     def jobs(self, since: int, until: int, job_ids: Sequence[int] = ()) -> list[SlurmJob]:
-        """See SlurmClient. Raises SlurmError."""
+        """Return the jobs as SlurmClient says. Raises SlurmError."""
         asked: dict[str, Any] = {"start_time": since, "end_time": until}
         if job_ids:
             asked["ids"] = list(job_ids)
@@ -54,7 +54,7 @@ class PyslurmClient:
 
 
 def _records(found: Any) -> list[Any]:
-    """`Jobs` was a list at first, and is a map of maps by cluster and JobID since."""
+    """Return the records. `Jobs` was a list at first, and is now a map of maps by cluster and JobID."""
     data = getattr(found, "data", None)
     return list(found) if data is None else [job for jobs in data.values() for job in jobs.values()]
 
@@ -88,7 +88,9 @@ def _job(record: Any) -> SlurmJob:
 
 
 def _job_id(record: Any) -> str:
-    """As sacct prints it: `12_3` for a task of an array, `12+1` for a component of a heterogeneous job."""
+    """Return the JobID as sacct prints it: `12_3` for a task of an array, `12+1` for a component of a heterogeneous
+    job.
+    """
     if record.array_id and not record.array_tasks_waiting:
         return f"{record.array_id}_{record.array_task_id or 0}"  # pyslurm gives None for 0
     if record.heterogeneous_id:
@@ -97,7 +99,7 @@ def _job_id(record: Any) -> str:
 
 
 def _state(record: Any) -> str:
-    """As sacct prints it: `CANCELLED by 1000`; pyslurm has the user's name where sacct has the id."""
+    """Return the state as sacct prints it: `CANCELLED by 1000`. pyslurm has the user's name where sacct has the id."""
     if record.state != "CANCELLED" or not record.cancelled_by:
         return str(record.state)
     try:

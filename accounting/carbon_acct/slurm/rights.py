@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""Who may see whose jobs, as slurmdbd decides it: PrivateData, admin levels, coordinators and SlurmUser."""
+"""The rights of users over each other's jobs, as slurmdbd decides them: PrivateData, admin levels, coordinators and
+SlurmUser.
+"""
 
 from __future__ import annotations
 
@@ -22,13 +24,13 @@ class Rights:
     private_usage: bool = False
     slurm_uid: int | None = None
     users: frozenset[str] = frozenset()
-    """Those with an association: where jobs are private, slurmdbd shows others nothing, not even what they ran."""
+    """The users with an association. Where jobs are private, slurmdbd shows others nothing, not even their own jobs."""
     operators: frozenset[str] = frozenset()
     coordinated: Mapping[str, frozenset[str]] = field(default_factory=dict)
     parents: Mapping[str, str] = field(default_factory=dict)
 
     def accounts_of(self, user: str) -> frozenset[str]:
-        """Accounts that the user coordinates, with all their sub-accounts."""
+        """Return the accounts that the user coordinates, with all their sub-accounts."""
         own = self.coordinated.get(user, frozenset())
         if not own:
             return own
@@ -45,7 +47,7 @@ class Rights:
 
 
 def load_rights(programs: Programs) -> Rights:
-    """Ask slurmdbd, by three short queries. Raises SlurmError."""
+    """Return the rights, by three short queries of slurmdbd. Raises SlurmError."""
     config = parse_config(_of_slurmdbd(programs.run("sacctmgr", "show", "configuration")))
     private = set(config.get("PrivateData", "").replace(",", " ").split())
     users = programs.run("sacctmgr", "-nP", "show", "user", "withcoord", "format=User,AdminLevel,Coordinators")
@@ -65,7 +67,9 @@ def load_rights(programs: Programs) -> Rights:
 
 
 def _of_slurmdbd(text: str) -> str:
-    """What slurmdbd.conf says: slurm.conf, which comes first, has a PrivateData of its own, and slurmdbd does not heed it."""
+    """Return the part that slurmdbd.conf states. slurm.conf comes first and has a PrivateData of its own, which
+    slurmdbd ignores.
+    """
     return text.partition("SlurmDBD configuration:")[2] or text
 
 

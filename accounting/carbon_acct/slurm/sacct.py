@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""Slurm's record of the jobs by `sacct`: one bounded query, in a form that no job name can break.
+"""Reads Slurm's record of the jobs by `sacct`: one bounded query, in a form that no job name can break.
 
-A job's name may hold pipes, newlines and bytes that are no text. So the columns are divided by a word drawn
-anew for each query, which no user can have foreseen, and rows are told apart by counting columns, not by newlines.
+A job's name may hold pipes, newlines and bytes that are no text. So the columns are separated by a word that is drawn
+anew for each query, which no user can foresee, and rows are told apart by counting columns, not by newlines.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ NEWER_FIELDS = (
 
 
 class SacctClient:
-    """SlurmClient by the `sacct` program."""
+    """A SlurmClient by the `sacct` program."""
 
     every_run = True
 
@@ -37,11 +37,11 @@ class SacctClient:
 
     @property
     def name(self) -> str:
-        """For people: with the release, once it is known."""
+        """Return the program for people, with its release once it is known."""
         return f"sacct {self._version[0]}.{self._version[1]:02d}" if self._version else "sacct"
 
     def jobs(self, since: int, until: int, job_ids: Sequence[int] = ()) -> list[SlurmJob]:
-        """See SlurmClient. Raises SlurmError."""
+        """Return the jobs as SlurmClient says. Raises SlurmError."""
         if self._version is None:
             self._version = self._programs.version()
         fields = fields_of(self._version)
@@ -53,12 +53,12 @@ class SacctClient:
 
 
 def fields_of(version: tuple[int, int]) -> list[str]:
-    """The columns that sacct of a release is asked for."""
+    """Return the columns that sacct of a release is asked for."""
     return [*FIELDS, *(name for since, names in NEWER_FIELDS if version >= since for name in names)]
 
 
 def parse(text: str, delimiter: str, fields: Sequence[str]) -> list[SlurmJob]:
-    """Jobs of sacct's parsable output (`-p`: a delimiter after every column). Raises SlurmError."""
+    """Return the jobs of sacct's parsable output (`-p`: a delimiter after every column). Raises SlurmError."""
     *values, rest = text.split(delimiter)
     if rest.strip("\n") or len(values) % len(fields):
         raise SlurmError(f"sacct: {len(values)} values do not make rows of {len(fields)}; is it a wrapper of sacct's?")
@@ -73,7 +73,7 @@ def parse(text: str, delimiter: str, fields: Sequence[str]) -> list[SlurmJob]:
 
 
 def _job(row: dict[str, str]) -> SlurmJob | None:
-    """A row's job; None for a record that names neither a job nor a time, as slurmdbd keeps after a crash."""
+    """Return a row's job, or None for a record that names neither a job nor a time, as slurmdbd keeps after a crash."""
     job_id_raw, submit = _number(row["JobIDRaw"]), _number(row["Submit"])
     if job_id_raw is None or submit is None:
         return None
@@ -105,7 +105,9 @@ def _job(row: dict[str, str]) -> SlurmJob | None:
 
 
 def _uid(row: dict[str, str]) -> int | None:
-    """For a moment slurmdbd shows a job that it learnt of by its end with the right user and uid 0."""
+    """Return the uid. For a moment slurmdbd shows a job that it learnt of by its end with the right user and uid 0:
+    None then.
+    """
     uid = _number(row["UID"])
     return None if uid == 0 and row["User"] not in ("", "root") else uid
 
@@ -115,7 +117,7 @@ def _number(text: str) -> int | None:
 
 
 def _time(text: str) -> int | None:
-    """`Unknown`, `None` and 0 are no time."""
+    """Return a time; None for `Unknown`, `None` and 0."""
     return _number(text) or None
 
 
@@ -124,5 +126,5 @@ def _text(text: str) -> str | None:
 
 
 def _iso(epoch: int) -> str:
-    """A time as sacct reads it, in the time zone it is run in: UTC."""
+    """Return a time as sacct reads it, in the time zone in which it is run: UTC."""
     return datetime.fromtimestamp(max(epoch, 0), UTC).strftime("%Y-%m-%dT%H:%M:%S")

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: MIT
-"""What is computed from delivered rows, one module a table."""
+"""Sums: everything that is computed from delivered rows and Slurm's record, one module for each table."""

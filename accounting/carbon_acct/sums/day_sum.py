@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: MIT
-"""Keeps the days of the jobs and the roll-ups by association, in the transaction that changed a slot.
+"""Updates the days of jobs (job_day) and their roll-ups by association (day_sum), in the transaction that changed a
+slot.
 
-A job's day grows by what its slots bring, and the roll-up of its association by the same; only where that cannot be
-told from the slots that changed, the day is computed again from all of them, and the roll-up changes by the difference
-to what the day was before. All of it is integers, so the roll-ups stay exact however often and in whatever order rows come.
+A job's day grows by what its changed slots add, and its roll-up by the same amount. Where the changed slots alone do
+not tell, the day is recomputed from all of its slots, and the roll-up changes by the difference to the day before. All
+figures are integers, so roll-ups stay exact however often and in whatever order rows arrive.
 """
 
 from __future__ import annotations
@@ -25,15 +26,15 @@ from carbon_acct.sums.job_day import LABELS, METHODS, SUMMED, WEIGHTS, Row, grow
 from carbon_collector.meters.base import COMPONENTS
 
 ROLLED = ("cpu_us", *(f"{c}_uj" for c in COMPONENTS), *SUMMED[-8:])
-"""Those that the roll-ups hold, each with the number of jobs that have a figure."""
+"""The figures that roll-ups hold, each with the number of jobs that have it."""
 
 JobDayKey = tuple[int, int]
 Slots = list[tuple[Row | None, Row | None]]
-"""Rows of a job's slots as they were and as they are; None: there was or is none."""
+"""The rows of a job's slots before and after a change. None means that there was, or is, no row."""
 
 
 def recompute(session: Session, days: Collection[tuple[int, int, int]], associations: Mapping[int, int | None]) -> None:
-    """Compute days of jobs, (job, first second, first second after), again, and what follows for the roll-ups."""
+    """Recompute days of jobs, given as (job, first second, first second after), and update the roll-ups."""
     by_day: dict[tuple[int, int], list[int]] = defaultdict(list)
     for job, start, end in days:
         by_day[start, end].append(job)
@@ -47,7 +48,9 @@ def recompute(session: Session, days: Collection[tuple[int, int, int]], associat
 def update(
     session: Session, days: Mapping[tuple[int, int], Mapping[int, Slots]], associations: Mapping[int, int | None]
 ) -> None:
-    """Days, (first second, first second after), in which slots of jobs have changed; only where it must be, all are read."""
+    """Update the days (first second, first second after) in which slots of jobs changed, and the roll-ups. Slots are
+    read only where needed.
+    """
     changes = _Changes()
     for (start, end), jobs in sorted(days.items()):
         again = _grow(session, start, jobs, associations, changes)
@@ -60,7 +63,7 @@ def update(
 def _grow(
     session: Session, day: int, jobs: Mapping[int, Slots], associations: Mapping[int, int | None], changes: _Changes
 ) -> list[int]:
-    """Add to the days of jobs what their slots bring; the jobs for which that cannot be told."""
+    """Add to the days of jobs what their slots add. Return the jobs whose day must be recomputed."""
     grown = {job: growth(slots) for job, slots in jobs.items()}
     stored = {row["job_id"]: row for row in ask_dicts(session, _LABELLED, grown, start=day)}
     again = []
@@ -87,7 +90,7 @@ def _replace(
     associations: Mapping[int, int | None],
     changes: _Changes,
 ) -> None:
-    """Store the days; what changes with them for the roll-ups goes to `changes`."""
+    """Store the days, and add the changes of the roll-ups to `changes`."""
     different = {key: row for key, row in after.items() if before.get(key) != row}
     gone = before.keys() - after.keys()
     replace_rows(session, table_of(JobDay), list(different.values()), gone)
@@ -96,7 +99,7 @@ def _replace(
 
 
 def move_association(session: Session, job: int, before: int | None, after: int) -> None:
-    """A job has come into another association, with all its days."""
+    """Move all days of a job from the roll-ups of one association to those of another."""
     changes = _Changes()
     for row in ask(session, _OF_JOB, {"job": job}):
         changes.add(row.day, before, row._asdict(), None)
@@ -123,7 +126,7 @@ def _computed(session: Session, jobs: Collection[int], start: int, end: int) -> 
 
 _DAYS = select(*table_of(JobDay).columns)
 _UNKNOWN = [case((getattr(JobDay, name).is_(None), 1 << bit), else_=0) for bit, name in enumerate(ROLLED)]
-"""Figures that a day does not have, a bit each: few bytes to read beside the figures."""
+"""The figures that a day does not have, one bit each: few bytes to read."""
 
 _LABELLED = select(
     JobDay.job_id, *(getattr(JobDay, name) for name in LABELS), reduce(add, _UNKNOWN).label("unknown")
@@ -135,11 +138,11 @@ SLOT_WEIGHTS = (
     (_USED * SlotFactor.g_per_kwh_float).label("g_per_kwh_weight"),
     (_USED * SlotFactor.pue_float).label("pue_weight"),
 )
-"""What a slot weighs in the shown means of its day."""
+"""The weights of a slot in the means of its day that are shown."""
 
 
 def weigh(slot: dict[str, Any], factors: Factors) -> None:
-    """Add to the row of a slot, which has been stored, its factor's source and SLOT_WEIGHTS."""
+    """Add the factor's source and SLOT_WEIGHTS to the row of a slot that has been stored."""
     used = (slot["energy_uj"] or 0) + (slot["estimated_uj"] or 0)
     slot["g_per_kwh_weight"], slot["pue_weight"] = used * factors.g_per_kwh_float, used * factors.pue_float
     slot["source_id"] = factors.source_id
@@ -164,7 +167,7 @@ _COMPUTED = (
 
 
 def _day(session: Session, row: dict[str, Any], start: int, end: int) -> dict[str, Any]:
-    """A row of job_day from one of the query; only where slots differ are they asked for one by one."""
+    """Return a row of job_day from a row of the query. The slots are read one by one only where they differ."""
     for name in SUMMED:
         row[name] = None if row[name] is None else int(row[name])
     for name in WEIGHTS:
@@ -178,7 +181,7 @@ def _day(session: Session, row: dict[str, Any], start: int, end: int) -> dict[st
 
 
 def _distinct(session: Session, job: int, start: int, end: int) -> dict[str, Any]:
-    """Notes and sources of a job's day whose slots differ in them."""
+    """Return the notes and sources of a job's day whose slots differ in them."""
     within = (JobSlot.job_id == job, JobSlot.slot >= start, JobSlot.slot < end)
     texts = session.scalars(select(JobSlot.notes).where(*within, JobSlot.notes.is_not(None)).distinct())
     notes = sorted({note for text in texts for note in json.loads(text or "[]")})
@@ -192,7 +195,7 @@ _NONE_KNOWN = (1 << len(ROLLED)) - 1
 
 
 class _Changes:
-    """What roll-ups change by while days of jobs grow or are replaced; added up column by column in the end."""
+    """The changes of roll-ups while days of jobs grow or are replaced. They are added up column by column at the end."""
 
     def __init__(self) -> None:
         # The figures that come and those that go, by what was not known before of the days that they are added to.
@@ -202,7 +205,7 @@ class _Changes:
         self._simulated: Counter[tuple[int, int]] = Counter()
 
     def add(self, day: int, association_id: int | None, was: Row | None, now: Row | None) -> None:
-        """A job's day is replaced; None: there was or is none, or, as the association, it is in no roll-up."""
+        """Replace a job's day. None means that there was, or is, no day; a job without association is in no roll-up."""
         if association_id is None:
             return
         key = association_id, day
@@ -213,7 +216,9 @@ class _Changes:
                 self._simulated[key] += sign * bool(row["simulated"])
 
     def grow(self, day: int, association_id: int | None, stored: Row | None, by: Row) -> None:
-        """A job's day grows; `stored`: what _LABELLED says of it before, `by` has the labels of after. None as in `add`."""
+        """Add `by` to a job's day. `stored` is the day's row of _LABELLED before; `by` has the labels after. None is as
+        in `add`.
+        """
         if stored is None:
             self.add(day, association_id, None, by)
         elif association_id is not None:
@@ -223,7 +228,7 @@ class _Changes:
                 self._simulated[key] += bool(by["simulated"]) - bool(stored["simulated"])
 
     def rows(self) -> list[dict[str, Any]]:
-        """One for each roll-up that changes."""
+        """Return a row for each roll-up that changes."""
         return [row for key in self._come.keys() | self._go.keys() if (row := self._row(key))]
 
     def _row(self, key: tuple[int, int]) -> dict[str, Any] | None:

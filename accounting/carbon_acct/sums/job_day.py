@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""What a job's day grows by when slots of it come or are replaced, from these slots alone: pure.
+"""Computes the change of a job's day from the slots that were added or replaced, without reading the others. Pure.
 
-Sums follow by difference. What does not, because nobody knows which other slots share it (the least certain method,
-notes, sources), is left to whoever can look at all slots of the day.
+Sums change by the difference. Labels (the least certain method, notes, sources) cannot be subtracted, because other
+slots of the day may have the same label. `growth` then returns None, and the caller recomputes the day from all of its
+slots.
 """
 
 from __future__ import annotations
@@ -20,24 +21,25 @@ SUMMED = (
     *(f"{c}_{kind}" for c in COMPONENTS for kind in ("uj", "static_uj", "metered_us", "alloc_us")),
     *("energy_uj", "estimated_uj", "facility_uj", "carbon_ug", "market_ug", "embodied_ug", "upstream_ug", "td_ug"),
 )
-"""Columns of job_slot and job_day that add up."""
+"""The columns of job_slot and job_day that add up."""
 
 WEIGHTS = ("g_per_kwh_weight", "pue_weight")
 ADDED = (*SUMMED, *WEIGHTS)
 LABELS = (*METHODS, "simulated", "notes", "sources")
-"""What a day has besides: one for all of its slots."""
+"""The other columns of a day: one value for all of its slots."""
 
 SAME = (*METHODS, "simulated", "notes", "source_id")
-"""What a slot and the one that replaces it must have in common for the day to follow."""
+"""The columns in which a slot and its replacement must agree for `growth` to be known."""
 
 Row = Mapping[str, Any]
 _labels = itemgetter(*LABELS)
 
 
 def growth(slots: Iterable[tuple[Row | None, Row | None]]) -> dict[str, Any] | None:
-    """A day of these slots alone, (before, now), less what was counted before; empty where that is nothing.
+    """Return a day made of these slots, (before, now), less what was counted before. It is empty where nothing changed.
 
-    None: the day has to be made from all of its slots. Rows of job_slot with `source_id` and the weights besides.
+    It is None where the day must be recomputed from all of its slots. The slots are rows of job_slot, with `source_id`
+    and the weights.
     """
     grown: dict[str, Any] = {}
     for before, now in slots:
@@ -55,7 +57,7 @@ def growth(slots: Iterable[tuple[Row | None, Row | None]]) -> dict[str, Any] | N
 
 
 def join(day: dict[str, Any], other: Row) -> None:
-    """Label a day as both of them together."""
+    """Give a day the labels of both days together."""
     if _labels(day) == _labels(other):
         return
     for name in METHODS:
@@ -68,7 +70,7 @@ def join(day: dict[str, Any], other: Row) -> None:
 
 
 def _part(before: Row | None, now: Row | None) -> dict[str, Any] | None:
-    """What one slot brings, as a day."""
+    """Return what one slot adds, as a day, or None."""
     if now is None:
         return None
     part = dict(zip(_OF_SLOT, _of_slot(now), strict=True))
@@ -81,7 +83,7 @@ _of_slot = itemgetter(*_OF_SLOT)
 
 
 def _subtract(part: dict[str, Any], before: Row, now: Row) -> bool:
-    """Leave what a slot's figures have changed by; False where the day cannot follow: a figure or a label came or went."""
+    """Reduce `part` to the change of a slot's figures. Return False where a figure or a label appeared or disappeared."""
     if any(before[name] != now[name] for name in SAME):
         return False
     for name in ADDED:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""One row of job_slot from the rows that the job's nodes delivered for that slot, and its emission factors: pure."""
+"""Makes a row of job_slot from the rows that the job's nodes delivered for that slot, and its emission factors. Pure."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from typing import Any, NamedTuple
 
-from carbon_acct.db.models import METERED, JobSlot
+from carbon_acct.db.models import JobSlot
 from carbon_acct.db.row_types import LedgerRow
 from carbon_acct.db.rows import table_of
 from carbon_acct.estimates.arithmetic import Estimate
@@ -21,7 +21,7 @@ from carbon_collector.meters.base import COMPONENTS
 
 
 class Delivered(NamedTuple):
-    """A row of node_job_slot by the names of its columns, and its ledger: `node`, the node's name, `cpus`, `node_cpus`, `gpus`."""
+    """A row of node_job_slot by its columns, and its ledger."""
 
     ledger: LedgerRow
     row: Mapping[str, Any]
@@ -37,43 +37,18 @@ _NAMES = {
 def job_slot_row(
     key: tuple[int, int], rows: Sequence[Delivered], estimate: Estimate | None, factors: Factors, node_types: NodeTypes
 ) -> dict[str, Any]:
-    """The row of (job, slot)."""
+    """Return the row of (job, slot)."""
     values = _UNKNOWN.copy()
     values["job_id"], values["slot"] = key
     values["factor_id"] = factors.id
-    if len(rows) == 1 and estimate is None and (rows[0].row["other_method"] or not node_types.types):
-        _take(values, rows[0].row)
-    else:
-        _sum_shares(values, _shares(rows, estimate, node_types))
-        values["cpu_us"] = sum_known([delivered.row["cpu_us"] for delivered in rows])
-        values["simulated"] = any(d.row["simulated"] for d in rows) or bool(estimate and estimate.simulated)
+    _sum_shares(values, _shares(rows, estimate, node_types))
+    values["cpu_us"] = sum_known([delivered.row["cpu_us"] for delivered in rows])
+    values["simulated"] = any(d.row["simulated"] for d in rows) or bool(estimate and estimate.simulated)
     if node_types.types:
         values["embodied_ug"] = sum_known([_embodied_ug(delivered, node_types) for delivered in rows])
     total = sum_known((values["energy_uj"], values["estimated_uj"]))
     values.update(emissions(total, factors)._asdict())
     return values
-
-
-def _take(values: dict[str, Any], row: Mapping[str, Any]) -> None:
-    """One row is all there is, as for most jobs: what `_sum_shares` would say, in a third of the time."""
-    metered: list[int | None] = []
-    estimated: list[int | None] = []
-    notes = []
-    for c, (method, uj, static_uj, metered_us, alloc_us, reason) in _NAMES.items():
-        how = row[method]
-        if how:
-            values[method], values[alloc_us], values[metered_us] = how, row["alloc_us"], 0
-            if how in METERED:
-                values[uj], values[static_uj] = row[uj], row[static_uj]
-                values[metered_us] = min(row[metered_us] or 0, row["alloc_us"])
-                metered.append(row[uj])
-            elif how == "modelled":
-                estimated.append(row[uj])
-            if row[reason]:
-                notes.append(f"{c}: {row[reason]}")
-    values["energy_uj"], values["estimated_uj"] = sum_known(metered), sum_known(estimated)
-    values["notes"] = json.dumps(sorted(notes)) if notes else None
-    values["cpu_us"], values["simulated"] = row["cpu_us"], bool(row["simulated"])
 
 
 def _sum_shares(values: dict[str, Any], shares: Mapping[str, Sequence[NodeShare]]) -> None:
@@ -89,7 +64,7 @@ def _sum_shares(values: dict[str, Any], shares: Mapping[str, Sequence[NodeShare]
 
 
 def _shares(rows: Sequence[Delivered], estimate: Estimate | None, node_types: NodeTypes) -> dict[str, list[NodeShare]]:
-    """Those of each component that any row has."""
+    """Return the shares of each component that any row has."""
     shares: dict[str, list[NodeShare]] = defaultdict(list)
     for ledger, row in rows:
         for c, (method, uj, static_uj, metered_us, _, reason) in _NAMES.items():
@@ -106,7 +81,9 @@ def _shares(rows: Sequence[Delivered], estimate: Estimate | None, node_types: No
 
 
 def _overhead(row: Mapping[str, Any], factor: Fraction) -> NodeShare:
-    """The rest of a node that no meter sees, by the site's factor over the components: estimated, and it says so."""
+    """Return the share of a node that no meter sees, by the site's factor over the components. It is estimated and says
+    so.
+    """
     known = sum_known([row[f"{c}_uj"] for c in COMPONENTS])
     return NodeShare(
         energy_uj=None if known is None else round(known * (factor - 1)),

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""Makes the sums anew from what was delivered: after an upgrade that changed them, or for days of another time zone."""
+"""Recomputes all sums from what was delivered: after an upgrade that changed them, or for the days of another time
+zone.
+"""
 
 from __future__ import annotations
 
@@ -20,11 +22,11 @@ from carbon_acct.sums.settle import update_estimates, update_runs, update_slots
 log = logging.getLogger(__name__)
 
 VERSION = "1"
-"""Of the sums; another one than the database's has them made again."""
+"""The version of the sums. A database with another version has them recomputed."""
 
 
 def where_needed(session: Session, terms: SiteTerms, timezone: str) -> None:
-    """Make them if they were made otherwise. Raises DatabaseError where the details they come from are gone."""
+    """Recompute the sums if they were made otherwise. Raises DatabaseError where the details they come from are gone."""
     made = meta.get(session, meta.DERIVED), meta.get(session, meta.TIMEZONE)
     if made == (VERSION, timezone):
         return
@@ -41,7 +43,7 @@ def where_needed(session: Session, terms: SiteTerms, timezone: str) -> None:
 
 
 def rebuild_all(session: Session, terms: SiteTerms) -> None:
-    """Make all sums from the delivered rows and Slurm's record. Needs all details."""
+    """Recompute all sums from the delivered rows and Slurm's record. All details must be there."""
     for table in (DaySum, JobDay, JobSlot, SiteSlot):
         session.execute(delete(table))
     associations: dict[str, int] = {}

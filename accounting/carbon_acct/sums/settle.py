@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""Joins what the nodes delivered with Slurm's record of the jobs, and keeps its sums and emissions.
+"""Joins what the nodes delivered with Slurm's record of the jobs, and keeps its sums and emissions up to date.
 
-Everything here is a function of the rows that are stored, so it may run at any time, any number of
-times, and in any order of arrival. It recomputes only what a change touches, in the transaction of
-that change.
+Everything here is a function of the stored rows. So it may run at any time, any number of times, and in any order of
+arrival. It recomputes only what a change touches, in the transaction of that change.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from carbon_acct.db.models import Cluster, Job, JobSlot, Ledger, Node, NodeJobSl
 from carbon_acct.db.row_types import JobRow, LedgerRow
 from carbon_acct.db.rows import IDS, ask_dicts, ask_ids, change_rows, chunks, replace_rows, table_of
 from carbon_acct.estimates.arithmetic import Estimate
-from carbon_acct.estimates.gaps import missing
+from carbon_acct.estimates.unmetered_runs import estimate_unmetered
 from carbon_acct.factors.slot_factor import SiteTerms
 from carbon_acct.slurm.matching import Run, match
 from carbon_acct.sums import day_sum, unmetered
@@ -28,17 +27,17 @@ from carbon_acct.sums.day_sum import update
 from carbon_acct.sums.job_slot import Delivered, job_slot_row
 
 RUNS = 2500
-"""Runs whose sums are computed at once. All of their rows in the slots concerned are in memory."""
+"""The number of runs whose sums are computed at once. All of their rows in the slots concerned are in memory."""
 
 JobSlotKey = tuple[int, int]
 Slots = Mapping[int, Mapping[str, Any]]
-"""Rows of node_job_slot of one ledger, by their slots."""
+"""The rows of node_job_slot of one ledger, by slot."""
 
 
 class TransactionCache(NamedTuple):
-    """What need not be asked for: rows that were stored in this transaction, by their ledgers, and all ledgers of runs.
+    """A cache of what this transaction already holds, so that it is not read back.
 
-    `ledgers` None: they are not known.
+    `rows`: the rows just written, by ledger id. `ledgers`: all ledgers of each run, or None if they must be queried.
     """
 
     rows: Mapping[int, Slots] = {}
@@ -49,9 +48,10 @@ NO_CACHE = TransactionCache()
 
 
 def rematch(session: Session, cluster_id: int, job_ids: Collection[int]) -> set[JobSlotKey]:
-    """Match the ledgers of these JobIDs again; the (job, slot) pairs whose sums that changes.
+    """Match the ledgers of these JobIDs again. Return the (job, slot) pairs whose sums change.
 
-    Ledgers of before delivered rows are kept stay as they are: of the run's other nodes nothing may be left.
+    Ledgers from before the time since which delivered rows are kept stay as they are: rows of the run's other nodes may
+    be gone.
     """
     runs = runs_of(session, cluster_id, job_ids)
     moved: dict[int, set[int]] = {}
@@ -70,7 +70,7 @@ def rematch(session: Session, cluster_id: int, job_ids: Collection[int]) -> set[
 
 
 def runs_of(session: Session, cluster_id: int, job_ids: Collection[int]) -> dict[int, list[Run]]:
-    """What Slurm says of the runs of JobIDs."""
+    """Return Slurm's runs of these JobIDs."""
     runs: dict[int, list[Run]] = defaultdict(list)
     for job_id, *run in ask_ids(session, _RUNS, job_ids, cluster=cluster_id):
         runs[job_id].append(Run(*run))
@@ -93,9 +93,9 @@ def update_runs(
     terms: SiteTerms,
     cache: TransactionCache = NO_CACHE,
 ) -> None:
-    """Bring everything that is computed of these runs up to date, and these (job, slot) pairs of them.
+    """Update everything that is computed of these runs, and of these (job, slot) pairs.
 
-    Where the time that nobody metered changed, all slots of the run are computed again: what was estimated for it, too.
+    Where a run's unmetered time changed, all of its slots are recomputed, because its estimates change too.
     """
     wanted: dict[int, set[int]] = {job: set() for job in job_keys}
     for job, slot in pairs:
@@ -106,7 +106,7 @@ def update_runs(
 
 
 def update_slots(session: Session, pairs: Collection[JobSlotKey], terms: SiteTerms) -> None:
-    """Recompute the sums and emissions of these (job, slot) pairs, and what follows from them for days and roll-ups.
+    """Recompute the sums and emissions of these (job, slot) pairs, and the days and roll-ups that follow from them.
 
     Slots whose delivered rows were pruned stay as they are.
     """
@@ -114,7 +114,9 @@ def update_slots(session: Session, pairs: Collection[JobSlotKey], terms: SiteTer
 
 
 def update_estimates(session: Session, terms: SiteTerms, since: int) -> None:
-    """Estimate anew what nobody metered of runs that ended since: what it is estimated from may have come only now."""
+    """Update the estimates of runs that ended since this time, because what they are based on may have arrived only
+    now.
+    """
     jobs = session.scalars(select(Job.id).where(Job.unmetered_us > 0, Job.end >= since))
     for part in chunks(sorted(jobs), RUNS):
         _settle(session, {job: set() for job in part}, (), terms, NO_CACHE)
@@ -127,7 +129,9 @@ def _settle(
     terms: SiteTerms,
     cache: TransactionCache,
 ) -> None:
-    """`wanted`: slots by job. What nobody metered is counted again for those `counted`, and estimated for all."""
+    """Update runs. `wanted` are slots by job. Unmetered time is recounted for the jobs in `counted`, and estimated for
+    all.
+    """
     since = meta.delivered_from(session)
     jobs = lock_jobs(session, wanted)
     fresh = cache.rows
@@ -137,8 +141,8 @@ def _settle(
     changed = unmetered.recount(session, again, ledgers, fresh)
     for job, slot in ask_ids(session, _STORED_SLOTS, changed):
         wanted[job].add(slot)
-    gaps = [key for key, job in jobs.items() if (changed[key].us if key in changed else job.unmetered_us)]
-    estimated = missing(session, gaps, terms.estimates)
+    unmetered_jobs = [key for key, job in jobs.items() if (changed[key].us if key in changed else job.unmetered_us)]
+    estimated = estimate_unmetered(session, unmetered_jobs, terms.estimates)
     for job, slot in estimated:
         wanted[job].add(slot)
     kept = {job: {slot for slot in slots if slot >= since} for job, slots in wanted.items()}
@@ -195,7 +199,9 @@ def _delivered(
     fresh: Mapping[int, Slots],
     between: Mapping[str, int],
 ) -> dict[JobSlotKey, list[Delivered]]:
-    """The rows that nodes delivered for jobs and slots. Only what is not fresh is asked for: of most jobs, nothing."""
+    """Return the rows that nodes delivered for jobs and slots. Only rows that are not fresh are queried: for most jobs,
+    none.
+    """
     found: dict[JobSlotKey, list[Delivered]] = defaultdict(list)
     asked: dict[int, tuple[int, LedgerRow]] = {}
     for job, slots in wanted.items():
@@ -225,7 +231,7 @@ _ROWS = select(*table_of(NodeJobSlot).columns).where(
 
 
 def _ledgers(session: Session, jobs: Collection[int]) -> dict[int, list[LedgerRow]]:
-    """The ledgers of runs, with their nodes' names."""
+    """Return the ledgers of runs, with their nodes' names."""
     found: dict[int, list[LedgerRow]] = defaultdict(list)
     for row in ask_ids(session, _LEDGERS_OF, jobs):
         found[row.matched_id].append(row)
@@ -236,13 +242,15 @@ LEDGER = (
     *(Ledger.id, Ledger.matched_id, Node.name.label("node"), Ledger.opened, Ledger.closed, Ledger.source),
     *(Ledger.cpus, Ledger.node_cpus, Ledger.gpus),
 )
-"""What is needed of a ledger, besides its node's id."""
+"""The columns of a ledger that are needed, besides its node's id."""
 
 _LEDGERS_OF = select(Ledger.node_id, *LEDGER).join(Node, Node.id == Ledger.node_id).where(Ledger.matched_id.in_(IDS))
 
 
 def lock_jobs(session: Session, job_keys: Iterable[int]) -> dict[int, JobRow]:
-    """The runs, with their clusters' names; other aggregators that change their sums wait until this one is done."""
+    """Lock the runs and return them with their clusters' names. Other aggregators that change their sums wait for this
+    transaction.
+    """
     return {row.id: row for row in ask_ids(session, _LOCKED_JOBS, sorted(job_keys))}
 
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""Adds up what the nodes delivered for one run of a job in one slot: pure arithmetic on plain facts.
+"""Adds up what the nodes delivered for one run of a job in one slot. Pure arithmetic.
 
-Unknown is not 0: a component that no node metered has no energy, and one that only some nodes metered
-has the sum of those, less metered time, and a note. What was modelled is kept apart from what was metered.
+Unknown is not 0. A component that no node metered has no energy. One that only some nodes metered has the sum of those,
+less metered time, and a note. What was modelled is kept apart from what was metered.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class NodeShare(NamedTuple):
 
 
 class ShareSum(NamedTuple):
-    """One component of a job in one slot; `alloc_us` is the node-time over which it should have been metered."""
+    """One component of a job in one slot. `alloc_us` is the node-time over which it should have been metered."""
 
     energy_uj: int | None
     static_uj: int | None
@@ -40,7 +40,7 @@ class ShareSum(NamedTuple):
 
 
 def sum_shares(known: Sequence[NodeShare]) -> ShareSum:
-    """The sum over nodes and streams of one component; at least one share."""
+    """Return the sum of one component over nodes and streams; there is at least one share."""
     metered = [s for s in known if s.method in METERED]
     methods = {s.method for s in known}
     # A component that is missing on one node only shows by its metered time.
@@ -56,6 +56,6 @@ def sum_shares(known: Sequence[NodeShare]) -> ShareSum:
 
 
 def notes_of(shares: Mapping[str, Iterable[NodeShare]]) -> list[str]:
-    """`component: reason` of every distinct reason, bounded."""
+    """Return `component: reason` for every distinct reason, at most MAX_NOTES of them."""
     notes = {f"{component}: {s.reason}" for component, many in shares.items() for s in many if s.reason}
     return sorted(notes)[:MAX_NOTES]

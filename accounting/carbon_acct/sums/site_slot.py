@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""Keeps the sums of a cluster's nodes, slot by slot: what their meters counted, and where it went.
+"""Updates the sums of a cluster's nodes, slot by slot: what their meters counted, and where that energy went.
 
-Meters, idle and system come from the nodes' rows, the jobs' energy from the jobs' rows: two roads, so that
-their difference says whether anything is missing.
+Metered, idle and system energy come from the nodes' rows, the jobs' energy from the jobs' rows. These are two
+independent ways, so their difference shows whether anything is missing.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ JOB_COLUMNS = ("slot", *(f"{c}_uj" for c in COMPONENTS))
 _JOBS = tuple((f"{c}_uj", f"{c}_jobs_uj") for c in COMPONENTS)
 
 Change = tuple[Mapping[str, Any], int]
-"""A row, and 1 if it came or -1 if it went."""
+"""A row, and 1 if it was added or -1 if it was removed."""
 
 
 def change(session: Session, cluster_id: int, nodes: Iterable[Change], jobs: Iterable[Change]) -> None:
-    """Rows of nodes and of jobs on nodes came or went; a row that is replaced does both."""
+    """Update the sums for rows of nodes, and of jobs on nodes, that were added or removed. A replaced row is both."""
     sums: dict[int, dict[str, int]] = defaultdict(lambda: dict(ZERO))
     for row, sign in nodes:
         _add_node(sums[row["slot"]], row, sign)
@@ -60,7 +60,7 @@ def _add_node(into: dict[str, int], row: Mapping[str, Any], sign: int) -> None:
 
 
 def rebuild(session: Session) -> None:
-    """Add up all rows; the table is empty."""
+    """Add up all rows into the table, which is empty."""
     nodes = select(Node.cluster_id, *(getattr(NodeSlot, name) for name in NODE_COLUMNS))
     jobs = select(Ledger.cluster_id, *(getattr(NodeJobSlot, name) for name in JOB_COLUMNS))
     found: dict[int, tuple[list[Change], list[Change]]] = defaultdict(lambda: ([], []))

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""Counts for how much node-time of a run there is no row at all: what its ledgers, as delivered, leave out of it.
+"""Counts the node-time of a run for which there is no row at all: the time that its delivered ledgers leave out.
 
-A node with rows counts by its ledgers, because Slurm's times are whole seconds and a job metered from prolog to
-epilog must come out whole. A node of the job's list without rows counts by Slurm's elapsed time.
+A node with rows counts by its ledgers, because Slurm's times are whole seconds, and a job that was metered from prolog
+to epilog must be complete. A node of the job's list without rows counts by Slurm's elapsed time.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from carbon_acct.slurm.matching import LATE_SOURCES, RESIZED
 from carbon_collector.units import US_PER_S
 
 SEAL_SLACK_S = 2
-"""Opened and closed are whole seconds: a sealed ledger may span so much less than they say."""
+"""The seconds by which a sealed ledger may be shorter than its times say, because they are whole seconds."""
 
 
 class Unmetered(NamedTuple):
-    """Nodes of a run without rows, and the node-time without."""
+    """The number of nodes of a run without rows, and the node-time without rows."""
 
     nodes: int
     us: int
@@ -34,9 +34,9 @@ class Unmetered(NamedTuple):
 def recount(
     session: Session, jobs: Collection[JobRow], ledgers: Mapping[int, Sequence[LedgerRow]], with_rows: Collection[int]
 ) -> dict[int, Unmetered]:
-    """Count again for runs with their ledgers; those of which it is another figure now, which is stored.
+    """Recompute the unmetered node-time of these runs, store the values that changed, and return them by job id.
 
-    `with_rows`: ledgers of which it is known that they have rows.
+    `with_rows` are ledgers that are known to have rows.
     """
     asked = [
         ledger.id
@@ -48,7 +48,7 @@ def recount(
     changed: dict[int, Unmetered] = {}
     for job in jobs:
         filled = [ledger for ledger in ledgers.get(job.id, ()) if ledger.id in with_rows or ledger.id in alloc_us]
-        nodes, us = _of_run(job, [filled] if len(filled) == 1 else _by_node(filled), alloc_us)
+        nodes, us = _of_run(job, _by_node(filled), alloc_us)
         if nodes != job.unmetered_nodes or us != job.unmetered_us:
             changed[job.id] = Unmetered(nodes, us)
     if changed:
@@ -58,13 +58,15 @@ def recount(
 
 
 def _of_run(job: JobRow, nodes: Collection[Sequence[LedgerRow]], alloc_us: Mapping[int, int]) -> tuple[int, int]:
-    """`nodes`: those that have rows, each with its ledgers."""
+    """Return the number of nodes without rows and the unmetered time. `nodes` are the ledgers of each node that has
+    rows.
+    """
     held = job.start is not None and job.state != RESIZED  # its newest record stands for all of a resized run
     without = max(0, (job.nnodes or 0) - len(nodes)) if held else 0
-    lost_us = 0
+    unmetered_us = 0
     for ledgers in nodes:
-        lost_us += _lost_us(job, ledgers, alloc_us)
-    return without, without * (job.elapsed_s or 0) * US_PER_S + lost_us
+        unmetered_us += _unmetered_us(job, ledgers, alloc_us)
+    return without, without * (job.elapsed_s or 0) * US_PER_S + unmetered_us
 
 
 def _by_node(ledgers: Sequence[LedgerRow]) -> Collection[list[LedgerRow]]:
@@ -81,11 +83,12 @@ _ALLOCATED = (
 )
 
 
-def _lost_us(job: JobRow, ledgers: Sequence[LedgerRow], alloc_us: Mapping[int, int]) -> int:
-    """Time of a node that has rows, but not all of them.
+def _unmetered_us(job: JobRow, ledgers: Sequence[LedgerRow], alloc_us: Mapping[int, int]) -> int:
+    """Return the time of which a node with rows has none.
 
-    The ledger was opened late (no prolog ran), was never sealed, or rows in between never came. That of a node
-    that crashed ends when the collector last saw the job, which Slurm says held it until the crash was noticed.
+    The ledger was opened late (no prolog ran), was never sealed, or rows in between never arrived. The time of a node
+    that crashed ends when the collector last saw the job, although Slurm says that it held the job until the crash was
+    noticed.
     """
     opened, closed, from_start = _span(ledgers)
     before_s = 0 if from_start or job.start is None else max(0, opened - job.start)
@@ -97,10 +100,9 @@ def _lost_us(job: JobRow, ledgers: Sequence[LedgerRow], alloc_us: Mapping[int, i
 
 
 def _span(ledgers: Sequence[LedgerRow]) -> tuple[int, int | None, bool]:
-    """When a node's ledgers of a run were opened, when all of them were sealed (None: they are not), and whether from its start."""
-    if len(ledgers) == 1:  # as most: the rest takes four times as long
-        (one,) = ledgers
-        return one.opened, one.closed, one.source not in LATE_SOURCES
+    """Return when a node's ledgers of a run were opened, when all were sealed (None: they are not), and whether they
+    began with the run.
+    """
     closed = [ledger.closed for ledger in ledgers if ledger.closed is not None]
     return (
         min(ledger.opened for ledger in ledgers),

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: MIT
-"""The two threads that follow the outside world: Slurm's accounting and the grids."""
+"""Sync: the two threads that follow the outside world, Slurm and the grids."""

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: MIT
-"""Follows the grid: fetches what the zones' providers have, and has the slots recalculated that they change.
+"""Follows the grids: fetches the intensities that the zones' providers have, and recalculates the slots that they
+change.
 
-Only the aggregator does this, in a thread of its own; nothing ever waits for it. A provider that fails is left alone for
-a growing while, told about once, and the next one in the zone's order is used meanwhile. Values are asked for again for
-two days, because providers revise them; gaps that an outage left, once a day for a month.
+Only the aggregator does this, in a thread of its own, and nothing waits for it. A provider that fails is left alone for
+a growing time and logged once; meanwhile the next one in the zone's order is used. Values are fetched again for two
+days, because providers revise them. Gaps that an outage left are fetched once a day for a month.
 """
 
 from __future__ import annotations
@@ -33,10 +34,10 @@ from carbon_collector.units import DAY_S, SLOT_S
 log = logging.getLogger(__name__)
 
 NEW_S = 2 * 3600
-"""Each time a provider is asked for so much: values come late."""
+"""The time in seconds before the last answer that each request covers, because values arrive late."""
 
 REVISED_S = 48 * 3600
-"""So far back a provider may revise what it said."""
+"""The time in seconds within which a provider may revise its values."""
 
 REVISED_EVERY_S = 6 * 3600
 GAPS_S = 31 * DAY_S
@@ -48,7 +49,7 @@ WAIT_MOST_S = 3600.0
 
 @dataclass(frozen=True)
 class State:
-    """How a provider of a zone is doing. Times are epoch seconds; `error` is empty while it answers."""
+    """The state of a provider of a zone. Times are epoch seconds. `error` is empty while it answers."""
 
     zone: str
     provider: str
@@ -63,7 +64,7 @@ class State:
 
 
 class Follower:
-    """Keeps intensities up to date. `states` may be read by any thread."""
+    """The thread that keeps intensities up to date. `states` may be read by any thread."""
 
     def __init__(
         self, database: Database, terms: SiteTerms, chains: Mapping[str, Sequence[Provider]], interval_s: float
@@ -78,12 +79,12 @@ class Follower:
         self._thread = threading.Thread(target=self._run, name="grid", daemon=True)
 
     def start(self) -> None:
-        """Follow in the background until `stop`; without a provider there is nothing to do."""
+        """Follow in the background until `stop`. Without a provider there is nothing to do."""
         if self._providers:
             self._thread.start()
 
     def stop(self) -> None:
-        """End it; an answer that is still awaited is not waited for."""
+        """End the thread. An answer that is still awaited is abandoned."""
         self._stop.set()
         if self._thread.is_alive():
             self._thread.join(timeout=5)
@@ -99,12 +100,12 @@ class Follower:
             self._stop.wait(self._pause(time.time()))
 
     def _pause(self, now: float) -> float:
-        """Until the first provider is to be asked again."""
+        """Return the seconds until the next provider is due."""
         waits = [state.again_at - now for state in self.states.values()]
         return min(max(min(waits, default=self._interval_s), 1.0), self._interval_s)
 
     def step(self, now: float) -> None:
-        """Ask every provider whose time has come, and recalculate what the answers change. Raises DatabaseError."""
+        """Ask every provider that is due, and recalculate what the answers change. Raises DatabaseError."""
         for key, provider in self._providers.items():
             if self._stop.is_set():
                 return
@@ -146,7 +147,7 @@ class Follower:
         )
 
     def _since(self, session: Session, state: State, revised: bool, gaps: bool, now: int) -> int:
-        """From when on a provider is asked this time: what an outage of its left is asked for first of all."""
+        """Return the time from which a provider is asked: from the first gap that an outage left, if gaps are due."""
         answered = max(state.fetched_at or 0, now - REVISED_S)
         since = now - REVISED_S if revised else min(now, answered) - NEW_S
         if gaps:
@@ -172,7 +173,9 @@ class Follower:
         )
 
     def _take(self, zone: str, provider: Provider, periods: Iterable[Period], now: int, session: Session) -> None:
-        """Store a provider's values and recalculate the slot factors in one transaction, so that a kill leaves no unused value."""
+        """Store a provider's values and recalculate the slot factors in one transaction, so that a kill leaves no
+        unused value.
+        """
         source = intensity.source_of(session, zone, provider.slug, provider.text, provider.scope)
         changed = intensity.keep(session, source, periods, now)
         if changed:
@@ -186,6 +189,6 @@ class Follower:
 
 
 def _by_day(periods: Iterable[Period]) -> Iterator[list[Period]]:
-    """What one transaction takes."""
+    """Yield the periods of each day, which one transaction stores."""
     for _, part in groupby(periods, key=lambda p: p.start // DAY_S):
         yield list(part)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Keeps Slurm's record of the jobs up to date, and has the sums follow what changed in it."""
+"""Stores Slurm's record of the jobs, and updates the sums that depend on what changed in it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from carbon_acct.sums.day_sum import move_association
 from carbon_acct.sums.settle import update_runs
 
 IDENTITY = ("start", "end", "state", "restarts", "sluid")
-"""What matching looks at: where one of these changes, the JobID's ledgers are matched again."""
+"""The columns that matching uses. Where one of them changes, the JobID's ledgers are matched again."""
 
 ASSOCIATION = ("uid", "user", "account", "partition", "qos")
 
@@ -36,7 +36,7 @@ LENGTHS: dict[str, int] = {
 
 
 def record_jobs(session: Session, jobs: Sequence[SlurmJob], terms: SiteTerms) -> int:
-    """Store runs of jobs as Slurm knows them now; how many were new or different."""
+    """Store runs of jobs as Slurm knows them now, and return how many were new or different."""
     by_cluster: dict[str, list[SlurmJob]] = defaultdict(list)
     for job in jobs:
         by_cluster[job.cluster].append(job)
@@ -78,7 +78,9 @@ def _record(session: Session, cluster_id: int, jobs: Sequence[SlurmJob], terms: 
 
 
 def _fitting(values: dict[str, Any]) -> dict[str, Any]:
-    """Words cut to their columns: a pending array's list of tasks may be longer, and servers refuse what SQLite takes."""
+    """Return values cut to their columns. A pending array's list of tasks may be longer, and servers refuse what SQLite
+    takes.
+    """
     return {
         name: value[: LENGTHS[name]] if isinstance(value, str) and name in LENGTHS else value
         for name, value in values.items()
@@ -96,7 +98,9 @@ def _known(session: Session, cluster_id: int, job_ids: set[int]) -> dict[tuple[i
 
 @dataclass(frozen=True)
 class Turn:
-    """Whose turn it was last: rows of `job` and `ledger`. Who was asked about comes again when all others were."""
+    """The last rows of `job` and `ledger` that were asked about by JobID. Each row is asked about again after all
+    others.
+    """
 
     job: int = 0
     ledger: int = 0
@@ -105,10 +109,10 @@ class Turn:
 def unsettled(
     session: Session, cluster_id: int, seen: Iterable[SlurmJob], since: int, turn: Turn
 ) -> tuple[dict[int, int], Turn]:
-    """JobIDs that Slurm should be asked about by name -> the time from which; at most MAX_ASKED, all in turn.
+    """Return the JobIDs to ask Slurm about, at most MAX_ASKED in turn, with the time from which, and the next turn.
 
-    Jobs that had not ended and yet are in the last answer no more, and ledgers that no run is known for:
-    slurmdbd may have learnt of them late, with times before the window that was asked for.
+    They are jobs that had not ended and are missing from the last answer, and ledgers without a run. slurmdbd may have
+    learnt of them late, with times before the window that was queried.
     """
     returned = {job.job_id_raw for job in seen}
     still_open = select(Job.id, Job.job_id_raw, Job.submit).where(Job.cluster_id == cluster_id, Job.end.is_(None))
@@ -123,7 +127,7 @@ def unsettled(
 
 
 def _in_turn(session: Session, query: Any, key: Any, last: int, returned: set[int]) -> tuple[dict[int, int], int]:
-    """JobIDs of rows after `last`, then from the first; and the last of them."""
+    """Return JobIDs of the rows after `last`, then from the first row on; and the last of these rows."""
     asked: dict[int, int] = {}
     for where in (key > last, key <= last):
         for row_id, job_id, at in session.execute(query.where(where).order_by(key)):

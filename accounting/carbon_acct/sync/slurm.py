@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""Asks Slurm, once a minute, for what changed: its jobs, its nodes, its users' rights.
+"""Polls Slurm once a minute for changes of its jobs, its nodes and its users' rights.
 
-Slurm may be down for hours: what is known holds, the failure is logged once, and the poll goes on. A poll
-is one bounded query of slurmdbd, and now and then a second one for the few jobs that the window missed.
-What was missed for days is made up a day at a time, with rests between (slurm/pace.py).
+Slurm may be down for hours. What is known stays in use, the failure is logged once, and polling goes on. A poll is one
+bounded query of slurmdbd, and now and then a second one for the few jobs that the window missed. After an outage of
+days the missed time is queried a day at a time, with rests between (slurm/pace.py).
 """
 
 from __future__ import annotations
@@ -37,11 +37,12 @@ from carbon_collector.units import DAY_S
 log = logging.getLogger(__name__)
 
 OVERLAP_S = 600
-"""The window reaches so far back before the last poll: slurmctld tells slurmdbd with some delay."""
+"""The seconds that a window reaches back before the last poll, because slurmctld reports to slurmdbd with some delay.
+"""
 
 FIRST_WINDOW_S = 7 * DAY_S
 LEDGERS_S = 30 * DAY_S
-"""Ledgers older than this are no longer asked for."""
+"""The age in seconds of ledgers that Slurm is no longer asked about."""
 
 ASK_BY_ID_EVERY_S = 600
 LOOK_BACK_EVERY_S = 6 * 3600
@@ -71,7 +72,7 @@ def window(known: int | None, now: int, longest_s: int, look_back: bool) -> tupl
 
 
 class Poller:
-    """Keeps `state` and the database's jobs up to date. `poll` may be called by any thread."""
+    """The thread that keeps `state` and the database's jobs up to date. `poll` may be called by any thread."""
 
     def __init__(self, site: Site, programs: Programs, source: str, interval_s: float) -> None:
         self.state = SlurmState(cluster=site.cluster)
@@ -95,16 +96,16 @@ class Poller:
         self._thread.start()
 
     def stop(self) -> None:
-        """End the polling, and a program of Slurm's that is running for it."""
+        """End the polling, and a program of Slurm's that runs for it."""
         self._stop.set()
         self._programs.stop()
         if self._thread.is_alive():
             self._thread.join(timeout=10)
 
     def poll(self, thorough: bool = False) -> int:
-        """Ask Slurm now, about one window of time; how many jobs were new or different. Raises CarbonError.
+        """Ask Slurm now about one window of time, and return how many jobs were new or different. Raises CarbonError.
 
-        `thorough` skips no query, and goes on until nothing is left to ask.
+        With `thorough` every query is made, and windows follow until nothing is left to ask.
         """
         with self._lock:
             if thorough:
@@ -122,9 +123,9 @@ class Poller:
             return changed
 
     def refresh_nodes(self) -> bool:
-        """Read the node list again, unless that was done a moment ago: a node may be newer than the list.
+        """Read the list of nodes again, unless that was done a moment ago, because a node may be newer than the list.
 
-        False: the list may be old, because Slurm does not answer.
+        Return False if the list may be old because Slurm does not answer.
         """
         if not self._nodes_lock.acquire(timeout=REFRESH_WAIT_S):
             return False
@@ -152,7 +153,7 @@ class Poller:
 
     @property
     def rest_s(self) -> float:
-        """How long to wait for the next poll: the interval, less while catching up, more while slurmdbd is slow."""
+        """Return the time until the next poll: the interval, less while catching up, more while slurmdbd is slow."""
         least = LEAST_REST_S if self.state.behind_s and not self.state.error else self._interval_s
         return max(least, self._pace.rest_s)
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What a node with a full spool sends: rows of several slots are stored slot by slot, and losses are told."""
+"""What a node with a full spool sends: rows of several slots are stored slot by slot, and dropped_total are told."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from carbon_acct.delivery.records import JobSlotRecord
 from carbon_acct.delivery.segment import MAX_ROWS, parse_segment
 from carbon_acct.delivery.store import store_segment
 from carbon_acct.queries import totals
-from carbon_acct.queries.nodes import Losses, losses
+from carbon_acct.queries.nodes import DroppedTotal, dropped_total
 from carbon_acct.site import Site
 from collector.history import KIB, START, live_of
 
@@ -81,7 +81,7 @@ def test_a_merged_row_is_as_many_rows(
         ({"slots": 0}, "slots: Input should be greater than or equal to 1"),
         ({"slots": 97}, "slots: Input should be less than or equal to 96"),
         ({"slots": True}, "slots: Input should be a valid integer"),
-        ({"slot": DAY + 900, "slots": 96}, "its slots are of two days of UTC"),
+        ({"slot": DAY + 900, "slots": 96}, "its slots lie in two days of UTC"),
         ({"slots": 2, "alloc_us": 3_600_000_001}, "alloc_us is longer than its slots"),
         (
             {"slots": 2, "components": {"cpu": share(1, metered_us=3_600_000_001)}},
@@ -141,11 +141,11 @@ def test_losses_are_told(site: Site) -> None:
     take(site, dropped(4, 8, cpu=900), sequence=2)
     take(site, dropped(5, 1, cpu=3), sequence=3, stream="0badcafe")
     with site.database.read() as session:
-        assert losses(session) == Losses(1, 11, 1008)
+        assert dropped_total(session) == DroppedTotal(1, 11, 1008)
     take(site, dropped(6, 20, cpu=2**62, gpu=1), sequence=4)
     take(site, dropped(1, 2, cpu=2**62), sequence=1, node="n2")
     with site.database.read() as session:
-        assert losses(session) == Losses(2, 23, 2**63 + 4)
+        assert dropped_total(session) == DroppedTotal(2, 23, 2**63 + 4)
     assert take(site, dropped(7, 2**63 - 1, cpu=1), sequence=6) == [
         f"rows: Input should be less than or equal to {2**40}"
     ]
@@ -177,8 +177,8 @@ def test_the_status_tells_losses_only_where_there_are_any(site: Site) -> None:
     assert "dropped:   23 records of 2 nodes whose spools were full, 1.500000 J" in list(status.lines(answer))
     assert not any("dropped" in line for line in status.lines(none))
     late = {**answer, "slurm": {"cluster": "c", "source": "s", "polled_at": None, "error": "", "behind_s": 129600}}
-    assert [line for line in status.lines(late) if "last 1.5 days are still to be asked for" in line]
-    assert not any("still to be asked" in line for line in status.lines(answer))
+    assert [line for line in status.lines(late) if "last 1.5 days have not been queried yet" in line]
+    assert not any("not been queried" in line for line in status.lines(answer))
     assert deliver(site, segment([ledger()])).accepted == 1
 
 

@@ -14,9 +14,19 @@ from accounting.samples import JOB, MINUTE_US, NOW, SLOT, job, job_slot, ledger,
 from carbon_acct.db.models import Job
 from carbon_acct.delivery.segment import parse_segment
 from carbon_acct.delivery.store import store_segment
-from carbon_acct.estimates.arithmetic import Basis, Estimate, Gap, Held, Outage, Power, estimates, missing_us, outage
-from carbon_acct.estimates.gaps import missing
+from carbon_acct.estimates.arithmetic import (
+    Basis,
+    Estimate,
+    Held,
+    Power,
+    UnitTime,
+    UnmeteredRun,
+    estimates,
+    unmetered_run,
+    unmetered_us,
+)
 from carbon_acct.estimates.hardware import CPU_MW, Hardware, typical_cpu_mw, typical_gpu_mw
+from carbon_acct.estimates.unmetered_runs import estimate_unmetered
 from carbon_acct.site import Site
 from carbon_acct.slurm.client import SlurmJob
 from carbon_acct.sync.jobs import record_jobs
@@ -51,7 +61,7 @@ def test_an_estimate_grows_with_what_is_missing(bases: list[Basis], cpu_us: int,
     """The longer nobody measured, the more is estimated, and nothing where nothing is missing."""
 
     def total(cpu_us: int, gpu_us: int) -> int:
-        found = estimates(Outage({SLOT: Gap(cpu_us, gpu_us)}, 1), 1, bases)
+        found = estimates(UnmeteredRun({SLOT: UnitTime(cpu_us, gpu_us)}, 1), 1, bases)
         return sum(sum(estimate.uj.values()) for estimate in found.values())
 
     assert total(0, 0) == 0
@@ -62,21 +72,21 @@ def test_an_estimate_grows_with_what_is_missing(bases: list[Basis], cpu_us: int,
 def test_time_without_rows(offset: int, length: int, data: st.DataObject) -> None:
     """What is missing and what is told make up the whole time, give or take the two seconds that are rounding."""
     begin, end = SLOT + offset, SLOT + offset + length
-    whole = missing_us(Held(begin, end, 1, 0))
+    whole = unmetered_us(Held(begin, end, 1, 0))
     told = {slot: data.draw(st.integers(0, us)) for slot, us in whole.items()}
-    gaps = missing_us(Held(begin, end, 1, 0, told))
+    gaps = unmetered_us(Held(begin, end, 1, 0, told))
     short = length * US_PER_S - sum(told.values())
     assert sum(whole.values()) == length * US_PER_S
     assert sum(gaps.values()) == max(0, short - 2 * US_PER_S)
     assert all(0 < us <= SLOT_S * US_PER_S for us in gaps.values())
-    assert missing_us(Held(begin, end, 1, 0, whole)) == {}
+    assert unmetered_us(Held(begin, end, 1, 0, whole)) == {}
 
 
 def test_nearest_basis_first() -> None:
     """Each component rests on the first basis that knows it; the note names all of them, the method the least certain."""
     near = Basis("job", "the job's other nodes", {"cpu": Power(3, 1)})
     far = Basis("hardware", "the hardware's figures", {"cpu": Power(100, 1), "gpu": Power(7, 1)}, simulated=True)
-    run = Outage({SLOT: Gap(10, 2), SLOT + 900: Gap(10, 0)}, silent=2)
+    run = UnmeteredRun({SLOT: UnitTime(10, 2), SLOT + 900: UnitTime(10, 0)}, without_rows=2)
     note = "2 of 4 nodes estimated from the job's other nodes"
     assert estimates(run, 4, [near, far]) == {
         SLOT: Estimate({"cpu": 30, "gpu": 14}, "hardware", f"{note} and the hardware's figures", True),
@@ -88,15 +98,15 @@ def test_notes_tell_nodes_from_times() -> None:
     """A node that was silent for a time is told from one that never said anything."""
     held = Held(SLOT, SLOT + 60, 2, 0)
     basis = [Basis("job", "X", {"cpu": Power(1, 1)})]
-    assert _note([replace(held, told_us={})], basis) == "part of the time of 1 of 3 nodes estimated from X"
+    assert _note([replace(held, covered_us={})], basis) == "part of the time of 1 of 3 nodes estimated from X"
     assert (
-        _note([held, replace(held, told_us={})], basis)
+        _note([held, replace(held, covered_us={})], basis)
         == "1 of 3 nodes and part of the time of 1 more estimated from X"
     )
 
 
 def _note(nodes: list[Held], bases: list[Basis]) -> str:
-    return estimates(outage(nodes), 3, bases)[SLOT].note
+    return estimates(unmetered_run(nodes), 3, bases)[SLOT].note
 
 
 def test_hardware() -> None:
@@ -129,7 +139,9 @@ def found(site: Site, hardware: Hardware | None = None) -> dict[tuple[int, int],
     """By JobIDRaw and slot."""
     with site.database.read() as session:
         ids = {row.id: row.job_id_raw for row in session.query(Job)}
-        return {(ids[job], slot): e for (job, slot), e in missing(session, ids, hardware or Hardware()).items()}
+        return {
+            (ids[job], slot): e for (job, slot), e in estimate_unmetered(session, ids, hardware or Hardware()).items()
+        }
 
 
 def test_nothing_is_missing(site: Site) -> None:

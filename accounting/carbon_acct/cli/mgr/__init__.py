@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""carbon-mgr: what an administrator does with the accounting; sacctmgr's cousin. One module a command."""
+"""carbon-mgr: what an administrator does with the accounting. One module is one command."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ COMMANDS = (
 
 
 def parser() -> Parser:
-    """The command line."""
+    """Return the command line's parser."""
     p = Parser(prog=PROGRAM, description="Manage the accounting of energy and carbon.")
     p.add_argument("--config", metavar="FILE", default="", help="configuration file")
     p.add_argument("--debug", action="store_true", help="show tracebacks")
@@ -61,7 +61,7 @@ def parser() -> Parser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command; the exit status: 0 done, 1 failed, 2 usage."""
+    """Run a command and return the exit status: 0 done, 1 failed, 2 usage."""
     arguments = sys.argv[1:] if argv is None else list(argv)
 
     def body() -> int:

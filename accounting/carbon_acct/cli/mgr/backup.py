@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""`carbon-mgr backup` and `carbon-mgr restore`: the database as a file, and back."""
+"""`carbon-mgr backup` and `carbon-mgr restore`: write the database into a file, and fill a database from one."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""`carbon-mgr checksum`: whether two databases hold the same."""
+"""`carbon-mgr checksum`: says whether two databases hold the same."""
 
 from __future__ import annotations
 
@@ -14,8 +14,10 @@ if TYPE_CHECKING:
 
 def add(commands: argparse._SubParsersAction[Parser]) -> None:
     """Register the command."""
-    p = commands.add_parser("checksum", help="one figure for everything in the database, on the accounting host")
-    p.add_argument("-t", "--tables", action="store_true", help="rows and figure of each table as well")
+    p = commands.add_parser(
+        "checksum", help="print one checksum of everything in the database (on the accounting host)"
+    )
+    p.add_argument("-t", "--tables", action="store_true", help="also print rows and figure of each table")
     p.set_defaults(run=run)
 
 

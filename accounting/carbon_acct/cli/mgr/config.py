@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""`carbon-mgr config`: every setting and where it came from."""
+"""`carbon-mgr config`: lists every setting and where its value came from."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 def add(commands: argparse._SubParsersAction[Parser]) -> None:
     """Register the command."""
-    p = commands.add_parser("config", help="every setting, its value and where that came from")
-    p.add_argument("--example", action="store_true", help="a commented file with every setting at its default")
+    p = commands.add_parser("config", help="list every setting, its value, and where the value came from")
+    p.add_argument("--example", action="store_true", help="print a commented file with every setting at its default")
     p.set_defaults(run=run)
 
 

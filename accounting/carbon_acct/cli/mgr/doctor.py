@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""`carbon-mgr doctor`: is this site well, and what is to be done where it is not."""
+"""`carbon-mgr doctor`: checks the site and says what to do where something is wrong."""
 
 from __future__ import annotations
 

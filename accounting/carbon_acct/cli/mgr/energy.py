@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""`carbon-mgr energy`: what became of the site's energy: the jobs, and idle and system beside them."""
+"""`carbon-mgr energy`: shows where the site's energy went: to jobs, and beside them to idle and system."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ PARTS = ("jobs", "idle", "system", "all")
 def add(commands: argparse._SubParsersAction[Parser]) -> None:
     """Register the command."""
     p = commands.add_parser(
-        "energy", help="energy and emissions of the site: jobs, and beside them idle and system; on the accounting host"
+        "energy", help="show the site's energy and emissions: jobs, idle and system (on the accounting host)"
     )
     p.add_argument("-S", "--starttime", default="today", metavar="TIME", help="the day to begin with (default: today)")
     p.add_argument("-E", "--endtime", default="now", metavar="TIME", help="the day to end with (default: today)")
@@ -61,7 +61,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _lines(found: SiteEnergy) -> Iterator[str]:
-    """A table; what is not known, or not stated by the site, is empty."""
+    """Yield the lines of a table. A figure that is not known, or not stated by the site, is empty."""
     rows = [HEAD, *((part, *_cells(found, part)) for part in PARTS)]
     widths = [max(len(row[i]) for row in rows) for i in range(len(HEAD))]
     for row in rows:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""`carbon-mgr ingest`: segments that came without a network."""
+"""`carbon-mgr ingest`: stores segments that came as files, without a network."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 def add(commands: argparse._SubParsersAction[Parser]) -> None:
     """Register the command."""
-    p = commands.add_parser("ingest", help="take segments from files, on the accounting host")
+    p = commands.add_parser("ingest", help="store segments from files (on the accounting host)")
     p.add_argument("files", nargs="+", metavar="FILE", type=Path)
     p.set_defaults(run=run)
 

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""`carbon-mgr intensity`: which intensity was applied at which time, and its source; as a list, a plot, or CSV, out and in."""
+"""`carbon-mgr intensity`: lists or plots the intensity that was applied at each time, with its source; exports and
+imports CSV.
+"""
 
 from __future__ import annotations
 
@@ -30,14 +32,15 @@ PLOT_SIZE = (100, 24)
 def add(commands: argparse._SubParsersAction[Parser]) -> None:
     """Register the command."""
     p = commands.add_parser(
-        "intensity", help="which carbon intensity was used when, and from where; on the accounting host"
+        "intensity",
+        help="show the carbon intensity that was applied at each time, and its source (on the accounting host)",
     )
     p.add_argument("-S", "--starttime", default="now-1days", metavar="TIME", help="from when on (default: a day ago)")
     p.add_argument("-E", "--endtime", default="now", metavar="TIME", help="until when (default: now)")
     p.add_argument("-z", "--zone", default="", help="zone of the grid (default: [site] zone)")
     how = p.add_mutually_exclusive_group()
-    how.add_argument("--plot", action="store_true", help="draw it in the terminal")
-    how.add_argument("--csv", action="store_true", help="write all that the sources have of that time")
+    how.add_argument("--plot", action="store_true", help="draw a plot in the terminal")
+    how.add_argument("--csv", action="store_true", help="print all that the sources have of that time as CSV")
     how.add_argument("--import", dest="file", metavar="FILE", type=Path, help="read such a CSV file, and recalculate")
     p.set_defaults(run=run)
 
@@ -68,7 +71,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _runs(site: Site, zone: str, start: int, end: int) -> Iterator[dict[str, Any]]:
-    """Stretches of slots with one intensity, oldest first."""
+    """Yield stretches of slots that have the same intensity, oldest first."""
     from sqlalchemy import select
 
     from ...db.models import FactorSource
@@ -143,7 +146,7 @@ def _import(site: Site, file: Path, now: int) -> int:
     for zone, source in sorted({(line.zone, line.source) for line in found if not _used(site, line)}):
         warn(
             "carbon-mgr",
-            f"{source} is none of the sources of {zone} in [grid] providers: it is kept and applied to nothing",
+            f"{source} is not a source of {zone} in [grid] providers: it is stored and applied to nothing",
         )
     if found:  # though nothing is new: an import that was broken off goes on here
         sweep(site, min(line.period.start for line in found) // 900 * 900, max(line.period.end for line in found))

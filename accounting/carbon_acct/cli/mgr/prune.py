@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""`carbon-mgr prune`: take away what is older than the site keeps it."""
+"""`carbon-mgr prune`: deletes what is older than the site keeps it."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ KINDS = ("keep_delivered", "keep_slots", "keep_jobs")
 def add(commands: argparse._SubParsersAction[Parser]) -> None:
     """Register the command."""
     p = commands.add_parser(
-        "prune", help="take away what is older than [aggregator] keep_... say, on the accounting host"
+        "prune", help="delete what is older than [aggregator] keep_... allows (on the accounting host)"
     )
-    p.add_argument("-n", "--dry-run", action="store_true", help="only say how much that is")
+    p.add_argument("-n", "--dry-run", action="store_true", help="only print how much that is")
     p.set_defaults(run=run)
 
 

@@ -24,10 +24,12 @@ if TYPE_CHECKING:
 def add(commands: argparse._SubParsersAction[Parser]) -> None:
     """Register the command."""
     p = commands.add_parser(
-        "recalculate", help="recalculate emissions with the present settings, on the accounting host"
+        "recalculate", help="recalculate emissions with the present settings (on the accounting host)"
     )
-    p.add_argument("--since", required=True, metavar="TIME", help="from when on, as sacct's -S")
-    p.add_argument("-n", "--dry-run", action="store_true", help="only say what would change")
+    p.add_argument(
+        "--since", required=True, metavar="TIME", help="the time from which to recalculate, as for sacct's -S"
+    )
+    p.add_argument("-n", "--dry-run", action="store_true", help="only print what would change")
     p.set_defaults(run=run)
 
 

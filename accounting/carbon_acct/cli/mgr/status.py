@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""`carbon-mgr status`: the state of the accounting, down to the conservation line."""
+"""`carbon-mgr status`: shows the state of the accounting, down to the conservation of energy."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ ASK_TIMEOUT_S = 60.0
 
 def add(commands: argparse._SubParsersAction[Parser]) -> None:
     """Register the command."""
-    p = commands.add_parser("status", help="state of the accounting, and the conservation of energy")
-    p.add_argument("--json", action="store_true", help="the aggregator's answer as it is")
+    p = commands.add_parser("status", help="show the state of the accounting, and the conservation of energy")
+    p.add_argument("--json", action="store_true", help="print the aggregator's answer as JSON")
     p.set_defaults(run=run)
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""`carbon-mgr sync`: have the aggregator ask Slurm now."""
+"""`carbon-mgr sync`: makes the aggregator poll Slurm now."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SYNC_TIMEOUT_S = 600.0
 
 def add(commands: argparse._SubParsersAction[Parser]) -> None:
     """Register the command."""
-    p = commands.add_parser("sync", help="have the aggregator ask Slurm now")
+    p = commands.add_parser("sync", help="make the aggregator poll Slurm now")
     p.set_defaults(run=run)
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""`carbon-mgr unmatched`: what nodes delivered of jobs that Slurm does not know, and why that is so."""
+"""`carbon-mgr unmatched`: lists what nodes delivered for jobs that Slurm does not know, and says why."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 COLUMNS = ("Cluster", "Node", "JobID", "Run", "User", "Account", "Opened", "Closed", "Joules", "Why")
 RIGHT = ("JobID", "Joules")
 EXPLAINED = {
-    "waiting": "waiting: Slurm has not told of it yet, and is asked about it every ten minutes",
+    "waiting": "waiting: Slurm has not reported it yet, and is asked about it every ten minutes",
     "purged": "purged: it is older than what slurmdbd keeps (PurgeJobAfter)",
     "never knew": "never knew: Slurm was asked about it by JobID, and knows no such run",
 }
@@ -32,8 +32,8 @@ ASK_TIMEOUT_S = 60.0
 
 def add(commands: argparse._SubParsersAction[Parser]) -> None:
     """Register the command."""
-    p = commands.add_parser("unmatched", help="what nodes delivered of jobs that Slurm does not know, and why")
-    p.add_argument("--json", action="store_true", help="the aggregator's answer as it is")
+    p = commands.add_parser("unmatched", help="list what nodes delivered for jobs that Slurm does not know, and why")
+    p.add_argument("--json", action="store_true", help="print the aggregator's answer as JSON")
     p.set_defaults(run=run)
 
 
@@ -51,7 +51,9 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _table(ledgers: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    """A line for each ledger, and what the reasons mean that occur; nothing where there are none."""
+    """Yield a line for each ledger, and an explanation of each reason that occurs. Nothing is yielded where there are
+    no ledgers.
+    """
     if not ledgers:
         return
     cells = [list(COLUMNS), *([visible(cell) for cell in _cells(ledger)] for ledger in ledgers)]

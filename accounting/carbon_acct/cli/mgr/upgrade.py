@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""`carbon-mgr upgrade`: bring the database's tables up to this program's."""
+"""`carbon-mgr upgrade`: brings the database's tables up to this program's schema."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 def add(commands: argparse._SubParsersAction[Parser]) -> None:
     """Register the command."""
-    p = commands.add_parser("upgrade", help="bring the database's tables up to this release, on the accounting host")
-    p.add_argument("--backed-up", action="store_true", help="there is a backup of the server's database")
+    p = commands.add_parser("upgrade", help="migrate the database's tables to this release (on the accounting host)")
+    p.add_argument("--backed-up", action="store_true", help="confirm that the server's database is backed up")
     p.set_defaults(run=run)
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""`carbon-mgr zones`: zones of the grid with the yearly factors that are shipped."""
+"""`carbon-mgr zones`: lists the grid's zones with the yearly factors that are shipped."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 def add(commands: argparse._SubParsersAction[Parser]) -> None:
     """Register the command."""
-    p = commands.add_parser("zones", help="zones of the grid and their yearly factors")
+    p = commands.add_parser("zones", help="list the zones of the grid and their yearly factors")
     p.add_argument("pattern", nargs="?", default="", metavar="PATTERN", help="part of a zone's code or name")
     p.set_defaults(run=run)
 

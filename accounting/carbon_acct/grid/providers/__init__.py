@@ -29,7 +29,7 @@ from carbon_acct.grid.providers import (
 
 @dataclass(frozen=True)
 class Entry:
-    """How a provider is made, and what may stand behind its name."""
+    """How a provider is made, and what may follow its name."""
 
     make: Callable[[Access], Provider]
     argument: str = ""
@@ -54,7 +54,7 @@ PROVIDERS: dict[str, Entry] = {
 
 @dataclass(frozen=True)
 class Means:
-    """What the settings know of the providers: files with tokens and other addresses, by provider."""
+    """What the settings state about the providers: files with tokens and other addresses, by provider."""
 
     token_files: Mapping[str, Path] = field(default_factory=dict)
     base_urls: Mapping[str, str] = field(default_factory=dict)
@@ -62,7 +62,7 @@ class Means:
 
 
 def parse_spec(text: str, zone: str, means: Means | None = None) -> Provider:
-    """The provider that `name`, `name:argument` or `name+direct:argument` means in a zone.
+    """Return the provider that `name`, `name:argument` or `name+direct:argument` means in a zone.
 
     Raises ProviderError, and ZoneError for an unknown zone of the yearly table.
     """
@@ -103,7 +103,7 @@ KEYLESS = {"FR": rte.SLUG, "GB": uk.SLUG, "DK1": energidata.SLUG, "DK2": energid
 
 
 def suggested(zone: str) -> tuple[str, ...]:
-    """The chain of providers that suits a zone, as the settings spell it. It is advice, never a default."""
+    """Return the chain of providers that suits a zone, as the settings spell it. It is advice, never a default."""
     known = zone.strip().upper()
     own = [KEYLESS[known]] if known in KEYLESS else []
     # Energy-Charts has countries, not price areas, and Great Britain's own service is the better one there.
@@ -113,7 +113,7 @@ def suggested(zone: str) -> tuple[str, ...]:
 
 
 def _last_resort(zone: str) -> str:
-    """The yearly table, by the country where it does not have the zone itself."""
+    """Return the yearly table, by the country where it does not have the zone itself."""
     if zone.casefold() in {known.casefold() for known in factors()}:
         return yearly.SLUG
     return f"{yearly.SLUG}:{zone[:2] if zone[:2] in factors() else 'WORLD'}"

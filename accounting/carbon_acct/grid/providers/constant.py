@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""One figure for all times, e.g. of the site's own power station: `constant:50`."""
+"""One intensity for all times, e.g. that of the site's own power station: `constant:50`."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ class Constant:
 
     @property
     def text(self) -> str:
-        """What people see as the source."""
+        """Return the name of the source that people see."""
         return f"constant {self.g_per_kwh} g/kWh, set by the site, {self.scope}"
 
     def history(self, start: int, end: int) -> list[Period]:
-        """One period, whatever is asked."""
+        """Return one period, whatever is asked."""
         return [Period(0, FOREVER, self.g_per_kwh)] if start < end else []
 
     def forecast(self, start: int, end: int) -> list[Period]:  # noqa: ARG002  # the protocol's
-        """None: it would say the same."""
+        """Return nothing: it would be the same."""
         return []
 
 
 def constant(access: Access) -> Constant:
-    """The provider of `constant:G_PER_KWH`. Raises ProviderError."""
+    """Return the provider of `constant:G_PER_KWH`. Raises ProviderError."""
     try:
         number = Decimal(access.argument)
     except InvalidOperation as e:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""A site's own series: `csv:/path/file.csv`, columns `start`, `g_per_kwh` and, if wanted, `end` and `estimated`.
+"""A site's own series: `csv:/path/file.csv`, with columns `start`, `g_per_kwh` and optionally `end` and `estimated`.
 
-The file is used whole or not at all: a bad line is named by its number, and nothing is taken from beside it. It is
-read each time it is asked for, so that a new one needs no restart.
+The file is used whole or not at all. A bad line is named by its number, and no other line is used. The file is read
+each time it is asked for, so that a new one needs no restart.
 """
 
 from __future__ import annotations
@@ -49,11 +49,11 @@ class CsvFile:
 
     @property
     def text(self) -> str:
-        """What people see as the source."""
+        """Return the name of the source that people see."""
         return f"file {self.path.name}, {self.scope}"
 
     def history(self, start: int, end: int) -> list[Period]:
-        """What the file has of the range, all of it having been checked. Raises ProviderError."""
+        """Return what the file has of the range, after checking all of it. Raises ProviderError."""
         try:
             samples = list(self._samples(sorted(self._lines(), key=lambda line: line.start)))
             return checked(str(self.path), "g_per_kwh", self.scope, samples, start, end)
@@ -62,7 +62,7 @@ class CsvFile:
             raise ProviderError(str(e), kind=e.kind, permanent=True) from e
 
     def forecast(self, start: int, end: int) -> list[Period]:
-        """What the file has of the future, as an estimate. Raises ProviderError."""
+        """Return what the file has of the future, as an estimate. Raises ProviderError."""
         return [Period(p.start, p.end, p.g_per_kwh, True, p.updated_at) for p in self.history(start, end)]
 
     def _lines(self) -> Iterator[Line]:
@@ -115,7 +115,9 @@ class CsvFile:
             raise ProviderError(f"{who}: g_per_kwh is {text[:40]!r}; expected a number") from e
 
     def _samples(self, lines: list[Line]) -> Iterator[Sample]:
-        """A line without end holds until the next begins; the last one as long as the one before it."""
+        """Yield the lines as samples. A line without end holds until the next begins; the last one as long as the one
+        before it.
+        """
         length = 0
         for line, following in zip(lines, [*lines[1:], None], strict=True):
             end = line.end or (following.start if following else line.start + length)
@@ -129,7 +131,7 @@ class CsvFile:
 
 
 def csvfile(access: Access) -> CsvFile:
-    """The provider of `csv:/path/file.csv`. Raises ProviderError."""
+    """Return the provider of `csv:/path/file.csv`. Raises ProviderError."""
     path = Path(access.argument)
     if not path.is_absolute():
         raise ProviderError(f"csv:{access.argument}: the path must be absolute", permanent=True)

@@ -40,11 +40,11 @@ class ElectricityMaps:
 
     @property
     def text(self) -> str:
-        """What people see as the source."""
+        """Return the name of the source that people see."""
         return f"Electricity Maps {self.zone}, hourly, {self.scope}"
 
     def history(self, start: int, end: int) -> list[Period]:
-        """The past of the zone, as far as the token's plan goes. Raises ProviderError."""
+        """Return the past of the zone, as far as the token's plan allows. Raises ProviderError."""
         try:
             # An hour is asked for by its beginning: the one that holds `start` too.
             ranges = pieces(start - start % HOUR_S, end, self.max_range_s)
@@ -56,7 +56,7 @@ class ElectricityMaps:
         return checked(self.text, "carbonIntensity", self.scope, found, start, end)
 
     def forecast(self, start: int, end: int) -> list[Period]:
-        """The forecast of the zone, where the plan has one. Raises ProviderError."""
+        """Return the forecast of the zone, where the plan has one. Raises ProviderError."""
         found = self._samples("forecast", {}, estimated=True)
         return checked(self.text, "carbonIntensity", self.scope, found, start, end)
 
@@ -107,7 +107,7 @@ class ElectricityMaps:
 
 
 def electricitymaps(access: Access) -> ElectricityMaps:
-    """The provider of `electricitymaps` or `electricitymaps:ZONE`. Raises ProviderError."""
+    """Return the provider of `electricitymaps` or `electricitymaps:ZONE`. Raises ProviderError."""
     if access.token_file is None:
         raise ProviderError("electricitymaps needs a token file", permanent=True)
     return ElectricityMaps(access, access.token_file, access.argument or access.zone, access.scope or LIFECYCLE)

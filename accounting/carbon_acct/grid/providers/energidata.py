@@ -38,15 +38,15 @@ class EnergiData:
 
     @property
     def text(self) -> str:
-        """What people see as the source."""
+        """Return the name of the source that people see."""
         return f"Energi Data Service (Energinet) {self.area}, 5-minute, direct"
 
     def history(self, start: int, end: int) -> list[Period]:
-        """What was measured. Raises ProviderError."""
+        """Return what was measured. Raises ProviderError."""
         return self._series("CO2Emis", start, end, estimated=False)
 
     def forecast(self, start: int, end: int) -> list[Period]:
-        """The prognosis. Raises ProviderError."""
+        """Return the prognosis. Raises ProviderError."""
         return self._series("CO2EmisProg", start, end, estimated=True)
 
     def _series(self, dataset: str, start: int, end: int, *, estimated: bool) -> list[Period]:
@@ -79,7 +79,7 @@ class EnergiData:
 
 
 def energidata(access: Access) -> EnergiData:
-    """The provider of `energidata` or `energidata:AREA`. Raises ProviderError."""
+    """Return the provider of `energidata` or `energidata:AREA`. Raises ProviderError."""
     area = (access.argument or access.zone).upper().removeprefix("DK-")
     if area not in AREAS:
         raise ProviderError(f"energidata: {area} is neither DK1 nor DK2; write e.g. energidata:DK1", permanent=True)

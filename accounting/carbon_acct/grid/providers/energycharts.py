@@ -74,15 +74,15 @@ class EnergyCharts:
 
     @property
     def text(self) -> str:
-        """What people see as the source."""
+        """Return the name of the source that people see."""
         return f"Energy-Charts (Fraunhofer ISE) {self.country.upper()}, lifecycle"
 
     def history(self, start: int, end: int) -> list[Period]:
-        """What was, else the forecast of it as an estimate. Raises ProviderError."""
+        """Return the past, with its forecast as an estimate where nothing else is known. Raises ProviderError."""
         return self._series(start, end, ("co2eq", "co2eq_forecast"))
 
     def forecast(self, start: int, end: int) -> list[Period]:
-        """What is expected. Raises ProviderError."""
+        """Return what is expected. Raises ProviderError."""
         return self._series(start, end, ("co2eq_forecast",))
 
     def _series(self, start: int, end: int, columns: tuple[str, ...]) -> list[Period]:
@@ -117,7 +117,7 @@ class EnergyCharts:
 
 
 def _step(starts: list[int]) -> int:
-    """A quarter of an hour, or an hour where the country reports by the hour."""
+    """Return a quarter of an hour, or an hour where the country reports by the hour."""
     gaps = [b - a for a, b in pairwise(sorted(set(starts)))]
     return HOUR_S if gaps and min(gaps) >= HOUR_S else STEP_S
 
@@ -128,7 +128,7 @@ def _first_known(start: int, end: int, values: dict[str, object]) -> Sample:
 
 
 def energycharts(access: Access) -> EnergyCharts:
-    """The provider of `energycharts` or `energycharts:COUNTRY`. Raises ProviderError."""
+    """Return the provider of `energycharts` or `energycharts:COUNTRY`. Raises ProviderError."""
     country = (access.argument or access.zone).casefold()
     if not country.replace("-", "").isalpha():
         raise ProviderError(

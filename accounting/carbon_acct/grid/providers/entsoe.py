@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: MIT
 """ENTSO-E's Transparency Platform: `entsoe`, `entsoe:DE`, `entsoe:NO2`, or `entsoe:` and an EIC code.
 
-What was generated, by production type (document A75, actual generation), weighted with the lifecycle factors of
-`mix`. Imports are not in it. Needs a token, which ENTSO-E wants in the address. Read here and not by entsoe-py: that
-takes another address from its environment only, rounds to hours, and shows the token in its errors.
+The intensity is what was generated, by production type (document A75, actual generation), weighted with the lifecycle
+factors of `mix`. Imports are not in it. It needs a token, which ENTSO-E wants in the address. The answer is read here
+and not by entsoe-py: that takes another address from its environment only, rounds to hours, and shows the token in its
+errors.
 """
 
 from __future__ import annotations
@@ -65,16 +66,16 @@ class Entsoe:
 
     @property
     def text(self) -> str:
-        """What people see as the source."""
+        """Return the name of the source that people see."""
         return f"ENTSO-E generation mix of {self.area}, IPCC AR5 median factors, lifecycle"
 
     def history(self, start: int, end: int) -> list[Period]:
-        """The intensity of what was generated, where all production types have reported. Raises ProviderError."""
+        """Return the intensity of what was generated, where all production types have reported. Raises ProviderError."""
         found = [s for a, b in pieces(start, end, self.max_range_s) for s in self._week(a, b)]
         return checked(self.text, "quantity", self.scope, found, start, end)
 
     def forecast(self, start: int, end: int) -> list[Period]:  # noqa: ARG002  # the protocol's
-        """None: of the forecasts only wind and sun come by type."""
+        """Return nothing: only wind and solar are forecast by type."""
         return []
 
     def _week(self, start: int, end: int) -> list[Sample]:
@@ -167,7 +168,7 @@ class Entsoe:
 
 
 def _filled(given: dict[int, Decimal], most: int, *, repeating: bool) -> Iterator[tuple[int, Decimal]]:
-    """The points of a period, those that a repeating curve left out included."""
+    """Return the points of a period, including those that a repeating curve leaves out."""
     last: Decimal | None = None
     for position in range(1, most + 1):
         last = given.get(position, last if repeating else None)
@@ -176,11 +177,11 @@ def _filled(given: dict[int, Decimal], most: int, *, repeating: bool) -> Iterato
 
 
 def mixes(curves: dict[str, Curve]) -> Iterator[tuple[int, int, dict[str, Decimal]]]:
-    """Each period of the finest resolution, its length, and what each type generated in it.
+    """Yield each period of the finest resolution, its length, and what each type generated in it.
 
-    One that lacks a type which reports elsewhere in the answer is left out: the youngest hours are incomplete, and a
-    mix without its coal would look clean. Two kinds may be missing: what made next to nothing, and the sun at an hour
-    at which it made nothing the day before (some report none at night).
+    A period that lacks a type which reports elsewhere in the answer is left out: the newest hours are incomplete, and a
+    mix without its coal would look clean. Two kinds may be missing: types that generated next to nothing, and solar at
+    an hour at which it generated nothing the day before (some report none at night).
     """
     step = min((step for curve in curves.values() for _, step in curve), default=HOUR_S)
     fine: dict[str, dict[int, Decimal]] = {
@@ -197,7 +198,7 @@ def mixes(curves: dict[str, Curve]) -> Iterator[tuple[int, int, dict[str, Decima
 
 
 def _large(fine: dict[str, dict[int, Decimal]]) -> set[str]:
-    """The types that made more than a little of all that was generated; all of them where nothing was."""
+    """Return the types that generated more than a little of the whole; all of them where nothing was generated."""
     made = {t: sum((max(Decimal(0), mw) for mw in fine[t].values()), Decimal(0)) for t in counted(fine)}
     least = sum(made.values(), Decimal(0)) * LITTLE
     return {t for t, mw in made.items() if mw >= least}
@@ -205,13 +206,13 @@ def _large(fine: dict[str, dict[int, Decimal]]) -> set[str]:
 
 @cache
 def areas() -> dict[str, str]:
-    """EIC codes of the areas that have a name here."""
+    """Return the EIC codes of the areas that have a name here."""
     text = (files("carbon_acct.grid") / "data" / "entsoe-areas.csv").read_text("utf-8")
     return {row["zone"]: row["eic"] for row in csv.DictReader(text.splitlines())}
 
 
 def entsoe(access: Access) -> Entsoe:
-    """The provider of `entsoe`, `entsoe:AREA` or `entsoe:EIC`. Raises ProviderError."""
+    """Return the provider of `entsoe`, `entsoe:AREA` or `entsoe:EIC`. Raises ProviderError."""
     if access.token_file is None:
         raise ProviderError("entsoe needs a token file", permanent=True)
     area = (access.argument or access.zone).upper()

@@ -38,16 +38,16 @@ class Rte:
 
     @property
     def text(self) -> str:
-        """What people see as the source."""
+        """Return the name of the source that people see."""
         return "RTE eCO2mix via ODRÉ, quarter-hourly, direct"
 
     def history(self, start: int, end: int) -> list[Period]:
-        """The real-time values, and the consolidated ones of the time before these begin. Raises ProviderError."""
+        """Return the real-time values, and the consolidated ones of the time before these begin. Raises ProviderError."""
         found = [s for a, b in pieces(start, end, self.max_range_s) for s in self._week(a, b)]
         return checked(self.text, "taux_co2", self.scope, found, start, end)
 
     def forecast(self, start: int, end: int) -> list[Period]:  # noqa: ARG002  # the protocol's
-        """None: eCO2mix forecasts the load, not the emissions."""
+        """Return nothing: eCO2mix forecasts the load, not the emissions."""
         return []
 
     def _week(self, start: int, end: int) -> list[Sample]:
@@ -87,7 +87,7 @@ class Rte:
 
 
 def rte(access: Access) -> Rte:
-    """The provider of `rte`, for the zone FR. Raises ProviderError."""
+    """Return the provider of `rte`, for the zone FR. Raises ProviderError."""
     if access.zone.upper() != "FR":
         raise ProviderError(f"rte knows France only, and the zone is {access.zone}", permanent=True)
     return Rte(access)

@@ -35,16 +35,16 @@ class CarbonIntensityUk:
 
     @property
     def text(self) -> str:
-        """What people see as the source."""
+        """Return the name of the source that people see."""
         return f"UK Carbon Intensity API (NESO){f', region {self.region}' if self.region else ''}, half-hourly, direct"
 
     def history(self, start: int, end: int) -> list[Period]:
-        """The actual of each half-hour, else its forecast as an estimate. Raises ProviderError."""
+        """Return the actual value of each half-hour, else its forecast as an estimate. Raises ProviderError."""
         found = [s for a, b in pieces(start, end, self.max_range_s) for s in self._ask(a, moment(b))]
         return self._checked(found, start, end)
 
     def forecast(self, start: int, end: int) -> list[Period]:
-        """The forecast of the 48 hours from `start`. Raises ProviderError."""
+        """Return the forecast of the 48 hours from `start`. Raises ProviderError."""
         return self._checked([s for s in self._ask(start, "fw48h") if s.estimated], start, end)
 
     def _checked(self, found: list[Sample], start: int, end: int) -> list[Period]:
@@ -67,7 +67,7 @@ class CarbonIntensityUk:
 
 
 def uk(access: Access) -> CarbonIntensityUk:
-    """The provider of `uk` or `uk:REGION`. Raises ProviderError."""
+    """Return the provider of `uk` or `uk:REGION`. Raises ProviderError."""
     if not access.argument:
         return CarbonIntensityUk(access, None)
     if not access.argument.isdecimal() or int(access.argument) not in REGIONS:

@@ -23,23 +23,23 @@ class Yearly:
 
     @property
     def text(self) -> str:
-        """What people see as the source, year and scope included."""
+        """Return the name of the source that people see, with its year and scope."""
         return self.factor.text
 
     @property
     def scope(self) -> str:
-        """As the factor's own source has it."""
+        """Return the scope of the factor's own source."""
         return self.factor.scope
 
     def history(self, start: int, end: int) -> list[Period]:
-        """One period, whatever is asked."""
+        """Return one period, whatever is asked."""
         return [Period(0, FOREVER, self.factor.g_per_kwh)] if start < end else []
 
     def forecast(self, start: int, end: int) -> list[Period]:  # noqa: ARG002  # the protocol's
-        """None: it would say the same."""
+        """Return nothing: it would be the same."""
         return []
 
 
 def yearly(access: Access) -> Yearly:
-    """The provider of `yearly` or `yearly:ZONE`. Raises ZoneError."""
+    """Return the provider of `yearly` or `yearly:ZONE`. Raises ZoneError."""
     return Yearly(factor(access.argument or access.zone))

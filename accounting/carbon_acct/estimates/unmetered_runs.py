@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""Finds what nobody measured of runs that have ended, and what it can be estimated from, in the database.
+"""Finds, in the database, the unmeasured time of ended runs and what its energy can be estimated from.
 
-A function of the stored rows: asked again it says the same, and says nothing once the missing rows are there.
-Runs that have not ended are left alone, because their rows may be on their way. What estimates rest on of other
-jobs is what is known of them now, bounded: the newest measured jobs of the partition in the month before.
+The result depends on the stored rows only: asked again it is the same, and it is empty once the missing rows have
+arrived. Runs that have not ended are left alone, because their rows may be on their way. An estimate from other jobs
+uses what is known of them now, within bounds: the newest measured jobs of the partition in the month before.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from carbon_acct.db import meta
 from carbon_acct.db.models import METERED, Job, JobDay, Ledger, NodeJobSlot
 from carbon_acct.db.row_types import DeliveredRow, EndedJobRow, MeasuredJobRow
 from carbon_acct.db.rows import ask, chunks
-from carbon_acct.estimates.arithmetic import Basis, Estimate, Held, Power, estimates, outage
+from carbon_acct.estimates.arithmetic import Basis, Estimate, Held, Power, estimates, unmetered_run
 from carbon_acct.estimates.hardware import Hardware
 from carbon_acct.slurm.matching import LATE_SOURCES, RESIZED
 from carbon_collector.meters.base import COMPONENTS
@@ -31,10 +31,12 @@ HISTORY_DAYS = 30
 HISTORY_JOBS = 1000
 
 
-def missing(session: Session, job_ids: Collection[int], hardware: Hardware | None) -> dict[tuple[int, int], Estimate]:
-    """(job, slot) -> estimate of what nobody measured, of these jobs (`job.id`) as far as they have ended.
+def estimate_unmetered(
+    session: Session, job_ids: Collection[int], hardware: Hardware | None
+) -> dict[tuple[int, int], Estimate]:
+    """Return the estimate of each (job, slot) of these jobs (`job.id`) that have ended.
 
-    `hardware` None: the site wants no estimates.
+    With `hardware` None the site wants no estimates, and the result is empty.
     """
     if hardware is None:
         return {}
@@ -73,10 +75,10 @@ def _of_run(job: EndedJobRow, rows: list[DeliveredRow], history: _History, hardw
     by_node: dict[int, list[DeliveredRow]] = defaultdict(list)
     for row in rows:
         by_node[row.node_id].append(row)
-    run = outage([*(_held_with_rows(job, many) for many in by_node.values()), *_held_without_rows(job, by_node)])
+    run = unmetered_run([*(_held_with_rows(job, many) for many in by_node.values()), *_held_without_rows(job, by_node)])
     if not run.slots:
         return {}
-    text = "the job's other nodes" if run.silent else "the rest of the job"
+    text = "the job's other nodes" if run.without_rows else "the rest of the job"
     measured = Basis("job", text, *_measured(job, rows))
     wanted = {"cpu", *(("gpu",) if any(gap.gpu_us for gap in run.slots.values()) else ())}
     bases = [measured]
@@ -87,24 +89,24 @@ def _of_run(job: EndedJobRow, rows: list[DeliveredRow], history: _History, hardw
 
 
 def _held_with_rows(job: EndedJobRow, rows: list[DeliveredRow]) -> Held:
-    """A node that has rows; times as merge counts them."""
+    """Return a node that has rows, with times as sums.unmetered counts them."""
     opened, closed = min(row.opened for row in rows), [row.closed for row in rows if row.closed is not None]
     late = all(row.source in LATE_SOURCES for row in rows)
     end = job.end if len(closed) < len(rows) or job.state == "NODE_FAIL" else max(closed)
-    told: dict[int, int] = defaultdict(int)
+    covered_us: dict[int, int] = defaultdict(int)
     for row in rows:
-        told[row.slot] += row.alloc_us
-    return Held(min(opened, job.start) if late else opened, end, _cpus(job, rows[0]), _gpus(rows[0]), told)
+        covered_us[row.slot] += row.alloc_us
+    return Held(min(opened, job.start) if late else opened, end, _cpus(job, rows[0]), _gpus(rows[0]), covered_us)
 
 
 def _held_without_rows(job: EndedJobRow, by_node: dict[int, list[DeliveredRow]]) -> list[Held]:
-    """The nodes that have no row, with what the others do not hold of the job's CPUs and GPUs."""
+    """Return the nodes without any row, with the CPUs and GPUs of the job that the other nodes do not hold."""
     nodes = max(0, (job.nnodes or 0) - len(by_node))
     if not nodes:
         return []
-    told = [rows[0] for rows in by_node.values()]
-    cpus = (job.ncpus or 0) - sum(_cpus(job, row) for row in told)
-    gpus = max(0, _tres(job, "gres/gpu") - sum(_gpus(row) for row in told))
+    first_rows = [rows[0] for rows in by_node.values()]
+    cpus = (job.ncpus or 0) - sum(_cpus(job, row) for row in first_rows)
+    gpus = max(0, _tres(job, "gres/gpu") - sum(_gpus(row) for row in first_rows))
     # `cpus` and `gpus` are of all of them together, so one Held stands for them.
     return [Held(job.start, job.end, cpus if cpus > 0 else nodes * _cpus_a_node(job), gpus, None, nodes)]
 
@@ -127,7 +129,9 @@ def _tres(job: EndedJobRow | MeasuredJobRow, name: str) -> int:
 
 
 def _measured(job: EndedJobRow, rows: Iterable[DeliveredRow]) -> tuple[dict[str, Power], bool]:
-    """Power of each component over all that was metered of the run, and whether simulated counters had a part in it."""
+    """Return the power of each component over all metered time of the run, and whether simulated counters had a part in
+    it.
+    """
     sums = {c: [0, 0] for c in COMPONENTS}
     simulated = False
     for row in rows:
@@ -145,14 +149,16 @@ def _powers(sums: dict[str, list[int]]) -> dict[str, Power]:
 
 
 class _History:
-    """Mean power of measured jobs by partition and day, each asked for once."""
+    """The mean power of measured jobs by partition and day. Each is queried once."""
 
     def __init__(self, session: Session) -> None:
         self._session = session
         self._known: dict[tuple[int, str | None, int], Basis] = {}
 
     def basis(self, job: EndedJobRow) -> Basis:
-        """Of the newest jobs in the job's partition that had ended when the day began on which it started."""
+        """Return the basis from the newest jobs of the partition that had ended before the day on which the job
+        started.
+        """
         day = job.start // DAY_S * DAY_S
         key = (job.cluster_id, job.partition, day)
         if key not in self._known:
