@@ -12,6 +12,7 @@ from .asking import Asking
 from .attribution import records
 from .attribution.advance import READABLE_NOW, advance
 from .attribution.books import Books, ClockWentBack
+from .attribution.counter import PASSING
 from .attribution.slots import slot_of
 from .attribution.snapshot import Snapshot
 from .cgroups import Cgroups
@@ -47,6 +48,8 @@ CPUSET_PATIENCE_US = 30_000_000
 """Time after which a job without a cpuset is taken not to be confined."""
 SETTLE_S = 1.0
 """Delay of a segment after the end of a job, so that jobs which end together share one."""
+END_S = 0.15
+"""Time before the last look at a counter that has not moved yet; NVML's step every tenth of a second."""
 SHOW_S = 30.0
 """Age of what the aggregator knows of a running job at which a segment is sealed, unless segments wait already."""
 MANY_LEDGERS = 2000
@@ -228,7 +231,7 @@ class Collector:
         for name in self._faulty - faults.keys():
             self.log.over(f"meter {name}", f"{name}: is read again")
         for name, reason in faults.items():
-            if not reason.endswith(READABLE_NOW):
+            if not reason.endswith((READABLE_NOW, *PASSING)):
                 self.log.once(f"meter {name}", f"{reason}; it is unknown meanwhile")
         self._faulty = set(faults)
 
@@ -299,6 +302,16 @@ class Collector:
             return False
         self.log.over("state", "the state is saved again")
         return True
+
+    def end(self) -> None:
+        """Take the last reading and seal everything. A counter that has not moved yet, or seems to have gone down, is
+        read once more, since nobody will read it after that.
+        """
+        self.step()
+        if any(reason.endswith(PASSING) for reason in self.books.faults.values()):
+            time.sleep(END_S)
+            self.step()
+        self.flush()
 
     # -- sealing ------------------------------------------------------------------------------------------------
 

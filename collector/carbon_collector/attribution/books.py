@@ -11,8 +11,10 @@ from ..lean.typing import TYPE_CHECKING
 from ..meters.base import EVERY_NODES, IDLE_SHARE, Reading
 from ..units import SLOT_S, US_PER_S
 from . import slots
+from .doubt import Doubts
 from .idle_power import IdlePower
 from .ledger import EPILOG, Ledger
+from .nesting import Nesting
 from .overdue import Overdue
 from .rows import JobRow, NodeRow
 from .snapshot import Snapshot
@@ -59,8 +61,9 @@ class Books:
         self.slurm_cpus = 0
         self.shards = 0
         self.deficit: dict[int, int] = {}
-        self.owed: dict[str, int] = {}
+        self.nesting = Nesting()
         self.faults: dict[str, str] = {}
+        self.doubts = Doubts()
         self.overdue = Overdue()
         self.resumed = False
         self.idle: dict[str, IdlePower] = {}
@@ -154,7 +157,8 @@ class Books:
             ledger.close(self.last.wall_us, self.last.mono_us)
             ledger.settled = True
         self.deficit = {}
-        self.owed = {}
+        self.nesting = Nesting()
+        self.doubts = Doubts()
         self.last = self._to_wall = None
 
     def new_process(self, integrated: set[str]) -> None:
@@ -311,7 +315,7 @@ class Books:
             "last_sealed": self.last_sealed,
             "memory_base": self.memory_base,
             "deficit": self.deficit,
-            "owed": self.owed,
+            "owed": self.nesting.owed,
             "idle": {name: idle.save() for name, idle in self.idle.items()},
             "ledgers": [ledger.save() for ledger in self.ledgers.values()],
             "job_rows": [row.save() for row in self.job_rows.values()],
@@ -330,7 +334,7 @@ class Books:
         self.last_sealed = int(saved["last_sealed"])
         self.memory_base = saved["memory_base"]
         self.deficit = {int(socket): us for socket, us in saved["deficit"].items()}
-        self.owed = {str(name): int(uj) for name, uj in saved["owed"].items()}
+        self.nesting.owed = {str(name): int(uj) for name, uj in saved["owed"].items()}
         self.idle = {name: IdlePower(self._idle_share(name), idle) for name, idle in saved["idle"].items()}
         for ledger in map(Ledger.load, saved["ledgers"]):
             self._add(ledger)

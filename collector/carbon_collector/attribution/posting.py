@@ -144,19 +144,21 @@ def _cover_late(books: Books, blind: Blind, piece: Piece, domain: Domain) -> Non
     component, work = domain.component, blind.work
     names = {name for name, one in books.domains.items() if one.component == component}
     if not names & blind.unknown:
-        books.node_row(piece.slot).component(component).metered_us += piece.length
+        node = books.node_row(piece.slot)
+        node.component(component).cover_late(piece.length, node.elapsed_us)
     for i, alive_us in piece.alive.items():
         ledger = work.ledgers[i]
         own = set(ledger.parts) if component == "gpu" else names
         if domain.name in own and not own & blind.unknown and own <= work.energies.keys():
-            books.job_row(ledger, piece.slot).component(component).metered_us += alive_us
+            row = books.job_row(ledger, piece.slot)
+            row.component(component).cover_late(alive_us, row.alloc_us)
 
 
 def _cover(
     books: Books, work: Work, component: str, names: list[str], share: JobShare | NodeShare, metered_us: int
 ) -> None:
     """Count the time as metered, or state why it is not."""
-    bad = [name for name in names if name not in work.energies or work.energies[name].uj is None]
+    bad = [name for name in names if name not in work.energies or work.energies[name].reason]
     if names and not bad:
         share.metered_us += metered_us
     elif component in books.missing:
