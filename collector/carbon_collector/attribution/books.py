@@ -18,6 +18,7 @@ from .nesting import Nesting
 from .overdue import Overdue
 from .rows import JobRow, NodeRow
 from .snapshot import Snapshot
+from .split import static_part
 
 if TYPE_CHECKING:
     from typing import Any
@@ -72,6 +73,7 @@ class Books:
         self.job_rows: dict[tuple[int, str, int], JobRow] = {}
         self.node_rows: dict[int, NodeRow] = {}
         self.recent: dict[str, int] = {}
+        self._carried: dict[str, tuple[int, int]] = {}
         self._to_wall: int | None = None
 
     # -- what the node is ---------------------------------------------------------------------------------------
@@ -225,6 +227,14 @@ class Books:
         elif domain in self.domains:
             self.idle[domain].share = self._idle_share(domain)  # what was loaded may have answered late
         return self.idle[domain]
+
+    def static_part(self, domain: str, slot: int, energy_uj: int, length_us: int) -> int:
+        """Return what of an energy a component would have drawn doing nothing; a shortfall is carried within the slot."""
+        idle = self.idle_of(domain).idle()
+        at, carried_uj = self._carried.get(domain, (slot, 0))
+        static, carried_uj = static_part(energy_uj, idle.power_uw, length_us, carried_uj if at == slot else 0)
+        self._carried[domain] = (slot, 0 if idle.rule == "unknown" else carried_uj)
+        return static
 
     def _idle_share(self, name: str) -> float:
         domain = self.domains.get(name)
