@@ -12,6 +12,7 @@ from .asking import Asking
 from .attribution import records
 from .attribution.advance import READABLE_NOW, advance
 from .attribution.books import Books, ClockWentBack
+from .attribution.counter import PASSING, STANDS_STILL
 from .attribution.slots import slot_of
 from .attribution.snapshot import Snapshot
 from .cgroups import Cgroups
@@ -47,6 +48,10 @@ CPUSET_PATIENCE_US = 30_000_000
 """Time after which a job without a cpuset is taken not to be confined."""
 SETTLE_S = 1.0
 """Delay of a segment after the end of a job, so that jobs which end together share one."""
+END_S = 0.15
+"""Time before the last look at a counter that has not moved yet; NVML's step every tenth of a second."""
+TOLD_STILL_US = 10_000_000
+"""Time after which a counter that stands still is logged."""
 SHOW_S = 30.0
 """Age of what the aggregator knows of a running job at which a segment is sealed, unless segments wait already."""
 MANY_LEDGERS = 2000
@@ -221,6 +226,8 @@ class Collector:
         """Take in that other meters are in use from now on: a driver has answered late, or was loaded."""
         self.interval_s = self._bounded(self.settings.number("collector", "interval"))
         self._use_meters(self.books)
+        for change in self.meters.changes():
+            self.log.line(change)
 
     def _tell_faults(self) -> None:
         """Log once for each domain that it cannot be read or is implausible, and once that it is read again."""
@@ -228,9 +235,15 @@ class Collector:
         for name in self._faulty - faults.keys():
             self.log.over(f"meter {name}", f"{name}: is read again")
         for name, reason in faults.items():
-            if not reason.endswith(READABLE_NOW):
+            if not reason.endswith((READABLE_NOW, *PASSING)) and not self._is_short_rest(name, reason):
                 self.log.once(f"meter {name}", f"{reason}; it is unknown meanwhile")
         self._faulty = set(faults)
+
+    def _is_short_rest(self, name: str, reason: str) -> bool:
+        """Return whether a counter stands still, but not for long enough to be worth a line."""
+        last = self.books.last
+        still_us = self.books.doubts.still_us(name, last.mono_us) if last else 0
+        return reason.endswith(STANDS_STILL) and 0 < still_us < TOLD_STILL_US
 
     def _shared(self) -> frozenset[str]:
         """Return the devices of which a job holds a part, or several jobs the whole: their activity must be read."""
@@ -299,6 +312,16 @@ class Collector:
             return False
         self.log.over("state", "the state is saved again")
         return True
+
+    def end(self) -> None:
+        """Take the last reading and seal everything. A counter that has not moved yet, or seems to have gone down, is
+        read once more, since nobody will read it after that.
+        """
+        self.step()
+        if any(reason.endswith(PASSING) for reason in self.books.faults.values()):
+            time.sleep(END_S)
+            self.step()
+        self.flush()
 
     # -- sealing ------------------------------------------------------------------------------------------------
 

@@ -52,8 +52,7 @@ def run(collector: Collector, lock: Lock, linger_s: float, program: Program) -> 
                 return
             busy_s = now_s
         if _wait(collector, now_s - start_s, busy_s + linger_s - now_s) in STOP:
-            collector.step()
-            collector.flush()
+            collector.end()
             return
         if not lock.is_published():
             _publish_again(collector, lock)

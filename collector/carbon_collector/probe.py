@@ -12,10 +12,10 @@ import os
 import time
 
 from . import __version__, host, settings, state, tuning
-from .attribution import nesting
 from .attribution.books import Books
 from .attribution.counter import Counter, Energy, delta
 from .attribution.idle_power import UNKNOWN_UW
+from .attribution.nesting import Nesting
 from .errors import CarbonError
 from .lean.typing import TYPE_CHECKING, NamedTuple
 from .meters import Meters
@@ -100,7 +100,7 @@ def _measure(meters: Meters) -> dict[str, Measured]:
         name: _energy(domain, before.get(name, unread), after.get(name, unread), elapsed_us)
         for name, domain in meters.domains.items()
     }
-    net = nesting.net(meters.domains, gross, {})
+    net = Nesting().net(meters.domains, gross, elapsed_us)
     return {name: Measured(after.get(name, unread), gross[name], net[name], elapsed_us) for name in gross}
 
 

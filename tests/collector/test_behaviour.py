@@ -182,7 +182,7 @@ def test_a_frozen_counter_gives_way_to_the_model(interval: str, tmp_path: Path, 
     assert share["method"] == "modelled"
     assert share["energy_uj"] > 0
     assert 0 < share["metered_us"] < row["alloc_us"] - 2_000_000
-    assert "stands still" in host.said()
+    assert "cpu: model is read from now on, where powercap (stands still: a dead counter) was" in host.said()
 
 
 def test_a_counter_that_moves_again_is_used_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -369,4 +369,4 @@ def test_a_power_that_no_socket_draws_is_not_seen(
         share = row["components"][component]
         if wrong or kind == "Grace":
             assert share["energy_uj"] / share["metered_us"] == pytest.approx(watts, rel=0.02)
-        assert (got.energy("cpu") or 0) + (got.energy("dram") or 0) <= 100.5 * row["elapsed_us"]
+        assert (got.energy("cpu") or 0) + (got.energy("dram") or 0) <= 102 * row["elapsed_us"]

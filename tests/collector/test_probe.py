@@ -199,13 +199,13 @@ def test_a_wrong_command_line_is_usage(host: Host, args: list[str]) -> None:
 
 @pytest.mark.slow
 def test_an_interval_that_is_too_long_says_for_which_counter(host: Host) -> None:
-    """A quarter of the time in which the fastest counter wraps: 65,713 J at 400 W."""
+    """A quarter of the time in which the fastest counter wraps: 65,713 J at the 300 W of a socket's memory."""
     host.configure(interval="1 h")
     done, facts = probe(host), facts_of(host)
 
     assert facts["interval"]["setting_seconds"] == 3600
-    assert facts["interval"]["seconds"] == pytest.approx(65_712.999613 / 400 / 4)
-    assert "not 3600 s as [collector] interval says: at 400 W dram-0 wraps in 164 s" in done.stdout
+    assert facts["interval"]["seconds"] == pytest.approx(65_712.999613 / 300 / 4)
+    assert "not 3600 s as [collector] interval says: at 300 W dram-0 wraps in 219 s" in done.stdout
 
 
 def test_an_estimate_says_what_it_rests_on(tmp_path: Path, host: Host) -> None:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from carbon_collector.attribution import slots
 from carbon_collector.attribution.cpu_time import Presence, caught_up, cpu_times, growth, held, overlap, spread
-from carbon_collector.attribution.split import Claim, apportion, split, static_part
+from carbon_collector.attribution.split import CARRIED_US, Claim, apportion, split, static_part
 from carbon_collector.topology import Topology
 from carbon_collector.usage import Usage
 
@@ -82,8 +82,28 @@ def test_the_split_is_additive_over_intervals(
 @given(AMOUNT, st.integers(0, 1 << 60), st.integers(0, 10**10))
 def test_the_static_part_is_bounded(energy: int, idle_uw: int, elapsed: int) -> None:
     """S = min(E, P0 dt): never more than was counted, never negative."""
-    assert 0 <= static_part(energy, idle_uw, elapsed) <= energy
-    assert static_part(energy, 0, elapsed) == 0
+    static, carried = static_part(energy, idle_uw, elapsed)
+
+    assert 0 <= static <= energy
+    assert 0 <= carried <= idle_uw * CARRIED_US // 1_000_000
+    assert static_part(energy, 0, elapsed) == (0, 0)
+
+
+@given(st.lists(st.floats(-0.09, 0.09), min_size=1, max_size=90))
+def test_noise_of_a_meter_is_no_use(noise: list[float]) -> None:
+    """A component that does nothing, read with noise: what is dynamic at the end is the most by which the meter was ever
+    ahead of the truth, not the noise of every second reading.
+    """
+    carried = dynamic = 0
+    total = highest = 0
+    for each in noise:
+        energy = int(100_000_000 * 10 * (1 + each))
+        static, carried = static_part(energy, 100_000_000, 10_000_000, carried)
+        dynamic += energy - static
+        total += energy - 1_000_000_000
+        highest = max(highest, total)
+
+    assert dynamic == highest
 
 
 @given(st.integers(0, 2 * 10**15), st.integers(0, 3 * 3600 * SECOND), AMOUNT)

@@ -177,6 +177,7 @@ class Keeper:
         self.metered: dict[str, int] = {}
         self.seen: dict[tuple[str, int], dict[str, tuple[int, int]]] = {}
         self.since: dict[str, Since] = {}
+        self.lower: dict[str, Since] = {}
 
     def _new_books(self) -> Books:
         books = Books(self._stream(), TOPOLOGY, DOMAINS, {})
@@ -257,6 +258,7 @@ class Keeper:
     def restart(self) -> None:
         """The collector was killed; what is on disk is all there is."""
         self.since = {}
+        self.lower = {}
         books = Books("ffffffff", TOPOLOGY, DOMAINS, {})
         books.load(json.loads(self.disk))
         self.lives = {key: Life(life.start_us, life.end_us) for key, life in self.disk_lives.items()}
@@ -297,28 +299,26 @@ class Keeper:
         return {name: self._expect_of(name, last, now, then[name]) for name in DOMAINS}
 
     def _expect_of(self, name: str, last: Snapshot, now: Snapshot, then: tuple[int, int]) -> int:
-        """A counter that was not read for up to a minute still says what it counted meanwhile."""
+        """Return what is booked of a counter that was never set: all that it counted since the last reading that was
+        believed, once it is readable and does not seem to have gone down for the first time.
+        """
         before = last.readings[name].energy_uj
         since = self.since.get(name) if before is None else Since(before, last.mono_us, *then)
-        if self.world.counters[name].readable:
+        lower = self.lower.pop(name, None) if before is None else None
+        counter, d = self.world.counters[name], DOMAINS[name]
+        elapsed = now.mono_us - since.mono_us if since else 0
+        if counter.readable and d.range_uj and d.max_watts * elapsed >= d.range_uj:
             self.since.pop(name, None)
-            return self._knowable(DOMAINS[name], since, now.mono_us - since.mono_us) if since else 0
-        if since and now.mono_us - since.mono_us <= PATIENCE_US:
-            self.since[name] = since
-        else:
-            self.since.pop(name, None)
-        return 0
-
-    def _knowable(self, d: Domain, since: Since, elapsed: int) -> int:
-        """The truth, but 0 where the registers cannot show it."""
-        counter = self.world.counters[d.name]
-        ceiling = d.max_watts * elapsed
-        if d.range_uj and ceiling >= d.range_uj:
             return 0
-        if counter.register == since.register and elapsed >= 1_000_000:
+        is_first = since is not None and counter.register < since.register and lower is None
+        if not counter.readable or is_first:
+            if counter.readable:
+                self.lower[name] = Since(counter.register, now.mono_us, counter.total, counter.breaks)
+            if since:
+                self.since[name] = since
+                if elapsed > PATIENCE_US:
+                    del self.since[name]
             return 0
-        if counter.breaks == since.breaks:
-            return counter.total - since.total
-        # After a reset the rule decides: energy that the hardware could have drawn is taken for drawn.
-        seen = (counter.register - since.register) % d.range_uj if d.range_uj else counter.register - since.register
-        return seen if 0 <= seen <= ceiling + SLACK_UJ else 0
+        self.since.pop(name, None)
+        since = since or (lower if lower and lower.mono_us == last.mono_us else None)
+        return counter.total - since.total if since else 0

@@ -8,10 +8,11 @@ were there, idle and system.
 from __future__ import annotations
 
 from ..lean.typing import TYPE_CHECKING
+from ..meters.base import COUNTER, Reading
 from ..units import USER_HZ_US
 from ..usage import Usage
-from . import cpu_time, nesting, slots
-from .counter import STANDS_STILL, Counter, Energy, delta
+from . import cpu_time, slots
+from .counter import NOT_MOVED, STANDS_STILL, STILL_US, Counter, Energy, delta
 from .cpu_time import Presence
 from .posting import post, post_late
 from .work import Work, pieces_of
@@ -34,10 +35,40 @@ def advance(books: Books, now: Snapshot) -> None:
     pieces = books.pieces(_start(books, now), now.wall_us)
     parent = now.parent
     if last is None:
+        books.doubts.judge(books.domains, None, now)
         _first(books, now)
     else:
+        now, last = _believed(books, last, now)
         parent = _between(books, last, now, pieces)
     books.advanced(now, parent)
+
+
+def _believed(books: Books, last: Snapshot, now: Snapshot) -> tuple[Snapshot, Snapshot]:
+    """Return both snapshots with the readings that are believed.
+
+    A counter that was reset counts from the last reading that was not believed then; what it counted before is unknown.
+    """
+    believed = books.doubts.judge(books.domains, last, now)
+    before = dict(last.readings)
+    for name, reading in believed.reset.items():
+        books.overdue.give_up(name)
+        if reading.at_us == last.mono_us:
+            before[name] = Reading(reading.uj, "")
+    for name, reading in believed.confirmed.items():
+        if reading.at_us == last.mono_us:
+            _settle(books, books.domains[name], reading.uj, reading.at_us, 0)
+            before[name] = Reading(reading.uj, "")
+    return now._replace(readings=believed.readings), last._replace(readings=before)
+
+
+def _settle(books: Books, domain: Domain, uj: int, at_us: int, elapsed_us: int) -> Energy:
+    """Book what a counter counted while it was not read, up to a reading. Returns the part of the last interval."""
+    settled, why = books.overdue.settle(domain, uj, at_us, elapsed_us)
+    if settled is None:
+        return Energy(None, why)
+    for blind, energy_uj in settled.late:
+        post_late(books, blind, domain, energy_uj)
+    return Energy(settled.current_uj, "")
 
 
 def _start(books: Books, now: Snapshot) -> int:
@@ -168,7 +199,15 @@ def _others(books: Books, last: Snapshot, now: Snapshot) -> list[Usage]:
 def _energies(books: Books, last: Snapshot, now: Snapshot, elapsed: int) -> dict[str, Energy]:
     """Return the energy of each domain in the interval, without that of domains inside it."""
     gross = {name: _energy(books, domain, last, now, elapsed) for name, domain in books.domains.items()}
-    return nesting.net(books.domains, gross, books.owed)
+    energies = books.nesting.net(books.domains, gross, elapsed)
+    for name, (energy_uj, _) in list(energies.items()):
+        domain = books.domains[name]
+        if domain.contains and energy_uj is not None:
+            settled = books.overdue.caught_up(name, energy_uj, elapsed)
+            for blind, late_uj in settled.late:
+                post_late(books, blind, domain, late_uj)
+            energies[name] = Energy(settled.current_uj, "")
+    return energies
 
 
 def _energy(books: Books, domain: Domain, last: Snapshot, now: Snapshot, elapsed: int) -> Energy:
@@ -177,16 +216,27 @@ def _energy(books: Books, domain: Domain, last: Snapshot, now: Snapshot, elapsed
     if after is None or after.energy_uj is None:
         return Energy(None, f"{name}: {after.reason if after else 'not read'}")
     if before is None or before.energy_uj is None:
-        settled = books.overdue.settle(domain, now, elapsed)
-        if settled is None:
-            return Energy(None, f"{name}: {before.reason if before else READABLE_NOW}")
-        for blind, energy_uj in settled.late:
-            post_late(books, blind, domain, energy_uj)
-        return Energy(settled.current_uj, "")
+        late = _settle(books, domain, after.energy_uj, now.mono_us, elapsed)
+        why = late.reason or (before.reason if before else READABLE_NOW)
+        return late if late.uj is not None else Energy(None, f"{name}: {why}")
+    if domain.method == COUNTER and before.energy_uj == after.energy_uj:
+        return _unmoved(domain, books.doubts.still_us(name, now.mono_us), name in books.doubts.moved)
     found = delta(Counter(domain.range_uj, domain.max_watts), before.energy_uj, after.energy_uj, elapsed)
     if found.energy_uj == 0 and books.faults.get(name) == f"{name}: {STANDS_STILL}":
         return Energy(None, books.faults[name])  # too short a look to say that it moves again
+    if found.energy_uj is not None:
+        for blind, _ in books.overdue.caught_up(name, 0, elapsed).late:
+            post_late(books, blind, domain, 0)  # it moves, so it was not dead when it did not
     return Energy(found.energy_uj, f"{name}: {found.reason}" if found.reason else "")
+
+
+def _unmoved(domain: Domain, still_us: int, has_moved: bool) -> Energy:
+    """Return what a counter drew that shows the same: nothing, if it moves soon. One that was never seen to move may be
+    dead; one with others inside may be slow.
+    """
+    if still_us >= STILL_US:
+        return Energy(None, f"{domain.name}: {STANDS_STILL}")
+    return Energy(0, "" if has_moved or domain.contains else f"{domain.name}: {NOT_MOVED}")
 
 
 def _learn(

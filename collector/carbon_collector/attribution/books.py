@@ -11,11 +11,14 @@ from ..lean.typing import TYPE_CHECKING
 from ..meters.base import EVERY_NODES, IDLE_SHARE, Reading
 from ..units import SLOT_S, US_PER_S
 from . import slots
+from .doubt import Doubts
 from .idle_power import IdlePower
 from .ledger import EPILOG, Ledger
+from .nesting import Nesting
 from .overdue import Overdue
 from .rows import JobRow, NodeRow
 from .snapshot import Snapshot
+from .split import static_part
 
 if TYPE_CHECKING:
     from typing import Any
@@ -59,8 +62,9 @@ class Books:
         self.slurm_cpus = 0
         self.shards = 0
         self.deficit: dict[int, int] = {}
-        self.owed: dict[str, int] = {}
+        self.nesting = Nesting()
         self.faults: dict[str, str] = {}
+        self.doubts = Doubts()
         self.overdue = Overdue()
         self.resumed = False
         self.idle: dict[str, IdlePower] = {}
@@ -69,6 +73,7 @@ class Books:
         self.job_rows: dict[tuple[int, str, int], JobRow] = {}
         self.node_rows: dict[int, NodeRow] = {}
         self.recent: dict[str, int] = {}
+        self._carried: dict[str, tuple[int, int]] = {}
         self._to_wall: int | None = None
 
     # -- what the node is ---------------------------------------------------------------------------------------
@@ -154,7 +159,8 @@ class Books:
             ledger.close(self.last.wall_us, self.last.mono_us)
             ledger.settled = True
         self.deficit = {}
-        self.owed = {}
+        self.nesting = Nesting()
+        self.doubts = Doubts()
         self.last = self._to_wall = None
 
     def new_process(self, integrated: set[str]) -> None:
@@ -221,6 +227,14 @@ class Books:
         elif domain in self.domains:
             self.idle[domain].share = self._idle_share(domain)  # what was loaded may have answered late
         return self.idle[domain]
+
+    def static_part(self, domain: str, slot: int, energy_uj: int, length_us: int) -> int:
+        """Return what of an energy a component would have drawn doing nothing; a shortfall is carried within the slot."""
+        idle = self.idle_of(domain).idle()
+        at, carried_uj = self._carried.get(domain, (slot, 0))
+        static, carried_uj = static_part(energy_uj, idle.power_uw, length_us, carried_uj if at == slot else 0)
+        self._carried[domain] = (slot, 0 if idle.rule == "unknown" else carried_uj)
+        return static
 
     def _idle_share(self, name: str) -> float:
         domain = self.domains.get(name)
@@ -311,7 +325,7 @@ class Books:
             "last_sealed": self.last_sealed,
             "memory_base": self.memory_base,
             "deficit": self.deficit,
-            "owed": self.owed,
+            "owed": self.nesting.owed,
             "idle": {name: idle.save() for name, idle in self.idle.items()},
             "ledgers": [ledger.save() for ledger in self.ledgers.values()],
             "job_rows": [row.save() for row in self.job_rows.values()],
@@ -330,7 +344,7 @@ class Books:
         self.last_sealed = int(saved["last_sealed"])
         self.memory_base = saved["memory_base"]
         self.deficit = {int(socket): us for socket, us in saved["deficit"].items()}
-        self.owed = {str(name): int(uj) for name, uj in saved["owed"].items()}
+        self.nesting.owed = {str(name): int(uj) for name, uj in saved["owed"].items()}
         self.idle = {name: IdlePower(self._idle_share(name), idle) for name, idle in saved["idle"].items()}
         for ledger in map(Ledger.load, saved["ledgers"]):
             self._add(ledger)

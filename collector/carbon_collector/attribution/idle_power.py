@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Idle power P0 of a domain: learned from the intervals themselves, kept on disk, overridden by a setting.
 
-In order of trust: the setting; the lowest power of a stretch with next to no use (`quiet`); a line through power
+In order of trust: the setting; the mean power of stretches with next to no use (`quiet`); a line through power
 over busy CPUs (`fit`). Before use has varied enough for a line of its own, an assumption about its slope fills
 in (`prior`): idle power is a known share of the power under full load. It makes the first interval of a busy node
 right to some ten percent of its energy, and fades as use varies.
@@ -14,8 +14,14 @@ from ..lean.typing import NamedTuple
 QUIET_BUSY = 0.01
 """An interval is quiet if less than this share of the socket's CPUs was busy."""
 QUIET_US = 5_000_000
-"""Quiet time is taken together until it is this long: a counter that steps late makes a short interval look
-cheap, and the lowest of many would be the one that was read at the worst moment."""
+"""Least length of a quiet stretch: a counter that steps late makes a short interval look cheap."""
+SAME_LEVEL = 0.1
+"""Share by which a power may differ from the mean of a level and still belong to it. Meters are noisy by some percent a
+reading. The lowest of many readings would be too low by two or three times that noise; their mean is not."""
+MEAN_OF = 64
+"""Number of powers that the mean of a level remembers, so that it follows a component that changes."""
+MOVED_UP = 12
+"""Number of powers in a row above the level after which the level itself has risen (another cooling, other clocks)."""
 LOWEST_US = 400_000
 """RAPL steps every millisecond or so, jittery: shorter intervals say little about the lowest power."""
 FIT_US = 20_000
@@ -34,58 +40,89 @@ class Idle(NamedTuple):
     rule: str
 
 
+class Level:
+    """The mean of powers near the lowest that were seen, in microwatts (-1: none was), and of how many it is the mean."""
+
+    __slots__ = ("above", "count", "power_uw")
+
+    def __init__(self, power_uw: float = -1, count: float = 0) -> None:
+        self.power_uw = power_uw
+        self.count = int(count)
+        self.above = 0
+
+    def see(self, power_uw: float, may_rise: bool) -> None:
+        """Take in a power. A much lower one begins a new level; so do many higher ones in a row, if it `may_rise`."""
+        if self.power_uw >= 0 and power_uw > self.power_uw * (1 + SAME_LEVEL):
+            self.above += 1
+            if not may_rise or self.above < MOVED_UP:
+                return
+            self.count = 0
+        elif power_uw < self.power_uw * (1 - SAME_LEVEL):
+            self.count = 0
+        self.above = 0
+        self.count = min(MEAN_OF, self.count + 1)
+        self.power_uw = power_uw if self.count == 1 else self.power_uw + (power_uw - self.power_uw) / self.count
+
+
 class IdlePower:
     """What is known of one domain's idle power; `share` is the assumed one of its power under full load."""
 
-    __slots__ = ("cpus", "lowest_uw", "quiet_uw", "setting_uw", "share", "still_uj", "still_us", "sums")
+    __slots__ = ("cpus", "lowest", "quiet", "setting_uw", "share", "still_busy_us", "still_uj", "still_us", "sums")
 
     def __init__(self, share: float, saved: list[float] | None = None) -> None:
         self.share = share
         self.setting_uw: int | None = None
-        quiet, lowest, cpus, *sums = saved or [-1, -1, 1, 0, 0, 0, 0, 0]
-        self.quiet_uw = int(quiet)
-        self.lowest_uw = int(lowest)
+        quiet, lowest, cpus, *rest = saved or [-1, -1, 1, 0, 0, 0, 0, 0, 0, 0]
+        counts = rest[5:] or [1, 1]  # a state of before means were kept has none
+        self.quiet = Level(quiet, counts[0])
+        self.lowest = Level(lowest, counts[1])
         self.cpus = int(cpus)
-        self.sums = [float(s) for s in sums]
-        self.still_uj = 0
-        self.still_us = 0
+        self.sums = [float(s) for s in rest[:5]]
+        self.still_uj = self.still_us = self.still_busy_us = 0
 
     def save(self) -> list[float]:
-        """What `saved` takes: quiet, lowest (-1: not seen), CPUs, and the sums of the fit."""
-        return [self.quiet_uw, self.lowest_uw, self.cpus, *self.sums]
+        """What `saved` takes: quiet, lowest (-1: not seen), CPUs, the sums of the fit, and of how many both are means."""
+        counts = [self.quiet.count, self.lowest.count]
+        return [self.quiet.power_uw, self.lowest.power_uw, self.cpus, *self.sums, *counts]
 
     def learn(self, energy_uj: int, elapsed_us: int, busy_us: int, cpus: int) -> None:
         """Take in one interval: energy, its length, CPU time used, and CPUs of the socket."""
         self.cpus = max(1, cpus)
-        self._learn_quiet(energy_uj, elapsed_us, busy_us <= QUIET_BUSY * cpus * elapsed_us)
+        self._learn_quiet(energy_uj, elapsed_us, busy_us)
         if elapsed_us < FIT_US:
             return
         power_uw = energy_uj * 1_000_000 // elapsed_us
-        if elapsed_us >= LOWEST_US and (self.lowest_uw < 0 or power_uw < self.lowest_uw):
-            self.lowest_uw = power_uw
+        if elapsed_us >= LOWEST_US:
+            self.lowest.see(power_uw, may_rise=False)
         x, y, w = busy_us / elapsed_us, float(power_uw), elapsed_us / 1e6
         self.sums = [s * FIT_MEMORY + w * v for s, v in zip(self.sums, (1.0, x, y, x * x, x * y))]
 
-    def _learn_quiet(self, energy_uj: int, elapsed_us: int, quiet: bool) -> None:
-        self.still_uj = self.still_uj + energy_uj if quiet else 0
-        self.still_us = self.still_us + elapsed_us if quiet else 0
+    def _learn_quiet(self, energy_uj: int, elapsed_us: int, busy_us: int) -> None:
+        if busy_us > QUIET_BUSY * self.cpus * elapsed_us:
+            self.still_uj = self.still_us = self.still_busy_us = 0
+            return
+        self.still_uj += energy_uj
+        self.still_us += elapsed_us
+        self.still_busy_us += busy_us
         if self.still_us >= QUIET_US:
-            power_uw = self.still_uj * 1_000_000 // self.still_us
-            self.quiet_uw = power_uw if self.quiet_uw < 0 else min(self.quiet_uw, power_uw)
-            self.still_uj = self.still_us = 0
+            # The little use that there was is taken off by the assumed slope.
+            use = self.still_busy_us / (self.cpus * self.still_us)
+            power_uw = self.still_uj * 1e6 / self.still_us / (1 + (1 - self.share) / self.share * use)
+            self.quiet.see(power_uw, may_rise=True)
+            self.still_uj = self.still_us = self.still_busy_us = 0
 
     def idle(self) -> Idle:
         """Idle power by the most trusted rule that has something to say; `unknown` before the first interval."""
         if self.setting_uw is not None:
             return Idle(self.setting_uw, "setting")
-        if self.quiet_uw >= 0:
-            return Idle(self.quiet_uw, "quiet")
+        if self.quiet.power_uw >= 0:
+            return Idle(int(self.quiet.power_uw), "quiet")
         if not self.sums[0]:
             return Idle(UNKNOWN_UW, "unknown")
         return self._line()
 
     def _line(self) -> Idle:
-        """Where the line meets no use, between nothing and the lowest power ever seen.
+        """Where the line meets no use, between nothing and the lowest level of power ever seen.
 
         Its slope is that of the least squares; where use has not varied enough, the assumed one fills up what is
         missing: (cov + l x assumed) / (var + l), with l = FIT_MIN_SPREAD - var (a ridge regression that fades).
@@ -98,5 +135,5 @@ class IdlePower:
         lacking = max(0.0, FIT_MIN_SPREAD - variance)
         slope = (xy / weight - x * y + lacking * assumed) / (variance + lacking)
         power_uw = max(0, int(y - slope * x))
-        bounded = power_uw if self.lowest_uw < 0 else min(self.lowest_uw, power_uw)
+        bounded = power_uw if self.lowest.power_uw < 0 else min(int(self.lowest.power_uw), power_uw)
         return Idle(bounded, "fit" if variance >= FIT_MIN_SPREAD else "prior")

@@ -13,7 +13,7 @@ from __future__ import annotations
 from ..apportion import apportion
 from ..lean.typing import TYPE_CHECKING, NamedTuple
 from ..meters.base import INTEGRATED
-from .counter import Counter, delta
+from .counter import BEHIND, NOT_MOVED, Counter, delta
 
 if TYPE_CHECKING:
     from ..meters.base import Domain
@@ -59,13 +59,14 @@ class Overdue:
 
     def add(self, domains: dict[str, Domain], last: Snapshot, now: Snapshot, work: Work, pieces: list[Piece]) -> None:
         """Keep an interval if a domain that was read before cannot be read now, or is awaited already."""
-        awaited = {name for name, domain in domains.items() if self._is_awaited(domain, last, now)}
+        passing = {n for n, energy in work.energies.items() if energy.reason.endswith((BEHIND, NOT_MOVED))}
+        awaited = passing | {name for name, domain in domains.items() if self._is_awaited(domain, last, now)}
         for name in self._since.keys() - awaited:
             del self._since[name]
         for blind in self.waiting:
             blind.awaited.intersection_update(awaited)
         if awaited:
-            unknown = {name for name, energy in work.energies.items() if energy.uj is None}
+            unknown = {name for name, energy in work.energies.items() if energy.reason}
             self.waiting.append(Blind(work, pieces, awaited, unknown))
         self.waiting = [blind for blind in self.waiting if blind.awaited]
 
@@ -78,22 +79,34 @@ class Overdue:
         since = self._since.get(domain.name)
         return since is not None and now.mono_us - since[1] <= PATIENCE_US
 
-    def settle(self, domain: Domain, now: Snapshot, elapsed_us: int) -> Settled | None:
-        """Divide what a domain counted while it could not be read; `None` where that cannot be known.
+    def give_up(self, name: str) -> None:
+        """Give up what a domain counted while it was not read: it was reset meanwhile."""
+        self._since.pop(name, None)
+        for blind in self.waiting:
+            blind.awaited.discard(name)
 
-        `elapsed_us` is the length of the last interval, at whose end the domain is readable again.
+    def settle(self, domain: Domain, uj: int, at_us: int, elapsed_us: int) -> tuple[Settled | None, str]:
+        """Divide what a domain counted while it could not be read; `None` and the reason where that cannot be known.
+
+        `uj` and `at_us` are the reading that ends it and its time, `elapsed_us` the part of the last interval before
+        it. An empty reason means that nothing was kept for this domain.
         """
-        since, after = self._since.get(domain.name), now.readings[domain.name]
-        if since is None or after.energy_uj is None:
-            return None
-        counted = delta(Counter(domain.range_uj, domain.max_watts), since[0], after.energy_uj, now.mono_us - since[1])
+        since = self._since.get(domain.name)
+        if since is None:
+            return None, ""
+        counted = delta(Counter(domain.range_uj, domain.max_watts), since[0], uj, at_us - since[1])
         if counted.energy_uj is None:
-            return None
-        blinds = [blind for blind in self.waiting if domain.name in blind.awaited]
-        *late, current = apportion(counted.energy_uj, [*(b.length_us for b in blinds), max(1, elapsed_us)])
+            return None, counted.reason
+        return self.caught_up(domain.name, counted.energy_uj, elapsed_us), ""
+
+    def caught_up(self, name: str, energy_uj: int, elapsed_us: int) -> Settled:
+        """Divide an energy over the kept intervals that await this domain and the last one, of `elapsed_us`."""
+        blinds = [blind for blind in self.waiting if name in blind.awaited]
+        weights = [*(blind.length_us for blind in blinds), elapsed_us]
+        *late, current = apportion(energy_uj, weights if any(weights) else [*weights[:-1], 1])
         for blind in blinds:
-            blind.awaited.discard(domain.name)
-            blind.unknown.discard(domain.name)
+            blind.awaited.discard(name)
+            blind.unknown.discard(name)
         return Settled(list(zip(blinds, late)), current)
 
 

@@ -7,7 +7,7 @@ from ..apportion import apportion
 from ..lean.typing import TYPE_CHECKING
 from ..meters.base import COMPONENTS, EVERY_NODES, WHOLE
 from . import cpu_time
-from .split import Claim, Parts, split, static_part
+from .split import Claim, Parts, split
 
 if TYPE_CHECKING:
     from ..meters.base import Domain
@@ -80,7 +80,7 @@ def _split(books: Books, work: Work, piece: Piece, domain: Domain, energy_uj: in
     outside = work.system_memory * piece.length if is_memory else sum(piece.system.get(s, 0) for s in sockets)
     static = energy_uj
     if domain.component != "other":  # fans, disks and losses are there for whoever holds the node
-        static = static_part(energy_uj, books.idle_of(domain.name).idle().power_uw, piece.length)
+        static = books.static_part(domain.name, piece.slot, energy_uj, piece.length)
     parts = split(energy_uj, static, capacity * piece.length, claims, outside)
     if work.resumed and domain.component == "cpu":
         cpus = max(1, sum(topology.cpus_on(s) for s in sockets))
@@ -117,7 +117,7 @@ def _split_device(books: Books, work: Work, piece: Piece, domain: Domain, energy
         return holders, split(energy_uj, energy_uj, WHOLE * piece.length, [Claim(h, 0) for h in held], 0)
     done = work.activity.get(domain.name)
     used = held if done is None else [_done_by(work.ledgers[i], done) for i in holders]
-    static = static_part(energy_uj, books.idle_of(domain.name).idle().power_uw, piece.length)
+    static = books.static_part(domain.name, piece.slot, energy_uj, piece.length)
     claims = [Claim(h, u) for h, u in zip(held, used if any(used) else held)]
     return holders, split(energy_uj, static, WHOLE * piece.length, claims, 0)
 
@@ -144,19 +144,21 @@ def _cover_late(books: Books, blind: Blind, piece: Piece, domain: Domain) -> Non
     component, work = domain.component, blind.work
     names = {name for name, one in books.domains.items() if one.component == component}
     if not names & blind.unknown:
-        books.node_row(piece.slot).component(component).metered_us += piece.length
+        node = books.node_row(piece.slot)
+        node.component(component).cover_late(piece.length, node.elapsed_us)
     for i, alive_us in piece.alive.items():
         ledger = work.ledgers[i]
         own = set(ledger.parts) if component == "gpu" else names
         if domain.name in own and not own & blind.unknown and own <= work.energies.keys():
-            books.job_row(ledger, piece.slot).component(component).metered_us += alive_us
+            row = books.job_row(ledger, piece.slot)
+            row.component(component).cover_late(alive_us, row.alloc_us)
 
 
 def _cover(
     books: Books, work: Work, component: str, names: list[str], share: JobShare | NodeShare, metered_us: int
 ) -> None:
     """Count the time as metered, or state why it is not."""
-    bad = [name for name in names if name not in work.energies or work.energies[name].uj is None]
+    bad = [name for name in names if name not in work.energies or work.energies[name].reason]
     if names and not bad:
         share.metered_us += metered_us
     elif component in books.missing:

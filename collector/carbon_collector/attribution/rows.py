@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from ..lean.typing import TYPE_CHECKING
 from ..meters.base import METHODS, MISSING
+from .counter import PASSING
 
 if TYPE_CHECKING:
     from typing import Any
@@ -33,8 +34,15 @@ class _Share:
         self.reason = ""
 
     def blame(self, reason: str) -> None:
-        """State why something was not metered; the first reason is kept."""
-        self.reason = self.reason or reason[:MAX_REASON]
+        """State why something was not metered; the first reason is kept, unless it is one that passes."""
+        if not self.reason or self.reason.endswith(PASSING):
+            self.reason = reason[:MAX_REASON]
+
+    def cover_late(self, metered_us: int, whole_us: int) -> None:
+        """Count time of a row of `whole_us` as metered after all. Where nothing is unmetered there is no reason."""
+        self.metered_us += metered_us
+        if self.metered_us >= whole_us:
+            self.reason = ""
 
     def _add(self, energy_uj: int, method: str) -> None:
         is_weaker = self.energy_uj is not None and METHODS.index(self.method) > METHODS.index(method)

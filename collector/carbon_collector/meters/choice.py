@@ -39,6 +39,7 @@ class Meters:
         self._guards: dict[str, Guard] = {}
         self._looking: dict[str, Guard] = {}
         self._registers: dict[str, Register] = {}
+        self._changes: list[str] = []
         self._again_s = time.monotonic() + AGAIN_S
         self._look(names)
         deadline_s = time.monotonic() + DEADLINE_S
@@ -151,7 +152,9 @@ class Meters:
             self._offers[name] = offer_of(guard.found, self._first_of(guard))
         self._judge()
         before = self.domains, self.parts
-        self.source = {component: self._choose(component) for component in COMPONENTS}
+        chosen = {component: self._choose(component) for component in COMPONENTS}
+        self._changes += [self._change(c, chosen[c]) for c in COMPONENTS if self.source.get(c, chosen[c]) != chosen[c]]
+        self.source = chosen
         self.domains, self.parts = {}, {}
         for name, offer in self._offers.items():
             if offer.meter is not None:
@@ -164,6 +167,17 @@ class Meters:
         has = {domain.component for domain in self.domains.values()}
         self.missing = {component: self._why_not(component) for component in COMPONENTS if component not in has}
         return (self.domains, self.parts) != before
+
+    def _change(self, component: str, new: str) -> str:
+        old = self.source[component]
+        why = self._offers[old].fault(component) if old in self._offers else ""
+        gone = f"{old} ({why})" if why else old or "nothing"
+        return f"{component}: {new or 'nothing'} is read from now on, where {gone} was"
+
+    def changes(self) -> list[str]:
+        """Return what has changed in the choice of sources since this was last asked, a line each."""
+        changes, self._changes = self._changes, []
+        return changes
 
     def _first_of(self, guard: Guard) -> dict[str, Reading]:
         if guard.found is None or guard.found.meter is None:
