@@ -44,7 +44,7 @@ class SimulatedNode:
         self.node = node
         self._cgroupfs = cgroupfs
         self._powercap = Powercap(root / "powercap")
-        make_cpus(root / "cpu", node.cpus)
+        make_cpus(root / "cpu", node.cpus, node.threads)
         self._stat = ProcStat(root / "stat", node)
         self._meminfo = MemInfo(root / "meminfo", node)
         self._gpus = Gpus(root, node.gpus) if node.gpus else None
