@@ -104,6 +104,19 @@ class Cgroups:
             text = read_text(f"{self._under('memory', found.path)}/memory.limit_in_bytes")
         return int(text) if text.isdigit() else None
 
+    def files(self, found: Found) -> dict[str, str]:
+        """Return the files that a job's figures are read from: `cpu`, `memory`, `cpuset`, whether or not they exist."""
+        path = found.path
+        if self.version == 2:
+            names = {"cpu": "cpu.stat", "memory": "memory.current", "cpuset": "cpuset.cpus.effective"}
+            return {kind: f"{path}/{name}" for kind, name in names.items()}
+        memory, cpuset = self._under("memory", path), self._under("cpuset", path)
+        return {
+            "cpu": f"{path}/cpuacct.usage_percpu",
+            "memory": f"{memory}/memory.usage_in_bytes",
+            "cpuset": f"{cpuset}/cpuset.cpus",
+        }
+
     def has_processes(self, path: str) -> bool:
         """Whether anything runs in the cgroup or below it. Directories without are left over or being made."""
         if read_text(f"{path}/cgroup.procs"):

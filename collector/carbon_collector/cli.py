@@ -16,13 +16,14 @@ if TYPE_CHECKING:
 
 USAGE = """\
 usage: carbon-collector run [--node NODE] [--take-over] [--config FILE]
-       carbon-collector probe [--json] [--node NODE] [--config FILE]
+       carbon-collector probe [--doctor] [--json] [--node NODE] [--config FILE]
        carbon-collector --version
 
 run      read the counters, keep the ledgers of the jobs, ship the records; in the foreground
 probe    show what this node offers, which source won and why, and what it draws; changes nothing
 
 --node        Slurm's name of this node (default: what the tickets or Slurm say, else the host name up to its first dot)
+--doctor      show what would make a figure unknown here, with the line to change; fails if anything would
 --take-over   end the collector that runs here and take its place, where otherwise the new one would wake it and end
 """
 
@@ -62,13 +63,12 @@ def _main(args: list[str]) -> int:
         return 0
     if not args or args[0] not in ("run", "probe"):
         raise UsageError(f"{'unknown command ' + repr(args[0]) if args else 'no command'}; try carbon-collector --help")
-    flags = {"--json"} if args[0] == "probe" else {"--take-over"}
+    flags = {"--json", "--doctor"} if args[0] == "probe" else {"--take-over"}
     values = _options(args[1:], {"--node": "", "--config": ""}, flags)
     if args[0] == "probe":
         from . import probe
 
-        node = values["--node"] or os.uname().nodename.partition(".")[0]
-        return probe.run(node, values["--config"], "--json" in values)
+        return probe.run(values["--node"], values["--config"], "--json" in values, "--doctor" in values)
     return _run(values["--node"], values["--config"], "--take-over" in values)
 
 

@@ -54,8 +54,8 @@ TOLD_STILL_US = 10_000_000
 """Time after which a counter that stands still is logged."""
 SHOW_S = 30.0
 """Age of what the aggregator knows of a running job at which a segment is sealed, unless segments wait already."""
-MANY_LEDGERS = 2000
-"""Number of ledgers at which a segment is sealed at once, so that what has ended leaves memory and the state."""
+MANY_LEDGERS = 4000
+"""Number of ledgers at which segments are sealed while tickets wait, so that what has ended leaves memory and the state."""
 
 
 class Collector:
@@ -334,7 +334,8 @@ class Collector:
         slot = self._open_slot()
         ended = self.books.has_rows_before(slot) or len(self.books.ledgers) >= MANY_LEDGERS
         shown = now_s - self._flushed_s > SHOW_S and not self.shipper.is_behind() and bool(self.books.ledgers)
-        if (ended or shown or now_s >= self.flush_due_s) and not self.flush():
+        due = now_s >= self.flush_due_s and not self.intake.is_behind()  # each segment waits for the disk
+        if (ended or shown or due) and not self.flush():
             self.flush_due_s = now_s + max(self.interval_s, SETTLE_S)
 
     def looks(self) -> list[float]:

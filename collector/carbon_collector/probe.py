@@ -16,10 +16,12 @@ from .attribution.books import Books
 from .attribution.counter import Counter, Energy, delta
 from .attribution.idle_power import UNKNOWN_UW
 from .attribution.nesting import Nesting
+from .cgroups import Cgroups
 from .errors import CarbonError
 from .lean.typing import TYPE_CHECKING, NamedTuple
 from .meters import Meters
 from .meters.base import EVERY_NODES, MODELLED, Domain, Reading
+from .probe_jobs import jobs
 from .topology import Topology
 from .units import US_PER_S
 
@@ -34,13 +36,45 @@ PATIENCE_S = 8.0
 """For a driver that takes long to start; a collector would go on without it and take it in later."""
 
 
-def run(node: str, config: str, as_json: bool) -> int:
-    """Show the node; returns 0 if at least one component can be read, else 1."""
+def run(node: str, config: str, as_json: bool, doctor: bool = False) -> int:
+    """Show the node; returns 0 if at least one component can be read, else 1.
+
+    With `doctor`: show what would make a figure unknown; returns 0 if nothing would, else 1.
+    """
     from . import probe_text
 
-    facts = look(settings.load(config, node, strict=False), node)
+    chosen = settings.load(config, node, strict=False)
+    node = node or _name(chosen.text("collector", "state_dir"))
+    facts = look(chosen, node)
+    if doctor:
+        return _examine(facts, chosen, node, as_json)
     print(json.dumps(facts, indent=2) if as_json else probe_text.page(facts), flush=True)
     return 0 if any(domain["energy_uj"] is not None for domain in facts["domains"]) else 1
+
+
+def _name(state_dir: str) -> str:
+    """Return the NodeName that the collector here has learned, else the host's own name up to its first dot."""
+    try:
+        saved = state.load(state_dir) or {}
+    except CarbonError:
+        saved = {}
+    return str(saved["slurm"][0]) if "slurm" in saved else os.uname().nodename.partition(".")[0]
+
+
+def _examine(facts: dict[str, Any], chosen: Settings, node: str, as_json: bool) -> int:
+    from . import node_doctor, probe_text
+
+    findings = node_doctor.examine(facts, chosen, _cgroups(chosen, node))
+    if as_json:
+        print(json.dumps({"node": node, "findings": [one._asdict() for one in findings]}, indent=2), flush=True)
+    else:
+        print("\n".join(probe_text.harmless(line) for line in node_doctor.page(findings).splitlines()), flush=True)
+    return 0 if all(one.well for one in findings) else 1
+
+
+def _cgroups(chosen: Settings, node: str) -> Cgroups:
+    topology = host.topology(chosen.text("collector", "sysfs"), chosen.text("collector", "procfs"))
+    return Cgroups(chosen.text("collector", "cgroupfs"), node, topology)
 
 
 def look(chosen: Settings, node: str) -> dict[str, Any]:
@@ -65,6 +99,7 @@ def look(chosen: Settings, node: str) -> dict[str, Any]:
         "parts": {name: part._asdict() for name, part in meters.parts.items()},
         "interval": _interval(chosen, meters.domains),
         "state": saved,
+        "jobs": jobs(books, _cgroups(chosen, node)),
         "problems": problems,
     }
 

@@ -28,6 +28,8 @@ def page(facts: dict[str, Any]) -> str:
     parts.append(_notes(facts))
     if facts["parts"]:
         parts.append(_devices(facts["parts"]))
+    if facts["jobs"]:
+        parts.append(_jobs(facts["jobs"]))
     if facts["problems"]:
         parts.append("\n".join(["problems:", *(f"  {harmless(problem)}" for problem in facts["problems"])]))
     return "\n\n".join(parts)
@@ -148,4 +150,18 @@ def _devices(parts: dict[str, dict[str, Any]]) -> str:
         whole = "" if share == WHOLE else f", {share}/{WHOLE} of {domain}"
         text = harmless(f"{uuid}{whole}{': ' if others else ''}{', '.join(others)}")
         lines += _wrap(text, COLUMNS, initial_indent="  ", subsequent_indent="    ")
+    return "\n".join(lines)
+
+
+def _jobs(jobs: list[dict[str, Any]]) -> str:
+    lines = ["jobs, and where their figures are read from:"]
+    for job in jobs:
+        cpus = f", {job['cpus']} CPUs" if job["cpus"] else ""
+        lines.append(f"  {harmless(job['job'])}{cpus}{'' if job['ticket'] else ', without a ticket'}")
+        sources = {kind: job[kind] for kind in ("cpu", "memory", "cpuset")}
+        if job["gpus"]:
+            parts = [f"{name}{'' if share == WHOLE else f' ({share}/{WHOLE})'}" for name, share in job["gpus"].items()]
+            sources["gpus"] = ", ".join(parts)
+        for kind, source in sources.items():
+            lines += _wrap(harmless(f"{kind}: {source}"), COLUMNS, initial_indent="    ", subsequent_indent="      ")
     return "\n".join(lines)

@@ -261,6 +261,9 @@ def test_no_name_moves_the_cursor(name: str, why: str, device: str, share: int) 
         "domains": [domain],
         "estimates": {name: why},
         "parts": {device: {"domain": name, "share": share, "uuid": device}},
+        "jobs": [
+            {"job": name, "ticket": False, "cpus": 1, "cpu": why, "memory": why, "cpuset": why, "gpus": {device: share}}
+        ],
         "interval": {"seconds": 10.0, "setting_seconds": 10.0, "shortened_for": None},
         "state": {"folder": why, "read_us": 1},
         "problems": [why],

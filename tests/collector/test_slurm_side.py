@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from carbon_collector.attribution.cpu_time import MILLI, held
 from carbon_collector.attribution.ledger import Ledger
 from carbon_collector.log import Log
+from carbon_collector.meters.base import Part
 from carbon_collector.slurm_node import Answer, SlurmNode
 from carbon_collector.slurm_side import SlurmSide
 from carbon_collector.ticket import Ticket
@@ -276,3 +277,26 @@ def test_what_is_known_survives(tmp_path: Path) -> None:
 
     assert (again.name, again.count(16, []), again.shards) == ("n7", 8, 4)
     assert again.follow(True) == "n7"
+
+
+@pytest.mark.parametrize(
+    ("gpus", "shards", "each", "expected"),
+    [
+        (("0",), 1, 4, {"GPU-a": 250}),
+        (("0",), 4, 4, {"GPU-a": 1000}),
+        (("0", "1"), 2, 4, {"GPU-a": 250, "GPU-b": 250}),
+        (("0",), 3, 0, {"GPU-a": 1000}),  # how many shards a GPU has is not known
+        (("0",), None, 4, {"GPU-a": 1000}),  # the job holds no shards
+        (("0",), 9, 4, {"GPU-a": 1000}),
+        (("0",), 1, 5000, {"GPU-a": 1}),
+    ],
+)
+def test_a_job_holds_its_shards_of_a_gpu(
+    gpus: tuple[str, ...], shards: int | None, each: int, expected: dict[str, int]
+) -> None:
+    """In thousandths, by SLURM_SHARDS_ON_NODE and the shards that Slurm says a GPU has; never nothing, never more than all."""
+    devices = {"0": Part("GPU-a", 1000, "GPU-a"), "1": Part("GPU-b", 1000, "GPU-b")}
+    ledger = Ledger(make_job(1, gpus=gpus)._replace(shards=shards), "prolog", 0, 0)
+    ledger.hold(devices, each)
+
+    assert ledger.parts == expected

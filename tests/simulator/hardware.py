@@ -38,6 +38,9 @@ class Node:
 
     name: str
     cpus: int = 8
+    """CPUs as Linux counts them."""
+    threads: int = 1
+    """Hardware threads of each core. Slurm is told of cores."""
     memory_mib: int = 4096
     idle_mw: int = 40_000
     busy_mw: int = 25_000

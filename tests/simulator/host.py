@@ -18,8 +18,9 @@ TICK_NS = 10_000_000
 """USER_HZ is 100."""
 
 
-def make_cpus(root: Path, cpus: int) -> None:
-    """Lay out /sys/devices/system/cpu."""
+def make_cpus(root: Path, cpus: int, threads: int = 1) -> None:
+    """Lay out /sys/devices/system/cpu; the threads of a core are as far apart as the kernel has them."""
+    cores = cpus // threads
     for name in ("online", "possible", "present"):
         put(root / name, f"0-{cpus - 1}")
     put(root / "offline", "")
@@ -29,9 +30,9 @@ def make_cpus(root: Path, cpus: int) -> None:
         topology = root / f"cpu{cpu}" / "topology"
         siblings = [other for other in range(cpus) if other % SOCKETS == cpu % SOCKETS]
         put(topology / "physical_package_id", str(cpu % SOCKETS))
-        put(topology / "core_id", str(cpu // SOCKETS))
-        _put_cpus(topology, "thread_siblings", [cpu])
-        _put_cpus(topology, "core_cpus", [cpu])
+        put(topology / "core_id", str(cpu % cores // SOCKETS))
+        _put_cpus(topology, "thread_siblings", list(range(cpu % cores, cpus, cores)))
+        _put_cpus(topology, "core_cpus", list(range(cpu % cores, cpus, cores)))
         _put_cpus(topology, "core_siblings", siblings)
         _put_cpus(topology, "package_cpus", siblings)
 

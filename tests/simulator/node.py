@@ -46,7 +46,7 @@ class SimulatedNode:
         self.node = node
         self._cgroupfs = cgroupfs
         self._powercap = Powercap(root / "powercap")
-        make_cpus(root / "cpu", node.cpus)
+        make_cpus(root / "cpu", node.cpus, node.threads)
         make_cpuinfo(root / "cpuinfo", node.cpus)
         self._stat = ProcStat(root / "stat", node)
         self._meminfo = MemInfo(root / "meminfo", node)

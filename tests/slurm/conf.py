@@ -63,7 +63,7 @@ PartitionName=batch Nodes=ALL Default=YES MaxTime=1-0 State=UP
 """
 NODE = (
     "NodeName={name} NodeAddr={address} NodeHostname={name} Port={port} CPUs={cpus} Sockets=2 "
-    "CoresPerSocket={cores} ThreadsPerCore=1 RealMemory={memory}{gres} State=UNKNOWN"
+    "CoresPerSocket={cores} ThreadsPerCore={threads} RealMemory={memory}{gres} State=UNKNOWN"
 )
 # ConstrainCores is off: the CPUs that the nodes claim are not all there.
 CGROUP = "CgroupPlugin={plugin}\nConstrainCores=no\nConstrainRAMSpace=no\nConstrainDevices=no\n"
@@ -167,8 +167,9 @@ def _node(number: int, node: Node) -> str:
         name=node.name,
         address=node_address(node.name),
         port=6820 + number,
-        cpus=node.cpus,
-        cores=node.cpus // 2,
+        cpus=node.cpus // node.threads,
+        cores=node.cpus // node.threads // 2,
+        threads=node.threads,
         memory=node.memory_mib,
         gres=gres,
     )

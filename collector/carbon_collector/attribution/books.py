@@ -32,11 +32,17 @@ MAX_DEFICIT_US = 1_000_000
 """Most CPU time that jobs may be ahead of /proc/stat."""
 SLEW_US = 2_000_000
 """A difference between the clocks that changes by no more than this is slewing, not a step."""
+MAX_RECENT = 10_000
+"""Number of ended runs that are remembered at most; the state on disk has them, and is written at each reading."""
 NOT_SEEN = "power was not seen while no collector ran"
 
 
 class ClockWentBack(Exception):  # noqa: N818 - an event, not a fault: the caller starts a new stream
     """The wall clock is back in a slot whose rows are sealed."""
+
+
+MAX_RECENT = 10_000
+"""Number of ended runs that are remembered at most; the state on disk has them, and is written at each reading."""
 
 
 class Books:
@@ -311,6 +317,8 @@ class Books:
         """Remember the end of a run; one of which only an epilog is known may yet come."""
         if ledger.source != EPILOG:
             self.recent[f"{ledger.job.job_id} {ledger.job.run}"] = (ledger.closed_us or 0) // US_PER_S
+        if len(self.recent) > MAX_RECENT:
+            del self.recent[next(iter(self.recent))]
 
     # -- the state on disk --------------------------------------------------------------------------------------
 
