@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from .attribution.ghosts import ghosts
 from .attribution.ledger import CGROUP, EPILOG, PROLOG, Ledger
 from .clock import Clock
 from .job import Job
@@ -118,7 +119,10 @@ class Arrivals:
         prolog's ticket may yet arrive. Such a ledger ends with its cgroup.
         """
         held = {name for ledger in self._books.ledgers.values() for name in ledger.cgroup_names}
-        strangers = {name for name in now.jobs if name not in held}
+        left = self._books.left_behind(now.jobs)
+        for name in left:
+            self._log.once(f"left {name}", f"processes of job {name}, which has ended, are left; they are the system's")
+        strangers = {name for name in now.jobs if name not in held and name not in left}
         for name in strangers & self.strangers:
             self._open_stranger(name, now, clock)
         self.strangers = strangers
@@ -134,6 +138,25 @@ class Arrivals:
                 self._log.line(f"job {ledger.job.job_id} should have ended and is not there; its ledger is closed")
                 self._books.close(ledger, clock.wall_us, clock.mono_us)
                 self._flush_soon()
+
+    def close_ghosts(self, now: Snapshot) -> None:
+        """Close ledgers of jobs whose CPUs or GPUs Slurm has given to others, and whose cgroup is gone or empty.
+
+        Slurm may fail to remove a cgroup. Whether one is empty is looked at only where CPUs or GPUs are held twice.
+        """
+        ledgers = self._books.open_ledgers()
+        cpus = self._books.slurm_cpus or self._books.topology.cpus
+        if now.parent is None or not ghosts(ledgers, (), cpus):
+            return
+        found = self._cgroups.jobs()
+        alive = {name for name in now.jobs if name in found and self._cgroups.has_processes(found[name].path)}
+        for ghost in ghosts(ledgers, alive, cpus):
+            job, heir = ghost.ledger.job, ghost.heir
+            self._log.line(
+                f"job {job.job_id} had no epilog, and job {heir.job.job_id} has its place; its ledger is closed"
+            )
+            self._books.close(ghost.ledger, heir.opened_us, heir.open_mono_us)
+            self._flush_soon()
 
     def _open_stranger(self, name: str, now: Snapshot, clock: Clock) -> None:
         found = self._cgroups.jobs().get(name)

@@ -30,6 +30,7 @@ from .spool.segment import Header, Spare
 from .spool.ship import Shipper
 from .spool.spool import Spool
 from .units import US_PER_S
+from .watch import Watch
 
 if TYPE_CHECKING:
     from .cgroups import Found
@@ -45,7 +46,13 @@ IDLE_TICKS = 3
 LOOK_SLACK_S = 0.05
 """A reading that is due may be skipped if there was one this short before."""
 CPUSET_PATIENCE_US = 30_000_000
-"""Time after which a job without a cpuset is taken not to be confined."""
+"""Time for which the limits of a young job are read at every reading."""
+YOUNG_US = 6_000_000
+"""Age up to which the tasks of a job are looked for at every reading."""
+SEARCH_AFTER_US = 2_000_000
+"""Age of a job without a cgroup at which one is searched for."""
+LIMITS_US = 60_000_000
+"""Time between two looks at the limits of all jobs."""
 SETTLE_S = 1.0
 """Delay of a segment after the end of a job, so that jobs which end together share one."""
 END_S = 0.15
@@ -81,6 +88,8 @@ class Collector:
         self._named = node
         self.books = self._load_books()
         self.cgroups = Cgroups(settings.text("collector", "cgroupfs"), self.slurm.name, self.topology)
+        self.watch = Watch(self.cgroups, self.procfs)
+        self._huge_in_memory = host.counts_huge_pages(self.procfs)
         self.spool = Spool(
             settings.text("collector", "spool_dir"), int(settings.number("collector", "spool_limit")) << 20
         )
@@ -96,6 +105,9 @@ class Collector:
         self._flushed_s = 0.0
         self.flush_due_s = float("inf")
         self._faulty: set[str] = set()
+        self._limits_us = 0
+        self._guesses: set[str] = set()
+        self._guessed_before: set[str] = set()
         self._job_of: dict[str, str] = {}
 
     def _bounded(self, interval_s: float) -> float:
@@ -157,6 +169,7 @@ class Collector:
         self.arrivals.find_strangers(now, clock)
         self.arrivals.close_lost(now, clock)
         self.books.slurm_cpus = self.slurm.count(self.topology.cpus, self.books.open_ledgers())
+        self.arrivals.close_ghosts(now)
         try:
             advance(self.books, now)
         except ClockWentBack:
@@ -230,7 +243,10 @@ class Collector:
             self.log.line(change)
 
     def _tell_faults(self) -> None:
-        """Log once for each domain that it cannot be read or is implausible, and once that it is read again."""
+        """Log once for each domain that it cannot be read or is implausible, and once that it is read again.
+
+        Log as well, once, why the use of jobs is not known, if that lasts for two readings.
+        """
         faults = self.books.faults
         for name in self._faulty - faults.keys():
             self.log.over(f"meter {name}", f"{name}: is read again")
@@ -238,6 +254,10 @@ class Collector:
             if not reason.endswith((READABLE_NOW, *PASSING)) and not self._is_short_rest(name, reason):
                 self.log.once(f"meter {name}", f"{reason}; it is unknown meanwhile")
         self._faulty = set(faults)
+        for why in self.books.guesses - self._guesses if self.books.guesses == self._guessed_before else ():
+            self.log.line(f"{why}; see `carbon-collector probe`")
+            self._guesses.add(why)
+        self._guessed_before = self.books.guesses
 
     def _is_short_rest(self, name: str, reason: str) -> bool:
         """Return whether a counter stands still, but not for long enough to be worth a line."""
@@ -274,35 +294,57 @@ class Collector:
         return found
 
     def _snapshot(self, clock: Clock) -> Snapshot:
+        memory = host.memory(self.procfs)
+        self.cgroups.has_huge_pages = memory.has_huge and not self._huge_in_memory
         # The parent first: what a job is ahead of it, were it there only since then, is taken into account.
         parent = self.cgroups.parent_usage()
         found = self.cgroups.jobs()
-        usages = {name: self.cgroups.usage(job.path) for name, job in found.items()}
+        usages = {name: self.cgroups.usage(job) for name, job in found.items()}
         # Before the meters: one that hangs is waited for, and the CPU time of jobs and node must be of one instant.
-        busy = host.busy_us(self.procfs, self.topology)
+        busy = host.busy_cpus(self.procfs, self.topology)
+        ended = self.watch.follow(found, self._young(clock))
         self._learn_limits(found, clock)
-        memory_total, memory = host.memory(self.procfs)
         return Snapshot(
             wall_us=clock.wall_us,
             mono_us=clock.mono_us,
             boot_id=self.boot_id,
             readings={} if self.claim.refusal else self.meters.read(self._shared()),
-            busy=busy,
-            memory=memory,
+            busy=host.by_socket(busy, self.topology),
+            memory=memory.used,
             parent=parent,
             jobs={name: usage for name, usage in usages.items() if usage is not None},
             activity=self._activity(),
-            memory_total=memory_total,
+            memory_total=memory.total,
+            huge_unseen=0 if self._huge_in_memory or self.cgroups.shows_huge_pages() else memory.huge,
+            busy_cpus=busy,
+            ended=ended,
+            has_parent=bool(self.cgroups.parents()),
         )
 
+    def _young(self, clock: Clock) -> set[str]:
+        """Return the names of the cgroups of jobs whose tasks may only just have been started."""
+        born_us = clock.mono_us - YOUNG_US
+        ledgers = self.books.open_ledgers()
+        return {name for ledger in ledgers if ledger.open_mono_us > born_us for name in ledger.cgroup_names}
+
     def _learn_limits(self, found: dict[str, Found], clock: Clock) -> None:
-        """Read the limits of each young job once its cgroup is there: Slurm sets them before the job's first step."""
-        for ledger in self.books.ledgers.values():
-            if ledger.cpuset or (ledger.last and clock.mono_us - ledger.open_mono_us > CPUSET_PATIENCE_US):
-                continue
-            for name in ledger.cgroup_names:
-                if name in found:
-                    ledger.confine(tuple(self.cgroups.cpuset(found[name])), self.cgroups.memory_limit(found[name]))
+        """Read the limits of each job: slurmstepd sets them after it has made the cgroup, and a job may be changed later.
+
+        A job without a cgroup is searched for, at once while it is young: Slurm may run in a container.
+        """
+        is_due = clock.mono_us - self._limits_us > LIMITS_US
+        for ledger in self.books.open_ledgers():
+            age_us = clock.mono_us - ledger.open_mono_us
+            is_young = age_us <= CPUSET_PATIENCE_US
+            cgroup = next((found[name] for name in ledger.cgroup_names if name in found), None)
+            if cgroup is None and ledger.last is None and age_us > SEARCH_AFTER_US:
+                self.cgroups.search(is_urgent=is_young)
+            if is_young or is_due:
+                cgroup = cgroup or self.cgroups.confined_without_accounting(str(ledger.job.job_id))
+                if cgroup is not None:
+                    ledger.confine(tuple(self.cgroups.cpuset(cgroup)), self.cgroups.memory_limit(cgroup))
+        if is_due:
+            self._limits_us = clock.mono_us
 
     def _save(self, sync: bool = False) -> bool:
         try:

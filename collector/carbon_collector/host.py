@@ -5,10 +5,14 @@ from __future__ import annotations
 
 import os
 
+from .lean.typing import NamedTuple
 from .topology import Topology
 from .units import USER_HZ_US
 
 CPUS = "devices/system/cpu"
+"""Folder of the CPUs in sysfs."""
+MEMORY = {"MemTotal", "MemAvailable", "HugePages_Total", "HugePages_Free", "Hugepagesize", "Hugetlb"}
+"""Lines of /proc/meminfo that are read."""
 
 
 def topology(sysfs: str, procfs: str) -> Topology:
@@ -33,18 +37,8 @@ def online_cpus(sysfs: str, procfs: str, text: str | None = None) -> list[int]:
 
 
 def busy_us(procfs: str, topology: Topology) -> dict[int, int]:
-    """CPU time used on each socket since boot, in microseconds: user, nice, system, irq, softirq, steal excluded.
-
-    Guest time is inside user (proc(5)); steal was not spent by this host.
-    """
-    busy = dict.fromkeys(topology.socket_of.values(), 0)
-    for line in _cpu_lines(procfs):
-        # cpuN user nice system idle iowait irq softirq ...
-        f = line.split(None, 8)
-        socket = topology.socket_of.get(int(f[0][3:]))
-        if socket is not None:
-            busy[socket] += int(f[1]) + int(f[2]) + int(f[3]) + int(f[6]) + int(f[7])
-    return {socket: ticks * USER_HZ_US for socket, ticks in busy.items()}
+    """Return the CPU time used on each socket since boot, in microseconds."""
+    return by_socket(busy_cpus(procfs, topology), topology)
 
 
 def _cpu_lines(procfs: str) -> list[str]:
@@ -52,17 +46,56 @@ def _cpu_lines(procfs: str) -> list[str]:
     return [line for line in read_text(f"{procfs}/stat").partition("\nintr")[0].splitlines()[1:] if line[:3] == "cpu"]
 
 
-def memory(procfs: str) -> tuple[int, int | None]:
-    """Bytes of memory: all of it (0 if unknown), and what cannot be had without swapping, MemTotal - MemAvailable
-    (kernel 3.14 and later).
+class Memory(NamedTuple):
+    """Bytes of a node's memory: all of it (0 if unknown), what cannot be had without swapping (MemTotal - MemAvailable,
+    kernel 3.14 and later; `None` if unknown), and huge pages in use, and whether there are any at all.
     """
+
+    total: int
+    used: int | None
+    huge: int
+    has_huge: bool
+
+
+def memory(procfs: str) -> Memory:
+    """Return how much memory there is and how much of it is in use."""
     found = {}
     for line in read_text(f"{procfs}/meminfo").splitlines():
         key, _, rest = line.partition(":")
-        if key in ("MemTotal", "MemAvailable"):
-            found[key] = int(rest.split()[0]) * 1024
-    total = found.get("MemTotal", 0)
-    return total, total - found["MemAvailable"] if len(found) == 2 else None
+        if key in MEMORY:
+            found[key] = int(rest.split()[0])
+    total = found.get("MemTotal", 0) * 1024
+    used = total - found["MemAvailable"] * 1024 if "MemTotal" in found and "MemAvailable" in found else None
+    in_use = found.get("HugePages_Total", 0) - found.get("HugePages_Free", 0)
+    # `Hugetlb` counts pages of every size; without that line (before Linux 4.20) there may be some.
+    return Memory(total, used, in_use * found.get("Hugepagesize", 0) * 1024, found.get("Hugetlb", 1) > 0)
+
+
+def counts_huge_pages(procfs: str) -> bool:
+    """Return whether the memory of a cgroup includes its huge pages (the mount option memory_hugetlb_accounting)."""
+    return "memory_hugetlb_accounting" in read_text(f"{procfs}/mounts")
+
+
+def busy_cpus(procfs: str, topology: Topology) -> dict[int, int]:
+    """Return the CPU time used on each CPU since boot, in microseconds: user, nice, system, irq, softirq; without steal.
+
+    Guest time is inside user (proc(5)); steal was not spent by this host.
+    """
+    busy = {}
+    for line in _cpu_lines(procfs):
+        f = line.split(None, 8)  # cpuN user nice system idle iowait irq softirq ...
+        cpu = int(f[0][3:])
+        if cpu in topology.socket_of:
+            busy[cpu] = (int(f[1]) + int(f[2]) + int(f[3]) + int(f[6]) + int(f[7])) * USER_HZ_US
+    return busy
+
+
+def by_socket(busy: dict[int, int], topology: Topology) -> dict[int, int]:
+    """Return the sums of `busy_cpus` over the CPUs of each socket."""
+    sums = dict.fromkeys(topology.socket_of.values(), 0)
+    for cpu, us in busy.items():
+        sums[topology.socket_of[cpu]] += us
+    return sums
 
 
 def boot_id(procfs: str) -> str:

@@ -91,7 +91,7 @@ def look(chosen: Settings, node: str) -> dict[str, Any]:
         "node": node,
         "cpus": topology.cpus,
         "sockets": len(set(topology.socket_of.values())),
-        "memory_bytes": host.memory(place.procfs)[0] or None,
+        "memory_bytes": host.memory(place.procfs).total or None,
         "collector_pid": _collector(chosen.text("collector", "run_dir")),
         "sources": [verdict._asdict() for verdict in meters.verdicts()],
         "domains": [_domain(d, measured[d.name], books) for d in meters.domains.values()],

@@ -10,21 +10,26 @@ if TYPE_CHECKING:
 
 
 class Usage(NamedTuple):
-    """CPU time in microseconds and memory in bytes.
+    """CPU time in microseconds and memory in bytes, `None` where the cgroup does not show it.
 
-    cgroup v1 gives CPU time by socket; on v2 it is known in sum only, and `by_socket` is empty.
+    cgroup v1 gives CPU time by socket; on v2 it is known in sum only, and `by_socket` is empty. `inode` is that of the
+    directory, 0 where it is not known: a cgroup that was made anew has another.
     """
 
     cpu_us: int
     by_socket: dict[int, int]
-    memory: int
+    memory: int | None
+    inode: int = 0
 
 
 def save_usage(usage: Usage | None) -> list[Any] | None:
     """Return a usage as the state on disk holds it."""
-    return None if usage is None else [usage.cpu_us, usage.by_socket, usage.memory]
+    return None if usage is None else list(usage)
 
 
 def load_usage(saved: list[Any] | None) -> Usage | None:
     """Return the usage that `save_usage` saved. JSON has no integer keys, so sockets become integers again."""
-    return None if saved is None else Usage(saved[0], {int(s): us for s, us in saved[1].items()}, saved[2])
+    if saved is None:
+        return None
+    cpu_us, by_socket, *rest = saved
+    return Usage(cpu_us, {int(s): us for s, us in by_socket.items()}, *rest)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from sqlalchemy import and_, case, exists, func, literal, or_, select, union_all
 
 from carbon_acct.db.exact_sum import SPLIT
-from carbon_acct.db.models import METERED, Cluster, Job, JobDay
+from carbon_acct.db.models import COUNTED, Cluster, Job, JobDay
 from carbon_acct.db.rows import ask
 from carbon_acct.queries.quality import ComponentState, Verdict, judge
 from carbon_acct.window import FOREVER
@@ -192,7 +192,7 @@ def _component(c: str) -> ColumnElement[int]:
     )
     return case(
         (method.is_(None), ABSENT),
-        (and_(method.in_(METERED), uj.is_not(None), metered_us == alloc_us, alloc_us > 0), WHOLE),
+        (and_(method.in_(COUNTED), uj.is_not(None), metered_us == alloc_us, alloc_us > 0), WHOLE),
         (and_(method == "missing", uj.is_(None), alloc_us > 0), MISSING),
         (and_(method == "modelled", uj.is_(None), alloc_us > 0), MODELLED),
         else_=OTHERWISE,
@@ -207,7 +207,10 @@ def _verdict(kind: int) -> Verdict:
 
 
 def _state(digit: int) -> ComponentState:
-    return ComponentState(0 if digit == WHOLE else None, int(digit == WHOLE), 1, digit == MODELLED)
+    return ComponentState(0 if digit == WHOLE else None, int(digit == WHOLE), 1, _METHODS[digit])
+
+
+_METHODS = {WHOLE: "counter", MISSING: "missing", MODELLED: "modelled"}
 
 
 def emissions(session: Session, scope: Scope) -> list[tuple[str, float | None]]:

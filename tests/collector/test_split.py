@@ -155,7 +155,7 @@ def intervals(draw: st.DrawFn) -> tuple[list[Presence], Usage, Usage, int]:
 def test_cpu_time_is_conserved(case: tuple[list[Presence], Usage, Usage, int], busy: dict[int, int]) -> None:
     """What the parent grew by is what the jobs used; a job that stays has its own, who went share the rest."""
     jobs, parent, before, total = case
-    times = cpu_times(jobs, parent, before, busy, TOPOLOGY)
+    times = cpu_times(jobs, parent, before, busy, TOPOLOGY).used
 
     assert sum(sum(t.values()) for t in times) == total
     for job, used in zip(jobs, times, strict=True):
@@ -169,7 +169,7 @@ def test_tails_go_by_cpus_and_time(lives: list[int], missing: int) -> None:
     holds = [held(cpus, (), TOPOLOGY) for cpus in (1, 3, 8)]
     gone = [Presence(0, life, has, (), None, Usage(0, {}, 0), True) for life, has in zip(lives, holds, strict=False)]
     stays = Presence(0, 10**8, holds[2], (), Usage(7, {}, 0), Usage(7, {}, 0), False)
-    times = cpu_times([*gone, stays], Usage(missing + 7, {}, 0), Usage(7, {}, 0), {0: 1, 1: 0}, TOPOLOGY)
+    times = cpu_times([*gone, stays], Usage(missing + 7, {}, 0), Usage(7, {}, 0), {0: 1, 1: 0}, TOPOLOGY).used
 
     weights = [max(1, lives[0]), 3 * max(1, lives[1])]
     assert [sum(t.values()) for t in times] == [*apportion(missing, weights), 0]
@@ -180,7 +180,7 @@ def test_a_parent_that_was_not_read_gives_nobody_anything() -> None:
     was = Usage(5, {}, 0)
     jobs = [Presence(0, 9, {}, (), None, was, True), Presence(0, 9, {}, (), Usage(8, {}, 0), was, False)]
 
-    assert [sum(t.values()) for t in cpu_times(jobs, None, None, {0: 1, 1: 1}, TOPOLOGY)] == [0, 3]
+    assert [sum(t.values()) for t in cpu_times(jobs, None, was, {0: 1, 1: 1}, TOPOLOGY).used] == [0, 3]
 
 
 def test_a_parent_that_seems_to_fall_a_little_was_not_made_anew() -> None:
@@ -189,7 +189,7 @@ def test_a_parent_that_seems_to_fall_a_little_was_not_made_anew() -> None:
     before = Usage(1_000_000, {}, 0)
 
     for now, tail in ((999_990, 0), (1_000_030, 30), (30, 30)):
-        times = cpu_times(gone, Usage(now, {}, 0), before, {0: 1, 1: 1}, TOPOLOGY)
+        times = cpu_times(gone, Usage(now, {}, 0), before, {0: 1, 1: 1}, TOPOLOGY).used
         assert [sum(t.values()) for t in times] == [tail]
 
 
@@ -242,9 +242,9 @@ def test_a_parent_that_is_read_before_its_job_counts_nothing_twice(steps: list[t
         used += growth_us
         now = Usage(max(parent.cpu_us, used - min(ahead_us, growth_us)), {}, 0)
         job = job._replace(before=job.usage, usage=Usage(used, {}, 0))
-        charged += sum(cpu_times([job], now, parent, {0: SECOND}, TOPOLOGY)[0].values())
+        charged += sum(cpu_times([job], now, parent, {0: SECOND}, TOPOLOGY).used[0].values())
         parent = caught_up(now, parent, [growth(Usage(used, {}, 0), job.before)[0]])
     gone = job._replace(before=job.usage, usage=None, gone=True)
-    charged += sum(cpu_times([gone], Usage(used + tail, {}, 0), parent, {0: SECOND}, TOPOLOGY)[0].values())
+    charged += sum(cpu_times([gone], Usage(used + tail, {}, 0), parent, {0: SECOND}, TOPOLOGY).used[0].values())
 
     assert charged == used + tail

@@ -12,10 +12,13 @@ from __future__ import annotations
 from sqlalchemy import BigInteger, ForeignKey, Index, Integer, String, Text, UniqueConstraint
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from carbon_collector.meters.base import COUNTER, INTEGRATED
+from carbon_collector.meters.base import COUNTER, INTEGRATED, SHARED
 
-METERED = (COUNTER, INTEGRATED)
-"""The methods that measure. The others are `modelled` and `missing`."""
+COUNTED = (COUNTER, INTEGRATED)
+"""Methods of energy that was measured and is the job's own by its use."""
+METERED = (*COUNTED, SHARED)
+"""Methods of energy that was measured. `shared`: a node divided it by what its jobs held, because their use is unknown.
+The other methods are `modelled` and `missing`."""
 
 BigId = BigInteger().with_variant(Integer, "sqlite")  # SQLite numbers only INTEGER PRIMARY KEY by itself
 NAME = 255
@@ -315,8 +318,8 @@ class SlotFactor(Base):
 class Sums(Shares):
     """The columns that add up over the slots of a job.
 
-    The components hold what was metered (counter, integrated). What was modelled or estimated is in `estimated_uj`.
-    `..._method` is the least certain method in the sum, `missing` where nothing is known.
+    The components hold what was metered (counter, integrated, shared). What was modelled or estimated is in
+    `estimated_uj`. `..._method` is the least certain method in the sum, `missing` where nothing is known.
     """
 
     cpu_us: Mapped[int | None]

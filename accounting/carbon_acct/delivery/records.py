@@ -39,7 +39,7 @@ Run = Annotated[
     str, StringConstraints(pattern=r"^(sluid:[0-9A-Za-z]{1,32}|(start|seen):[0-9]{1,12}|restart:[0-9]{1,6})$")
 ]
 Reason = Annotated[str, StringConstraints(pattern=r"^[^\x00]{0,1000}$")]
-Method = Literal["counter", "integrated", "modelled", "missing"]
+Method = Literal["counter", "integrated", "shared", "modelled", "missing"]
 Component = Literal["cpu", "dram", "gpu", "other"]
 
 

@@ -18,7 +18,7 @@ from sqlalchemy import BindParameter, Integer, bindparam, cast, func, select
 from sqlalchemy.orm import Session
 
 from carbon_acct.db import meta
-from carbon_acct.db.models import METERED, Job, JobDay, Ledger, NodeJobSlot
+from carbon_acct.db.models import COUNTED, Job, JobDay, Ledger, NodeJobSlot
 from carbon_acct.db.row_types import DeliveredRow, EndedJobRow, MeasuredJobRow
 from carbon_acct.db.rows import ask, chunks
 from carbon_acct.estimates.arithmetic import Basis, Estimate, Held, Power, estimates, unmetered_run
@@ -138,7 +138,7 @@ def _measured(job: EndedJobRow, rows: Iterable[DeliveredRow]) -> tuple[dict[str,
         simulated |= row.simulated
         for c in COMPONENTS:
             energy_uj, metered_us = getattr(row, f"{c}_uj"), getattr(row, f"{c}_metered_us") or 0
-            if getattr(row, f"{c}_method") in METERED and energy_uj is not None:
+            if getattr(row, f"{c}_method") in COUNTED and energy_uj is not None:
                 sums[c][0] += energy_uj
                 sums[c][1] += min(metered_us, row.alloc_us) * (_gpus(row) if c == "gpu" else _cpus(job, row))
     return _powers(sums), simulated

@@ -192,12 +192,12 @@ _PLACES = {
 
 
 def _states(sums: JobSums) -> dict[str, ComponentState]:
-    """Return the components that any of the job's nodes reported. `modelled` is the greatest method in alphabetical
-    order.
+    """Return the components that any of the job's nodes reported. `shared` and `modelled` are the greatest methods in
+    alphabetical order, so that a sum has them if any part of it has.
     """
     values: tuple[Any, ...] = sums
     return {
-        c: ComponentState(values[uj], values[metered] or 0, values[alloc] or 0, values[method] == "modelled")
+        c: ComponentState(values[uj], values[metered] or 0, values[alloc] or 0, values[method])
         for c, (uj, metered, alloc, method) in _PLACES.items()
         if values[method] is not None
     }
@@ -214,7 +214,7 @@ def _unmetered(job: FoundJob, filters: Filters, now: int) -> tuple[int, int]:
 def _is_repeated(note: str, notes: Sequence[str]) -> bool:
     """Return whether a note says nothing beside the others: `dram: not metered` beside `dram: energy_uj: permission denied`."""
     component, _, rest = note.partition(": ")
-    return rest == "not metered" and any(n.startswith(f"{component}: ") for n in notes)
+    return rest in ("not metered", "shared") and any(n.startswith(f"{component}: ") for n in notes)
 
 
 def _joined(texts: Iterable[str]) -> str | None:

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 ENOUGH_PERCENT = 99.0
+GUESSES = ("modelled", "shared")
+"""Methods that make a figure an estimate: nothing was metered, or a meter's energy was divided by what jobs held."""
 
 
 class ComponentState(NamedTuple):
@@ -15,12 +17,17 @@ class ComponentState(NamedTuple):
     energy_uj: int | None
     metered_us: int
     alloc_us: int
-    modelled: bool
+    method: str
+
+    @property
+    def guess(self) -> str:
+        """The least certain method, if it makes the energy an estimate: `modelled` or `shared`; else empty."""
+        return self.method if self.method in GUESSES else ""
 
     @property
     def whole(self) -> bool:
-        """Return whether it was metered all the time."""
-        return self.energy_uj is not None and not self.modelled and 0 < self.alloc_us <= self.metered_us
+        """Return whether it was metered all the time, and attributed to the job by its use."""
+        return self.energy_uj is not None and not self.guess and 0 < self.alloc_us <= self.metered_us
 
 
 class Verdict(NamedTuple):
@@ -42,15 +49,15 @@ def judge(components: Mapping[str, ComponentState], unmetered_us: int, unmetered
     if components and not unmetered_us and not unmetered_nodes and all(c.whole for c in components.values()):
         return MEASURED  # what comes of the rules below, for most jobs
     metered = {name: c for name, c in components.items() if c.energy_uj is not None}
-    modelled = [name for name, c in components.items() if c.modelled]
+    guessed = {name: c.guess for name, c in components.items() if c.guess}
     coverage = _coverage(metered, components, unmetered_us)
     notes = [f"{unmetered_nodes} of the job's nodes reported nothing"] if unmetered_nodes and components else []
-    notes += [f"{name}: modelled" for name in modelled]
-    missing = [name for name in components if name not in metered and name not in modelled]
+    notes += [f"{name}: {guess}" for name, guess in guessed.items()]
+    missing = [name for name in components if name not in metered and name not in guessed]
     notes += [f"{name}: not metered" for name in missing]
-    if not metered and not modelled:
+    if not metered and not guessed:
         return Verdict(coverage, "none", tuple(notes) if components else ("no node reported this job",))
-    if modelled:
+    if guessed:
         return Verdict(coverage, "estimated", tuple(notes))
     if missing or unmetered_nodes or coverage is None or coverage < ENOUGH_PERCENT:
         return Verdict(coverage, "partial", tuple(notes))

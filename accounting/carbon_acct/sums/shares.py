@@ -13,7 +13,7 @@ from typing import NamedTuple
 from carbon_acct.db.models import METERED
 from carbon_acct.known import sum_known
 
-_UNCERTAINTY = ("counter", "integrated", "missing", "modelled")
+_UNCERTAINTY = ("counter", "integrated", "missing", "modelled", "shared")
 MAX_NOTES = 8
 
 

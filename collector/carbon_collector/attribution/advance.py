@@ -14,6 +14,7 @@ from ..usage import Usage
 from . import cpu_time, slots
 from .counter import NOT_MOVED, STANDS_STILL, STILL_US, Counter, Energy, delta
 from .cpu_time import Presence
+from .memory_use import memory_use
 from .posting import post, post_late
 from .work import Work, pieces_of
 
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
     from .snapshot import Snapshot
 
 READABLE_NOW = "readable only since now"
+CPU_GUESSED = "shared by CPUs held: no cgroup shows the job's own CPU time"
+TAIL_GUESSED = "shared by CPUs held: jobs ended together, and how much each used last was not seen"
+MEMORY_UNSEEN = "shared by memory held: no cgroup shows the job's own use"
 
 
 def advance(books: Books, now: Snapshot) -> None:
@@ -112,20 +116,21 @@ def _between(books: Books, last: Snapshot, now: Snapshot, cuts: list[tuple[int, 
     elapsed = max(0, now.mono_us - last.mono_us)
     topology = books.topology
     ledgers = [ledger for ledger in books.ledgers.values() if not ledger.settled]
-    jobs = [_presence(books, ledger, last, now) for ledger in ledgers]
+    jobs = _presences(books, ledgers, last, now)
     grown = {s: us - last.busy.get(s, us) for s, us in now.busy.items()}
     # A CPU that goes offline takes its line out of /proc/stat, and brings all of its past back.
     most = {s: topology.cpus_on(s) * (elapsed + USER_HZ_US) for s in grown}
     busy = {s: min(max(0, us), most[s]) for s, us in grown.items()}
     others = _others(books, last, now)
-    times = cpu_time.cpu_times(jobs, now.parent, last.parent or Usage(0, {}, 0), busy, topology, others)
+    before = last.parent if now.has_parent else None
+    times, guessed = cpu_time.cpu_times(jobs, now.parent, before, busy, topology, others)
     system = {s: books.system_time(s, us - sum(used.get(s, 0) for used in times)) for s, us in busy.items()}
     energies = _energies(books, last, now, elapsed)
     books.faults = {name: energy.reason for name, energy in energies.items() if energy.uj is None}
     if all(0 <= us <= 2 * most[s] for s, us in grown.items()):
         _learn(books, energies, elapsed, busy, now, ledgers, jobs)
-    memory = [(job.usage or job.before or Usage(0, {}, 0)).memory for job in jobs]
-    outside = max(0, now.memory - sum(memory)) if now.memory is not None else 0
+    why = CPU_GUESSED if now.parent is None else TAIL_GUESSED
+    memory, outside, unseen = memory_use(ledgers, jobs, now, books.memory_base, topology.cpus)
     work = Work(
         ledgers=ledgers,
         jobs=jobs,
@@ -134,12 +139,14 @@ def _between(books: Books, last: Snapshot, now: Snapshot, cuts: list[tuple[int, 
         cpu_known=[job.usage is not None or now.parent is not None for job in jobs],
         memory=memory,
         system=system,
-        system_memory=0 if books.memory_base is None else max(0, outside - books.memory_base),
+        system_memory=outside,
         memory_total=now.memory_total,
         energies=energies,
         activity=now.activity,
+        shared=[_why_shared(why if guess else "", new) for guess, new in zip(guessed, unseen)],
         resumed=books.resumed,
     )
+    books.guesses = {why for job, reasons in zip(jobs, work.shared) if not job.gone for why in reasons.values()}
     pieces = pieces_of(work, cuts, now.mono_us - now.wall_us)
     post(books, work, pieces)
     books.overdue.add(books.domains, last, now, work, pieces)
@@ -148,23 +155,45 @@ def _between(books: Books, last: Snapshot, now: Snapshot, cuts: list[tuple[int, 
         for ledger, job in zip(ledgers, jobs)
         if job.usage
     ]
-    for ledger, job in zip(ledgers, jobs):
-        ledger.seen(job.usage)
+    for ledger in ledgers:
+        if now.parent is not None or before is None:  # else nothing could be seen: that says nothing of the job
+            ledger.seen(_usage(books, ledger, now))
     # A parent that could not be read once has not been made anew: its growth counts from where it was seen.
-    return cpu_time.caught_up(now.parent, last.parent, seen) if now.parent else last.parent
+    return cpu_time.caught_up(now.parent, before, seen) if now.parent else before
+
+
+def _why_shared(cpu_why: str, memory_unseen: bool) -> dict[str, str]:
+    """Return why a job's use of a component is not known, by component."""
+    found = {"cpu": cpu_why} if cpu_why else {}
+    return {**found, "dram": MEMORY_UNSEEN} if memory_unseen else found
+
+
+def _presences(books: Books, ledgers: list[Ledger], last: Snapshot, now: Snapshot) -> list[Presence]:
+    """Return how each job was there in the interval."""
+    topology = books.topology
+    confined = [
+        ledger.cpuset if cpu_time.is_confined(ledger.job.cpus, ledger.cpuset, topology) else () for ledger in ledgers
+    ]
+    before, after = last.busy_cpus or {}, now.busy_cpus or {}
+    grown = {cpu: max(0, us - before[cpu]) for cpu, us in after.items() if cpu in before}
+    own = cpu_time.own_busy(confined, grown, topology)
+    return [_presence(books, ledger, last, now)._replace(own=busy) for ledger, busy in zip(ledgers, own)]
 
 
 def _presence(books: Books, ledger: Ledger, last: Snapshot, now: Snapshot) -> Presence:
     end = now.mono_us if ledger.close_mono_us is None else min(ledger.close_mono_us, now.mono_us)
     usage = _usage(books, ledger, now)
+    ended = _named(ledger, now.ended or {}) if usage is None else None
+    if ended is not None and ledger.last is not None and ended.cpu_us < ledger.last.cpu_us:
+        ended = None  # of a task that ended before the last reading
     return Presence(
         start_us=max(ledger.open_mono_us, last.mono_us),
         end_us=max(end, ledger.open_mono_us, last.mono_us),
         held=cpu_time.held(ledger.job.cpus, ledger.cpuset, books.topology, books.slurm_cpus),
         cpuset=ledger.cpuset,
-        usage=usage,
+        usage=usage or ended,
         before=ledger.last,
-        gone=ledger.closed_us is not None or (usage is None and ledger.last is not None),
+        gone=ledger.closed_us is not None or (usage is None and (ledger.here or ended is not None)),
     )
 
 
@@ -181,7 +210,11 @@ def _usage(books: Books, ledger: Ledger, now: Snapshot) -> Usage | None:
 
 
 def _cgroup(ledger: Ledger, at: Snapshot) -> Usage | None:
-    return next((at.jobs[name] for name in ledger.cgroup_names if name in at.jobs), None)
+    return _named(ledger, at.jobs)
+
+
+def _named(ledger: Ledger, usages: dict[str, Usage]) -> Usage | None:
+    return next((usages[name] for name in ledger.cgroup_names if name in usages), None)
 
 
 def _others(books: Books, last: Snapshot, now: Snapshot) -> list[Usage]:

@@ -49,8 +49,10 @@ class Books:
     """Ledgers, rows, the last snapshot, idle powers, and the numbers of what was sealed.
 
     `stream` names the stream of records, `domains` the meters' domains, `missing` why a component has none. `recent`
-    maps "JobID run" to the end (epoch seconds) of runs that ended lately; `faults` maps domains to why they are unknown.
-    `slurm_cpus` is how many CPUs Slurm counts on the node and `shards` how many shards a GPU has, 0 where not known.
+    maps "JobID run" to the end (epoch seconds) of runs that ended lately, `left` the cgroups that runs had left at their
+    end to their inodes; `faults` maps domains to why they are unknown; `guesses` says why the use of some job was not
+    known in the last interval. `slurm_cpus` is how many CPUs Slurm counts on the node and `shards` how many shards a GPU
+    has, 0 where not known.
     `save` and `load` are the state on disk.
     """
 
@@ -71,6 +73,7 @@ class Books:
         self.nesting = Nesting()
         self.faults: dict[str, str] = {}
         self.doubts = Doubts()
+        self.guesses: set[str] = set()
         self.overdue = Overdue()
         self.resumed = False
         self.idle: dict[str, IdlePower] = {}
@@ -80,6 +83,7 @@ class Books:
         self.node_rows: dict[int, NodeRow] = {}
         self.recent: dict[str, int] = {}
         self._carried: dict[str, tuple[int, int]] = {}
+        self.left: dict[str, int] = {}
         self._to_wall: int | None = None
 
     # -- what the node is ---------------------------------------------------------------------------------------
@@ -151,6 +155,14 @@ class Books:
     def forget_runs(self, horizon_s: int) -> None:
         """Forget runs that ended before `horizon_s` (epoch seconds)."""
         self.recent = {key: at for key, at in self.recent.items() if at > horizon_s}
+
+    def left_behind(self, jobs: dict[str, Usage]) -> list[str]:
+        """Return the names of the present cgroups that are left of runs that have ended; forget those that are gone.
+
+        A cgroup of the same name that was made anew is a new run's.
+        """
+        self.left = {name: inode for name, inode in self.left.items() if name in jobs and jobs[name].inode == inode}
+        return list(self.left)
 
     # -- what happens to the node -------------------------------------------------------------------------------
 
@@ -315,6 +327,8 @@ class Books:
 
     def _remember_end(self, ledger: Ledger) -> None:
         """Remember the end of a run; one of which only an epilog is known may yet come."""
+        if ledger.here and ledger.last is not None:
+            self.left.update(dict.fromkeys(ledger.cgroup_names, ledger.last.inode))
         if ledger.source != EPILOG:
             self.recent[f"{ledger.job.job_id} {ledger.job.run}"] = (ledger.closed_us or 0) // US_PER_S
         if len(self.recent) > MAX_RECENT:
@@ -339,6 +353,7 @@ class Books:
             "job_rows": [row.save() for row in self.job_rows.values()],
             "node_rows": [row.save() for row in self.node_rows.values()],
             "recent": self.recent,
+            "left": self.left,
         }
 
     def load(self, saved: dict[str, Any]) -> None:
@@ -358,4 +373,5 @@ class Books:
             self._add(ledger)
         self.job_rows = {row.key: row for row in map(JobRow.load, saved["job_rows"])}
         self.node_rows = {row.slot: row for row in map(NodeRow.load, saved["node_rows"])}
+        self.left = {str(name): int(inode) for name, inode in saved["left"].items()}
         self.recent = {str(key): int(at) for key, at in saved["recent"].items()}

@@ -24,8 +24,8 @@ class Ledger:
     """The facts of a run, when it was here, and what its cgroup showed at the last reading.
 
     `opened_us`, `closed_us` are wall-clock microseconds; `open_mono_us`, `close_mono_us` are the same instants on the
-    monotonic clock, by which everything is reckoned. `last` is the usage of its cgroup at the last reading, `None` if
-    there was no cgroup. `cpuset` holds the CPUs and `memory` the bytes that its cgroup is limited to, as far as known.
+    monotonic clock, by which everything is reckoned. `last` is what its cgroup showed when it was last seen, `None` if it
+    never was; `here`: whether it was there at the last reading. `cpuset` holds the CPUs and `memory` the bytes that its cgroup is limited to, as far as known.
     `gpus` are the UUIDs of its devices, `parts` the thousandths that it holds of each domain. `settled`: it has ended,
     and its last interval is in the rows. `past` is the sum of its rows that were sealed and forgotten. `source` says whether a prolog,
     only an epilog or only a cgroup told of the run; `dirty` marks what has changed since it was last sealed.
@@ -37,6 +37,7 @@ class Ledger:
         "cpuset",
         "dirty",
         "gpus",
+        "here",
         "job",
         "last",
         "memory",
@@ -59,6 +60,7 @@ class Ledger:
         self.closed_us: int | None = None
         self.close_mono_us: int | None = None
         self.last: Usage | None = None
+        self.here = False
         self.cpuset: tuple[int, ...] = ()
         self.settled = False
         self.past: JobRow | None = None
@@ -88,7 +90,8 @@ class Ledger:
 
     def seen(self, usage: Usage | None) -> None:
         """Take in what the job's cgroup shows at a reading; `None` if it is not there."""
-        self.last = usage
+        self.here = usage is not None
+        self.last = usage or self.last
 
     def confine(self, cpuset: tuple[int, ...], memory: int | None) -> None:
         """Take in the CPUs and the bytes of memory that the job's cgroup is limited to."""
@@ -141,7 +144,7 @@ class Ledger:
     def save(self) -> list[Any]:
         """Return the ledger as the state on disk holds it."""
         times = [self.opened_us, self.open_mono_us, self.closed_us, self.close_mono_us]
-        flags = [self.dirty, self.settled]
+        flags = [self.dirty, self.settled, self.here]
         past = None if self.past is None else self.past.save()
         where = [list(self.gpus), list(self.cpuset), self.parts, self.memory]
         return [list(self.job), self.source, times, where, save_usage(self.last), past, flags]
@@ -157,5 +160,5 @@ class Ledger:
         ledger.last = load_usage(last)
         ledger.cpuset = tuple(cpuset)
         ledger.past = None if past is None else JobRow.load(past)
-        ledger.dirty, ledger.settled = flags
+        ledger.dirty, ledger.settled, ledger.here = flags
         return ledger

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from .work import Piece, Work
 
 
+DEVICE_UNSEEN = "shared by the parts held: what each job did on the device is not known"
+
+
 def post(books: Books, work: Work, pieces: list[Piece]) -> None:
     """Book an interval that was cut into pieces."""
     names = {c: [name for name in work.energies if books.domains[name].component == c] for c in COMPONENTS}
@@ -54,7 +57,10 @@ def _book(books: Books, work: Work, piece: Piece, domain: Domain, energy_uj: int
             continue  # it was here for no time (an epilog without a prolog): unknown, not 0
         ledger = work.ledgers[i]
         row = books.job_row(ledger, piece.slot)
-        row.component(domain.component).add(static, dynamic, domain.method)
+        why = work.shared[i].get(domain.component, "")
+        if len(holders) > 1 and domain.component == "gpu" and domain.name not in work.activity:
+            why = DEVICE_UNSEEN
+        row.component(domain.component).add(static, dynamic, domain.method, why)
         row.simulated |= domain.simulated
     node = books.node_row(piece.slot)
     node.component(domain.component).add(energy_uj, parts.idle, parts.system, domain.method)

@@ -7,7 +7,7 @@ A row is cumulative: at the aggregator a row of a higher revision replaces it, a
 from __future__ import annotations
 
 from ..lean.typing import TYPE_CHECKING
-from ..meters.base import METHODS, MISSING
+from ..meters.base import METHODS, MISSING, SHARED
 from .counter import PASSING
 
 if TYPE_CHECKING:
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 MAX_REASON = 200
 """Longest reason in characters."""
+NEGLIGIBLE = 100
+"""What is less than a hundredth of a share's energy does not change its method."""
 
 
 class _Share:
@@ -49,50 +51,67 @@ class _Share:
         self.method = self.method if is_weaker else method
         self.energy_uj = (self.energy_uj or 0) + energy_uj
 
-    def _record(self, parts: dict[str, int]) -> dict[str, Any]:
+    def _record(self, parts: dict[str, int], method: str, reason: str) -> dict[str, Any]:
         known = self.energy_uj is not None
         record: dict[str, Any] = {"energy_uj": self.energy_uj}
         record.update({name: uj if known else None for name, uj in parts.items()})
-        record.update(metered_us=self.metered_us, method=self.method)
-        if self.reason:
-            record["reason"] = self.reason
+        record.update(metered_us=self.metered_us, method=method)
+        if reason:
+            record["reason"] = reason[:MAX_REASON]
         return record
 
 
 class JobShare(_Share):
-    """One component of a job's row. `static_uj` is the static part of `energy_uj`; the rest is the dynamic part."""
+    """One component of a job's row. `static_uj` is the static part of `energy_uj`; the rest is the dynamic part.
 
-    __slots__ = ("static_uj",)
+    `shared_uj` is the part of the dynamic energy that was divided by what jobs hold, because their use is not known, and
+    `why` says why. Unless it is next to nothing, it makes the method `shared`.
+    """
+
+    __slots__ = ("shared_uj", "static_uj", "why")
 
     def __init__(self) -> None:
         super().__init__()
         self.static_uj = 0
+        self.shared_uj = 0
+        self.why = ""
 
-    def add(self, static_uj: int, dynamic_uj: int, method: str) -> None:
-        """Add metered energy."""
+    def add(self, static_uj: int, dynamic_uj: int, method: str, why_shared: str = "") -> None:
+        """Add metered energy; `why_shared` says why its dynamic part was divided by what jobs hold, if it was."""
         self._add(static_uj + dynamic_uj, method)
         self.static_uj += static_uj
+        if why_shared and dynamic_uj:
+            self.shared_uj += dynamic_uj
+            self.why = self.why or why_shared
 
     def merge(self, other: JobShare) -> None:
         """Add what another share has, of another time."""
         if other.energy_uj is not None:
             self.add(other.static_uj, other.energy_uj - other.static_uj, other.method)
+            self.shared_uj += other.shared_uj
+            self.why = self.why or other.why
         self.metered_us += other.metered_us
         self.blame(other.reason)
 
     def record(self) -> dict[str, Any]:
         """Return the component as docs/record-format.md describes it."""
-        return self._record({"static_uj": self.static_uj})
+        method, reasons = self.method, [self.reason]
+        if self.shared_uj * NEGLIGIBLE > (self.energy_uj or 0):
+            method = max(method, SHARED, key=METHODS.index)
+            reasons.append(self.why)
+        return self._record({"static_uj": self.static_uj}, method, "; ".join(filter(None, reasons)))
 
     def save(self) -> list[Any]:
         """Return the share as the state on disk holds it."""
-        return [self.energy_uj, self.static_uj, self.metered_us, self.method, self.reason]
+        parts = [self.energy_uj, self.static_uj, self.shared_uj]
+        return [*parts, self.metered_us, self.method, self.reason, self.why]
 
     @classmethod
     def load(cls, saved: list[Any]) -> JobShare:
         """Return the share that `save` saved."""
         share = cls()
-        share.energy_uj, share.static_uj, share.metered_us, share.method, share.reason = saved
+        share.energy_uj, share.static_uj, share.shared_uj = saved[:3]
+        share.metered_us, share.method, share.reason, share.why = saved[3:]
         return share
 
 
@@ -114,7 +133,7 @@ class NodeShare(_Share):
 
     def record(self) -> dict[str, Any]:
         """Return the component as docs/record-format.md describes it."""
-        return self._record({"idle_uj": self.idle_uj, "system_uj": self.system_uj})
+        return self._record({"idle_uj": self.idle_uj, "system_uj": self.system_uj}, self.method, self.reason)
 
     def save(self) -> list[Any]:
         """Return the share as the state on disk holds it."""

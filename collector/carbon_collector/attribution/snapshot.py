@@ -16,9 +16,11 @@ class Snapshot(NamedTuple):
 
     `wall_us`, `mono_us`: the instant by both clocks; `boot_id`: the boot that the counters belong to; `readings`: by
     domain; `busy`: CPU microseconds since boot by socket; `memory`: bytes in use, `None` where unknown, and
-    `memory_total` bytes installed, 0 where unknown; `parent`: the cgroup above the jobs; `jobs`: each job's cgroup by
+    `memory_total` bytes installed, 0 where unknown; `huge_unseen`: bytes of huge pages in use that no cgroup shows; `parent`: the cgroup above the jobs; `jobs`: each job's cgroup by
     its name; `activity`: what was done on a shared device since the snapshot before, by domain and then by UUID of the
-    part or name of the job's cgroup.
+    part or name of the job's cgroup. `busy_cpus`: CPU microseconds by CPU; `ended`: what the cgroups of jobs that have
+    vanished since the snapshot before showed last, if that was seen; `has_parent`: whether there is
+    a cgroup above the jobs, readable or not. None of these is kept on disk.
     """
 
     wall_us: int
@@ -31,6 +33,10 @@ class Snapshot(NamedTuple):
     jobs: dict[str, Usage]
     activity: dict[str, dict[str, int]]
     memory_total: int = 0
+    huge_unseen: int = 0
+    busy_cpus: dict[int, int] | None = None
+    ended: dict[str, Usage] | None = None
+    has_parent: bool = True
 
     def save(self) -> dict[str, Any]:
         """Return what the state on disk needs; the usage of jobs is in their ledgers."""

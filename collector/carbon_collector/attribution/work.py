@@ -18,7 +18,8 @@ class Work(NamedTuple):
     `ledgers` and `jobs` are parallel, and so are `cpu` (CPU microseconds by socket), `cpu_known` and `memory` (bytes).
     `system` is the CPU time outside the jobs by socket, `system_memory` the bytes in use outside them and
     `memory_total` the bytes installed (0: unknown). `energies` is by domain. `activity` is what was done on shared
-    devices, by domain and then by UUID of the part or name of the job's cgroup. `resumed` is true if no collector ran
+    devices, by domain and then by UUID of the part or name of the job's cgroup. `shared` says, for each job, of which
+    components its use is not known, and why: its part then goes by what it holds. `resumed` is true if no collector ran
     for most of the interval and no known job was open.
     """
 
@@ -32,6 +33,7 @@ class Work(NamedTuple):
     memory_total: int
     energies: dict[str, Energy]
     activity: dict[str, dict[str, int]]
+    shared: list[dict[str, str]]
     resumed: bool
 
 

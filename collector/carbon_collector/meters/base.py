@@ -7,11 +7,13 @@ from ..lean.typing import NamedTuple
 
 COUNTER = "counter"
 INTEGRATED = "integrated"
+SHARED = "shared"
+"""Method of a job's part where its use is not known: the meter's energy is divided by what each job holds."""
 MODELLED = "modelled"
 MISSING = "missing"
 
-METHODS = (COUNTER, INTEGRATED, MODELLED, MISSING)
-"""From the most trusted to none."""
+METHODS = (COUNTER, INTEGRATED, SHARED, MODELLED, MISSING)
+"""Methods, from the most trusted to none."""
 
 COMPONENTS = ("cpu", "dram", "gpu", "other")
 """Components of a node; `other` is what a meter of the whole node counts beyond the first three."""

@@ -130,7 +130,7 @@ def _by_cores(names: list[str], info: dict[str, str], cpus: int) -> Guess:
 
 
 def _memory(place: Place, virtual: bool) -> Guess:
-    total, _ = host.memory(place.procfs)
+    total = host.memory(place.procfs).total
     modules = 0 if virtual else smbios.dimms(place.sysfs)
     if modules:
         return Guess(modules * DIMM_MW, f"{modules} modules of {DIMM_MW // 1000} W")

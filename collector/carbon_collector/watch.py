@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: MIT
+"""Reads the CPU time of a job at the moment when one of its tasks ends.
+
+When a job's last task has ended, slurmstepd removes the job's cgroup within milliseconds, and what the job used since the
+last reading is then known only together with that of other jobs which ended in the same interval. A thread therefore
+waits for the ends of the tasks (pidfd_open(2), Linux 5.3), reads the job's cgroup and keeps the figure for the next
+reading. It watches the processes that slurmstepd itself has started, and nothing else. No signal is sent to any process.
+"""
+
+from __future__ import annotations
+
+import os
+from _thread import start_new_thread
+
+from .host import read_text
+from .lean.typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import select
+
+    from .cgroups import Cgroups, Found
+    from .usage import Usage
+
+MOST = 512
+"""Most tasks that are watched: each takes a file descriptor."""
+MOST_PIDS = 64
+"""Most processes of a cgroup that are looked at for one that slurmstepd started."""
+STEPD = "slurmstepd"
+
+
+class Watch:
+    """Watches the tasks of the jobs on this node. `ended`: by name of a job, what its cgroup showed when a task ended."""
+
+    def __init__(self, cgroups: Cgroups, procfs: str) -> None:
+        self.ended: dict[str, Usage] = {}
+        self._cgroups = cgroups
+        self._procfs = procfs
+        self._tasks: dict[int, Found] = {}
+        self._of_job: dict[str, int] = {}
+        self._epoll: select.epoll | None = None
+
+    def follow(self, jobs: dict[str, Found], young: set[str]) -> dict[str, Usage]:
+        """Watch the tasks of these jobs, and return what the jobs that are gone since the last call showed last.
+
+        Tasks are looked for in young jobs, and in those that have none left that is watched: a step may have begun.
+        """
+        gone = {name: used for name, used in self.ended.items() if name not in jobs}
+        self.ended = {}
+        for name in [name for name in self._of_job if name not in jobs]:
+            del self._of_job[name]
+        for name, job in jobs.items():
+            if (name in young or not self._of_job.get(name)) and len(self._tasks) < MOST:
+                self._add(name, job)
+        return gone
+
+    def _add(self, name: str, job: Found) -> None:
+        before = {self._pid_of(fd) for fd, one in list(self._tasks.items()) if one.path == job.path}
+        for pid in self._leaders(job.path):
+            if pid not in before and self._watch(pid, job):
+                self._of_job[name] = self._of_job.get(name, 0) + 1
+
+    def _pid_of(self, fd: int) -> int:
+        for line in read_text(f"/proc/self/fdinfo/{fd}").splitlines():
+            if line.startswith("Pid:"):
+                return int(line[4:])
+        return 0
+
+    def _leaders(self, path: str, depth: int = 4) -> list[int]:
+        """Return the processes in a cgroup and below it that slurmstepd has started."""
+        found = [pid for pid in map(int, read_text(f"{path}/cgroup.procs").split()[:MOST_PIDS]) if self._is_task(pid)]
+        for name in self._cgroups.children(path) if depth else ():
+            found += self._leaders(f"{path}/{name}", depth - 1)
+        return found
+
+    def _is_task(self, pid: int) -> bool:
+        fields = read_text(f"{self._procfs}/{pid}/stat").rpartition(")")[2].split()
+        return len(fields) > 1 and read_text(f"{self._procfs}/{fields[1]}/comm") == STEPD
+
+    def _watch(self, pid: int, job: Found) -> bool:
+        try:
+            fd = os.pidfd_open(pid)
+        except (OSError, AttributeError):
+            return False  # it has ended, or the kernel or this Python cannot
+        if self._epoll is None:
+            import select  # only where there are jobs
+
+            self._epoll = select.epoll()
+            start_new_thread(self._run, (self._epoll,))
+        self._tasks[fd] = job
+        self._epoll.register(fd, 1)  # EPOLLIN: the process has ended
+        return True
+
+    def _run(self, epoll: select.epoll) -> None:
+        while True:
+            for fd, _ in epoll.poll():
+                job = self._tasks.pop(fd)
+                used = self._cgroups.usage(job)
+                os.close(fd)  # which takes it out of the epoll
+                if job.name in self._of_job:
+                    self._of_job[job.name] -= 1
+                if used is not None:
+                    self.ended[job.name] = used
