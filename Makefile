@@ -40,7 +40,7 @@ lint: $(STAMP) ## ruff, mypy, import-linter, vermin (Python 3.9 on nodes and log
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/vermin --quiet --no-tips --violations --target=3.9- collector/carbon_collector accounting/carbon_acct/client \
+	$(BIN)/vermin --quiet --no-tips --violations --target=3.9- collector/carbon_collector job/carbon_job accounting/carbon_acct/client \
 	  accounting/carbon_acct/cli/__init__.py accounting/carbon_acct/cli/acct.py
 	@if command -v shellcheck >/dev/null; then shellcheck prolog/*.sh; else echo "shellcheck is not installed: scripts not checked"; fi
 
