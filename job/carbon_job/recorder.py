@@ -24,6 +24,7 @@ TICK_S = 10.5
 """A collector that does not listen writes the file at its next tick."""
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.002, 0.1
 MOST_PENDING = 4096
+ENDS = ("finish", "cut")
 
 
 class Recorder(threading.Thread):
@@ -63,12 +64,16 @@ class Recorder(threading.Thread):
     def run(self) -> None:
         """Work until the finish is settled."""
         wait_s = 0.0
-        while not self.finished.is_set():
-            self._receive(wait_s)
-            self._look()
-            self._settle()
-            self._tick()
-            wait_s = self._wait_s(wait_s)
+        try:
+            while not self.finished.is_set():
+                self._receive(wait_s)
+                self._look()
+                self._settle()
+                self._tick()
+                wait_s = self._wait_s(wait_s)
+        except Exception as err:  # noqa: BLE001 - the program goes on; its figures end here
+            self.trouble = f"tracking ends: {type(err).__name__}: {err}"
+            self.finished.set()
 
     def _receive(self, wait_s: float) -> None:
         """Wait for a mark, at most `wait_s`, and take all that are there."""
@@ -87,7 +92,7 @@ class Recorder(threading.Thread):
         if not self._pending or self._file is None:
             return IDLE_S
         if time.time() * 1e6 - self._pending[-1].time_us > ANSWER_S * 1e6:
-            return LONGEST_WAIT_S if self._pending[-1].kind == "finish" else IDLE_S
+            return LONGEST_WAIT_S if self._pending[-1].kind in ENDS else IDLE_S
         return min(LONGEST_WAIT_S, max(FIRST_WAIT_S, last_s * 2 if last_s < IDLE_S else FIRST_WAIT_S))
 
     def _look(self) -> None:
@@ -117,7 +122,7 @@ class Recorder(threading.Thread):
             if last is not None and mark.time_us <= last.time_us:
                 state = self._curve.at(mark.time_us)
             elif self._file is None or len(self._pending) > MOST_PENDING or self._given_up(mark):
-                state = last if mark.kind == "finish" else None
+                state = last if mark.kind in ENDS else None
             else:
                 break
             self._take(self._pending.pop(0), state)
@@ -128,7 +133,7 @@ class Recorder(threading.Thread):
     def _given_up(self, mark: Mark) -> bool:
         """Whether waiting for a reading after the finish is in vain."""
         finish = self._pending[-1]
-        if finish.kind != "finish":
+        if finish.kind not in ENDS:
             return False
         waited_s = time.monotonic() - finish.clock_s
         return waited_s > ANSWER_S or (bool(self.trouble) and mark.kind != "start" and waited_s > LONGEST_WAIT_S)
@@ -136,7 +141,7 @@ class Recorder(threading.Thread):
     def _take(self, mark: Mark, state: Reading | None) -> None:
         for span in self.timeline.take(mark, state):
             self._report(span)
-        if mark.kind == "finish":
+        if mark.kind in ENDS:
             self.finished.set()
 
     def _sample(self, reading: Reading) -> None:

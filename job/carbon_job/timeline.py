@@ -25,7 +25,7 @@ class Mark(NamedTuple):
 
     kind: str
     """`start`, `epoch`, `end` (of the last epoch), `begin` and `close` (of a phase or span), `pause`, `resume`,
-    `sample` (nothing but a reading) or `finish`."""
+    `sample` (nothing but a reading), `finish`, or `cut` where the program was told to end."""
     time_us: float
     """Unix time."""
     clock_s: float
@@ -99,11 +99,21 @@ class Timeline:
         self._before = Cost(0.0, 0.0)
         self._after = Cost(0.0, 0.0)
         self._stretches: list[Stretch] = []
+        self._times: list[Stretch] = []
 
     @property
     def total(self) -> Energy:
         """What the run used so far."""
         return self.spans[0].energy if self.spans else NOTHING
+
+    @property
+    def so_far(self) -> Span:
+        """The run as it stands."""
+        if not self.spans:
+            return Span(RUN, 1, RUN, 0.0, NOTHING, complete=False)
+        run = self.spans[0]
+        steps = self.marked_steps - run.mark.steps
+        return Span(RUN, 1, RUN, run.mark.time_us, run.energy, steps, tuple(sorted(run.slots.items())), complete=False)
 
     @property
     def epoch(self) -> int:
@@ -114,7 +124,14 @@ class Timeline:
     def progress(self) -> Progress:
         """What a prediction rests on."""
         return Progress(
-            self.epochs, self.steps, tuple(self._done), self._epoch, self._before, self._after, tuple(self._stretches)
+            self.epochs,
+            self.steps,
+            tuple(self._done),
+            self._epoch,
+            self._before,
+            self._after,
+            tuple(self._stretches),
+            tuple(self._times),
         )
 
     @property
@@ -151,7 +168,7 @@ class Timeline:
             self.paused = True
         elif mark.kind == "resume":
             self.paused = False
-        elif mark.kind == "finish":
+        elif mark.kind in ("finish", "cut"):
             ended = self._finish(mark)
         return ended
 
@@ -197,8 +214,8 @@ class Timeline:
         return ended
 
     def _finish(self, mark: Mark) -> list[Span]:
-        ended = self._close_epoch(mark, complete=False)
-        return ended + [self._pop(mark, complete=True) for _ in range(len(self.spans))]
+        ended = self._close_epoch(mark, complete=mark.kind == "finish")
+        return ended + [self._pop(mark, complete=mark.kind == "finish") for _ in range(len(self.spans))]
 
     def _move(self, mark: Mark, state: Reading | None) -> None:
         """Count what lies between the last mark and this one to all open spans."""
@@ -220,6 +237,8 @@ class Timeline:
 
     def _learn(self, cost: Cost, steps: float) -> None:
         """Sort the cost of a stretch for the prediction."""
+        if cost.seconds > 0:
+            self._times = coalesced([*self._times, Stretch(cost.seconds, cost, len(self._done))])
         phase = self.spans[self._depth].name if len(self.spans) > self._depth else ""
         if self._epoch is None:
             if self._done:
@@ -230,8 +249,11 @@ class Timeline:
             count, spent = self._epoch.phases.get(phase, (0, Cost(0.0, 0.0)))
             self._epoch.phases[phase] = (count, spent.plus(cost))
         else:
-            self._epoch = self._epoch._replace(body=self._epoch.body.plus(cost), steps=self._epoch.steps + steps)
-            self._stretches = coalesced([*self._stretches, Stretch(steps, cost, len(self._done))])
+            epoch = self._epoch
+            idle = epoch.idle if steps else epoch.idle.plus(cost)
+            self._epoch = epoch._replace(body=epoch.body.plus(cost), steps=epoch.steps + steps, idle=idle)
+            if steps:
+                self._stretches = coalesced([*self._stretches, Stretch(steps, cost, len(self._done))])
 
     def _count_phase(self, name: str) -> None:
         if self._epoch is not None:

@@ -13,14 +13,20 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, TextIO, TypeVar
+from typing import Any, TypeVar
 
+from . import actions, history
 from . import place as places
+from .grid import Grid
+from .limits import FIGURES, Action, action
 from .live import LiveFile
 from .marks import Line
+from .outlook import Outlook, Prediction
 from .recorder import ANSWER_S, Recorder
-from .report import Reporter
-from .timeline import Mark, Span, Timeline
+from .report import Options, Reporter
+from .results import Result
+from .timeline import Mark, Timeline
+from .units import carbon_g, energy_j
 
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
@@ -29,40 +35,48 @@ F = TypeVar("F", bound=Callable[..., Any])
 class Tracker:
     """One tracked run. `track()` makes it; see there for the arguments."""
 
-    def __init__(
-        self,
-        epochs: int | None = None,
-        steps: int | None = None,
-        *,
-        name: str = "",
-        log: str = "",
-        quiet: bool = False,
-        out: TextIO | None = None,
-        place: places.Place | None = None,
-    ) -> None:
+    def __init__(self, epochs: int | None = None, steps: int | None = None, **options: Any) -> None:
         self._pid = os.getpid()
         self._steps = 0.0
         self._recorder: Recorder | None = None
+        self._reporter: Reporter | None = None
         self._state = "new"
         self._phase = ""
         self._handler: Any = None
-        self._guarded(self._prepare, epochs, steps, name, log, quiet, out, place)
+        self.should_stop = False
+        """True once a limit was passed with `on_limit="stop"`: a loop over the tracker ends after its epoch."""
+        self._guarded(self._prepare, epochs, steps, options)
 
-    def _prepare(
-        self,
-        epochs: int | None,
-        steps: int | None,
-        name: str,
-        log: str,
-        quiet: bool,
-        out: TextIO | None,
-        place: places.Place | None,
-    ) -> None:
-        self.place = place or places.find()
+    def _prepare(self, epochs: int | None, steps: int | None, options: dict[str, Any]) -> None:
+        self.place: places.Place = options.pop("place", None) or places.find()
         self._epochs = max(0, int(epochs or 0))
-        self._reads = self.place.local_rank == 0
         self._timeline = Timeline(self._epochs, max(0, int(steps or 0)))
-        self._reporter = Reporter(self.place, self._timeline, name, log, quiet or self.place.rank != 0, out)
+        self._checkpoint: Callable[[], Any] | None = options.pop("checkpoint", None)
+        self._on_limit: Action | Callable[[str], None] = _on_limit(options.pop("on_limit", "warn"))
+        self._kill: Callable[[int], None] | None = options.pop("kill", None)
+        self._zone, self._intensity = str(options.pop("zone", "") or ""), options.pop("intensity", None)
+        self._pue = options.pop("pue", None)
+        self._reduce = options.pop("reduce", None)
+        name = str(options.pop("name", "") or self.place.name)
+        until = self.place.end_s if options.pop("until", "") == "timelimit" else None
+        where = history.path() if options.pop("history", True) and self.place.rank == 0 else ""
+        figure = options.pop("limit", "expected")
+        if figure not in FIGURES:
+            raise ValueError(f"limit={figure!r} is none of {', '.join(FIGURES)}")
+        report = Options(
+            log=str(options.pop("log", "") or os.environ.get("CARBON_JOB_LOG", "")) if self.place.rank == 0 else "",
+            quiet=bool(options.pop("quiet", False)) or self.place.rank != 0,
+            out=options.pop("out", None),
+            live_line=bool(options.pop("live_line", False)),
+            max_energy_j=_amount(options.pop("max_energy", None), energy_j),
+            max_carbon_g=_amount(options.pop("max_carbon", None), carbon_g),
+            limit_figure=figure,
+            on_limit=self._limited,
+        )
+        if options:
+            raise TypeError(f"track() knows no {', '.join(sorted(options))}")
+        key = "|".join((name, self.place.partition, self.place.devices, str(self.place.nodes)))
+        self._reporter = Reporter(self.place, self._timeline, name, report, Outlook(key, where, until))
 
     # The program's side.
 
@@ -79,9 +93,9 @@ class Tracker:
         """Count steps of the epoch."""
         self._steps += count
 
-    def phase(self, name: str) -> _Phase:
+    def phase(self, name: str) -> Phase:
         """Return a context for a part of the program: `with t.phase("validation"): ...`. Phases may be nested."""
-        return _Phase(self, str(name))
+        return Phase(self, str(name))
 
     span = phase
 
@@ -95,15 +109,18 @@ class Tracker:
 
     def steps(self, loader: Iterable[T]) -> Iterator[T]:
         """Yield what `loader` yields, and count a step for each."""
+        self._mark("sample")
         for item in loader:
             yield item
             self._steps += 1
+        self._mark("sample")
 
     def __iter__(self) -> Iterator[int]:
         """Yield the numbers of the epochs, from 0 on, and mark each. Without `epochs` it goes on without end."""
         self.start()
         number = 0
-        while not self._epochs or number < self._epochs:
+        epochs = getattr(self, "_epochs", 0)
+        while (not epochs or number < epochs) and not self.should_stop:
             self.epoch()
             yield number
             number += 1
@@ -111,7 +128,7 @@ class Tracker:
 
     def finish(self) -> None:
         """End the run and write its last line. A second call does nothing."""
-        self._guarded(self._finish)
+        self._guarded(self._finish, "finish")
 
     def __enter__(self) -> Tracker:
         """Begin the run."""
@@ -119,7 +136,7 @@ class Tracker:
 
     def __exit__(self, kind: object, error: object, traceback: object) -> None:
         """End the run."""
-        self.finish()
+        self._guarded(self._finish, "finish" if kind is None else "cut")
 
     def __call__(self, function: F) -> F:
         """Return the function such that each call is a phase of its name, in a run that the first call begins."""
@@ -136,35 +153,34 @@ class Tracker:
     # Results.
 
     @property
-    def spans(self) -> list[Span]:
+    def results(self) -> list[Result]:
         """Epochs and phases that ended so far, and the run once it has. They come within a second after their end."""
-        return list(self._reporter.spans) if self._state != "broken" else []
+        return list(self._reporter.results) if self._reporter else []
+
+    @property
+    def total(self) -> Result | None:
+        """What the run came to: so far, or in all once it has ended."""
+        if self._reporter is None:
+            return None
+        ended = [done for done in self._reporter.results if done.name == "run"]
+        return ended[-1] if ended else self._reporter.total()
+
+    @property
+    def prediction(self) -> Prediction | None:
+        """What the whole run will come to, as of the last epoch's end; None where nothing is known."""
+        outcome = self._reporter.outcome if self._reporter else None
+        return outcome.prediction if outcome else None
 
     # Inside.
 
-    def _guarded(self, function: Callable[..., None], *arguments: Any) -> None:
-        """Call a function; on any error say so once and go quiet."""
-        if self._state == "broken" or os.getpid() != self._pid:
-            return
-        try:
-            function(*arguments)
-        except Exception as err:  # noqa: BLE001 - the program that is tracked goes on, whatever is wrong here
-            self._state = "broken"
-            sys.stderr.write(f"carbon: tracking ends: {type(err).__name__}: {err}\n")
+    def end(self, complete: bool) -> None:
+        """End the run; one that was cut off says so, and leaves no history."""
+        self._guarded(self._finish, "finish" if complete else "cut")
 
-    def _start(self) -> None:
-        if self._state != "new" or not self._reads:
-            return
-        self._state = "running"
-        missing = self.place.missing
-        if missing:
-            self._reporter.say(missing)
-        file = None if missing else LiveFile(self.place.live_dir, self.place.job_id)
-        self._recorder = Recorder(file, self._timeline, self._reporter.ended, self._reporter.tick, lambda: self._steps)
-        self._put("start")
-        self._recorder.start()
-        atexit.register(self.finish)
-        self._catch_sigterm()
+    def told(self, name: str) -> None:
+        """Take note that the program was told to end by the signal `name`."""
+        if self._state == "running" and self._reporter is not None:
+            self._reporter.flush(name)
 
     def marked(self, line: Line, time_us: float) -> None:
         """Take a mark that another program wrote."""
@@ -181,16 +197,38 @@ class Tracker:
         else:
             self._put(line.kind, "", time_us)
 
-    def told(self, name: str) -> None:
-        """Take note that the program was told to end, by the signal `name`."""
+    def _guarded(self, function: Callable[..., None], *arguments: Any) -> None:
+        """Call a function; on any error say so once and go quiet."""
+        if self._state == "broken" or os.getpid() != self._pid:
+            return
+        try:
+            function(*arguments)
+        except Exception as err:  # noqa: BLE001 - the program that is tracked goes on, whatever is wrong here
+            self._state = "broken"
+            sys.stderr.write(f"carbon: tracking ends: {type(err).__name__}: {err}\n")
+
+    def _start(self) -> None:
+        reporter = self._reporter
+        if self._state != "new" or reporter is None or self.place.local_rank != 0:
+            return
+        self._state = "running"
+        missing = self.place.missing
+        if missing:
+            reporter.say(missing)
+        if self.place.rank == 0:
+            reporter.grid = Grid(self.place, self._zone, self._intensity, self._pue, reporter.say)
+        file = None if missing else LiveFile(self.place.live_dir, self.place.job_id)
+        self._recorder = Recorder(file, self._timeline, reporter.ended, reporter.tick, lambda: self._steps)
+        self._put("start")
+        self._recorder.start()
+        atexit.register(self.finish)
+        self._catch_sigterm()
 
     def _mark(self, kind: str, name: str = "") -> None:
+        if self._state == "new":
+            self.start()
         if self._state == "running" and os.getpid() == self._pid:
             self._put(kind, name)
-        elif self._state == "new":
-            self.start()
-            if self._state == "running":
-                self._put(kind, name)
 
     def _put(self, kind: str, name: str = "", time_us: float | None = None) -> None:
         if self._recorder is not None:
@@ -199,15 +237,37 @@ class Tracker:
                 now_us, clock_s = time_us, clock_s - (now_us - time_us) / 1e6
             self._recorder.mark(Mark(kind, now_us, clock_s, self._steps, name))
 
-    def _finish(self) -> None:
-        if self._state != "running" or self._recorder is None:
+    def _finish(self, how: str) -> None:
+        recorder, reporter = self._recorder, self._reporter
+        if self._state != "running" or recorder is None or reporter is None:
             return
         self._state = "finished"
-        self._put("finish")
-        self._recorder.finished.wait(2 * ANSWER_S)
-        self._reporter.close()
+        if reporter.grid is not None:
+            reporter.grid.wait()
+        self._put(how)
+        recorder.finished.wait(2 * ANSWER_S)
+        if reporter.grid is not None:
+            reporter.grid.stop()
+        if recorder.trouble:
+            reporter.say(recorder.trouble)
+        elif how == "finish":
+            reporter.keep()
         atexit.unregister(self.finish)
         self._release_sigterm()
+
+    def _limited(self, reason: str) -> None:
+        """Do what is to be done when a limit is passed. Runs in the recorder's thread."""
+        wanted = self._on_limit
+        if not isinstance(wanted, Action):
+            wanted(reason)
+        elif wanted.kind == "signal":
+            actions.signal_step(self.place, wanted.signal, self._kill)
+        elif wanted.kind == "stop":
+            self.should_stop = True
+            if self._checkpoint is not None:
+                self._checkpoint()
+            if self._kill is not None:
+                self._kill(signal.SIGTERM)
 
     def _catch_sigterm(self) -> None:
         """Write the last line when Slurm ends the job: by its time limit, scancel or preemption."""
@@ -221,15 +281,17 @@ class Tracker:
             self._handler = None
 
     def _release_sigterm(self) -> None:
-        if self._handler is not None and signal.getsignal(signal.SIGTERM) == self._on_sigterm:
-            try:
+        if self._handler is None:
+            return
+        try:
+            if signal.getsignal(signal.SIGTERM) == self._on_sigterm:
                 signal.signal(signal.SIGTERM, self._handler)
-            except ValueError:
-                return
+        except ValueError:
+            return
 
     def _on_sigterm(self, number: int, frame: Any) -> None:
         handler = self._handler
-        self.finish()
+        self._guarded(self._finish, "cut")
         if callable(handler):
             handler(number, frame)
         else:
@@ -237,19 +299,22 @@ class Tracker:
             os.kill(os.getpid(), number)
 
 
-class _Phase:
+class Phase:
     """The context that `Tracker.phase` returns; also a decorator."""
 
     def __init__(self, tracker: Tracker, name: str) -> None:
         self._tracker, self._name = tracker, name
 
     def __enter__(self) -> None:
+        """Begin the phase."""
         self._tracker._mark("begin", self._name)
 
     def __exit__(self, kind: object, error: object, traceback: object) -> None:
+        """End the phase."""
         self._tracker._mark("close", self._name)
 
     def __call__(self, function: F) -> F:
+        """Return the function such that each call is this phase."""
         from functools import wraps
 
         @wraps(function)
@@ -260,6 +325,29 @@ class _Phase:
         return inside  # type: ignore[return-value]
 
 
-def track(*args: Any, **kwargs: Any) -> Tracker:
-    """Make the tracker of a run."""
-    return Tracker(*args, **kwargs)
+def track(epochs: int | None = None, steps: int | None = None, **options: Any) -> Tracker:
+    """Make the tracker of a run of `epochs` epochs with `steps` steps each, both None where not known.
+
+    Options, all of them keywords:
+    `name` of the program, by which earlier runs are found (else the job's name).
+    `quiet` True: print nothing. `out`: a stream for the lines (else standard error).
+    `log`: a file to which results are appended as JSON lines (else the environment's CARBON_JOB_LOG).
+    `zone` of the grid, `intensity` in g/kWh instead of the aggregator's, `pue` (else [site] pue, else 1).
+    `max_energy` ("2kWh", or joules), `max_carbon` ("500g", or grams), held to the `limit`: "expected", "upper" or
+    "spent". `on_limit`: "warn", "signal:SIG" (to the step), "stop" (`checkpoint()` is called, and a loop over the
+    tracker ends after its epoch), or a callable that is given the reason. Once.
+    `until="timelimit"`: without epochs, predict up to the job's time limit.
+    `reduce`: a callable that returns the sum of a float over all ranks; every rank calls it at every epoch.
+    `history` False: neither read nor keep earlier runs.
+
+    It never raises: a wrong option ends the tracking with one line on standard error, and the program goes on.
+    """
+    return Tracker(epochs, steps, **options)
+
+
+def _amount(value: Any, read: Callable[[str], float]) -> float | None:
+    return None if value is None else read(value) if isinstance(value, str) else float(value)
+
+
+def _on_limit(wanted: Any) -> Any:
+    return action(wanted) if isinstance(wanted, str) else wanted
