@@ -36,15 +36,15 @@ def corrected(rest: Cost, stretches: tuple[Stretch, ...], earlier: list[Earlier]
     if not known or min(rest) <= 0:
         return rest
     return Cost(
-        _corrected(rest.energy_j, _scatter(stretches, 0), [(run.rule.energy_j, run.rest.energy_j) for run in known]),
-        _corrected(rest.seconds, _scatter(stretches, 1), [(run.rule.seconds, run.rest.seconds) for run in known]),
+        _corrected(rest.energy_j, scatter(stretches, 0), [(run.rule.energy_j, run.rest.energy_j) for run in known]),
+        _corrected(rest.seconds, scatter(stretches, 1), [(run.rule.seconds, run.rest.seconds) for run in known]),
     )
 
 
-def _corrected(rest: float, scatter: float, runs: list[tuple[float, float]]) -> float:
+def _corrected(rest: float, noise: float, runs: list[tuple[float, float]]) -> float:
     by_rule = rest * math.exp(_middle([math.log(actual / rule) for rule, actual in runs]))
     as_then = math.exp(_middle([math.log(actual) for _, actual in runs]))
-    rule_variance = scatter * scatter * (1 + 1 / len(runs))
+    rule_variance = noise * noise * (1 + 1 / len(runs))
     run_variance = RUN_TO_RUN * RUN_TO_RUN * (1 + 1 / len(runs)) / 2
     apart = math.log(as_then / by_rule)
     if apart * apart > MOST_DEVIATIONS * MOST_DEVIATIONS * (rule_variance + run_variance):
@@ -52,8 +52,8 @@ def _corrected(rest: float, scatter: float, runs: list[tuple[float, float]]) -> 
     return by_rule * math.exp(apart * rule_variance / (rule_variance + run_variance))
 
 
-def _scatter(stretches: tuple[Stretch, ...], which: int) -> float:
-    """The standard deviation of the logarithm of the rates of stretches."""
+def scatter(stretches: tuple[Stretch, ...], which: int) -> float:
+    """Return the standard deviation of the logarithm of the stretches' rates, of energy (0) or time (1)."""
     pieces = coalesced([stretch for stretch in stretches if stretch.steps > 0], MOST_STRETCHES)
     logs = [math.log(piece.cost[which] / piece.steps) for piece in pieces if piece.cost[which] > 0]
     if len(logs) < 2:

@@ -22,15 +22,24 @@ class Row(NamedTuple):
     """Bounds of actual rest over predicted rest, for one basis from one share done on."""
 
     basis: str
-    """`first` (in or after the first epoch), `rate` (later), `history` (an earlier run is known)."""
+    """See `basis`."""
     share: float
     low: float
     high: float
 
 
-def basis(epochs_done: int, earlier: int) -> str:
-    """Return which rows of the table hold."""
-    return "history" if earlier else "first" if epochs_done <= 1 else "rate"
+UNSTEADY = 0.03
+"""Rates of stretches that scatter by more than this (standard deviation, relative) are called unsteady."""
+
+
+def basis(epochs_done: int, earlier: int, scatter: float) -> str:
+    """Return which rows of the table hold.
+
+    `first` in and after the first epoch, `rate` later, `history` where an earlier run is known; with `-unsteady`
+    behind it where the rates so far scatter.
+    """
+    name = "history" if earlier else "first" if epochs_done <= 1 else "rate"
+    return name + ("-unsteady" if scatter > UNSTEADY else "")
 
 
 def bounds(rows: list[Row], named: str, share: float) -> tuple[float, float]:

@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from . import history, intervals
-from .earlier import corrected
+from .earlier import corrected, scatter
 from .prediction import Cost, Progress, rest, rest_until, stretches_of
 
 
@@ -93,5 +93,6 @@ class Outlook:
         own = history.errors(self._runs, share)
         if len(own) >= intervals.OWN:
             return intervals.own([energy for energy, _ in own]), intervals.own([seconds for _, seconds in own])
-        by_table = intervals.bounds(self._table, intervals.basis(len(progress.done), runs), share)
+        basis = intervals.basis(len(progress.done), runs, scatter(stretches_of(progress), 0))
+        by_table = intervals.bounds(self._table, basis, share)
         return by_table, by_table

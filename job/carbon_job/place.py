@@ -76,8 +76,9 @@ def find(environ: Mapping[str, str] | None = None) -> Place:
         node=node,
         # A batch script tracks the whole job: its nodes are the job's. A step has its own.
         nodes=max(1, _number(env, "SLURM_STEP_NUM_NODES" if in_step else "SLURM_JOB_NUM_NODES", 1)),
-        rank=_number(env, "SLURM_PROCID", 0),
-        local_rank=_number(env, "SLURM_LOCALID", 0),
+        # torchrun and Lightning start the ranks of a node from one task of Slurm, and number them so.
+        rank=_number(env, "SLURM_PROCID", 0) or _number(env, "RANK", 0) or _number(env, "LOCAL_RANK", 0),
+        local_rank=_number(env, "SLURM_LOCALID", 0) or _number(env, "LOCAL_RANK", 0),
         tasks=max(1, _number(env, "SLURM_STEP_NUM_TASKS" if in_step else "", 1)),
         step=f"{job_id}.{env['SLURM_STEP_ID']}" if in_step else "",
         restarts=_number(env, "SLURM_RESTART_COUNT", 0),

@@ -11,8 +11,10 @@ from collections.abc import Callable
 from typing import Any, NamedTuple, TextIO
 
 from .energy import scaled
+from .exchange import END
 from .grid import Grid
 from .limits import Figures, passed
+from .nodes import POLL_S, WAIT_S, Factor, Nodes
 from .outlook import Outlook
 from .place import Place
 from .results import Outcome, Result, epoch_line, outlook_text, progress_line, result, run_line
@@ -38,12 +40,15 @@ class Options(NamedTuple):
 class Reporter:
     """Collects the results of a run and writes its lines."""
 
-    def __init__(self, place: Place, timeline: Timeline, name: str, options: Options, outlook: Outlook) -> None:
-        self.place, self.timeline, self.name = place, timeline, name
+    def __init__(
+        self, place: Place, timeline: Timeline, name: str, options: Options, outlook: Outlook, nodes: Nodes
+    ) -> None:
+        self.place, self.timeline, self.name, self.nodes = place, timeline, name, nodes
         self.results: list[Result] = []
         self.outcome: Outcome | None = None
         self.grid: Grid | None = None
-        self.factor, self.extrapolated = float(place.nodes), place.nodes > 1
+        self._held: list[Span] = []
+        self._before = 0
         self._options, self._outlook = options, outlook
         self._limited = False
         self._shown = ""
@@ -52,11 +57,45 @@ class Reporter:
     # Called in the recorder's thread.
 
     def ended(self, span: Span) -> None:
-        """Take a span that ended."""
+        """Take a span that ended. With several nodes it is held back until all of them have told."""
+        if span.name in (EPOCH, RUN):
+            self.nodes.note(END if span.name == RUN else span.number, self.timeline.total.energy_uj)
+        if not self.nodes.several:
+            self._report(span, Factor(1.0, False))
+        elif self.place.rank == 0:
+            self._held.append(span)
+            self._release(late=False)
+
+    def close(self) -> None:
+        """Report what was held back for nodes that have not told, after a moment for those that still will."""
+        until = time.monotonic() + WAIT_S
+        while self._held and time.monotonic() < until:
+            self._release(late=False)
+            time.sleep(POLL_S)
+        self._release(late=True)
+
+    def _release(self, late: bool) -> None:
+        """Report the spans up to the last mark of which all nodes have told; `late`: of which some never will."""
+        while True:
+            ends = [index for index, span in enumerate(self._held) if span.name in (EPOCH, RUN)]
+            if not ends:
+                return
+            last = self._held[ends[0]]
+            run = last.name == RUN
+            factor = self.nodes.factor(END) if run else self.nodes.factor(last.number, self._before)
+            waits = not late and not (len(ends) > 2 and not run)
+            if factor is None and waits:
+                return
+            for span in self._held[: ends[0] + 1]:
+                self._report(span, factor or self.nodes.guess())
+            self._before = last.number if factor is not None and not run else self._before
+            del self._held[: ends[0] + 1]
+
+    def _report(self, span: Span, factor: Factor) -> None:
         last = span.name == RUN
         if span.name == EPOCH or last:
             self._predict()
-        done = self._result(span, self.outcome.prediction if self.outcome and not last else None)
+        done = self._result(span, factor, self.outcome.prediction if self.outcome and not last else None)
         self.results.append(done)
         self._log({"type": "run" if last else "epoch" if span.name == EPOCH else "phase", **done.as_json()})
         if span.name == EPOCH and span.complete and not self._options.live_line:
@@ -68,6 +107,8 @@ class Reporter:
 
     def tick(self) -> None:
         """Take note of a reading, or of a second that went by."""
+        if self._held:
+            self._release(late=False)
         if not self._options.live_line or not self.timeline.spans or time.monotonic() - self._shown_s < 1:
             return
         self._shown_s = time.monotonic()
@@ -77,7 +118,8 @@ class Reporter:
 
     def total(self) -> Result:
         """Return what the run came to so far."""
-        return self._result(self.timeline.so_far, self.outcome.prediction if self.outcome else None)
+        said = self.outcome.prediction if self.outcome else None
+        return self._result(self.timeline.so_far, self.nodes.guess(), said)
 
     def say(self, text: str) -> None:
         """Write one line for people."""
@@ -96,13 +138,13 @@ class Reporter:
 
     # Inside.
 
-    def _result(self, span: Span, prediction: Any) -> Result:
-        factor = self.factor
+    def _result(self, span: Span, of: Factor, prediction: Any) -> Result:
+        factor = of.factor
         if factor != 1:
             slots = tuple((start, energy_uj * factor) for start, energy_uj in span.slots)
             span = span._replace(energy=scaled(span.energy, factor), slots=slots)
         grams = self.grid.series.spent(span.slots) if self.grid else None
-        return result(span, grams, self.place.nodes, self.extrapolated, prediction)
+        return result(span, grams, self.place.nodes, of.extrapolated, prediction)
 
     def _predict(self) -> None:
         now_s = time.time()
@@ -110,8 +152,9 @@ class Reporter:
         if said is None or self.timeline.total.energy_uj is None:
             self.outcome = None
             return
-        said = said.times(self.factor)
-        spent = self._result(self.timeline.so_far, None)
+        factor = self.nodes.guess()
+        said = said.times(factor.factor)
+        spent = self._result(self.timeline.so_far, factor, None)
         rest = self.grid.series.rest(said.rest.energy_j, now_s, said.seconds_left) if self.grid else None
         if rest is None or spent.carbon_g is None or said.rest.energy_j <= 0:
             self.outcome = Outcome(said, None if rest is None else spent.carbon_g, None, None, "")

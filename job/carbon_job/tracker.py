@@ -21,6 +21,7 @@ from .grid import Grid
 from .limits import FIGURES, Action, action
 from .live import LiveFile
 from .marks import Line
+from .nodes import Nodes
 from .outlook import Outlook, Prediction
 from .recorder import ANSWER_S, Recorder
 from .report import Options, Reporter
@@ -56,7 +57,7 @@ class Tracker:
         self._kill: Callable[[int], None] | None = options.pop("kill", None)
         self._zone, self._intensity = str(options.pop("zone", "") or ""), options.pop("intensity", None)
         self._pue = options.pop("pue", None)
-        self._reduce = options.pop("reduce", None)
+        self._nodes = Nodes(self.place, options.pop("reduce", None))
         name = str(options.pop("name", "") or self.place.name)
         until = self.place.end_s if options.pop("until", "") == "timelimit" else None
         where = history.path() if options.pop("history", True) and self.place.rank == 0 else ""
@@ -76,7 +77,7 @@ class Tracker:
         if options:
             raise TypeError(f"track() knows no {', '.join(sorted(options))}")
         key = "|".join((name, self.place.partition, self.place.devices, str(self.place.nodes)))
-        self._reporter = Reporter(self.place, self._timeline, name, report, Outlook(key, where, until))
+        self._reporter = Reporter(self.place, self._timeline, name, report, Outlook(key, where, until), self._nodes)
 
     # The program's side.
 
@@ -88,6 +89,7 @@ class Tracker:
     def epoch(self) -> None:
         """Begin an epoch, which ends the one before."""
         self._mark("epoch")
+        self._guarded(self._take_part)
 
     def step(self, count: float = 1) -> None:
         """Count steps of the epoch."""
@@ -209,7 +211,10 @@ class Tracker:
 
     def _start(self) -> None:
         reporter = self._reporter
-        if self._state != "new" or reporter is None or self.place.local_rank != 0:
+        if self._state != "new" or reporter is None:
+            return
+        if self.place.local_rank != 0:
+            self._state = "silent"
             return
         self._state = "running"
         missing = self.place.missing
@@ -223,6 +228,10 @@ class Tracker:
         self._recorder.start()
         atexit.register(self.finish)
         self._catch_sigterm()
+
+    def _take_part(self) -> None:
+        if self._state in ("running", "silent"):
+            self._nodes.step(ANSWER_S)
 
     def _mark(self, kind: str, name: str = "") -> None:
         if self._state == "new":
@@ -239,6 +248,10 @@ class Tracker:
 
     def _finish(self, how: str) -> None:
         recorder, reporter = self._recorder, self._reporter
+        if self._state == "silent":
+            self._state = "finished"
+            if how == "finish":
+                self._nodes.last(0.0)
         if self._state != "running" or recorder is None or reporter is None:
             return
         self._state = "finished"
@@ -246,6 +259,9 @@ class Tracker:
             reporter.grid.wait()
         self._put(how)
         recorder.finished.wait(2 * ANSWER_S)
+        if how == "finish":
+            self._nodes.last(0.0)
+        reporter.close()
         if reporter.grid is not None:
             reporter.grid.stop()
         if recorder.trouble:
