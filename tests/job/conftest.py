@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: MIT
+"""A node with a live file, and programs that run as parts of its job."""
+
+from __future__ import annotations
+
+import math
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from job.livenode import LiveNode
+
+JOB = Path(__file__).parents[2] / "job"
+
+
+def wave(t: float) -> float:
+    """A CPU whose power goes up and down."""
+    return 100 + 60 * math.sin(2 * math.pi * t / 3)
+
+
+def steady(_t: float) -> float:
+    """A GPU under full load."""
+    return 300.0
+
+
+@pytest.fixture
+def node(tmp_path: Path) -> Iterator[LiveNode]:
+    """A node whose collector runs."""
+    with LiveNode(tmp_path / "run", {"cpu": wave, "gpu": steady}) as live:
+        yield live
+
+
+@pytest.fixture
+def environment(node: LiveNode, tmp_path: Path) -> dict[str, str]:
+    """The environment of a process of the job, with a history of its own."""
+    return {
+        **node.environment(),
+        "PATH": "/usr/bin:/bin",
+        "PYTHONPATH": str(JOB),
+        "XDG_STATE_HOME": str(tmp_path / "state"),
+    }
+
+
+@pytest.fixture
+def carbon_track(environment: dict[str, str]) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Run carbon-track with arguments."""
+
+    def run(*arguments: str, env: dict[str, str] | None = None, **more: object) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "carbon_job", *arguments],
+            env=environment if env is None else env,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+            **more,
+        )
+
+    return run
+
+
+@pytest.fixture
+def program(environment: dict[str, str]) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Run a Python program of the job."""
+
+    def run(text: str, **more: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-c", text],
+            env={**environment, **more},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+
+    return run
