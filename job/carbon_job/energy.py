@@ -127,7 +127,8 @@ def added(left: Energy, right: Energy) -> Energy:
     for name in {**left.parts, **right.parts}:
         one, two = left.parts.get(name), right.parts.get(name)
         if one is None or two is None:
-            parts[name] = one or two or Part(None, "missing", 0.0)
+            known_s = left.seconds if two is None else right.seconds
+            parts[name] = _thinned(one or two or Part(None, "missing", 0.0), known_s, left.seconds + right.seconds)
             continue
         known = [part.energy_uj for part in (one, two) if part.energy_uj is not None]
         parts[name] = Part(
@@ -146,6 +147,13 @@ def scaled(energy: Energy, factor: float) -> Energy:
         for name, part in energy.parts.items()
     }
     return energy._replace(parts=parts)
+
+
+def _thinned(part: Part, seconds: float, whole: float) -> Part:
+    """A component of which nothing is known in the other time: it was not metered then."""
+    if part.coverage is None or whole <= 0:
+        return part
+    return part._replace(coverage=part.coverage * seconds / whole)
 
 
 def _weighted(one: float | None, seconds: float, two: float | None, others: float) -> float | None:

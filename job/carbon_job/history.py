@@ -100,7 +100,9 @@ def _bound(where: str) -> None:
     while sum(len(line) for line in kept) > MOST_BYTES * 3 // 4:
         del kept[0]
     fresh = f"{where}.{os.getpid()}"
-    with open(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600), "w", encoding="utf-8") as file:
+    with open(
+        os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600), "w", encoding="utf-8"
+    ) as file:
         file.writelines(kept)
     os.replace(fresh, where)
 

@@ -84,6 +84,16 @@ def shares(begin_us: float, end_us: float) -> list[tuple[int, float]]:
     return found
 
 
+def _diluted(energy: Energy, first: Reading, last: Reading, mark: Mark) -> Energy:
+    """Lower the coverage where the last reading lies before the mark: what came between was not metered."""
+    late_us, read_us = mark.time_us - last.time_us, last.time_us - first.time_us
+    if late_us <= 0 or last.held_us <= 0:
+        return energy
+    share = max(0.0, read_us) / (max(0.0, read_us) + late_us)
+    parts = {name: part._replace(coverage=(part.coverage or 0.0) * share) for name, part in energy.parts.items()}
+    return energy._replace(parts=parts)
+
+
 class Timeline:
     """The state of one tracked run. `take` is called with each mark in the order of time."""
 
@@ -223,7 +233,7 @@ class Timeline:
             seconds = max(0.0, mark.clock_s - self._mark.clock_s)
             part = NOTHING
             if state is not None and self._state is not None:
-                part = between(self._state, state)
+                part = _diluted(between(self._state, state), self._state, state, mark)
             part = part._replace(seconds=seconds)
             for span in self.spans:
                 span.add(part, self._mark.time_us, mark.time_us)

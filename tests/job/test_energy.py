@@ -4,11 +4,12 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from carbon_job.energy import Curve, added, between
 from carbon_job.live import Component, LiveError, Reading, parse
 from carbon_job.timeline import Mark, Timeline, shares
-from hypothesis import given
-from hypothesis import strategies as st
 
 V2 = (
     b'{"version": 2, "cluster": "c", "node": "n1", "job_id": 7, "run": "r", "sequence": 17, "time_us": 2000000,'

@@ -7,12 +7,13 @@ import math
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from carbon_job import history, intervals
 from carbon_job.earlier import Earlier, corrected
 from carbon_job.outlook import Outlook
 from carbon_job.prediction import Cost, EpochCost, Progress, Stretch, coalesced, rest, rest_until, steady
-from hypothesis import given
-from hypothesis import strategies as st
 
 NOTHING = Cost(0.0, 0.0)
 
@@ -20,7 +21,9 @@ NOTHING = Cost(0.0, 0.0)
 def alike(done: int, epochs: int, each: float = 100.0, steps: int = 10, **more: object) -> Progress:
     """A training whose epochs take `each` joules and a tenth of that in seconds."""
     cost = Cost(each, each / 10)
-    stretches = tuple(Stretch(steps / 2, cost.times(0.5), epoch) for epoch in range(done) for _ in range(2)) if steps else ()
+    stretches = (
+        tuple(Stretch(steps / 2, cost.times(0.5), epoch) for epoch in range(done) for _ in range(2)) if steps else ()
+    )
     made = Progress(epochs, steps, (EpochCost(cost, steps, {}),) * done, None, Cost(5, 1), NOTHING, stretches)
     return made._replace(**more)
 

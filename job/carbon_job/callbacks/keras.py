@@ -7,7 +7,8 @@ from typing import Any
 
 from keras.callbacks import Callback
 
-from ..tracker import Tracker, track
+from .. import track
+from ..tracker import Tracker
 
 
 class CarbonCallback(Callback):  # type: ignore[misc]

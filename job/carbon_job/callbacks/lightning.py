@@ -10,7 +10,8 @@ try:
 except ImportError:
     from pytorch_lightning import Callback
 
-from ..tracker import Tracker, track
+from .. import track
+from ..tracker import Tracker
 
 
 class CarbonCallback(Callback):  # type: ignore[misc]

@@ -8,7 +8,8 @@ from typing import Any
 
 from transformers import TrainerCallback
 
-from ..tracker import Tracker, track
+from .. import track
+from ..tracker import Tracker
 
 
 class CarbonCallback(TrainerCallback):  # type: ignore[misc]
