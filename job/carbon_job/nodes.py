@@ -42,6 +42,11 @@ class Nodes:
         """Whether there is anything to add up."""
         return self.count > 1
 
+    @property
+    def hopeful(self) -> bool:
+        """Whether other nodes have a way to tell."""
+        return self._reduce is not None or (self._way is not None and bool(self._way.name))
+
     def note(self, mark: int, energy_uj: float | None) -> None:
         """Take what this node used up to a mark (the number of the epoch that ended, or END)."""
         self._own[mark] = math.nan if energy_uj is None else energy_uj
@@ -83,10 +88,10 @@ class Nodes:
             self._sum(self._calls - 2, wait_s)
 
     def last(self, wait_s: float) -> None:
-        """Take part in the sums at the end: of the last epoch and of the run."""
+        """Take part in the sums at the end: of the last two epochs and of the run."""
         if self._reduce is not None:
-            if self._calls > 1:
-                self._sum(self._calls - 1, wait_s)
+            for mark in range(max(1, self._calls - 1), self._calls + 1):
+                self._sum(mark, wait_s)
             self._sum(exchange.END, wait_s)
 
     def _sum(self, mark: int, wait_s: float) -> None:

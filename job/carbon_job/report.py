@@ -21,6 +21,11 @@ from .results import Outcome, Result, epoch_line, outlook_text, progress_line, r
 from .timeline import EPOCH, RUN, Span, Timeline
 from .units import carbon_text, energy_text
 
+MOST_HELD = 4
+"""Epochs that wait for other nodes; with more of them, the oldest is reported without."""
+WIDTH = 80
+"""Columns of a terminal that does not say."""
+
 
 class Options(NamedTuple):
     """How a run is reported and what it may take."""
@@ -83,7 +88,7 @@ class Reporter:
             last = self._held[ends[0]]
             run = last.name == RUN
             factor = self.nodes.factor(END) if run else self.nodes.factor(last.number, self._before)
-            waits = not late and not (len(ends) > 2 and not run)
+            waits = not late and self.nodes.hopeful and len(ends) <= MOST_HELD
             if factor is None and waits:
                 return
             for span in self._held[: ends[0] + 1]:
@@ -109,7 +114,12 @@ class Reporter:
         """Take note of a reading, or of a second that went by."""
         if self._held:
             self._release(late=False)
-        if not self._options.live_line or not self.timeline.spans or time.monotonic() - self._shown_s < 1:
+        if (
+            not self._options.live_line
+            or not self.timeline.spans
+            or self.timeline.total.energy_uj is None
+            or time.monotonic() - self._shown_s < 1
+        ):
             return
         self._shown_s = time.monotonic()
         self._predict()
@@ -211,9 +221,9 @@ class Reporter:
         """Update the line of the terminal. The cursor is left at its begin, so that the program writes over it."""
         out = self._options.out or sys.stderr
         try:
-            width = os.get_terminal_size(out.fileno()).columns
-        except OSError:
-            width = 80
+            width = os.get_terminal_size(out.fileno()).columns or WIDTH
+        except (OSError, ValueError):
+            width = WIDTH
         self._shown = f"carbon: {text}"[: max(1, width - 1)]
         out.write(f"\r\x1b[K{self._shown}\r")
         out.flush()

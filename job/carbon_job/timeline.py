@@ -110,17 +110,18 @@ class Timeline:
         self._after = Cost(0.0, 0.0)
         self._stretches: list[Stretch] = []
         self._times: list[Stretch] = []
+        self._run = Span(RUN, 1, RUN, 0.0, NOTHING, complete=False)
 
     @property
     def total(self) -> Energy:
-        """What the run used so far."""
-        return self.spans[0].energy if self.spans else NOTHING
+        """What the run used so far, or in all once it has ended."""
+        return self.so_far.energy
 
     @property
     def so_far(self) -> Span:
-        """The run as it stands."""
+        """The run as it stands, or as it ended."""
         if not self.spans:
-            return Span(RUN, 1, RUN, 0.0, NOTHING, complete=False)
+            return self._run
         run = self.spans[0]
         steps = self.marked_steps - run.mark.steps
         return Span(RUN, 1, RUN, run.mark.time_us, run.energy, steps, tuple(sorted(run.slots.items())), complete=False)
@@ -194,7 +195,7 @@ class Timeline:
     def _pop(self, mark: Mark, complete: bool) -> Span:
         path = "/".join(span.name for span in self.spans[1:]) or RUN
         span = self.spans.pop()
-        return Span(
+        ended = Span(
             span.name,
             span.number,
             path,
@@ -204,6 +205,9 @@ class Timeline:
             tuple(sorted(span.slots.items())),
             complete,
         )
+        if not self.spans:
+            self._run = ended
+        return ended
 
     def _close_span(self, mark: Mark) -> list[Span]:
         """Close the innermost span of that name, and those in it that were left open."""

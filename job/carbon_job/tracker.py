@@ -60,12 +60,14 @@ class Tracker:
         self._nodes = Nodes(self.place, options.pop("reduce", None))
         name = str(options.pop("name", "") or self.place.name)
         until = self.place.end_s if options.pop("until", "") == "timelimit" else None
-        where = history.path() if options.pop("history", True) and self.place.rank == 0 else ""
+        wanted = bool(options.pop("history", True))
+        where = history.path() if wanted and self.place.rank == 0 else ""
+        log = str(options.pop("log", "") or os.environ.get("CARBON_JOB_LOG", ""))
         figure = options.pop("limit", "expected")
         if figure not in FIGURES:
             raise ValueError(f"limit={figure!r} is none of {', '.join(FIGURES)}")
         report = Options(
-            log=str(options.pop("log", "") or os.environ.get("CARBON_JOB_LOG", "")) if self.place.rank == 0 else "",
+            log=log if self.place.rank == 0 else "",
             quiet=bool(options.pop("quiet", False)) or self.place.rank != 0,
             out=options.pop("out", None),
             live_line=bool(options.pop("live_line", False)),
