@@ -42,6 +42,8 @@ def test_lightning(log: Path) -> None:
     """Lightning: every epoch, batch and validation; the check before the training is none."""
     lightning = pytest.importorskip("lightning.pytorch", reason="lightning is not installed")
     torch = pytest.importorskip("torch")
+    from lightning.pytorch.plugins.environments import LightningEnvironment
+
     from carbon_job.callbacks.lightning import CarbonCallback
 
     class Model(lightning.LightningModule):  # type: ignore[misc,name-defined]
@@ -66,7 +68,7 @@ def test_lightning(log: Path) -> None:
         enable_checkpointing=False,
         enable_progress_bar=False,
         callbacks=[CarbonCallback(log=str(log))],
-        plugins=[lightning.plugins.environments.LightningEnvironment()],
+        plugins=[LightningEnvironment()],
     )
     trainer.fit(Model(), data, data)
     check(log, 3, 5, 3)
