@@ -4,8 +4,12 @@
 from __future__ import annotations
 
 import math
+import os
+import shutil
 import subprocess
 import sys
+import tempfile
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -24,6 +28,30 @@ def wave(t: float) -> float:
 def steady(_t: float) -> float:
     """A GPU under full load."""
     return 300.0
+
+
+@pytest.fixture
+def munge_socket() -> Iterator[str]:
+    """The socket of a private munged."""
+    program = shutil.which("munged", path="/usr/sbin:/usr/bin")
+    if program is None:
+        pytest.skip("munged is not installed (Debian's package munge)")
+    with tempfile.TemporaryDirectory(prefix="carbon-munge-", dir="/tmp") as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        key = folder / "key"
+        key.write_bytes(os.urandom(128))
+        key.chmod(0o400)
+        files = [f"--{kind}-file={folder / kind}" for kind in ("key", "pid", "log", "seed")]
+        process = subprocess.Popen([program, "--foreground", "--force", f"--socket={folder}/socket", *files])
+        try:
+            until = time.monotonic() + 30
+            while not (folder / "socket").exists() and time.monotonic() < until:
+                time.sleep(0.05)
+            yield str(folder / "socket")
+        finally:
+            process.terminate()
+            process.wait(10)
 
 
 @pytest.fixture
