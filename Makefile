@@ -8,7 +8,7 @@ STAMP := $(VENV)/.installed
 DEBIAN := python3 python3-venv gcc libc6-dev shellcheck munge slurm-wlm slurmdbd mariadb-server galera-4 rsync lsof postgresql util-linux man-db systemd
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-stop test test-pythons structure test-vm soak check lint zipapp debian format clean bench-accuracy bench-overhead bench-latency bench-spool bench-emissions bench-recalculate bench-privacy bench-receive bench-report bench-large bench-tracking
+.PHONY: help demo demo-stop test test-pythons structure test-vm soak check lint zipapp debian format clean bench-accuracy bench-overhead bench-latency bench-spool bench-emissions bench-recalculate bench-privacy bench-receive bench-report bench-large bench-tracking bench-track-overhead
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -113,6 +113,9 @@ bench-large: $(STAMP) debian zipapp ## what people wait for among very many jobs
 
 bench-tracking: $(STAMP) ## predictions of simulated trainings beside other tools' rules, and what the intervals hold (minutes)
 	@$(BIN)/python benchmarks/tracking.py
+
+bench-track-overhead: $(STAMP) ## what tracking costs a program with epochs of 1 s, beside Carbontracker (2 minutes)
+	@$(BIN)/python benchmarks/track_overhead.py
 
 clean: ## remove what was built
 	rm -rf build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
