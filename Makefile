@@ -8,7 +8,7 @@ STAMP := $(VENV)/.installed
 DEBIAN := python3 python3-venv gcc libc6-dev shellcheck munge slurm-wlm slurmdbd mariadb-server galera-4 rsync lsof postgresql util-linux man-db systemd
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-stop test test-pythons structure test-vm soak check lint zipapp debian format clean bench-accuracy bench-overhead bench-latency bench-spool bench-emissions bench-recalculate bench-privacy bench-receive bench-report bench-large
+.PHONY: help demo demo-stop test test-pythons structure test-vm soak check lint zipapp debian format clean bench-accuracy bench-overhead bench-latency bench-spool bench-emissions bench-recalculate bench-privacy bench-receive bench-report bench-large bench-tracking bench-track-overhead
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -40,7 +40,7 @@ lint: $(STAMP) ## ruff, mypy, import-linter, vermin (Python 3.9 on nodes and log
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/vermin --quiet --no-tips --violations --target=3.9- collector/carbon_collector accounting/carbon_acct/client \
+	$(BIN)/vermin --quiet --no-tips --violations --target=3.9- collector/carbon_collector job/carbon_job accounting/carbon_acct/client \
 	  accounting/carbon_acct/cli/__init__.py accounting/carbon_acct/cli/acct.py
 	@if command -v shellcheck >/dev/null; then shellcheck prolog/*.sh; else echo "shellcheck is not installed: scripts not checked"; fi
 
@@ -110,6 +110,12 @@ bench-report: $(STAMP) ## a month's report of a site with a million jobs in it: 
 
 bench-large: $(STAMP) debian zipapp ## what people wait for among very many jobs, beside sacct: JOBS="10000 1000000" (root, minutes; 1.2 GB a million)
 	@$(BIN)/python benchmarks/large.py $(if $(JOBS),--jobs $(JOBS))
+
+bench-tracking: $(STAMP) ## predictions of simulated trainings beside other tools' rules, and what the intervals hold (minutes)
+	@$(BIN)/python benchmarks/tracking.py
+
+bench-track-overhead: $(STAMP) ## what tracking costs a program with epochs of 1 s, beside Carbontracker (2 minutes)
+	@$(BIN)/python benchmarks/track_overhead.py
 
 clean: ## remove what was built
 	rm -rf build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

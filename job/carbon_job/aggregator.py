@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: MIT
+"""Asks an aggregator for intensities, as the user whose job this is: MUNGE says who that is."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Any
+from urllib.parse import urlencode
+
+from .carbon import DAY_S, DAYS, Intensity
+from .place import Place
+
+TIMEOUT_S = 10.0
+AHEAD_S = 3 * DAY_S
+MOST_BYTES = 16 << 20
+
+
+class AskError(Exception):
+    """No aggregator answered. The message says why, in one line."""
+
+
+def intensities(place: Place, begin_s: float, zone: str = "") -> list[Intensity]:
+    """Return the intensities of the zone from seven days before `begin_s` on, and the forecast. Raises AskError."""
+    parameters = {"start": str(int(begin_s) - DAYS * DAY_S), "end": str(int(time.time()) + AHEAD_S)}
+    if zone or place.zone:
+        parameters["zone"] = zone or place.zone
+    if not place.aggregators:
+        raise AskError("no aggregator is known ([collector] aggregators, or CARBON_ACCT_AGGREGATORS)")
+    silent = []
+    for url in place.aggregators:
+        try:
+            return parse(_get(url, f"/v1/intensity?{urlencode(parameters)}", place.munge_socket))
+        except (OSError, ValueError, KeyError, TypeError) as err:  # noqa: PERF203 - one after the other
+            silent.append(f"{url}: {err or type(err).__name__}")
+    raise AskError("; ".join(silent))
+
+
+def parse(content: bytes) -> list[Intensity]:
+    """Read an answer. Raises ValueError, KeyError and TypeError."""
+    facts: Any = json.loads(content)
+    return [
+        Intensity(
+            int(slot["start"]),
+            int(slot["end"] if slot.get("end") is not None else slot["start"] + 900),
+            float(slot["value"]),
+            str(slot.get("source") or ""),
+            str(slot.get("scope") or ""),
+            bool(slot.get("estimated")),
+            bool(slot.get("forecast")),
+        )
+        for slot in [*facts["slots"], *({**slot, "forecast": True} for slot in facts.get("forecast") or [])]
+        if slot.get("value") is not None
+    ]
+
+
+def _get(url: str, target: str, munge_socket: str) -> bytes:
+    """One signed GET. Raises OSError and ValueError."""
+    import http.client
+    from urllib.parse import urlsplit
+
+    parts = urlsplit(url)
+    kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
+    connection = kind(parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 6829), timeout=TIMEOUT_S)
+    try:
+        credential = _credential(target, munge_socket)
+        connection.request("GET", parts.path.rstrip("/") + target, headers={"Authorization": f"MUNGE {credential}"})
+        answer = connection.getresponse()
+        body = answer.read(MOST_BYTES)
+    except http.client.HTTPException as err:
+        raise ValueError(f"not an answer over HTTP ({type(err).__name__})") from err
+    finally:
+        connection.close()
+    if answer.status != 200:
+        raise ValueError(f"status {answer.status}")
+    return body
+
+
+def _credential(target: str, socket: str) -> str:
+    """A credential for a GET: its payload is the digest of the target (docs/record-format.md, Delivery)."""
+    import hashlib
+    import subprocess
+
+    command = ["munge", "--string", hashlib.sha256(target.encode()).hexdigest()]
+    try:
+        done = subprocess.run(
+            command + (["--socket", socket] if socket else []),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=TIMEOUT_S,
+            check=False,
+        )
+    except subprocess.TimeoutExpired as err:
+        raise ValueError("munge does not answer") from err
+    if done.returncode or not done.stdout.startswith(b"MUNGE:"):
+        raise ValueError("munge makes no credential; is munged running?")
+    return done.stdout.decode("ascii").strip()

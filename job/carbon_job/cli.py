@@ -1,0 +1,142 @@
+# SPDX-License-Identifier: MIT
+"""carbon-track: energy and carbon of a command inside its Slurm job."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import threading
+import time
+
+from . import __version__, marks, place
+from .child import Child, leave, refuse, replace
+from .limits import FIGURES, action
+from .tracker import Tracker
+from .units import carbon_g, energy_j
+
+USAGE = 2
+MARK_USAGE = "carbon-track mark {epoch | step [N] | phase [NAME] | end | pause | resume}"
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the options of carbon-track."""
+    made = argparse.ArgumentParser(
+        prog="carbon-track",
+        usage=f"carbon-track [OPTIONS] [--] CMD [ARG...]\n       {MARK_USAGE}",
+        description="Run CMD and say what energy and carbon it takes, per epoch where it marks them.",
+        allow_abbrev=False,
+    )
+    made.add_argument("--epochs", type=int, metavar="N", help="how many epochs CMD will mark")
+    made.add_argument("--steps", type=int, metavar="N", help="steps of an epoch")
+    made.add_argument("--until", choices=["timelimit"], help="without --epochs: predict up to the job's time limit")
+    made.add_argument("--max-energy", metavar="E", help="limit of the energy, such as 2kWh")
+    made.add_argument("--max-carbon", metavar="E", help="limit of the carbon, such as 500g")
+    made.add_argument(
+        "--limit", choices=FIGURES, default="expected", help="the figure that a limit is held to (default: expected)"
+    )
+    made.add_argument(
+        "--on-limit", default="warn", metavar="{warn|signal:SIG|stop}", help="what a passed limit does (default: warn)"
+    )
+    made.add_argument("--zone", default="", metavar="Z", help="zone of the grid; else the site's")
+    made.add_argument("--intensity", type=float, metavar="G", help="g/kWh to use instead of the grid's")
+    made.add_argument("--pue", type=float, metavar="X", help="PUE of the site; else [site] pue, else 1")
+    made.add_argument("--name", default="", help="name of the program, for its history; else the job's name")
+    made.add_argument("--no-history", action="store_true", help="neither read nor keep earlier runs")
+    made.add_argument("--log", default="", metavar="FILE", help="append results to FILE as JSON lines")
+    made.add_argument("-q", "--quiet", action="store_true", help="print nothing")
+    made.add_argument("-V", "--version", action="version", version=f"carbon-track {__version__}")
+    return made
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the program; returns its exit code."""
+    given = sys.argv[1:] if argv is None else argv
+    if given[:1] == ["mark"]:
+        return mark(given[1:])
+    own, command = split(given, parser())
+    args = parser().parse_args(own)
+    try:
+        action(args.on_limit)
+        for text, read in ((args.max_energy, energy_j), (args.max_carbon, carbon_g)):
+            if text is not None:
+                read(text)
+    except ValueError as err:
+        sys.stderr.write(f"carbon-track: {err}\n")
+        return USAGE
+    if not command:
+        parser().print_usage(sys.stderr)
+        sys.stderr.write("carbon-track: which command? carbon-track [OPTIONS] -- CMD [ARG...]\n")
+        return USAGE
+    return run(args, command)
+
+
+def split(argv: list[str], options: argparse.ArgumentParser) -> tuple[list[str], list[str]]:
+    """Return own options and the command. The command begins at `--`, or at the first word that is no option."""
+    flags = {option for action in options._actions if action.nargs == 0 for option in action.option_strings}
+    where = 0
+    while where < len(argv):
+        word = argv[where]
+        if word == "--":
+            return argv[:where], argv[where + 1 :]
+        if not word.startswith("-") or word == "-":
+            break
+        where += 1 if word in flags or "=" in word else 2
+    return argv[:where], argv[where:]
+
+
+def mark(words: list[str]) -> int:
+    """Write a mark to the carbon-track around this program. Without one it does nothing, and succeeds."""
+    if not words or marks.parse(" ".join(words)) is None:
+        sys.stderr.write(f"usage: {MARK_USAGE}\n")
+        return USAGE
+    marks.send(words[0], " ".join(words[1:]))
+    return 0
+
+
+def run(args: argparse.Namespace, command: list[str]) -> int:
+    """Run a command and track it."""
+    here = place.find()
+    if here.local_rank or here.missing:
+        if here.missing and not here.rank and not args.quiet:
+            sys.stderr.write(f"carbon-track: {here.missing}\n")
+        replace(command)
+    reader, writer = os.pipe()
+    os.set_inheritable(writer, True)
+    try:
+        child = Child(command, marks.environment(writer))
+    except OSError as err:
+        refuse(command, err)
+    tracker = Tracker(
+        args.epochs,
+        args.steps,
+        name=args.name,
+        log=args.log,
+        quiet=args.quiet,
+        live_line=sys.stderr.isatty() and not args.quiet,
+        until=args.until or "",
+        max_energy=args.max_energy,
+        max_carbon=args.max_carbon,
+        limit=args.limit,
+        on_limit=args.on_limit,
+        kill=child.kill,
+        zone=args.zone,
+        intensity=args.intensity,
+        pue=args.pue,
+        history=not args.no_history,
+        place=here,
+    ).start()
+    threading.Thread(target=_listen, args=(reader, tracker), daemon=True).start()
+    status = child.wait(tracker.told)
+    tracker.end(os.WIFEXITED(status) and os.WEXITSTATUS(status) == 0)
+    leave(status)
+
+
+def _listen(reader: int, tracker: Tracker) -> None:
+    """Pass on the marks of the command."""
+    with open(reader, encoding="utf-8", errors="replace") as lines:
+        for text in lines:
+            line = marks.parse(text)
+            if line is not None:
+                now_us = time.time() * 1e6
+                tracker.marked(line, min(now_us, line.time_us or now_us))

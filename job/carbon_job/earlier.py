@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: MIT
+"""Corrects a prediction by earlier runs of the same program. Pure arithmetic, no I/O.
+
+An earlier run tells two things at the same share done. What the rule missed then, it will miss now (a cold first
+epoch, a final evaluation): the rule's rest is multiplied by the actual rest over the rule's rest of then. And what
+was left then may simply be left now. The first rests on the rates of this run and is better where they are steady;
+the second does not, and is better where they are not. Both are averaged by how uncertain they are, unless they
+differ by more than that explains: then the program is not the same, and the first holds.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+from .prediction import MOST_STRETCHES, Cost, Stretch, coalesced
+
+MOST_RUNS = 5
+RUN_TO_RUN = 0.03
+"""Relative difference of two runs of the same program: other nodes, other data (assumed; no figure of ours)."""
+MOST_DEVIATIONS = 3.0
+
+
+class Earlier(NamedTuple):
+    """An earlier run when it had done the same share as this one has now."""
+
+    rule: Cost
+    """What the rule said was left."""
+    rest: Cost
+    """What was left, in proportion to the epochs of this run."""
+
+
+def corrected(rest: Cost, stretches: tuple[Stretch, ...], earlier: list[Earlier]) -> Cost:
+    """Return what is left, by the rule's `rest` and up to five earlier runs, the newest first."""
+    known = [run for run in earlier if min(*run.rule, *run.rest) > 0][:MOST_RUNS]
+    if not known or min(rest) <= 0:
+        return rest
+    return Cost(
+        _corrected(rest.energy_j, scatter(stretches, 0), [(run.rule.energy_j, run.rest.energy_j) for run in known]),
+        _corrected(rest.seconds, scatter(stretches, 1), [(run.rule.seconds, run.rest.seconds) for run in known]),
+    )
+
+
+def _corrected(rest: float, noise: float, runs: list[tuple[float, float]]) -> float:
+    by_rule = rest * math.exp(_middle([math.log(actual / rule) for rule, actual in runs]))
+    as_then = math.exp(_middle([math.log(actual) for _, actual in runs]))
+    rule_variance = noise * noise * (1 + 1 / len(runs))
+    run_variance = RUN_TO_RUN * RUN_TO_RUN * (1 + 1 / len(runs)) / 2
+    apart = math.log(as_then / by_rule)
+    if apart * apart > MOST_DEVIATIONS * MOST_DEVIATIONS * (rule_variance + run_variance):
+        return by_rule
+    return by_rule * math.exp(apart * rule_variance / (rule_variance + run_variance))
+
+
+def scatter(stretches: tuple[Stretch, ...], which: int) -> float:
+    """Return the standard deviation of the logarithm of the stretches' rates, of energy (0) or time (1)."""
+    pieces = coalesced([stretch for stretch in stretches if stretch.steps > 0], MOST_STRETCHES)
+    logs = [math.log(piece.cost[which] / piece.steps) for piece in pieces if piece.cost[which] > 0]
+    if len(logs) < 2:
+        return RUN_TO_RUN
+    mean = sum(logs) / len(logs)
+    return math.sqrt(sum((log - mean) ** 2 for log in logs) / (len(logs) - 1))
+
+
+def _middle(values: list[float]) -> float:
+    """The mean of one or two, the median of more."""
+    ordered = sorted(values)
+    half = len(ordered) // 2
+    return ordered[half] if len(ordered) % 2 else (ordered[half - 1] + ordered[half]) / 2

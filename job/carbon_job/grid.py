@@ -1,0 +1,51 @@
+# SPDX-License-Identifier: MIT
+"""Keeps the grid's intensities at hand while a run goes on: fetched in a thread, every quarter of an hour."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+
+from . import aggregator
+from .carbon import Series
+from .place import Place
+
+REFRESH_S = 900.0
+FIRST_WAIT_S = 1.0
+
+
+class Grid:
+    """The intensities of one run. `fixed` (g/kWh) stands for all of them, and nothing is asked."""
+
+    def __init__(self, place: Place, zone: str, fixed: float | None, pue: float | None, say: Callable[[str], None]):
+        self.pue = pue or place.pue or 1.0
+        self.series = Series(fixed=fixed, pue=self.pue)
+        self._place, self._zone, self._say = place, zone, say
+        self._begin_s = time.time()
+        self._stopped = threading.Event()
+        self._first = threading.Event()
+        self._said = False
+        if fixed is None and place.aggregators:
+            threading.Thread(target=self._follow, name="carbon_job grid", daemon=True).start()
+        else:
+            self._first.set()
+
+    def stop(self) -> None:
+        """Ask no more."""
+        self._stopped.set()
+
+    def wait(self) -> None:
+        """Give the first answer a moment: a run may be shorter than a question."""
+        self._first.wait(FIRST_WAIT_S)
+
+    def _follow(self) -> None:
+        while not self._stopped.is_set():
+            try:
+                self.series = Series(aggregator.intensities(self._place, self._begin_s, self._zone), pue=self.pue)
+            except Exception as err:  # noqa: BLE001 - no answer costs the grams, and no more
+                if not self._said:
+                    self._said = True
+                    self._say(f"no carbon, energy only: {err}")
+            self._first.set()
+            self._stopped.wait(REFRESH_S)

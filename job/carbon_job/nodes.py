@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: MIT
+"""Makes one figure of several nodes: the sum where the ranks can tell each other, else an extrapolation that says so.
+
+A live file is one node's. The first process of each node reads it, rank 0 reports. Nodes are added up at the marks of
+epochs and at the end, where each has an exact figure, and what lies between is taken in proportion.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from typing import NamedTuple
+
+from . import exchange
+from .place import Place
+
+WAIT_S = 3.0
+"""At the end, for nodes that have not told their last figure."""
+POLL_S = 0.02
+
+
+class Factor(NamedTuple):
+    """All nodes' energy over this node's."""
+
+    factor: float
+    extrapolated: bool
+
+
+class Nodes:
+    """The nodes of one run. `reduce` is the user's sum over ranks, which all of them call in step."""
+
+    def __init__(self, place: Place, reduce: Callable[[float], float] | None) -> None:
+        self.count, self._place, self._reduce = place.nodes, place, reduce
+        self._way: exchange.Exchange | None = None
+        self._own: dict[int, float] = {0: 0.0}
+        self._all: dict[int, float] = {0: 0.0}
+        self._calls = 0
+
+    @property
+    def several(self) -> bool:
+        """Whether there is anything to add up."""
+        return self.count > 1
+
+    @property
+    def hopeful(self) -> bool:
+        """Whether other nodes have a way to tell."""
+        return self._reduce is not None or (self._way is not None and bool(self._way.name))
+
+    def note(self, mark: int, energy_uj: float | None) -> None:
+        """Take what this node used up to a mark (the number of the epoch that ended, or END)."""
+        self._own[mark] = math.nan if energy_uj is None else energy_uj
+        if self.several and self._reduce is None and energy_uj is not None:
+            if self._way is None or not self._way.name:
+                self._way = exchange.find(self._place)  # the program may have opened it by now
+            self._way.publish(mark, energy_uj)
+
+    def factor(self, mark: int, before: int = 0) -> Factor | None:
+        """Return all nodes' energy between two marks over this node's; None where it is not known yet."""
+        here, there = self._total(mark), self._total(before)
+        own = self._own.get(mark, math.nan) - self._own.get(before, math.nan)
+        if here is None or there is None or not own > 0:
+            return None
+        return Factor((here - there) / own, False)
+
+    def guess(self) -> Factor:
+        """Return the factor for nodes that do not tell: they are taken to be like this one, or as they were before."""
+        for mark in sorted(self._all, reverse=True):
+            own = self._own.get(mark, 0.0)
+            if own > 0 and not math.isnan(self._all[mark]):
+                return Factor(self._all[mark] / own, True)
+        return Factor(float(self.count), self.several)
+
+    def _total(self, mark: int) -> float | None:
+        if mark not in self._all and self._way is not None:
+            told = self._way.collect(mark)
+            if len(told) == self.count:
+                self._all[mark] = sum(told.values())
+        total = self._all.get(mark)
+        return None if total is None or math.isnan(total) else total
+
+    # The user's reduce, in the program's thread: the same number of calls on every rank.
+
+    def step(self, wait_s: float) -> None:
+        """Take part in the sum at an epoch's mark: of the epoch before the one that ends there."""
+        self._calls += 1
+        if self._reduce is not None and self._calls > 2:
+            self._sum(self._calls - 2, wait_s)
+
+    def last(self, wait_s: float) -> None:
+        """Take part in the sums at the end: of the last two epochs and of the run."""
+        if self._reduce is not None:
+            for mark in range(max(1, self._calls - 1), self._calls + 1):
+                self._sum(mark, wait_s)
+            self._sum(exchange.END, wait_s)
+
+    def _sum(self, mark: int, wait_s: float) -> None:
+        if self._reduce is None:
+            return
+        mine = 0.0
+        if self._place.local_rank == 0:
+            until = time.monotonic() + wait_s
+            while mark not in self._own and time.monotonic() < until:
+                time.sleep(POLL_S)
+            mine = self._own.get(mark, math.nan)
+        self._all[mark] = float(self._reduce(mine))

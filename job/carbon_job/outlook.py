@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: MIT
+"""Makes the prediction of a run that goes on: the rule, corrected by earlier runs, with its interval."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from . import history, intervals
+from .earlier import corrected, scatter
+from .prediction import Cost, Progress, rest, rest_until, stretches_of
+
+
+class Prediction(NamedTuple):
+    """What the whole run will come to. The interval holds nine times out of ten."""
+
+    energy_j: float
+    lower_j: float
+    upper_j: float
+    seconds_left: float
+    seconds_left_lower: float
+    seconds_left_upper: float
+    rest: Cost
+    """What is left, of `energy_j` and of time."""
+    share: float
+    """Share of the epochs, or of the time, that is done."""
+    runs: int
+    """Earlier runs that it rests on."""
+    provisional: bool
+    """True before the second epoch, without earlier runs: the first epoch is often unlike the others."""
+
+    def times(self, factor: float) -> Prediction:
+        """Return the same for `factor` times the energy: all nodes instead of one."""
+        return self._replace(
+            energy_j=self.energy_j * factor,
+            lower_j=self.lower_j * factor,
+            upper_j=self.upper_j * factor,
+            rest=Cost(self.rest.energy_j * factor, self.rest.seconds),
+        )
+
+
+class Outlook:
+    """Predicts one run. `key` names its program; `where` is the file of the history, empty for none."""
+
+    def __init__(self, key: str, where: str, until_s: float | None = None) -> None:
+        self._key, self._where, self._until_s = key, where, until_s
+        self._runs = history.load(where, key) if where else []
+        self._points = history.Points()
+        try:
+            self._table = intervals.table()
+        except (OSError, ValueError):
+            self._table = []
+
+    def predict(self, progress: Progress, now_s: float) -> Prediction | None:
+        """Return the prediction at Unix time `now_s`; None where what came so far tells nothing."""
+        by_rule, share = self._rest(progress, now_s)
+        if by_rule is None or share is None:
+            return None
+        like = history.earlier(self._runs, progress.epochs, share)[: history.MOST_RUNS] if progress.epochs else []
+        said = corrected(by_rule, stretches_of(progress), like)
+        spent = progress.spent
+        if 0 < share < 1:
+            self._points.add(history.Point(share, spent, by_rule, said))
+        energy, seconds = self._bounds(progress, share, len(like))
+        return Prediction(
+            spent.energy_j + said.energy_j,
+            spent.energy_j + said.energy_j * energy[0],
+            spent.energy_j + said.energy_j * energy[1],
+            said.seconds,
+            said.seconds * seconds[0],
+            said.seconds * seconds[1],
+            said,
+            share,
+            len(like),
+            not like and len(progress.done) < 2 and self._until_s is None,
+        )
+
+    def keep(self, progress: Progress) -> None:
+        """Write the run into the history, now that it has ended as it should. Raises OSError."""
+        spent = progress.spent
+        if self._where and progress.epochs and len(progress.done) == progress.epochs and spent.energy_j > 0:
+            run = history.Run(self._key, progress.epochs, spent, tuple(self._points.points))
+            history.save(self._where, run)
+
+    def _rest(self, progress: Progress, now_s: float) -> tuple[Cost | None, float | None]:
+        if progress.epochs:
+            return rest(progress), progress.share
+        if self._until_s is None:
+            return None, None
+        left_s = max(0.0, self._until_s - now_s)
+        return rest_until(progress, left_s), progress.spent.seconds / max(1e-9, progress.spent.seconds + left_s)
+
+    def _bounds(self, progress: Progress, share: float, runs: int) -> tuple[tuple[float, float], tuple[float, float]]:
+        own = history.errors(self._runs, share)
+        if len(own) >= intervals.OWN:
+            return intervals.own([energy for energy, _ in own]), intervals.own([seconds for _, seconds in own])
+        basis = intervals.basis(len(progress.done), runs, scatter(stretches_of(progress), 0))
+        by_table = intervals.bounds(self._table, basis, share)
+        return by_table, by_table

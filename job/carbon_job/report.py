@@ -1,0 +1,233 @@
+# SPDX-License-Identifier: MIT
+"""Makes results of spans and writes them: a line an epoch, JSON lines, a line that a terminal updates, the last line."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from collections.abc import Callable
+from typing import Any, NamedTuple, TextIO
+
+from .energy import scaled
+from .exchange import END
+from .grid import Grid
+from .limits import Figures, passed
+from .nodes import POLL_S, WAIT_S, Factor, Nodes
+from .outlook import Outlook
+from .place import Place
+from .results import Outcome, Result, epoch_line, outlook_text, progress_line, result, run_line
+from .timeline import EPOCH, RUN, Span, Timeline
+from .units import carbon_text, energy_text
+
+MOST_HELD = 4
+"""Epochs that wait for other nodes; with more of them, the oldest is reported without."""
+WIDTH = 80
+"""Columns of a terminal that does not say."""
+
+
+class Options(NamedTuple):
+    """How a run is reported and what it may take."""
+
+    log: str = ""
+    quiet: bool = False
+    out: TextIO | None = None
+    live_line: bool = False
+    """Whether a terminal shows one line that updates, instead of a line an epoch."""
+    max_energy_j: float | None = None
+    max_carbon_g: float | None = None
+    limit_figure: str = "expected"
+    on_limit: Callable[[str], None] | None = None
+    """Called once, with the reason."""
+
+
+class Reporter:
+    """Collects the results of a run and writes its lines."""
+
+    def __init__(
+        self, place: Place, timeline: Timeline, name: str, options: Options, outlook: Outlook, nodes: Nodes
+    ) -> None:
+        self.place, self.timeline, self.name, self.nodes = place, timeline, name, nodes
+        self.results: list[Result] = []
+        self.outcome: Outcome | None = None
+        self.grid: Grid | None = None
+        self._held: list[Span] = []
+        self._before = 0
+        self._options, self._outlook = options, outlook
+        self._limited = False
+        self._shown = ""
+        self._shown_s = 0.0
+
+    # Called in the recorder's thread.
+
+    def ended(self, span: Span) -> None:
+        """Take a span that ended. With several nodes it is held back until all of them have told."""
+        if span.name in (EPOCH, RUN):
+            self.nodes.note(END if span.name == RUN else span.number, self.timeline.total.energy_uj)
+        if not self.nodes.several:
+            self._report(span, Factor(1.0, False))
+        elif self.place.rank == 0:
+            self._held.append(span)
+            self._release(late=False)
+
+    def close(self) -> None:
+        """Report what was held back for nodes that have not told, after a moment for those that still will."""
+        until = time.monotonic() + WAIT_S
+        while self._held and time.monotonic() < until:
+            self._release(late=False)
+            time.sleep(POLL_S)
+        self._release(late=True)
+
+    def _release(self, late: bool) -> None:
+        """Report the spans up to the last mark of which all nodes have told; `late`: of which some never will."""
+        while True:
+            ends = [index for index, span in enumerate(self._held) if span.name in (EPOCH, RUN)]
+            if not ends:
+                return
+            last = self._held[ends[0]]
+            run = last.name == RUN
+            factor = self.nodes.factor(END) if run else self.nodes.factor(last.number, self._before)
+            waits = not late and self.nodes.hopeful and len(ends) <= MOST_HELD
+            if factor is None and waits:
+                return
+            for span in self._held[: ends[0] + 1]:
+                self._report(span, factor or self.nodes.guess())
+            self._before = last.number if factor is not None and not run else self._before
+            del self._held[: ends[0] + 1]
+
+    def _report(self, span: Span, factor: Factor) -> None:
+        last = span.name == RUN
+        if span.name == EPOCH or last:
+            self._predict()
+        done = self._result(span, factor, self.outcome.prediction if self.outcome and not last else None)
+        self.results.append(done)
+        self._log({"type": "run" if last else "epoch" if span.name == EPOCH else "phase", **done.as_json()})
+        if span.name == EPOCH and span.complete and not self._options.live_line:
+            self.say(epoch_line(done, self.timeline.epochs, self.outcome))
+        elif last:
+            self.say(run_line(done))
+        if span.name == EPOCH:
+            self._hold_to_limits()
+
+    def tick(self) -> None:
+        """Take note of a reading, or of a second that went by."""
+        if self._held:
+            self._release(late=False)
+        if (
+            not self._options.live_line
+            or not self.timeline.spans
+            or self.timeline.total.energy_uj is None
+            or time.monotonic() - self._shown_s < 1
+        ):
+            return
+        self._shown_s = time.monotonic()
+        self._predict()
+        self._hold_to_limits()
+        self._show(progress_line(self.total(), self.timeline.epoch, self.timeline.epochs, self.outcome))
+
+    def total(self) -> Result:
+        """Return what the run came to so far."""
+        said = self.outcome.prediction if self.outcome else None
+        return self._result(self.timeline.so_far, self.nodes.guess(), said)
+
+    def say(self, text: str) -> None:
+        """Write one line for people."""
+        if not self._options.quiet:
+            out = self._options.out or sys.stderr
+            out.write(f"{self._wiped()}carbon: {text}\n")
+            out.flush()
+
+    def flush(self, name: str) -> None:
+        """Write what the run came to so far, before the signal `name` may be followed by SIGKILL."""
+        self._log({"type": "so far", "signal": name, **self.total().as_json()})
+
+    def keep(self) -> None:
+        """Write the run into the history."""
+        self._outlook.keep(self.timeline.progress)
+
+    # Inside.
+
+    def _result(self, span: Span, of: Factor, prediction: Any) -> Result:
+        factor = of.factor
+        if factor != 1:
+            slots = tuple((start, energy_uj * factor) for start, energy_uj in span.slots)
+            span = span._replace(energy=scaled(span.energy, factor), slots=slots)
+        grams = self.grid.series.spent(span.slots) if self.grid else None
+        return result(span, grams, self.place.nodes, of.extrapolated, prediction)
+
+    def _predict(self) -> None:
+        now_s = time.time()
+        said = self._outlook.predict(self.timeline.progress, now_s)
+        if said is None or self.timeline.total.energy_uj is None:
+            self.outcome = None
+            return
+        factor = self.nodes.guess()
+        said = said.times(factor.factor)
+        spent = self._result(self.timeline.so_far, factor, None)
+        rest = self.grid.series.rest(said.rest.energy_j, now_s, said.seconds_left) if self.grid else None
+        if rest is None or spent.carbon_g is None or said.rest.energy_j <= 0:
+            self.outcome = Outcome(said, None if rest is None else spent.carbon_g, None, None, "")
+            return
+        each = rest.grams / said.rest.energy_j
+        base_j = said.energy_j - said.rest.energy_j
+        self.outcome = Outcome(
+            said,
+            spent.carbon_g + rest.grams,
+            spent.carbon_g + each * (said.lower_j - base_j),
+            spent.carbon_g + each * (said.upper_j - base_j),
+            rest.basis,
+        )
+
+    def _hold_to_limits(self) -> None:
+        options = self._options
+        if self._limited or (options.max_energy_j is None and options.max_carbon_g is None):
+            return
+        spent, said = self.total(), self.outcome
+        provisional = said.prediction.provisional if said else True
+        energy = Figures(
+            spent.energy_j, said.prediction.energy_j if said else None, said.prediction.upper_j if said else None
+        )
+        carbon = Figures(spent.carbon_g, said.grams if said else None, said.upper_g if said else None)
+        figure = options.limit_figure
+        for what, figures, limit, text in (
+            ("energy", energy, options.max_energy_j, energy_text),
+            ("carbon", carbon, options.max_carbon_g, carbon_text),
+        ):
+            if limit is not None and passed(figures, limit, figure, provisional):
+                self._limited = True
+                reason = f"the run passes its limit of {text(limit)} ({what}): {text(figures.spent)} spent"
+                reason += f"; {outlook_text(said)}" if said else ""
+                self.say(reason)
+                self._log({"type": "limit", "what": what, "limit": limit, "figure": figure, **figures._asdict()})
+                if options.on_limit is not None:
+                    options.on_limit(reason)
+                return
+
+    def _log(self, facts: dict[str, Any]) -> None:
+        """Append one JSON line, whole, so that none is lost when the program is killed."""
+        if not self._options.log:
+            return
+        place = self.place
+        head = {"job_id": place.job_id, "restarts": place.restarts, "step": place.step, "run": self.name}
+        line = json.dumps({"version": 1, **head, **facts}, separators=(",", ":")) + "\n"
+        fd = os.open(self._options.log, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            os.write(fd, line.encode())
+        finally:
+            os.close(fd)
+
+    def _show(self, text: str) -> None:
+        """Update the line of the terminal. The cursor is left at its begin, so that the program writes over it."""
+        out = self._options.out or sys.stderr
+        try:
+            width = os.get_terminal_size(out.fileno()).columns or WIDTH
+        except (OSError, ValueError):
+            width = WIDTH
+        self._shown = f"carbon: {text}"[: max(1, width - 1)]
+        out.write(f"\r\x1b[K{self._shown}\r")
+        out.flush()
+
+    def _wiped(self) -> str:
+        shown, self._shown = self._shown, ""
+        return "\r\x1b[K" if shown else ""

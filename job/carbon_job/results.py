@@ -1,0 +1,169 @@
+# SPDX-License-Identifier: MIT
+"""What a program gets: one result for each epoch, phase and run, as an object, as JSON and as a line of text."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from .carbon import Grams
+from .energy import Part
+from .outlook import Prediction
+from .timeline import EPOCH, RUN, Span
+from .units import J_PER_KWH, carbon_text, digits, energy_text, time_text
+
+
+class Result(NamedTuple):
+    """Energy and carbon of an epoch, a phase or the run, on all nodes of the job."""
+
+    name: str
+    """`epoch`, `run`, or the name of the phase."""
+    number: int
+    path: str
+    begin_s: float
+    """Unix time."""
+    seconds: float
+    steps: float
+    energy_j: float | None
+    """Joules of all known components; None where none is known."""
+    parts: dict[str, Part]
+    """Each component, in microjoules, with its method and coverage."""
+    method: str
+    coverage: float | None
+    """Least share of the time in which a component was metered; None where the collector does not say."""
+    carbon_g: float | None
+    """Grams of CO2e, PUE included; None where no intensity is known."""
+    carbon_basis: str
+    nodes: int
+    extrapolated: bool
+    """True where the energy of other nodes is taken to be that of this one."""
+    simulated: bool
+    complete: bool
+    """False for what was cut off."""
+    prediction: Prediction | None = None
+    """Of the whole run, when this ended."""
+
+    @property
+    def energy_kwh(self) -> float | None:
+        """Kilowatt-hours."""
+        return None if self.energy_j is None else self.energy_j / J_PER_KWH
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the same for `json.dumps`: joules, seconds, grams; null is not known."""
+        facts = self._asdict()
+        facts["parts"] = {
+            name: {
+                "energy_j": None if part.energy_uj is None else part.energy_uj / 1e6,
+                "method": part.method,
+                "coverage": part.coverage,
+                **({"missing": part.missing} if part.missing else {}),
+            }
+            for name, part in self.parts.items()
+        }
+        if self.prediction is not None:
+            facts["prediction"] = {**self.prediction._asdict(), "rest": self.prediction.rest._asdict()}
+        return facts
+
+
+class Outcome(NamedTuple):
+    """What the whole run is expected to come to: its prediction and the grams of it."""
+
+    prediction: Prediction
+    grams: float | None
+    lower_g: float | None
+    upper_g: float | None
+    basis: str
+
+
+def result(span: Span, grams: Grams | None, nodes: int, extrapolated: bool, prediction: Prediction | None) -> Result:
+    """Make the result of a span whose energy is that of all nodes."""
+    energy = span.energy
+    energy_uj = energy.energy_uj
+    return Result(
+        span.name,
+        span.number,
+        span.path,
+        span.begin_us / 1e6,
+        energy.seconds,
+        span.steps,
+        None if energy_uj is None else energy_uj / 1e6,
+        energy.parts,
+        energy.method,
+        energy.coverage,
+        None if grams is None or energy_uj is None else grams.grams,
+        "" if grams is None else grams.basis,
+        nodes,
+        extrapolated,
+        energy.simulated,
+        span.complete,
+        prediction,
+    )
+
+
+def epoch_line(done: Result, epochs: int, outcome: Outcome | None) -> str:
+    """Return the line of an epoch that ended."""
+    of = f"/{epochs}" if epochs else ""
+    text = f"epoch {done.number}{of}: {_amounts(done)} in {time_text(done.seconds)}"
+    return text + _outlook(outcome) + _remarks(done, short=True)
+
+
+def outlook_text(outcome: Outcome) -> str:
+    """Return the whole run's energy, carbon and time left, with their intervals."""
+    said = outcome.prediction
+    parts = [f"whole run {energy_text(said.energy_j)} ({_range(said.lower_j, said.upper_j, energy_text)})"]
+    if outcome.grams is not None and outcome.lower_g is not None and outcome.upper_g is not None:
+        parts.append(f"{carbon_text(outcome.grams)} ({_range(outcome.lower_g, outcome.upper_g, carbon_text)})")
+    parts.append(f"{time_text(said.seconds_left)} left")
+    return ", ".join(parts) + (", provisional" if said.provisional else "")
+
+
+def progress_line(total: Result, epoch: int, epochs: int, outcome: Outcome | None) -> str:
+    """Return the line that a terminal shows while the run goes on."""
+    where = f"epoch {epoch}/{epochs}: " if epochs else f"epoch {epoch}: " if epoch else ""
+    return f"{where}{_amounts(total)} in {time_text(total.seconds)}" + (f"; {outlook_text(outcome)}" if outcome else "")
+
+
+def run_line(total: Result) -> str:
+    """Return the last line of a run."""
+    return f"{_amounts(total)} in {time_text(total.seconds)}{_remarks(total, short=False)}"
+
+
+def _outlook(outcome: Outcome | None) -> str:
+    return f"; {outlook_text(outcome)}" if outcome and outcome.prediction.rest.seconds > 0 else ""
+
+
+def _amounts(done: Result) -> str:
+    carbon = "" if done.carbon_g is None else f", {carbon_text(done.carbon_g)} CO2e"
+    return energy_text(done.energy_j) + carbon
+
+
+def _range(lower: float, upper: float, text: Any) -> str:
+    """`1.10 to 1.41 kWh`."""
+    return f"{text(lower)} to {text(upper)}"
+
+
+def _remarks(done: Result, short: bool) -> str:
+    """What a reader must know of how the energy was got."""
+    remarks = []
+    if not short and done.energy_j is not None:
+        remarks.append(done.method or "method not known")
+    if done.coverage is not None and done.energy_j is not None:
+        known = [
+            part.coverage for part in done.parts.values() if part.energy_uj is not None and part.coverage is not None
+        ]
+        if known and min(known) < 0.99:
+            remarks.append(f"{digits(100 * min(known))} % metered")
+    missing = sorted(name for name, part in done.parts.items() if part.energy_uj is None)
+    if missing and not short:
+        remarks.append(f"{', '.join(missing)} not measured")
+    if done.extrapolated:
+        remarks.append(f"extrapolated from one node to {done.nodes}")
+    if done.simulated and not short:
+        remarks.append("simulated")
+    if not short and not done.complete:
+        remarks.append("cut off")
+    return f" ({'; '.join(remarks)})" if remarks else ""
+
+
+def is_line(span_name: str) -> bool:
+    """Whether people get a line of a span: epochs and the run do."""
+    return span_name in (EPOCH, RUN)

@@ -1,0 +1,277 @@
+# SPDX-License-Identifier: MIT
+"""carbon-track runs a command as if it were not there, and takes marks from any language."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import carbon_collector
+from carbon_job import marks
+from carbon_job.cli import parser, split
+
+pytestmark = pytest.mark.slow
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+SHOW = "import sys; print(sys.argv[1:])"
+
+
+@pytest.mark.parametrize("prefix", [["--"], [], ["-q", "--epochs", "3", "--"], ["--epochs=3"]])
+def test_options_of_the_command_stay_its_own(carbon_track: Run, prefix: list[str]) -> None:
+    """`--log x` of the command reaches it whole, as does every other option that carbon-track has too."""
+    own = ["--log", "x", "--epochs", "9", "-q", "--", "--version"]
+    done = carbon_track(*prefix, sys.executable, "-c", SHOW, *own)
+
+    assert (done.returncode, done.stdout) == (0, f"{own}\n")
+    assert not Path("x").exists()
+
+
+@pytest.mark.parametrize(
+    ("script", "code"), [("exit 3", 3), ("exit 0", 0), ("kill -TERM $$", -15), ("kill -KILL $$", -9)]
+)
+def test_the_exit_is_the_command_s(carbon_track: Run, environment: dict[str, str], script: str, code: int) -> None:
+    """Its exit code, or the signal that ended it, is what the caller sees; in a job and outside of one."""
+    assert carbon_track("--", "sh", "-c", script).returncode == code
+    assert carbon_track("--", "sh", "-c", script, env={**environment, "SLURM_JOB_ID": ""}).returncode == code
+
+
+@pytest.mark.parametrize(("command", "code"), [("no-such-command", 127), ("/etc/passwd", 126)])
+def test_what_cannot_run_says_so(carbon_track: Run, environment: dict[str, str], command: str, code: int) -> None:
+    """Exit 127 and 126, as shells have them, with one line."""
+    for env in (environment, {**environment, "SLURM_JOB_ID": ""}):
+        done = carbon_track("-q", command, env=env)
+
+        assert done.returncode == code
+        assert done.stderr.splitlines()[-1].startswith(f"carbon-track: {command}: ")
+
+
+def test_input_and_output_are_the_command_s(carbon_track: Run) -> None:
+    """Standard input arrives byte for byte, and standard output has nothing of ours."""
+    text = "".join(chr(33 + i % 90) for i in range(200_000))
+
+    assert carbon_track("--", "cat", input=text).stdout == text
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGUSR1", "SIGHUP", "SIGINT"])
+def test_signals_arrive_once(environment: dict[str, str], name: str) -> None:
+    """A signal that is sent to carbon-track reaches the command, once."""
+    text = (
+        "import os, signal, time\nseen = []\n"
+        f"signal.signal(signal.{name}, lambda *_: seen.append(1))\nos.write(1, b'ready\\n')\n"
+        "until = time.monotonic() + 20\n"
+        "while not seen and time.monotonic() < until: time.sleep(0.05)\n"
+        "time.sleep(0.3); print(len(seen))"
+    )
+    command = [sys.executable, "-m", "carbon_job", "-q", "--", sys.executable, "-c", text]
+    started = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
+    assert started.stdout is not None
+    assert started.stdout.readline() == "ready\n"
+    started.send_signal(signal.Signals[name])
+
+    assert started.communicate(timeout=30) == ("1\n", None)
+    assert started.returncode == 0
+
+
+def test_a_killed_wrapper_leaves_the_command_alone(environment: dict[str, str], tmp_path: Path) -> None:
+    """SIGKILL of carbon-track does not end the command."""
+    done = tmp_path / "done"
+    command = [sys.executable, "-m", "carbon_job", "--", "sh", "-c", f"echo ready; sleep 1.5; touch {done}"]
+    started = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
+    assert started.stdout is not None
+    started.stdout.readline()
+    started.kill()
+    started.communicate(timeout=30)
+    until = time.monotonic() + 20
+    while not done.exists() and time.monotonic() < until:
+        time.sleep(0.1)
+
+    assert done.exists()
+
+
+def test_sigterm_is_followed_by_a_line_in_the_log(environment: dict[str, str], tmp_path: Path) -> None:
+    """A command that ignores the signal may be killed with carbon-track at any time: what it came to is in the log."""
+    log = tmp_path / "log.jsonl"
+    command = [sys.executable, "-m", "carbon_job", "--log", str(log), "--"]
+    command += ["sh", "-c", "trap '' TERM; echo ready; i=0; while [ $i -lt 30 ]; do sleep 0.1; i=$((i+1)); done"]
+    started = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    assert started.stdout is not None
+    started.stdout.readline()
+    time.sleep(1)
+    started.terminate()
+    time.sleep(1)
+    found = [json.loads(line) for line in log.read_text().splitlines()]
+    started.communicate(timeout=30)
+
+    assert [(line["type"], line["signal"]) for line in found] == [("so far", "SIGTERM")]
+    assert found[0]["energy_j"] > 0
+
+
+def test_marks_from_a_shell(carbon_track: Run, tmp_path: Path) -> None:
+    """Epochs, steps and phases that a shell script marks become results, by `mark` and by the bare descriptor."""
+    log = tmp_path / "log.jsonl"
+    mark = f"{sys.executable} -m carbon_job mark"
+    script = (
+        f"{mark} epoch; sleep 0.6; {mark} step 4; {mark} phase validation; sleep 0.4; {mark} phase; sleep 0.1;"
+        f"echo epoch >&$CARBON_TRACK_FD; echo nonsense >&$CARBON_TRACK_FD; {mark} step; sleep 0.6; {mark} end"
+    )
+    done = carbon_track("--epochs", "2", "--log", str(log), "--", "sh", "-c", script)
+    found = [json.loads(line) for line in log.read_text().splitlines()]
+
+    assert done.returncode == 0
+    assert [(line["type"], line["path"], line["steps"]) for line in found] == [
+        ("phase", "epoch/validation", 0),
+        ("epoch", "epoch", 4),
+        ("epoch", "epoch", 1),
+        ("run", "run", 5),
+    ]
+    assert all(line["complete"] for line in found)
+
+
+def test_a_mark_finds_its_way_past_closed_descriptors(carbon_track: Run) -> None:
+    """A program that closes descriptors, as Python does with those of its children, can mark all the same."""
+    text = f"import subprocess, sys\nfor _ in range(2): subprocess.run([{sys.executable!r}, '-m', 'carbon_job', 'mark', 'epoch'])"
+    done = carbon_track("--", sys.executable, "-c", text)
+
+    assert [line.split(":")[1] for line in done.stderr.splitlines()][:2] == [" epoch 1", " epoch 2"]
+
+
+def test_a_mark_writes_into_nothing_else(tmp_path: Path) -> None:
+    """A descriptor that is no longer the pipe (the program opened a file of its own there) is left alone."""
+    reader, writer = os.pipe()
+    environ = marks.environment(writer)
+    os.close(writer)
+    file = os.open(tmp_path / "model", os.O_CREAT | os.O_WRONLY)
+    os.dup2(file, int(environ[marks.FD]))
+
+    assert not marks.send("epoch", "", environ)
+    assert (tmp_path / "model").read_bytes() == b""
+    for fd in {file, int(environ[marks.FD]), reader}:
+        os.close(fd)
+
+
+def test_a_mark_without_carbon_track_succeeds(environment: dict[str, str]) -> None:
+    """A script with marks runs without carbon-track as well; a mark that is none is a usage error."""
+    command = [sys.executable, "-m", "carbon_job", "mark"]
+
+    assert subprocess.run([*command, "epoch"], env=environment, check=False).returncode == 0
+    assert subprocess.run([*command, "epok"], env=environment, check=False, capture_output=True).returncode == 2
+
+
+@given(st.text(max_size=300))
+def test_a_line_that_is_no_mark_is_none(text: str) -> None:
+    """Whatever a program writes to the pipe, reading it never fails."""
+    line = marks.parse(text)
+
+    assert line is None or line.kind in marks.KINDS
+
+
+@given(st.lists(st.sampled_from(["--epochs", "3", "-q", "--log=x", "cmd", "--", "-x", "a b"]), max_size=8))
+def test_splitting_loses_nothing(words: list[str]) -> None:
+    """Own options and the command are the given words in their order, less one `--`."""
+    own, command = split(words, parser())
+
+    assert own + command == words or [*own, "--", *command] == words
+
+
+def test_outside_a_job_one_line_and_the_command_runs(
+    carbon_track: Run, environment: dict[str, str], tmp_path: Path
+) -> None:
+    """No job, or no collector: one line says which, and the command takes the place of carbon-track."""
+    for env, why in (
+        ({"SLURM_JOB_ID": ""}, "not inside a Slurm job"),
+        ({"CARBON_ACCT_RUN_DIR": str(tmp_path / "none")}, "does carbon-collector run on this node?"),
+    ):
+        done = carbon_track("--", "sh", "-c", "echo $PPID", env={**environment, **env})
+
+        assert done.stdout == f"{os.getpid()}\n"
+        assert len(done.stderr.splitlines()) == 1
+        assert why in done.stderr
+
+
+def test_other_ranks_are_silent(carbon_track: Run, environment: dict[str, str]) -> None:
+    """Of the tasks of a node the first one alone tracks; the others are their command."""
+    done = carbon_track("--", "sh", "-c", "echo $PPID", env={**environment, "SLURM_LOCALID": "1", "SLURM_PROCID": "1"})
+
+    assert (done.stdout, done.stderr) == (f"{os.getpid()}\n", "")
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "said"),
+    [
+        (["--max-energy", "500J", "--limit", "spent", "--on-limit", "stop"], -15, "passes its limit of 500 J (energy)"),
+        (["--max-energy", "500J", "--limit", "spent", "--on-limit", "signal:KILL"], -9, "passes its limit"),
+        (["--max-carbon", "1kg", "--intensity", "400", "--on-limit", "stop"], 0, "CO2e"),
+    ],
+)
+def test_limits_end_the_command(carbon_track: Run, options: list[str], code: int, said: str) -> None:
+    """A limit that is passed at the end of an epoch ends the command by the signal that was asked for."""
+    done = carbon_track(
+        *options, "--", "sh", "-c", "for i in 1 2 3 4 5; do echo epoch >&$CARBON_TRACK_FD; sleep 0.9; done"
+    )
+
+    assert done.returncode == code
+    assert said in done.stderr
+
+
+@pytest.mark.parametrize(
+    "options", [["--max-energy", "lots"], ["--on-limit", "panic"], ["--limit", "x"], ["--epochs", "1"]]
+)
+def test_wrong_options_are_named(carbon_track: Run, options: list[str]) -> None:
+    """A wrong value, or no command, is exit 2 with the reason."""
+    done = carbon_track(*options, *([] if options[0] == "--epochs" else ["true"]))
+
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1].startswith("carbon-track: ")
+
+
+def test_until_the_time_limit(carbon_track: Run, environment: dict[str, str], tmp_path: Path) -> None:
+    """Without epochs, the prediction goes up to the job's time limit, at the power so far."""
+    log = tmp_path / "log.jsonl"
+    ends = {**environment, "SLURM_JOB_END_TIME": str(int(time.time()) + 3600)}
+    carbon_track(
+        "--until", "timelimit", "--log", str(log), "--", "sh", "-c", "echo epoch >&$CARBON_TRACK_FD; sleep 3", env=ends
+    )
+    said = json.loads(log.read_text().splitlines()[0])["prediction"]
+
+    assert said["energy_j"] == pytest.approx(400 * 3600, rel=0.15)
+
+
+def test_a_terminal_has_one_line_that_updates(environment: dict[str, str]) -> None:
+    """On a terminal the progress is one line, written again and again, and removed before the last line."""
+    main, terminal = pty.openpty()
+    script = "for i in 1 2 3; do echo epoch >&$CARBON_TRACK_FD; sleep 2.5; done"
+    command = [sys.executable, "-m", "carbon_job", "--epochs", "3", "--", "sh", "-c", script]
+    started = subprocess.Popen(command, env=environment, stdin=terminal, stdout=terminal, stderr=terminal)
+    started.wait(timeout=30)
+    os.close(terminal)
+    seen = b""
+    while True:
+        try:
+            piece = os.read(main, 65536)
+        except OSError:
+            break
+        seen += piece
+        if not piece:
+            break
+    os.close(main)
+    updates = seen.decode().split("\r\x1b[K")
+
+    assert len([text for text in updates if text.startswith("carbon: epoch 2/3: ")]) >= 1
+    assert all("\n" not in text for text in updates[1:-1])
+    assert updates[-1].endswith("(counter; simulated)\r\n")
+
+
+def test_the_version_is_the_product_s(carbon_track: Run) -> None:
+    """All programs of the product have one version."""
+    assert carbon_track("-V").stdout == f"carbon-track {carbon_collector.__version__}\n"

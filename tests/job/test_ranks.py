@@ -1,0 +1,152 @@
+# SPDX-License-Identifier: MIT
+"""Several ranks and nodes give one figure: the sum where it can be had, else an extrapolation that says so."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from carbon_job.exchange import END, Exchange, Mpi, TorchStore
+from carbon_job.nodes import Factor, Nodes
+from carbon_job.place import find
+from job.livenode import LiveNode
+
+pytestmark = pytest.mark.slow
+
+RANK = """
+import os, pathlib, sys, time, carbon_job
+shelf, how, log = pathlib.Path(sys.argv[1]), sys.argv[2], sys.argv[3]
+rounds = 0
+def reduce(value):  # what an all-reduce does, with a file for each rank and round
+    global rounds
+    rounds += 1
+    mine = shelf / f"{rounds}.{os.environ['SLURM_PROCID']}"
+    mine.with_suffix(".new" + mine.suffix).write_text(repr(value))
+    mine.with_suffix(".new" + mine.suffix).rename(mine)
+    paths = [shelf / f"{rounds}.{rank}" for rank in range(8)]
+    while not all(path.exists() for path in paths):
+        time.sleep(0.01)
+    return sum(float(path.read_text()) for path in paths)
+options = {"reduce": reduce} if how == "reduce" else {}
+with carbon_job.track(3, log=log, **options) as t:
+    for e in t:
+        time.sleep(1.5)
+"""
+
+
+def run_ranks(tmp_path: Path, how: str, nodes: list[LiveNode]) -> tuple[list[dict[str, object]], str, str]:
+    """Run two nodes with four ranks each; returns the log, all of standard error, all of standard output."""
+    log = tmp_path / f"{how}.jsonl"
+    shelf = tmp_path / "shelf"
+    shelf.mkdir()
+    started = []
+    for rank in range(8):
+        node, local = divmod(rank, 4)
+        env = nodes[node].environment(
+            SLURM_PROCID=str(rank),
+            SLURM_LOCALID=str(local),
+            SLURM_NODEID=str(node),
+            SLURM_STEP_ID="0",
+            SLURM_STEP_NUM_NODES="2",
+            SLURM_STEP_NUM_TASKS="8",
+            SLURM_JOB_NUM_NODES="2",
+            PYTHONPATH=str(Path(__file__).parents[2] / "job"),
+            XDG_STATE_HOME=str(tmp_path),
+        )
+        command = [sys.executable, "-c", RANK, str(shelf), how, str(log)]
+        started.append(subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True))
+    try:
+        answers = [process.communicate(timeout=60) for process in started]
+    finally:
+        for process in started:
+            process.kill()
+            process.communicate()
+    found = [json.loads(line) for line in log.read_text().splitlines()]
+    return found, "".join(err for _, err in answers), "".join(out for out, _ in answers)
+
+
+@pytest.fixture
+def nodes(tmp_path: Path) -> object:
+    """Two nodes, the second of which draws twice as much."""
+    with (
+        LiveNode(tmp_path / "a", {"cpu": lambda _t: 100.0}, node="n1") as one,
+        LiveNode(tmp_path / "b", {"cpu": lambda _t: 200.0}, node="n2") as two,
+    ):
+        yield [one, two]
+
+
+def test_two_nodes_of_four_ranks_are_one_figure(tmp_path: Path, nodes: list[LiveNode]) -> None:
+    """Eight ranks print one line an epoch, with the sum of both nodes."""
+    found, err, out = run_ranks(tmp_path, "reduce", nodes)
+
+    assert out == ""
+    assert [line["type"] for line in found] == ["epoch"] * 3 + ["run"]
+    assert len(err.splitlines()) == 4
+    for line in found:
+        begin_us = line["begin_s"] * 1e6
+        end_us = begin_us + line["seconds"] * 1e6
+        assert line["energy_j"] == pytest.approx(sum(node.truth_j(begin_us, end_us) for node in nodes), rel=0.05)
+        assert (line["nodes"], line["extrapolated"]) == (2, False)
+
+
+def test_without_a_way_it_is_extrapolated_and_says_so(tmp_path: Path, nodes: list[LiveNode]) -> None:
+    """Where no rank can tell another anything, the own node stands for both, marked in every line."""
+    found, err, _ = run_ranks(tmp_path, "none", nodes)
+
+    assert len(err.splitlines()) == 4
+    assert all("extrapolated from one node to 2" in line for line in err.splitlines())
+    for line in found:
+        assert line["energy_j"] == pytest.approx(2 * 100 * line["seconds"], rel=0.05)
+        assert (line["nodes"], line["extrapolated"]) == (2, True)
+
+
+class Shelf(Exchange):
+    """A way between nodes within one process."""
+
+    name = "shelf"
+
+    def __init__(self, told: dict[int, dict[int, float]]) -> None:
+        self.told = told
+
+    def collect(self, mark: int) -> dict[int, float]:
+        """What is on the shelf."""
+        return self.told.get(mark, {})
+
+
+def test_a_sum_waits_for_all_nodes() -> None:
+    """A mark at which a node has not told is not known; what it told before serves as a guess."""
+    nodes = Nodes(find({"SLURM_JOB_ID": "1", "SLURM_JOB_NUM_NODES": "2"}), None)
+    nodes._way = Shelf({1: {0: 10.0, 1: 30.0}, 2: {0: 20.0}})
+    for mark, energy_uj in ((1, 10.0), (2, 20.0), (END, 20.0)):
+        nodes.note(mark, energy_uj)
+
+    assert nodes.factor(1) == Factor(4.0, False)
+    assert nodes.factor(2, 1) is None
+    assert nodes.guess() == Factor(4.0, True)
+
+
+def test_torch_tells_other_nodes() -> None:
+    """By the key-value store of torch.distributed, each node finds what the other told, and never waits."""
+    distributed = pytest.importorskip("torch.distributed", reason="PyTorch is not installed")
+    place = find({"SLURM_JOB_ID": "1", "SLURM_JOB_NUM_NODES": "2"})
+    store = distributed.HashStore()
+    one, two = TorchStore(store, place, 0), TorchStore(store, place, 1)
+    one.publish(1, 10.5)
+
+    assert one.collect(1) == {0: 10.5}
+    two.publish(1, 20.25)
+    assert one.collect(1) == two.collect(1) == {0: 10.5, 1: 20.25}
+
+
+def test_mpi_tells_rank_zero() -> None:
+    """A message of the own rank arrives without anybody waiting (one rank; the messages between ranks need mpirun)."""
+    mpi = pytest.importorskip("mpi4py.MPI", reason="mpi4py with an MPI library is not installed")
+    way = Mpi(mpi, 0)
+    way.publish(3, 7.0)
+
+    assert way.collect(3) == {0: 7.0}
+    assert way.collect(4) == {}
