@@ -93,14 +93,14 @@ def _meter_change(reason: str) -> str:
 
 def cgroup_files(cgroups: Cgroups, jobs: list[dict[str, Any]], config: dict[str, str]) -> list[Finding]:
     """Look at what Slurm's cgroups show of CPU time and memory."""
-    parent = cgroups.parent()
-    if not parent:
+    parents = cgroups.parents()
+    if not parents:
         tracked = config.get("ProctrackType", "")
         if tracked and tracked != "proctrack/cgroup":
             text = f"no job has a cgroup: ProctrackType={tracked}"
             return [Finding("cgroups", False, text, "slurm.conf: ProctrackType=proctrack/cgroup")]
         return [Finding("cgroups", True, "Slurm has made none yet; look again while a job runs")]
-    found = [Finding("cgroups", True, f"version {cgroups.version}, jobs are below {parent}")]
+    found = [Finding("cgroups", True, f"version {cgroups.version}, jobs are below {', '.join(parents)}")]
     if cgroups.version == 1:
         gather = config.get("JobAcctGatherType", "")
         if gather and gather != "jobacct_gather/cgroup":
