@@ -110,7 +110,7 @@ def cgroup_files(cgroups: Cgroups, jobs: list[dict[str, Any]], config: dict[str,
             text = "memory of jobs is unknown: the kernel has no memory controller"
             found.append(Finding("cgroups", False, text, "kernel command line: cgroup_enable=memory"))
     else:
-        found += _controllers(cgroups.root, parent)
+        found += _controllers(cgroups.root, parents[0])
     for job in jobs:
         bad = [kind for kind in ("cpu", "memory") if not job[kind].startswith("/") and "no step" not in job[kind]]
         found += [Finding("jobs", False, f"{kind} of job {job['job']}: {job[kind]}") for kind in bad]
