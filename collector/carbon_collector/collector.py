@@ -322,6 +322,7 @@ class Collector:
             time.sleep(END_S)
             self.step()
         self.flush()
+        self.meters.close()
 
     # -- sealing ------------------------------------------------------------------------------------------------
 
