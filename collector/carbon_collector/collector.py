@@ -364,6 +364,7 @@ class Collector:
             time.sleep(END_S)
             self.step()
         self.flush()
+        self.meters.close()
 
     # -- sealing ------------------------------------------------------------------------------------------------
 

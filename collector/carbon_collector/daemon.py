@@ -49,6 +49,7 @@ def run(collector: Collector, lock: Lock, linger_s: float, program: Program) -> 
             busy_s = now_s
         if now_s - busy_s >= linger_s:
             if _leave(collector, lock):
+                collector.meters.close()
                 return
             busy_s = now_s
         if _wait(collector, now_s - start_s, busy_s + linger_s - now_s) in STOP:

@@ -19,10 +19,11 @@ MAX_ANSWER = 512 * 1024 * 1024
 
 
 class Answer(NamedTuple):
-    """What came back: HTTP status and body."""
+    """What came back: HTTP status, body, and headers by their names in lower case."""
 
     status: int
     body: bytes
+    headers: dict[str, str] = {}  # noqa: RUF012 - never changed
 
 
 def signed_request(
@@ -50,8 +51,12 @@ def request(
     headers: dict[str, str],
     timeout_s: float = 30.0,
     most: int = MAX_ANSWER,
+    ca: str = "",
 ) -> Answer:
-    """Send one request and read the whole answer. Raises RequestError where there is none."""
+    """Send one request and read the whole answer. Raises RequestError where there is none.
+
+    `ca`: file of the certificates that a server must have or be signed by, whatever host they name; empty: the system's.
+    """
     scheme, host, port, prefix = split_url(url)
     deadline = time.monotonic() + timeout_s
     lines = [f"{method} {prefix}{target} HTTP/1.1", f"Host: {host}:{port}", "Connection: close"]
@@ -59,7 +64,7 @@ def request(
     lines += [f"{name}: {value}" for name, value in headers.items()]
     message = ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1") + body
     try:
-        connection = _connect(scheme, host, port, timeout_s)
+        connection = _connect(scheme, host, port, timeout_s, ca)
         try:
             connection.sendall(message)
             return _read_answer(connection, deadline, most)
@@ -86,13 +91,19 @@ def split_url(url: str) -> tuple[str, str, int, str]:
     return scheme, host, int(number), prefix
 
 
-def _connect(scheme: str, host: str, port: int, timeout_s: float) -> socket.socket:
+def _connect(scheme: str, host: str, port: int, timeout_s: float, ca: str) -> socket.socket:
     if scheme == "https":
         import socket as wrapped
         import ssl
 
         connection = wrapped.create_connection((host, port), timeout=timeout_s)
-        return ssl.create_default_context().wrap_socket(connection, server_hostname=host)
+        context = ssl.create_default_context(cafile=ca or None)
+        context.check_hostname = not ca
+        try:
+            return context.wrap_socket(connection, server_hostname=host)
+        except BaseException:
+            connection.close()
+            raise
     return _plain(host, port, timeout_s)
 
 
@@ -134,7 +145,7 @@ def _read_answer(connection: socket.socket, deadline: float, most: int) -> Answe
     final = bytes(body)
     if headers.get("transfer-encoding", "").lower() == "chunked":
         final = _unchunk(final)
-    return Answer(int(status_line.split()[1]), final)
+    return Answer(int(status_line.split()[1]), final, headers)
 
 
 def _receive(connection: socket.socket, data: bytearray, deadline: float, most: int) -> bool:

@@ -113,11 +113,33 @@ SETTINGS: tuple[Setting, ...] = (
         "collector",
         "meters",
         "words",
-        "powercap, nvml, amd, hwmon, cray, dcmi, model",
+        "powercap, nvml, amd, hwmon, cray, psu, dcmi, redfish, model",
         "Meters that may be used, in order of preference.",
-        ("powercap", "nvml", "amd", "hwmon", "cray", "dcmi", "model"),
+        ("powercap", "nvml", "amd", "hwmon", "cray", "psu", "dcmi", "redfish", "model"),
     ),
     Setting("collector", "ipmi_device", "path", "/dev/ipmi0", "Device of the BMC, for the meter of the whole node."),
+    Setting(
+        "collector",
+        "redfish",
+        "urls",
+        "",
+        "URL of the node's BMC, for the same over HTTPS, e.g. https://bmc-n1; where it serves several chassis, that of the "
+        "node's: https://bmc/redfish/v1/Chassis/1. %n is the node's name. Empty: not asked.",
+    ),
+    Setting(
+        "collector",
+        "redfish_credentials",
+        "path",
+        "/etc/carbon-acct/redfish",
+        "File with user:password of the BMC. It must be root's alone (mode 600).",
+    ),
+    Setting(
+        "collector",
+        "redfish_ca",
+        "path",
+        "",
+        "File of certificates (PEM) that the BMC must have or be signed by. Empty: the system's.",
+    ),
     Setting("aggregator", "listen", "text", "127.0.0.1:6829", "Address and port to listen on."),
     Setting(
         "aggregator",
@@ -253,9 +275,9 @@ class Settings:
         self.warnings = warnings
 
     def text(self, section: str, key: str) -> str:
-        """The value as text; in paths `%n` is the Slurm node name, as in slurm.conf."""
+        """The value as text; in paths and URLs `%n` is the Slurm node name, as in slurm.conf."""
         value = self._values[(section, key)]
-        return value.replace("%n", self._node) if BY_NAME[(section, key)].kind == "path" else value
+        return value.replace("%n", self._node) if BY_NAME[(section, key)].kind in ("path", "urls") else value
 
     def number(self, section: str, key: str) -> float:
         """The value as a number; for `seconds` in seconds, infinity for `forever` and for `off`."""

@@ -251,7 +251,8 @@ class Books:
         idle = self.idle_of(domain).idle()
         at, carried_uj = self._carried.get(domain, (slot, 0))
         static, carried_uj = static_part(energy_uj, idle.power_uw, length_us, carried_uj if at == slot else 0)
-        self._carried[domain] = (slot, 0 if idle.rule == "unknown" else carried_uj)
+        if energy_uj:  # a counter that has not stepped yet shows no noise
+            self._carried[domain] = (slot, 0 if idle.rule == "unknown" else carried_uj)
         return static
 
     def _idle_share(self, name: str) -> float:

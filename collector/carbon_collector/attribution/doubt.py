@@ -42,20 +42,21 @@ class Believed(NamedTuple):
 
 
 class Doubts:
-    """By domain: the last reading that was believed and moved, the one before it, and the newest that was not believed.
+    """By domain: the last reading that was believed, the one before it, and the newest that was not believed.
 
     `moved` names the counters that were seen to count.
     """
 
     def __init__(self) -> None:
         self.moved: set[str] = set()
+        self._moved_us: dict[str, int] = {}
         self._known: dict[str, Known] = {}
         self._prior: dict[str, Known] = {}
         self._suspect: dict[str, Known] = {}
 
     def judge(self, domains: dict[str, Domain], last: Snapshot | None, now: Snapshot) -> Believed:
         """Return what is believed of the readings of a snapshot, given the one before it."""
-        for kept in (self._known, self._prior, self._suspect):
+        for kept in (self._known, self._prior, self._suspect, self._moved_us):
             for name in kept.keys() - domains.keys():
                 del kept[name]
         self.moved &= domains.keys()
@@ -69,7 +70,7 @@ class Doubts:
 
     def still_us(self, name: str, now_us: int) -> int:
         """Return for how long a counter has shown the same; 0 for one that is not known."""
-        return now_us - self._known[name].at_us if name in self._known else 0
+        return now_us - self._moved_us.get(name, now_us)
 
     def _judge(self, domain: Domain, raw: Known, last: Snapshot | None, believed: Believed) -> Reading:
         name = domain.name
@@ -80,6 +81,8 @@ class Doubts:
         suspect = self._suspect.get(name)
         if raw.uj == known.uj:
             self._suspect.pop(name, None)
+            self._moved_us.setdefault(name, known.at_us)
+            self._known[name] = raw
             return Reading(raw.uj, "")
         found = _between(domain, known, raw)
         if found.reason.startswith(UNSEEN):
@@ -117,6 +120,7 @@ class Doubts:
         else:
             self._prior.pop(name, None)
         self._known[name] = raw
+        self._moved_us[name] = raw.at_us
         return Reading(raw.uj, "")
 
 

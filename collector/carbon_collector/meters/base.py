@@ -119,3 +119,6 @@ class Place(NamedTuple):
     procfs: str
     nvml_library: str
     ipmi_device: str
+    redfish: str = ""
+    redfish_credentials: str = ""
+    redfish_ca: str = ""

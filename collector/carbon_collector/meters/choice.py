@@ -9,7 +9,7 @@ from .base import COMPONENTS, COUNTER, INTEGRATED, Domain, Found, Meter, Part, P
 from .guard import DEADLINE_S, Guard
 from .integral import now_us
 from .offer import Offer, Verdict, offer_of, read_safely, weakest
-from .sources import FOR, SLOW, absent_sign, find
+from .sources import FOR, SLOW, UNHURRIED, absent_sign, find
 from .watching import Register
 
 ALWAYS_ON = ("cpu", "dram")
@@ -44,7 +44,7 @@ class Meters:
         self._look(names)
         deadline_s = time.monotonic() + DEADLINE_S
         for name, guard in self._looking.items():
-            if name != "dcmi":  # a BMC may take seconds, and the rest of the node can wait
+            if name not in UNHURRIED:
                 guard.wait(deadline_s)
         self._settle()
 
@@ -245,6 +245,13 @@ class Meters:
             readings.update(guard.read(deadline_s))
         self._see(readings)
         return readings
+
+    def close(self) -> None:
+        """End what lives on beyond the process: a session on the BMC."""
+        for name in UNHURRIED:
+            offer = self._offers.get(name)
+            if offer is not None and offer.meter is not None:
+                offer.meter.close()
 
     def activity(self) -> dict[str, dict[str, int]]:
         """What was done on each shared domain between the last two readings; absent where that is not known."""

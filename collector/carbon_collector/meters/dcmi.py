@@ -7,7 +7,6 @@ thread of its own; between two answers the last power is held. See linux/ipmi.h,
 
 from __future__ import annotations
 
-import _thread
 import fcntl
 import os
 import select
@@ -15,14 +14,11 @@ import struct
 import time
 from array import array
 
-from ..lean.typing import NamedTuple
-from .base import INTEGRATED, Domain, Found, Meter, Place, Reading
-from .integral import now_us
+from .base import Found, Place
+from .polled import Answer, Polled
 
 PERIOD_S = 10.0
 """Between two questions, and how long one waits for its answer."""
-HELD_PERIODS = 3
-"""For how many periods a power is held before it is unknown."""
 FIRST_S = PERIOD_S + 1
 """How long the first answer is waited for: one that says that there is no such reading decides at once."""
 MAX_WATTS = 50_000
@@ -52,91 +48,17 @@ and say so (github.com/openbmc/openbmc/issues/3257); one whose figure never move
 COMPLETION = {0xC1: "no such command", 0xC0: "node busy", 0xC3: "timeout", 0xD4: "not permitted", 0xD5: "not now"}
 
 
-class Answer(NamedTuple):
-    """What a BMC said: watts, or why not; and whether it says that it measures."""
-
-    watts: int
-    reason: str
-    is_active: bool = True
-
-
-class Held:
-    """Microjoules of a power that is known now and then, and holds until it is known again, at most `longest_us`."""
-
-    __slots__ = ("_at_us", "_gap", "_longest_us", "_seen_us", "_uj", "_watts")
-
-    def __init__(self, longest_us: int) -> None:
-        self._longest_us = longest_us
-        self._uj = self._watts = self._at_us = 0
-        self._seen_us = -longest_us - 1
-        self._gap = False
-
-    def is_fresh(self, now_us: int) -> bool:
-        """Whether the power is still known."""
-        return now_us - self._seen_us <= self._longest_us
-
-    def see(self, watts: int, now_us: int) -> None:
-        """The power is this, at a time of the monotonic clock."""
-        if self.is_fresh(now_us):
-            self._hold(now_us)
-        elif self._seen_us >= 0:
-            self._gap = True
-        self._watts, self._at_us, self._seen_us = watts, now_us, now_us
-
-    def energy_uj(self, now_us: int) -> int | None:
-        """Energy so far; unknown where the power is not known, or was not for some time since this was last asked."""
-        if not self.is_fresh(now_us):
-            return None
-        self._hold(now_us)
-        gap, self._gap = self._gap, False
-        return None if gap else self._uj
-
-    def _hold(self, now_us: int) -> None:
-        self._uj += self._watts * max(0, now_us - self._at_us)  # W x us = uJ
-        self._at_us = max(self._at_us, now_us)
-
-
-class Dcmi(Meter):
-    """The BMC of one node, asked every `period_s` in a thread of its own; reading it never waits."""
+class Dcmi(Polled):
+    """The BMC of one node, asked in-band."""
 
     def __init__(self, device: str, period_s: float) -> None:
-        super().__init__([Domain("dcmi", "other", -1, 0, MAX_WATTS, INTEGRATED, False, ("cpu", "dram", "gpu"))])
-        self.answer = Answer(0, "has not answered yet")
-        self.is_over = False
         self._device = device
         self._watts, self._moved_s = 0, 0.0
-        self._period_s = period_s
-        self._held = Held(int(HELD_PERIODS * period_s * 1e6))
-        self._lock = _thread.allocate_lock()
-        self._first = _thread.allocate_lock()
-        self._first.acquire()
-        _thread.start_new_thread(self._work, ())
+        super().__init__("dcmi", period_s, MAX_WATTS)
 
-    def wait(self, seconds: float) -> bool:
-        """Wait for the first answer; whether there is one by then."""
-        return self._first.acquire(timeout=seconds)
-
-    def read(self) -> dict[str, Reading]:
-        """The energy so far; unknown where the BMC has not said what the node draws for too long."""
-        with self._lock:
-            energy_uj = self._held.energy_uj(now_us())
-        reason = "" if energy_uj is not None else self.answer.reason or "power was not seen for some time"
-        return {"dcmi": Reading(energy_uj, reason)}
-
-    def _work(self) -> None:
-        self._ask()
-        self._first.release()
-        while not self.is_over:
-            time.sleep(self._period_s)
-            if not self.is_over:
-                self._ask()
-
-    def _ask(self) -> None:
-        answer = self._judged(ask(self._device, self._period_s), time.monotonic())
-        with self._lock:
-            self.answer = answer
-            if not answer.reason:
-                self._held.see(answer.watts, now_us())
+    def ask(self) -> Answer:
+        """Return what the BMC says now, if it can be believed."""
+        return self._judged(ask(self._device, self.period_s), time.monotonic())
 
     def _judged(self, answer: Answer, now_s: float) -> Answer:
         """The answer, unless it is the same for ever and from a BMC that does not measure."""

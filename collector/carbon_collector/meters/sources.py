@@ -14,12 +14,16 @@ FOR = {
     "amd": ("gpu",),
     "hwmon": ("cpu", "dram", "gpu"),
     "cray": ("cpu", "dram", "gpu", "other"),
+    "psu": ("other",),
     "dcmi": ("other",),
+    "redfish": ("other",),
     "model": ("cpu", "dram"),
 }
 """What each source may have."""
-SLOW = ("nvml", "amd", "hwmon", "dcmi")
+SLOW = ("nvml", "amd", "hwmon", "psu", "dcmi", "redfish")
 """Sources whose driver may hang, or need long to start."""
+UNHURRIED = ("dcmi", "redfish")
+"""Sources that are not waited for at the start: a BMC may take seconds, and the rest of the node can wait."""
 HWMON = {"power_meter", "amd_energy", "i915", "xe"}
 """Sensors that the source of this name can use."""
 
@@ -32,6 +36,10 @@ def absent_sign(name: str, place: Place, again: bool) -> str:
         return nvml.absent(place, again)
     if name == "hwmon":
         return "" if _sensors(place.sysfs) & HWMON else f"no sensor of energy or power in {place.sysfs}/class/hwmon"
+    if name == "psu":
+        return "" if _has_power(place.sysfs) else f"no power supply and no power meter in {place.sysfs}/class/hwmon"
+    if name == "redfish":
+        return "" if place.redfish else "no BMC is named by [collector] redfish"
     sign = {
         "amd": f"{place.sysfs}/module/amdgpu",
         "cray": f"{place.sysfs}/cray/pm_counters",
@@ -51,6 +59,17 @@ def _sensors(sysfs: str) -> set[str]:
     except OSError:
         return set()
     return {read_text(f"{folder}/{entry}/{name}") for entry in entries for name in ("name", "device/name")}
+
+
+def _has_power(sysfs: str) -> bool:
+    """Whether a sensor may show the node's power: an ACPI power meter, or one with a label beside its power."""
+    if "power_meter" in _sensors(sysfs):
+        return True
+    folder = f"{sysfs}/class/hwmon"
+    try:
+        return any("power1_label" in os.listdir(f"{folder}/{entry}") for entry in os.listdir(folder))
+    except OSError:
+        return False
 
 
 def find(name: str, place: Place) -> Found:
