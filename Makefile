@@ -32,21 +32,22 @@ test-vm: $(STAMP) zipapp ## ring 5: the newest Slurm under systemd in an emulate
 	@$(MAKE) --no-print-directory debian DEBIAN="qemu-system-x86 qemu-utils debootstrap e2fsprogs"
 	$(BIN)/pytest -q -m vm tests/vm
 
-test-site: $(STAMP) debian ## what a site installs: the packages in fresh Debian roots (root, minutes)
-	@$(MAKE) --no-print-directory debian DEBIAN="debootstrap rpm rpm2cpio cpio"
-	$(BIN)/pytest -q -m site tests/packages
+test-site: $(STAMP) debian ## packages in fresh Debian roots, the Ansible role over ssh on a running Slurm (root, 20 minutes)
+	@$(MAKE) --no-print-directory debian DEBIAN="debootstrap rpm rpm2cpio cpio iproute2 openssh-server openssh-client sudo"
+	$(BIN)/pytest -q -m site tests/packages tests/rollout
 
 soak: $(STAMP) debian zipapp ## 2,000 jobs while collectors, aggregators and the database are killed (a real Slurm; root, 10 minutes)
 	SOAK_JOBS=2000 $(BIN)/pytest -q -s -m slurm tests/slurm/test_soak.py
 
-lint: $(STAMP) ## ruff, mypy, import-linter, vermin (Python 3.9 on nodes and login nodes), shellcheck
+lint: $(STAMP) ## ruff, mypy, import-linter, vermin (Python 3.9 on nodes and login nodes), yamllint, ansible-lint, shellcheck
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/vermin --quiet --no-tips --violations --target=3.9- collector/carbon_collector job/carbon_job accounting/carbon_acct/client \
-	  accounting/carbon_acct/cli/__init__.py accounting/carbon_acct/cli/acct.py
-	@if command -v shellcheck >/dev/null; then shellcheck prolog/*.sh packaging/*/*.sh; else echo "shellcheck is not installed: scripts not checked"; fi
+	  accounting/carbon_acct/cli/__init__.py accounting/carbon_acct/cli/acct.py ansible packaging/build_zipapp.py
+	cd ansible && ../$(BIN)/yamllint --strict . && PATH="$(CURDIR)/$(BIN):$$PATH" ansible-lint --offline -q
+	@if command -v shellcheck >/dev/null; then shellcheck prolog/*.sh packaging/*/*.sh ansible/roles/*/files/*.sh; else echo "shellcheck is not installed: scripts not checked"; fi
 
 structure: $(STAMP) ## imports that run back up from a lower room, and circles of files: both are to be none
 	@$(BIN)/python tests/structure.py
