@@ -11,8 +11,9 @@ needed() {
     found=no
     for conf in /etc/slurm/*.conf /etc/slurm-llnl/*.conf /run/slurm/conf/*.conf /var/spool/slurmd/conf-cache/*.conf; do
         [ -f "$conf" ] || continue
-        case $conf in */slurm.conf) found=yes ;; esac
-        grep -Eiq "^[[:space:]]*(include[[:space:]]|$1[[:space:]]*=.*([*?[]|carbon-acct))" "$conf" && return 0
+        grep -Eiq "^[[:space:]]*$1[[:space:]]*=.*([*?[]|carbon-acct)" "$conf" && return 0
+        case $conf in */slurm.conf) found=yes ;; *) continue ;; esac
+        grep -Eiq '^[[:space:]]*include[[:space:]]' "$conf" && return 0 # what it includes is not looked for
     done
     [ $found = no ] && command -v slurmd >/dev/null
 }

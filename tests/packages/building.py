@@ -23,7 +23,7 @@ def build(folder: Path, *options: str, umask: int = 0o022, **environment: str) -
         capture_output=True,
         text=True,
         check=False,
-        timeout=280,
+        timeout=800,
     )
     assert done.returncode == 0, done.stderr + done.stdout
     return folder / "dist"

@@ -13,7 +13,7 @@ from slurm.layout import CHECKOUT
 
 from .building import PACKAGES, build, deb, deb_files, rpm, rpm_files
 
-pytestmark = [pytest.mark.site, pytest.mark.root]
+pytestmark = [pytest.mark.site, pytest.mark.root, pytest.mark.timeout(1200)]
 
 ROW = re.compile(r"^\| `(/[^`]+)` \| carbon-acct-(\w+) \|", re.MULTILINE)
 FORM = "%{NAME}|%{LICENSE}|%{ARCH}|%{BUILDHOST}|%{OS}"

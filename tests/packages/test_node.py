@@ -11,7 +11,7 @@ from .building import deb, rpm
 from .roots import Root
 from .slurmd import KINDS, Slurmd
 
-pytestmark = [pytest.mark.site, pytest.mark.root]
+pytestmark = [pytest.mark.site, pytest.mark.root, pytest.mark.timeout(1200)]
 
 HOOKS = [f"/etc/slurm/{kind}.d/carbon-acct.sh" for kind in KINDS]
 SITE = "#!/bin/sh\nexit 0\n"
@@ -70,6 +70,7 @@ def test_a_node_whose_slurm_conf_needs_the_hooks(root: Root, dist: Path, older: 
 def test_a_node_whose_slurm_conf_does_not(root: Root, dist: Path, kind: str) -> None:
     """Once slurm.conf names them no more, the removal takes the hooks away and leaves the site's own scripts."""
     root.write("etc/slurm/slurm.conf", NO_MORE)
+    root.write("etc/slurm/plugstack.conf", "include plugstack.conf.d/*\n")  # Debian's
     root.write("etc/slurm/prolog.d/site.sh", SITE, 0o755)
     before = root.files()
     install(root, kind, dist)

@@ -10,7 +10,7 @@ import pytest
 from .building import deb, rpm
 from .roots import Root
 
-pytestmark = [pytest.mark.site, pytest.mark.root]
+pytestmark = [pytest.mark.site, pytest.mark.root, pytest.mark.timeout(1200)]
 
 SERVER = ("/usr/sbin/carbon-aggregator", "/usr/sbin/carbon-mgr", "/usr/bin/carbon-report")
 CONF = "/etc/carbon-acct/carbon-acct.conf"

@@ -40,12 +40,12 @@ class Jobs:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         if not kind:
-            eventually(lambda: len(self.nodes_of) >= 10, "there were jobs", 60)
+            eventually(lambda: len(self.nodes_of) >= 10, "there were jobs", 120)
         self._ended.set()
         self._threads[0].join()
         if not kind:
             queue = ["squeue", "--noheader", "--format=%i %T %r"]
-            eventually(lambda: not self._site.head.run(queue).stdout, "all jobs have ended", 120)
+            eventually(lambda: not self._site.head.run(queue).stdout, "all jobs have ended", 240)
         self._threads[1].join()
 
     def _submit(self) -> None:
@@ -75,7 +75,7 @@ class Jobs:
             found = dict(line.split("|") for line in out.splitlines())
             return found if len(found) == len(self.nodes_of) and "RUNNING" not in found.values() else {}
 
-        return set(eventually(known, "slurmdbd knows all jobs", 60).values())
+        return set(eventually(known, "slurmdbd knows all jobs", 120).values())
 
     def runs(self, kind: str) -> dict[str, int]:
         """Job -> how often the site's own script ran, on all nodes together; of the jobs of this block."""

@@ -186,7 +186,7 @@ class Site:
                     machine.write(path, script, 0o755)
                 machine.run(["systemctl", "start", "slurmd"])
         self.head.run(["systemctl", "start", "slurmctld"])
-        eventually(lambda: self.states() == {"idle"}, "the nodes are idle", 60)
+        eventually(lambda: self.states() == {"idle"}, "the nodes are idle", 120)
         return text
 
     def states(self) -> set[str]:
@@ -220,7 +220,7 @@ class Site:
             capture_output=True,
             text=True,
             check=False,
-            timeout=400,
+            timeout=800,
         )
         return Run(done)
 

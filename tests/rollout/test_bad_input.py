@@ -29,20 +29,26 @@ CASES = {
 }
 
 
+@pytest.fixture(scope="module")
+def quiet(site: Site) -> Site:
+    """The site without a prolog and without us."""
+    site.start_slurm("", {})
+    return site
+
+
 @pytest.mark.parametrize("name", CASES)
-def test_it_stops_before_anything_is_changed(site: Site, name: str) -> None:
+def test_it_stops_before_anything_is_changed(quiet: Site, name: str) -> None:
     """The run fails with a message that names what is wrong, and no host is changed."""
     facts, says = CASES[name]
-    site.start_slurm("", {})
-    before = site.picture()
+    before = quiet.picture()
     more = facts.get("more", "{}")
     options = {key: value for key, value in facts.items() if key != "more"}
-    run = site.playbook("-e", json.dumps(json.loads(str(more))), **options)  # type: ignore[arg-type]
+    run = quiet.playbook("-e", json.dumps(json.loads(str(more))), **options)  # type: ignore[arg-type]
 
     assert run.code != 0
     assert says in run.text, run.text[-3000:]
     assert run.changed() == []
-    assert site.picture() == before
+    assert quiet.picture() == before
 
 
 @pytest.mark.parametrize(
