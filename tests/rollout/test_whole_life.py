@@ -79,7 +79,8 @@ def test_a_site_with_a_prolog_of_its_own(site: Site, older: Path, newer: Path, s
         assert step("upgrade again", site).changed() == []
         assert reconfigured(site) == reads + 1
         for node in NODES:
-            assert "0.1.0" in site.machines[node].run(["dpkg-query", "-W", "carbon-acct-node"]).stdout
+            version = site.machines[node].run(["dpkg-query", "-W", "-f", "${Version}", "carbon-acct-node"]).stdout
+            assert f"carbon-acct-node_{version}_all.deb" in [file.name for file in newer.iterdir()]
         site.head.run(["systemctl", "start", "carbon-backup", "carbon-prune"])
         step("removal", site, carbon_acct_state=ABSENT)
         assert reconfigured(site) == reads + 2

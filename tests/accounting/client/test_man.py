@@ -20,7 +20,12 @@ from carbon_reports import cli as report
 ROOT = Path(__file__).parents[3]
 MAN = ROOT / "docs" / "man"
 SCRIPTS = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["scripts"]
-PARSERS = {"carbon-acct.1": acct.parser, "carbon-report.1": report.parser, "carbon-mgr.8": mgr.parser, "carbon-track.1": track.parser}
+PARSERS = {
+    "carbon-acct.1": acct.parser,
+    "carbon-report.1": report.parser,
+    "carbon-mgr.8": mgr.parser,
+    "carbon-track.1": track.parser,
+}
 
 
 def page(name: str) -> str:
