@@ -8,7 +8,7 @@ STAMP := $(VENV)/.installed
 DEBIAN := python3 python3-venv gcc libc6-dev shellcheck munge slurm-wlm slurmdbd mariadb-server galera-4 rsync lsof postgresql util-linux man-db systemd
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-stop test test-pythons structure test-vm soak check lint zipapp debian format clean bench-accuracy bench-overhead bench-latency bench-spool bench-emissions bench-recalculate bench-privacy bench-receive bench-report bench-large bench-tracking bench-track-overhead
+.PHONY: help demo demo-stop test test-pythons structure test-vm test-site soak check lint zipapp dist debian format clean bench-accuracy bench-overhead bench-latency bench-spool bench-emissions bench-recalculate bench-privacy bench-receive bench-report bench-large bench-tracking bench-track-overhead
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -32,17 +32,22 @@ test-vm: $(STAMP) zipapp ## ring 5: the newest Slurm under systemd in an emulate
 	@$(MAKE) --no-print-directory debian DEBIAN="qemu-system-x86 qemu-utils debootstrap e2fsprogs"
 	$(BIN)/pytest -q -m vm tests/vm
 
+test-site: $(STAMP) debian ## packages in fresh Debian roots, the Ansible role over ssh on a running Slurm (root, 20 minutes)
+	@$(MAKE) --no-print-directory debian DEBIAN="debootstrap rpm rpm2cpio cpio iproute2 openssh-server openssh-client sudo"
+	$(BIN)/pytest -q -m site tests/packages tests/rollout
+
 soak: $(STAMP) debian zipapp ## 2,000 jobs while collectors, aggregators and the database are killed (a real Slurm; root, 10 minutes)
 	SOAK_JOBS=2000 $(BIN)/pytest -q -s -m slurm tests/slurm/test_soak.py
 
-lint: $(STAMP) ## ruff, mypy, import-linter, vermin (Python 3.9 on nodes and login nodes), shellcheck
+lint: $(STAMP) ## ruff, mypy, import-linter, vermin (Python 3.9 on nodes and login nodes), yamllint, ansible-lint, shellcheck
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/vermin --quiet --no-tips --violations --target=3.9- collector/carbon_collector job/carbon_job accounting/carbon_acct/client \
-	  accounting/carbon_acct/cli/__init__.py accounting/carbon_acct/cli/acct.py
-	@if command -v shellcheck >/dev/null; then shellcheck prolog/*.sh; else echo "shellcheck is not installed: scripts not checked"; fi
+	  accounting/carbon_acct/cli/__init__.py accounting/carbon_acct/cli/acct.py ansible packaging/build_zipapp.py
+	cd ansible && ../$(BIN)/yamllint --strict . && PATH="$(CURDIR)/$(BIN):$$PATH" ansible-lint --offline -q
+	@if command -v shellcheck >/dev/null; then shellcheck prolog/*.sh packaging/*/*.sh ansible/roles/*/files/*.sh; else echo "shellcheck is not installed: scripts not checked"; fi
 
 structure: $(STAMP) ## imports that run back up from a lower room, and circles of files: both are to be none
 	@$(BIN)/python tests/structure.py
@@ -56,18 +61,12 @@ format: $(STAMP) ## let ruff put the code in order
 
 zipapp: dist/carbon-collector ## build the collector as one file for the nodes
 
-# Byte code of this Python lies beside the sources: a node with the same one starts three times faster and
-# needs half the memory; any other compiles the sources. pynvml (nvidia-ml-py, BSD) is one file.
-dist/carbon-collector: $(STAMP) $(wildcard collector/carbon_collector/*.py collector/carbon_collector/*/*.py collector/carbon_collector/*/*.csv)
-	rm -rf build/zipapp && mkdir -p build/zipapp dist
-	cp -r collector/carbon_collector build/zipapp/
-	find build/zipapp -name __pycache__ -prune -exec rm -r {} +
-	cp "$$($(BIN)/python -c 'import pynvml; print(pynvml.__file__)')" build/zipapp/
-	cp collector/carbon_collector/__main__.py build/zipapp/__main__.py
-	sed -i 's/from \.cli/from carbon_collector.cli/' build/zipapp/__main__.py
-	$(BIN)/python -m compileall -q -b -o 2 build/zipapp
-	$(BIN)/python -m zipapp build/zipapp -p "$(PYTHON) -IS" -o $@.new
-	chmod 755 $@.new && mv $@.new $@
+# It needs Python and pynvml.py (nvidia-ml-py, BSD), not the development environment.
+dist/carbon-collector: packaging/build_zipapp.py $(shell find collector/carbon_collector -name '*.py' -o -name '*.csv')
+	$(PYTHON) packaging/build_zipapp.py $@
+
+dist: $(STAMP) ## build a release into dist/: wheel, sdist, zipapp, deb and rpm of node, server and client, checksums
+	$(BIN)/python packaging/build_packages.py
 
 # A virtual environment needs Debian's python3-venv; everything else comes from PyPI.
 $(STAMP): pyproject.toml

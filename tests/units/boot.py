@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Boots systemd as process 1 of namespaces of its own: `python3 -m units.boot FOLDER`.
+"""Boots systemd as process 1 of namespaces of its own: `python3 -m units.boot FOLDER HOSTNAME`.
 
 The first process stays outside: it makes a cgroup for the machine, waits for it, and removes the cgroup. SIGTERM, or the
 death of whoever started it, ends the machine. The second sees this host's files under a layer of its own, in memory,
@@ -22,8 +22,6 @@ from slurm.layout import CHECKOUT, PREFIX, VENV
 from slurm.mounts import MS_BIND, MS_PRIVATE, MS_REC, bind, mount, tmpfs
 from slurm.processes import alive
 
-HOSTNAME = "n1"
-"""The one host is an accounting host and a compute node."""
 GROUP = "carbon-acct-units-"
 SYSTEMD = "/lib/systemd/systemd"
 PR_SET_PDEATHSIG = 1
@@ -47,7 +45,7 @@ def groups() -> Path | None:
     return None
 
 
-def outer(folder: Path) -> int:
+def outer(folder: Path, hostname: str) -> int:
     """Make the machine, wait until it has ended, and clear away its cgroup."""
     above = groups()
     assert above is not None, "no cgroup2 is mounted"
@@ -63,7 +61,7 @@ def outer(folder: Path) -> int:
     if init == 0:
         os.close(writing)
         os.read(reading, 1)
-        _inner(folder)
+        _inner(folder, hostname)
     signal.signal(signal.SIGTERM, lambda *_: os.kill(init, signal.SIGKILL))
     # Of a cgroup with controllers for those below it, only these have processes.
     _join(home)
@@ -74,7 +72,7 @@ def outer(folder: Path) -> int:
     return 0
 
 
-def _inner(folder: Path) -> None:
+def _inner(folder: Path, hostname: str) -> None:
     _die_with_parent(signal.SIGKILL)
     _check(_libc.unshare(CLONE_NEWNS), "unshare")
     mount("none", "/", flags=MS_REC | MS_PRIVATE)
@@ -86,7 +84,7 @@ def _inner(folder: Path) -> None:
         bind(source, target)
     for wanted in (root / "etc/systemd/system").glob("*.wants"):  # what this host has enabled is none of its business
         shutil.rmtree(wanted)
-    (root / "etc/hostname").write_text(f"{HOSTNAME}\n")
+    (root / "etc/hostname").write_text(f"{hostname}\n")
     _kernel_file_systems(root)
     os.chdir(root)
     _check(_libc.pivot_root(b".", b"."), "pivot_root")
@@ -156,4 +154,4 @@ def _remove(group: Path) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(outer(Path(sys.argv[1])))
+    sys.exit(outer(Path(sys.argv[1]), sys.argv[2]))

@@ -37,8 +37,9 @@ class MachineError(Exception):
 class Machine:
     """A machine; nothing of it is left when it has stopped, `folder` apart."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, hostname: str = "n1") -> None:
         self.folder = folder
+        self.hostname = hostname
         self._outer: subprocess.Popen[bytes] | None = None
         self._init = ""
 
@@ -58,7 +59,7 @@ class Machine:
     def _boot(self) -> None:
         (self.folder / "staging").mkdir(parents=True)
         environment = {**os.environ, "PYTHONPATH": str(TESTS), "PYTHONDONTWRITEBYTECODE": "1"}
-        command = [sys.executable, "-m", "units.boot", str(self.folder)]
+        command = [sys.executable, "-m", "units.boot", str(self.folder), self.hostname]
         with (self.folder / "boot.log").open("wb") as log:
             self._outer = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         pid = self.folder / "init.pid"
