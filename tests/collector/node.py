@@ -21,7 +21,13 @@ class FileNode:
     """One node under `root`: two sockets of `cpus_per_socket` CPUs, interleaved, a package and a dram zone each."""
 
     def __init__(
-        self, root: Path, cgroup: str = "v1", cpus_per_socket: int = 4, name: str = "n1", zones: bool = True
+        self,
+        root: Path,
+        cgroup: str = "v1",
+        cpus_per_socket: int = 4,
+        name: str = "n1",
+        zones: bool = True,
+        has_slurm: bool = True,
     ) -> None:
         self.root = root
         self.name = name
@@ -41,6 +47,8 @@ class FileNode:
             self.add_zone(f"intel-rapl:{package}:0", "dram", DRAM_RANGE, parent=zone)
         self.set_memory(1 << 30)
         self._write_stat()
+        if has_slurm:
+            self._write_parent()
 
     # -- powercap ---------------------------------------------------------------------------------------------
 
@@ -177,10 +185,20 @@ class FileNode:
         folder = self._job_dir(job, uid)
         if self.cgroup == "v1":
             self._write_v1(folder, self.job_cpu[job])
-            self._write_v1(self.cgroupfs / f"cpuacct/slurm_{self.name}", self.parent_cpu)
         else:
             self._write_v2(folder, self.job_cpu[job])
-            self._write_v2(folder.parent, self.parent_cpu)
+        self._write_parent()
+
+    def _write_parent(self) -> None:
+        """The cgroup above the jobs, which Slurm has made for one of before; it keeps their CPU time."""
+        if self.cgroup == "v1":
+            folder = self.cgroupfs / f"cpuacct/slurm_{self.name}"
+            folder.mkdir(parents=True, exist_ok=True)
+            self._write_v1(folder, self.parent_cpu)
+        else:
+            folder = self._job_dir("0").parent
+            folder.mkdir(parents=True, exist_ok=True)
+            self._write_v2(folder, self.parent_cpu)
 
     def _write_v1(self, folder: Path, cpu: list[float]) -> None:
         _put(folder / "cpuacct.usage_percpu", " ".join(str(round(s * 1e9)) for s in cpu) + "\n")

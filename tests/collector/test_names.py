@@ -152,7 +152,7 @@ def test_tickets_are_read_whole_or_not_at_all(tmp_path: Path) -> None:
 @pytest.mark.parametrize("cgroup", ["v1", "v2"])
 def test_cgroups_of_every_layout(tmp_path: Path, cgroup: str) -> None:
     """Jobs by JobID and SLUID, CPU time by socket where the kernel gives it, the parent's sum, memory."""
-    node = FileNode(tmp_path, cgroup=cgroup)
+    node = FileNode(tmp_path, cgroup=cgroup, has_slurm=False)
     topology = host.topology(str(node.sys), str(node.proc))
     cgroups = Cgroups(str(node.cgroupfs), "n1", topology)
     assert (cgroups.jobs(), cgroups.parent_usage()) == ({}, None)
