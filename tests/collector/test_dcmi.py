@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from carbon_collector.meters import dcmi
+from carbon_collector.meters import dcmi, polled
 
 from .bmc import Bmc
 from .process import Host, eventually
@@ -66,6 +66,31 @@ def test_other_is_never_negative(bmc: Bmc) -> None:
         assert row["components"]["other"]["energy_uj"] >= 0
     for row in got.of("node_slot"):
         assert whole(row) == pytest.approx(WATTS * row["components"]["other"]["metered_us"], rel=0.03)
+
+
+def test_a_bmc_that_shows_less_than_its_parts_leaves_the_rest_unknown(bmc: Bmc) -> None:
+    """kepler#1466, #1674: the node's meter says 150 W where RAPL counts 400. The parts are what they are, and the rest is
+    not 0 J metered: it is unknown, and the reason says that the meters contradict each other.
+    """
+    bmc.hurry()
+    bmc.does("watts 150")
+    host = bmc.start()
+    end_s = time.monotonic() + 3
+    last_s = time.monotonic()
+    while time.monotonic() < end_s:
+        time.sleep(0.1)
+        now_s = time.monotonic()
+        host.node.count(int(100 * JOULE * (now_s - last_s)))
+        last_s = now_s
+        host.tick()
+    got = host.collect()
+    [row] = got.of("node_slot")
+    other = row["components"]["other"]
+
+    assert row["components"]["cpu"]["metered_us"] == row["elapsed_us"]
+    assert other["metered_us"] < 0.3 * row["elapsed_us"]
+    assert other["reason"] == "dcmi: shows less yet than the parts inside it"
+    assert got.is_conserved()
 
 
 @pytest.mark.parametrize("what", ["hang", "stuck"])
@@ -201,7 +226,7 @@ EVENTS = st.lists(st.tuples(st.sampled_from(["see", "read"]), st.integers(0, 40)
 @given(EVENTS)
 def test_a_held_power_is_counted_once(events: list[tuple[str, int, int]]) -> None:
     """Between two readings that are known the energy is the sum of watts x time, however often it was read."""
-    held, longest_us = dcmi.Held(30), 30
+    held, longest_us = polled.Held(30), 30
     now = seen = 1
     power, truth, known = 0, 0, False
     last: tuple[int, int] | None = None

@@ -96,6 +96,7 @@ def test_a_model_never_exceeds_the_meter_that_contains_it(seen: list[tuple[int, 
         assert modelled <= min(guess, node)
         if cpu <= node:
             assert cpu + modelled <= node
+        assert found["node"].uj is None or modelled == guess, "a rest that a model has filled up is not 0 J measured"
 
 
 def test_what_holds_an_unknown_is_unknown() -> None:

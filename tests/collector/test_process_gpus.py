@@ -285,6 +285,29 @@ def test_without_a_counter_power_is_integrated(host: Host, library: Path) -> Non
 
 
 @pytest.mark.slow
+def test_a_counter_that_stands_still_under_power_is_given_up(host: Host, library: Path) -> None:
+    """AMD's counters are known to freeze until a reboot (ROCm/amdsmi#38, hpcfund#21); one of NVIDIA's that does is no
+    better: the power is integrated, a power of 4 GW once is not seen, and the row says how.
+    """
+    pace = "from carbon_collector.meters import nvml_device; nvml_device.STILL_US = 1_500_000; "
+    host.program[-1] = host.program[-1].replace("from carbon_collector.cli", f"{pace}from carbon_collector.cli")
+    gpus = gpus_of(host, [0])
+    gpus.devices[0].power_mw = 200_000
+    start(host, library, gpus)
+    host.ticket("prolog", 1, SLURM_JOB_GPUS="0")
+    for look in range(40):
+        time.sleep(0.1)
+        gpus.devices[0].power_mw = 4_294_967_295 if look == 30 else 200_000
+        host.tick()
+    got = host.collect()
+    share = gpu_share(host, 1)
+
+    assert share["method"] == "integrated"
+    assert share["energy_uj"] / share["metered_us"] == pytest.approx(200, rel=0.1)
+    assert 0 < share["metered_us"] < got.of("job_slot", 1)[0]["alloc_us"] - 1_000_000
+
+
+@pytest.mark.slow
 def test_a_power_that_the_collector_did_not_see_is_a_gap(host: Host, library: Path) -> None:
     """It was stopped for longer than a power can be guessed over: nothing is invented for that time."""
     gpus = gpus_of(host, [0])

@@ -257,7 +257,7 @@ def _energy(books: Books, domain: Domain, last: Snapshot, now: Snapshot, elapsed
     found = delta(Counter(domain.range_uj, domain.max_watts), before.energy_uj, after.energy_uj, elapsed)
     if found.energy_uj == 0 and books.faults.get(name) == f"{name}: {STANDS_STILL}":
         return Energy(None, books.faults[name])  # too short a look to say that it moves again
-    if found.energy_uj is not None:
+    if found.energy_uj is not None and not domain.contains:
         for blind, _ in books.overdue.caught_up(name, 0, elapsed).late:
             post_late(books, blind, domain, 0)  # it moves, so it was not dead when it did not
     return Energy(found.energy_uj, f"{name}: {found.reason}" if found.reason else "")

@@ -22,6 +22,7 @@ PATIENCE_US = 60_000_000
 said is held for thirty."""
 TRUST_US = 600_000_000
 """Time for which an outer counter that was behind for too long must hold its parts before it is believed again."""
+FILLED = "the model of the parts inside it leaves nothing of it, so the rest is not known"
 CONTRADICTED = "shows less than the parts inside it, so one of the meters is wrong"
 
 
@@ -46,9 +47,13 @@ class Nesting:
         outer = sorted((d for d in domains.values() if d.contains), key=lambda domain: domain.component == "other")
         for domain in outer:
             whole = gross[domain.name]
-            if whole.uj is not None:
-                result.update(_fitted(whole.uj, inside(domain, domains), result))
-                result[domain.name] = self._own(domain.name, whole.uj, inside(domain, domains), result, elapsed_us)
+            if whole.uj is None:
+                continue
+            inner = inside(domain, domains)
+            fitted = _fitted(whole.uj, inner, result)
+            result.update(fitted)
+            own = self._own(domain.name, whole.uj, inner, result, elapsed_us)
+            result[domain.name] = Energy(None, f"{domain.name}: {FILLED}") if fitted and not own.reason else own
         return result
 
     def _own(self, name: str, whole_uj: int, inner: list[Domain], result: dict[str, Energy], elapsed_us: int) -> Energy:

@@ -64,8 +64,10 @@ class Gpu:
         return self._integral.reading(now_us())
 
     def sample(self) -> None:
-        """Look at the power. Raises OSError, ValueError."""
-        self._integral.add(self._power(), now_us())
+        """Look at the power; one that no card draws is not seen. Raises OSError, ValueError."""
+        power_uw = self._power()
+        if 0 <= power_uw <= self.domain.max_watts * 1_000_000:
+            self._integral.add(power_uw, now_us())
 
     def gives_up(self) -> bool:
         """Whether the accumulator has stopped for good, and the power is taken from now on."""

@@ -104,6 +104,9 @@ class Nvml(Meter):
             if now_s - self._restarted_s >= AGAIN_S and is_loaded(self._place):
                 self._restarted_s = now_s
                 self._restart()
+        elif [device for device in self._devices.values() if device.gives_up()]:
+            self.sample_s = SAMPLE_S
+            self._show()
         elif now_s - self._looked_s >= LAYOUT_S:
             self._looked_s = now_s
             for device in self._devices.values():

@@ -20,6 +20,8 @@ MAX_WATTS = 2_000
 """More than any device without a limit of its own draws (the largest, GB300: 1,400 W; NVIDIA's data sheets)."""
 MOST_WATTS = 10_000
 """A limit above this is none."""
+STILL_US = 30 * US_PER_S
+"""Time without a step after which a counter is dead; it steps every tenth of a second."""
 UNSEEN_US = 2 * US_PER_S
 """Longest time between two looks at a power over which it is taken to have gone straight."""
 
@@ -40,13 +42,14 @@ class Slice(NamedTuple):
 class Device:
     """One GPU. `failed`: it did not answer when it was last read; `capacity`: compute slices that it has."""
 
-    __slots__ = ("capacity", "domain", "failed", "handle", "integral", "minor", "nvml", "slices")
+    __slots__ = ("_moved_us", "_units", "capacity", "domain", "failed", "handle", "integral", "minor", "nvml", "slices")
 
     def __init__(self, nvml: Any, handle: Any, simulated: bool) -> None:
         self.nvml = nvml
         self.handle = handle
         self.failed = False
         self.integral: Integral | None = None
+        self._units, self._moved_us = -1, 0
         self.capacity = 0
         self.slices: list[Slice] = []
         uuid = text(nvml.nvmlDeviceGetUUID(handle))
@@ -73,17 +76,36 @@ class Device:
 
     def _reading(self) -> Reading:
         if self.integral is None:
-            return Reading(self.nvml.nvmlDeviceGetTotalEnergyConsumption(self.handle) * UJ_PER_MJ, "")
+            units = self.nvml.nvmlDeviceGetTotalEnergyConsumption(self.handle)
+            if units != self._units:
+                self._units, self._moved_us = units, now_us()
+            return Reading(units * UJ_PER_MJ, "")
         power_mw = self.nvml.nvmlDeviceGetPowerUsage(self.handle)
         at_us = now_us()
-        self.integral.add(power_mw * UW_PER_MW, at_us)
+        self._add(power_mw, at_us)
         return self.integral.reading(at_us)
+
+    def gives_up(self) -> bool:
+        """Integrate the power from now on where the counter stands still for long though power is drawn; return whether
+        that is new.
+        """
+        if self.integral is not None or self._units < 0 or now_us() - self._moved_us < STILL_US:
+            return False
+        if not ask(self.nvml, "nvmlDeviceGetPowerUsage", self.handle):
+            return False
+        self.integrate()
+        return True
 
     def sample(self) -> None:
         """Look at the power between two readings, where it is integrated."""
         power_mw = None if self.integral is None else ask(self.nvml, "nvmlDeviceGetPowerUsage", self.handle)
         if self.integral is not None and power_mw is not None:
-            self.integral.add(power_mw * UW_PER_MW, now_us())
+            self._add(power_mw, now_us())
+
+    def _add(self, power_mw: int, at_us: int) -> None:
+        """Take in a power, unless no GPU draws it: some drivers show all bits set now and then."""
+        if self.integral is not None and power_mw <= self.domain.max_watts * 1000:
+            self.integral.add(power_mw * UW_PER_MW, at_us)
 
     def parts(self) -> dict[str, Part]:
         """What a ticket may call this device or a part of it, and what a job then holds.
@@ -123,7 +145,10 @@ class Device:
         return Slice(text(ids[0]), alias, ids[1], (has.computeInstanceSliceCount if has else 0) or whole, whole)
 
     def _max_watts(self) -> int:
-        """Most watts that a counter can mean: twice the highest limit that may be set, where there is one."""
+        """Most watts that a counter can mean: twice the highest limit that the board allows, where it states one.
+
+        That is a property of the board; the limit in force is a setting and bounds nothing.
+        """
         limits = ask(self.nvml, "nvmlDeviceGetPowerManagementLimitConstraints", self.handle)
         watts = limits[1] // 1000 if limits else 0
         return watts * 2 if 0 < watts <= MOST_WATTS else MAX_WATTS
