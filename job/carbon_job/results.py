@@ -112,8 +112,7 @@ def outlook_text(outcome: Outcome) -> str:
     parts = [f"in all {energy_text(said.energy_j)} ({_range(said.lower_j, said.upper_j, energy_text)})"]
     if outcome.grams is not None and outcome.lower_g is not None and outcome.upper_g is not None:
         parts.append(f"{carbon_text(outcome.grams)} ({_range(outcome.lower_g, outcome.upper_g, carbon_text)})")
-    parts.append(f"{time_text(said.seconds_left)} left")
-    return ", ".join(parts) + (", provisional" if said.provisional else "")
+    return f"{time_text(said.seconds_left)} left, {', '.join(parts)}" + (", provisional" if said.provisional else "")
 
 
 def progress_line(total: Result, epoch: int, epochs: int, outcome: Outcome | None) -> str:
