@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from .tracker import Tracker
 
 __all__ = ["Tracker", "__version__", "track"]
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 
 def track(epochs: int | None = None, steps: int | None = None, **options: Any) -> Tracker:

@@ -4,8 +4,8 @@
 An earlier run tells two things at the same share done. What the rule missed then, it will miss now (a cold first
 epoch, a final evaluation): the rule's rest is multiplied by the actual rest over the rule's rest of then. And what
 was left then may simply be left now. The first rests on the rates of this run and is better where they are steady;
-the second does not, and is better where they are not. Both are averaged by how uncertain they are, unless they
-differ by more than that explains: then the program is not the same, and the first holds.
+the second does not, and is better where they are not. Both are averaged by how uncertain they are. A run whose rest differs by
+more than that explains was not the same program, and what was left in it says nothing.
 """
 
 from __future__ import annotations
@@ -43,13 +43,14 @@ def corrected(rest: Cost, stretches: tuple[Stretch, ...], earlier: list[Earlier]
 
 def _corrected(rest: float, noise: float, runs: list[tuple[float, float]]) -> float:
     by_rule = rest * math.exp(_middle([math.log(actual / rule) for rule, actual in runs]))
-    as_then = math.exp(_middle([math.log(actual) for _, actual in runs]))
-    rule_variance = noise * noise * (1 + 1 / len(runs))
-    run_variance = RUN_TO_RUN * RUN_TO_RUN * (1 + 1 / len(runs)) / 2
-    apart = math.log(as_then / by_rule)
-    if apart * apart > MOST_DEVIATIONS * MOST_DEVIATIONS * (rule_variance + run_variance):
+    rule_variance, run_variance = noise * noise, RUN_TO_RUN * RUN_TO_RUN
+    most = MOST_DEVIATIONS * math.sqrt(2 * rule_variance + run_variance)
+    apart = [math.log(actual / by_rule) for _, actual in runs if abs(math.log(actual / by_rule)) <= most]
+    if not apart:
         return by_rule
-    return by_rule * math.exp(apart * rule_variance / (rule_variance + run_variance))
+    rule_variance *= 1 + 1 / len(runs)
+    run_variance *= (1 + 1 / len(apart)) / 2
+    return by_rule * math.exp(_middle(apart) * rule_variance / (rule_variance + run_variance))
 
 
 def scatter(stretches: tuple[Stretch, ...], which: int) -> float:

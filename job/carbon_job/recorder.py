@@ -20,8 +20,8 @@ IDLE_S = 1.0
 """Time between two looks at the file while no mark waits."""
 ANSWER_S = 1.5
 """A collector that listens answers within a second (`live_refresh`)."""
-TICK_S = 10.5
-"""A collector that does not listen writes the file at its next tick."""
+LAST_S = 3.0
+"""The longest wait for the reading after the finish; a node that is overloaded answers late."""
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.002, 0.1
 MOST_PENDING = 4096
 ENDS = ("finish", "cut")
@@ -50,6 +50,8 @@ class Recorder(threading.Thread):
         self._seen: list[tuple[float, float, float]] = []
         self._stamp = (0, 0)
         self._asked = False
+        self.all_read = True
+        """False once a mark had to do without a later reading: then the run's energy is not all of it."""
         self.finished = threading.Event()
 
     def mark(self, mark: Mark) -> None:
@@ -91,8 +93,8 @@ class Recorder(threading.Thread):
     def _wait_s(self, last_s: float) -> float:
         if not self._pending or self._file is None:
             return IDLE_S
-        if time.time() * 1e6 - self._pending[-1].time_us > ANSWER_S * 1e6:
-            return LONGEST_WAIT_S if self._pending[-1].kind in ENDS else IDLE_S
+        if self._pending[-1].kind not in ENDS and time.time() * 1e6 - self._pending[-1].time_us > ANSWER_S * 1e6:
+            return IDLE_S
         return min(LONGEST_WAIT_S, max(FIRST_WAIT_S, last_s * 2 if last_s < IDLE_S else FIRST_WAIT_S))
 
     def _look(self) -> None:
@@ -123,6 +125,7 @@ class Recorder(threading.Thread):
                 state = self._curve.at(mark.time_us)
             elif self._file is None or len(self._pending) > MOST_PENDING or self._given_up(mark):
                 state = last if mark.kind in ENDS else None
+                self.all_read = False
             else:
                 break
             self._take(self._pending.pop(0), state)
@@ -136,7 +139,7 @@ class Recorder(threading.Thread):
         if finish.kind not in ENDS:
             return False
         waited_s = time.monotonic() - finish.clock_s
-        return waited_s > ANSWER_S or (bool(self.trouble) and mark.kind != "start" and waited_s > LONGEST_WAIT_S)
+        return waited_s > LAST_S or (bool(self.trouble) and mark.kind != "start" and waited_s > LONGEST_WAIT_S)
 
     def _take(self, mark: Mark, state: Reading | None) -> None:
         for span in self.timeline.take(mark, state):

@@ -18,13 +18,12 @@ from .nodes import POLL_S, WAIT_S, Factor, Nodes
 from .outlook import Outlook
 from .place import Place
 from .results import Outcome, Result, epoch_line, outlook_text, progress_line, result, run_line
+from .status_line import StatusLine
 from .timeline import EPOCH, RUN, Span, Timeline
 from .units import carbon_text, energy_text
 
 MOST_HELD = 4
 """Epochs that wait for other nodes; with more of them, the oldest is reported without."""
-WIDTH = 80
-"""Columns of a terminal that does not say."""
 
 
 class Options(NamedTuple):
@@ -56,7 +55,7 @@ class Reporter:
         self._before = 0
         self._options, self._outlook = options, outlook
         self._limited = False
-        self._shown = ""
+        self._status = StatusLine(options.out or sys.stderr)
         self._shown_s = 0.0
 
     # Called in the recorder's thread.
@@ -78,6 +77,7 @@ class Reporter:
             self._release(late=False)
             time.sleep(POLL_S)
         self._release(late=True)
+        self._status.end()
 
     def _release(self, late: bool) -> None:
         """Report the spans up to the last mark of which all nodes have told; `late`: of which some never will."""
@@ -106,6 +106,7 @@ class Reporter:
         if span.name == EPOCH and span.complete and not self._options.live_line:
             self.say(epoch_line(done, self.timeline.epochs, self.outcome))
         elif last:
+            self._status.end()
             self.say(run_line(done))
         if span.name == EPOCH:
             self._hold_to_limits()
@@ -124,7 +125,9 @@ class Reporter:
         self._shown_s = time.monotonic()
         self._predict()
         self._hold_to_limits()
-        self._show(progress_line(self.total(), self.timeline.epoch, self.timeline.epochs, self.outcome))
+        self._status.show(
+            "carbon: " + progress_line(self.total(), self.timeline.epoch, self.timeline.epochs, self.outcome)
+        )
 
     def total(self) -> Result:
         """Return what the run came to so far."""
@@ -135,7 +138,7 @@ class Reporter:
         """Write one line for people."""
         if not self._options.quiet:
             out = self._options.out or sys.stderr
-            out.write(f"{self._wiped()}carbon: {text}\n")
+            out.write(f"carbon: {text}\n")
             out.flush()
 
     def flush(self, name: str) -> None:
@@ -216,18 +219,3 @@ class Reporter:
             os.write(fd, line.encode())
         finally:
             os.close(fd)
-
-    def _show(self, text: str) -> None:
-        """Update the line of the terminal. The cursor is left at its begin, so that the program writes over it."""
-        out = self._options.out or sys.stderr
-        try:
-            width = os.get_terminal_size(out.fileno()).columns or WIDTH
-        except (OSError, ValueError):
-            width = WIDTH
-        self._shown = f"carbon: {text}"[: max(1, width - 1)]
-        out.write(f"\r\x1b[K{self._shown}\r")
-        out.flush()
-
-    def _wiped(self) -> str:
-        shown, self._shown = self._shown, ""
-        return "\r\x1b[K" if shown else ""

@@ -109,11 +109,10 @@ def epoch_line(done: Result, epochs: int, outcome: Outcome | None) -> str:
 def outlook_text(outcome: Outcome) -> str:
     """Return the whole run's energy, carbon and time left, with their intervals."""
     said = outcome.prediction
-    parts = [f"whole run {energy_text(said.energy_j)} ({_range(said.lower_j, said.upper_j, energy_text)})"]
+    parts = [f"in all {energy_text(said.energy_j)} ({_range(said.lower_j, said.upper_j, energy_text)})"]
     if outcome.grams is not None and outcome.lower_g is not None and outcome.upper_g is not None:
         parts.append(f"{carbon_text(outcome.grams)} ({_range(outcome.lower_g, outcome.upper_g, carbon_text)})")
-    parts.append(f"{time_text(said.seconds_left)} left")
-    return ", ".join(parts) + (", provisional" if said.provisional else "")
+    return f"{time_text(said.seconds_left)} left, {', '.join(parts)}" + (", provisional" if said.provisional else "")
 
 
 def progress_line(total: Result, epoch: int, epochs: int, outcome: Outcome | None) -> str:
@@ -137,8 +136,9 @@ def _amounts(done: Result) -> str:
 
 
 def _range(lower: float, upper: float, text: Any) -> str:
-    """`1.10 to 1.41 kWh`."""
-    return f"{text(lower)} to {text(upper)}"
+    """`1.10 to 1.41 kWh`: the unit once, where it is the same."""
+    (low, unit), high = text(lower).split(" ", 1), text(upper)
+    return f"{low} to {high}" if high.endswith(f" {unit}") else f"{low} {unit} to {high}"
 
 
 def _remarks(done: Result, short: bool) -> str:

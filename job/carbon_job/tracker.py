@@ -23,7 +23,7 @@ from .live import LiveFile
 from .marks import Line
 from .nodes import Nodes
 from .outlook import Outlook, Prediction
-from .recorder import ANSWER_S, Recorder
+from .recorder import ANSWER_S, LAST_S, Recorder
 from .report import Options, Reporter
 from .results import Result
 from .timeline import Mark, Timeline
@@ -260,7 +260,7 @@ class Tracker:
         if reporter.grid is not None:
             reporter.grid.wait()
         self._put(how)
-        recorder.finished.wait(2 * ANSWER_S)
+        recorder.finished.wait(LAST_S + ANSWER_S)
         if how == "finish":
             self._nodes.last(0.0)
         reporter.close()
@@ -268,7 +268,7 @@ class Tracker:
             reporter.grid.stop()
         if recorder.trouble:
             reporter.say(recorder.trouble)
-        elif how == "finish":
+        elif how == "finish" and recorder.all_read:
             reporter.keep()
         atexit.unregister(self.finish)
         self._release_sigterm()

@@ -3,12 +3,16 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import pty
+import re
 import signal
+import struct
 import subprocess
 import sys
+import termios
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -248,28 +252,28 @@ def test_until_the_time_limit(carbon_track: Run, environment: dict[str, str], tm
 
 
 def test_a_terminal_has_one_line_that_updates(environment: dict[str, str]) -> None:
-    """On a terminal the progress is one line, written again and again, and removed before the last line."""
+    """On a terminal the last row shows the progress, again and again; the command's lines scroll above it, whole."""
     main, terminal = pty.openpty()
-    script = "for i in 1 2 3; do echo epoch >&$CARBON_TRACK_FD; sleep 2.5; done"
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 200, 0, 0))
+    script = "for i in 1 2 3; do echo epoch >&$CARBON_TRACK_FD; sleep 2.5; echo line $i; done"
     command = [sys.executable, "-m", "carbon_job", "--epochs", "3", "--", "sh", "-c", script]
     started = subprocess.Popen(command, env=environment, stdin=terminal, stdout=terminal, stderr=terminal)
-    started.wait(timeout=30)
     os.close(terminal)
     seen = b""
-    while True:
-        try:
-            piece = os.read(main, 65536)
-        except OSError:
-            break
-        seen += piece
-        if not piece:
-            break
+    try:
+        while piece := os.read(main, 65536):
+            seen += piece
+    except OSError:  # the terminal's other end is closed
+        pass
     os.close(main)
-    updates = seen.decode().split("\r\x1b[K")
+    started.wait(timeout=30)
+    text = seen.decode()
+    updates = re.findall(r"\x1b7\x1b\[24;1H(carbon: [^\x1b]*)\x1b\[K\x1b8", text)
 
-    assert len([text for text in updates if text.startswith("carbon: epoch 2/3: ")]) >= 1
-    assert all("\n" not in text for text in updates[1:-1])
-    assert updates[-1].endswith("(counter; simulated)\r\n")
+    assert any(update.startswith("carbon: epoch 2/3: ") and "left" in update for update in updates)
+    assert text.count("\x1b[1;23r") == text.count("\x1b[r") == 1
+    assert re.findall(r"line \d\r\n", text) == [f"line {i}\r\n" for i in (1, 2, 3)]
+    assert text.endswith("(counter; simulated)\r\n")
 
 
 def test_the_version_is_the_product_s(carbon_track: Run) -> None:

@@ -102,10 +102,11 @@ PROGRAMS = {
     "carbon-acct": "carbon_acct.cli.acct",
     "carbon-mgr": "carbon_acct.cli.mgr",
     "carbon-report": "carbon_reports.cli",
+    "carbon-track": "carbon_job.cli",
 }
 RUN_MODULE = """\
 #!/bin/sh
-PYTHONPATH={prefix}/src/collector:{prefix}/src/accounting:{prefix}/src/reports PYTHONDONTWRITEBYTECODE=1 \\
+PYTHONPATH={prefix}/src/collector:{prefix}/src/job:{prefix}/src/accounting:{prefix}/src/reports PYTHONDONTWRITEBYTECODE=1 \\
     exec {prefix}/venv/bin/python3 -c 'import sys
 sys.argv[0] = "{name}"
 from {module} import main

@@ -1,0 +1,153 @@
+# SPDX-License-Identifier: MIT
+"""carbon_job and carbon-track inside real jobs: what they say of epochs, of whole runs, and when a job is ended."""
+
+from __future__ import annotations
+
+import json
+import signal
+import time
+from typing import Any
+
+import pytest
+
+from slurm.cluster import Cluster
+from slurm.jobs import running
+from slurm.layout import PREFIX
+from slurm.product import Product
+
+pytestmark = [pytest.mark.slurm, pytest.mark.usefixtures("awake")]
+
+PYTHON = f"PYTHONPATH={PREFIX}/src/job {PREFIX}/venv/bin/python3"
+EPOCHS = 6
+# The first epoch waits for its input, as on a cold file system; each computes as long as any other.
+TRAINING = f"""#!/bin/bash
+{PYTHON} - <<'END'
+import time, carbon_job
+def compute(seconds):
+    until = time.process_time() + seconds
+    while time.process_time() < until: pass
+with carbon_job.track({EPOCHS}, steps=10, log="training.jsonl", name="training") as t:
+    for e in t:
+        for step in t.steps(range(10)):
+            if e == 0: time.sleep(0.4)
+            compute(0.2)
+END
+"""
+OPEN_END = """#!/bin/bash
+exec carbon-track --epochs 100 --log {name}.jsonl -- bash -c \
+    'while :; do echo epoch >&$CARBON_TRACK_FD; sleep 1.5; done'
+"""
+RANKS = f"""#!/bin/bash
+mkdir -p shelf
+srun -n 8 --ntasks-per-node 4 {PYTHON.replace("PYTHONPATH", "env PYTHONPATH")} ranks.py
+"""
+RANK = """
+import os, pathlib, time, carbon_job
+rounds, shelf = 0, pathlib.Path("shelf")
+def reduce(value):
+    global rounds
+    rounds += 1
+    mine = shelf / f"{rounds}.{os.environ['SLURM_PROCID']}"
+    mine.with_name("new" + mine.name).write_text(repr(value))
+    mine.with_name("new" + mine.name).rename(mine)
+    paths = [shelf / f"{rounds}.{rank}" for rank in range(8)]
+    while not all(path.exists() for path in paths): time.sleep(0.01)
+    return sum(float(path.read_text()) for path in paths)
+with carbon_job.track(3, log="ranks.jsonl", reduce=reduce) as t:
+    for e in t: time.sleep(2)
+"""
+
+
+def lines(cluster: Cluster, name: str) -> list[dict[str, Any]]:
+    """What a log in alice's home has."""
+    return [json.loads(line) for line in cluster.run_as("alice", ["cat", name]).stdout.splitlines()]
+
+
+def test_a_real_training_is_predicted_from_its_second_run_on(cluster: Cluster, product: Product) -> None:
+    """Four runs whose first epoch waits: from the second on within 12 % after one epoch, 10 % after two.
+
+    Beside it: Carbontracker's rule, the mean of the epochs so far, is far off after one. And what the tracker read is
+    what the product accounts to the job, less its begin and end outside of the program.
+    """
+    cluster.run_as("alice", ["rm", "-f", "training.jsonl", ".local/state/carbon-acct/runs.jsonl"])
+    jobs = []
+    for _ in range(4):
+        jobs.append(cluster.sbatch("alice", "-J", "training", "-w", "n2", "-n", "1", script=TRAINING))
+        assert cluster.wait_for(jobs[-1:]) == {str(jobs[-1]): "COMPLETED"}
+    product.wait_for(jobs)
+    found = lines(cluster, "training.jsonl")
+    for number, job in enumerate(jobs):
+        mine = [line for line in found if line["job_id"] == str(job)]
+        epochs, run = [line for line in mine if line["type"] == "epoch"], mine[-1]
+        errors = [epochs[i]["prediction"]["energy_j"] / run["energy_j"] - 1 for i in (0, 1)]
+        theirs = [EPOCHS * sum(e["energy_j"] for e in epochs[:n]) / n / run["energy_j"] - 1 for n in (1, 2)]
+        print(
+            f"run {number + 1}: ours {errors[0]:+.1%} {errors[1]:+.1%}, Carbontracker's rule {theirs[0]:+.1%} {theirs[1]:+.1%}"
+        )
+
+        assert (run["type"], run["complete"], run["simulated"]) == ("run", True, True)
+        assert (
+            sum(e["energy_j"] for e in epochs)
+            <= run["energy_j"]
+            <= 1.001 * product.energy_uj(job, "cpu") / 1e6 + (product.energy_uj(job, "dram") / 1e6)
+        )
+        if number:
+            assert abs(errors[0]) <= 0.12
+            assert abs(errors[1]) <= 0.10
+
+
+def test_the_exit_code_is_the_command_s(cluster: Cluster) -> None:
+    """A job whose command exits 3 under carbon-track has failed with 3, and its options were its own."""
+    script = "#!/bin/sh\nexec carbon-track -- sh -c 'echo \"$@\" >options; exit 3' sh --log x --epochs\n"
+    job = cluster.sbatch("alice", "-w", "n1", "-n", "1", script=script)
+    cluster.wait_for([job])
+
+    assert cluster.run(["sacct", "-X", "-P", "-n", "-j", str(job), "-o", "ExitCode"]).stdout.strip() == "3:0"
+    assert cluster.run_as("alice", ["cat", "options"]).stdout == "--log x --epochs\n"
+
+
+def test_scancel_loses_the_open_epoch_alone(cluster: Cluster) -> None:
+    """A cancelled job has a line for each epoch that ended, and a last one that says that it was cut off."""
+    job = cluster.sbatch("alice", "-w", "n1", "-n", "1", script=OPEN_END.format(name="cancelled"))
+    running(cluster, job)
+    time.sleep(8)
+    cluster.run_as("alice", ["scancel", "--full", "--signal=TERM", str(job)])
+    cluster.wait_for([job])
+    found = lines(cluster, "cancelled.jsonl")
+    whole = [line["number"] for line in found if line["type"] == "epoch" and line["complete"]]
+
+    assert whole == list(range(1, len(whole) + 1))
+    assert len(whole) >= 2
+    assert (found[-1]["type"], found[-1]["complete"]) == ("run", False)
+
+
+def test_a_killed_collector_costs_no_line(cluster: Cluster) -> None:
+    """The collector is killed and started again by another job: no epoch is lost, and the energy is whole."""
+    script = OPEN_END.format(name="killed").replace("while :", "for i in 1 2 3 4 5 6 7 8")
+    job = cluster.sbatch("alice", "-w", "n1", "-n", "1", script=script)
+    running(cluster, job)
+    time.sleep(4)
+    cluster.kill_collector("n1", signal.SIGKILL)
+    time.sleep(2)
+    other = cluster.sbatch("bob", "-w", "n1", "-n", "1")
+    cluster.wait_for([job, other])
+    found = lines(cluster, "killed.jsonl")
+
+    assert [line["number"] for line in found if line["type"] == "epoch"] == list(range(1, 9))
+    assert found[-1]["energy_j"] == pytest.approx(sum(line["energy_j"] for line in found[:-1]), rel=0.05)
+
+
+def test_two_nodes_of_four_ranks_are_one_figure(cluster: Cluster, product: Product) -> None:
+    """Eight ranks on two nodes say one figure, the sum of both nodes."""
+    cluster.run_as("alice", ["sh", "-c", "rm -rf shelf ranks.jsonl; cat >ranks.py"], stdin=RANK)
+    job = cluster.sbatch("alice", "-w", "n1,n2", "-N", "2", "-n", "8", script=RANKS)
+    states = cluster.wait_for([job])
+    product.wait_for([job])
+    found = lines(cluster, "ranks.jsonl")
+
+    assert states == {str(job): "COMPLETED"}
+    assert [line["type"] for line in found] == ["epoch"] * 3 + ["run"]
+    assert {(line["nodes"], line["extrapolated"]) for line in found} == {(2, False)}
+    both = product.energy_uj(job, "cpu") + product.energy_uj(job, "dram")
+    one = sum(row["cpu_uj"] + row["dram_uj"] for row in product.job(job) if row["node"] == "n1")
+    assert one / 1e6 < found[-1]["energy_j"] <= both / 1e6
