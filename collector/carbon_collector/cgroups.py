@@ -24,7 +24,7 @@ CPUACCT = ("cpuacct", "cpu,cpuacct", "cpuacct,cpu")
 """Names of the controller of CPU time on v1."""
 
 
-SEARCH_S = (1.0, 300.0)
+SEARCH_S = (0.25, 300.0)
 """Shortest and longest pause between two searches of the whole tree for jobs that have no cgroup where it was looked."""
 MOST_FOLDERS = 20_000
 """Most directories that a search looks into."""
@@ -56,7 +56,7 @@ class Cgroups:
         self._names = (f"slurm_{node}", "slurm")
         self._scopes = (f"{node}_{SCOPE}", SCOPE)
         self._parents: list[str] = []
-        self._search_s = 0.0
+        self._searched_s = 0.0
 
     def parents(self) -> list[str]:
         """Return the directories that hold the jobs, with CPU accounting; none while Slurm has not made them."""
@@ -74,9 +74,9 @@ class Cgroups:
         now_s = time.monotonic()
         if is_urgent:
             self._pause_s = SEARCH_S[0]
-        if now_s < self._search_s:
+        if now_s < self._searched_s + self._pause_s:
             return
-        self._search_s = now_s + self._pause_s
+        self._searched_s = now_s
         self._pause_s = min(2 * self._pause_s, SEARCH_S[1])
         found, version = self._anywhere()
         if found:

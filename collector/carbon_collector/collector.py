@@ -168,8 +168,8 @@ class Collector:
         tickets = [one for one in tickets if self.arrivals.apply(one, clock)]
         self.arrivals.find_strangers(now, clock)
         self.arrivals.close_lost(now, clock)
+        self.arrivals.close_ghosts(now)  # before Slurm's CPUs are reckoned from what the jobs hold
         self.books.slurm_cpus = self.slurm.count(self.topology.cpus, self.books.open_ledgers())
-        self.arrivals.close_ghosts(now)
         try:
             advance(self.books, now)
         except ClockWentBack:
@@ -337,7 +337,7 @@ class Collector:
             age_us = clock.mono_us - ledger.open_mono_us
             is_young = age_us <= CPUSET_PATIENCE_US
             cgroup = next((found[name] for name in ledger.cgroup_names if name in found), None)
-            if cgroup is None and ledger.last is None and age_us > SEARCH_AFTER_US:
+            if cgroup is None and ledger.last is None and (age_us > SEARCH_AFTER_US or not self.cgroups.parents()):
                 self.cgroups.search(is_urgent=is_young)
             if is_young or is_due:
                 cgroup = cgroup or self.cgroups.confined_without_accounting(str(ledger.job.job_id))

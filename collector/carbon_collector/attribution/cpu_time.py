@@ -284,7 +284,7 @@ def _left_of_own(job: Presence, known: Usage) -> dict[int, int] | None:
         return None
     total = sum(job.own.values())
     left = max(0, total - known.cpu_us)
-    return {socket: us * left // total for socket, us in job.own.items()} if total else job.own
+    return dict(zip(job.own, apportion(left, list(job.own.values())))) if total else job.own
 
 
 def _bounded(tail: Usage, job: Presence) -> Usage:
