@@ -8,11 +8,14 @@ import sys
 
 from . import __version__, settings
 from .errors import CarbonError, UsageError
+from .host import read_text
 from .lean.typing import TYPE_CHECKING
 from .lock import COMM
 
 if TYPE_CHECKING:
     from typing import NoReturn
+
+    from .log import Log
 
 USAGE = """\
 usage: carbon-collector run [--node NODE] [--take-over] [--config FILE]
@@ -91,7 +94,7 @@ def _options(args: list[str], values: dict[str, str], flags: set[str]) -> dict[s
 
 
 def _run(node: str, config: str, take_over: bool) -> int:
-    from . import daemon, own_cgroup
+    from . import daemon
     from .collector import Collector
     from .lock import Lock
     from .log import Log
@@ -105,9 +108,7 @@ def _run(node: str, config: str, take_over: bool) -> int:
     log = Log(f"{run_dir}/collector.log")
     for warning in chosen.warnings:
         log.line(warning)
-    job = own_cgroup.leave_job()
-    if job:
-        log.line(f"runs inside {job} and ends with it: install carbon-collector.service, which runs outside of jobs")
+    _leave_job(log)
     try:
         daemon.make_folders(run_dir)
         os.makedirs(state_dir, mode=0o700, exist_ok=True)
@@ -122,6 +123,18 @@ def _run(node: str, config: str, take_over: bool) -> int:
         log.line(f"stops: {err}")
         return 1
     return 0
+
+
+def _leave_job(log: Log) -> None:
+    """Leave the cgroup of the job whose prolog has started this collector (PrologFlags=RunInJob)."""
+    own = read_text("/proc/self/cgroup")
+    if "job_" not in own and "slurmstepd" not in own:
+        return
+    from . import own_cgroup  # rarely needed
+
+    job = own_cgroup.leave_job()
+    if job:
+        log.line(f"runs inside {job} and ends with it: install carbon-collector.service, which runs outside of jobs")
 
 
 def _name_process() -> None:

@@ -22,7 +22,7 @@ PLACES = ("/usr/bin", "/usr/local/bin", "/opt/slurm/bin", "/usr/local/slurm/bin"
 """Where `scontrol` is looked for: distributions, Slurm's own default, and what vendors use."""
 # `show aliases` reads slurm.conf only; the two others ask slurmctld.
 SCRIPT = """\
-names=$("$1" show aliases)
+names=$("$1" show aliases) || exit 0
 case " $names " in *" $2 "*) ;; *) names=${2:-$names} ;; esac
 echo "Names= $names"
 list=
