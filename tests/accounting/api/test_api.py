@@ -50,9 +50,9 @@ def test_bad_record_is_named(served: Served) -> None:
 @pytest.mark.parametrize(
     ("body", "status", "reason"),
     [
-        (b"tea", 422, "torn segment"),
+        (b"tea", 422, "not a segment"),
         (BODY[:-3], 422, "torn segment"),
-        (b"", 422, "torn segment"),
+        (b"", 422, "not a segment"),
         (segment([ledger()], node="n9"), 403, "not known to Slurm"),
         (segment([ledger()], cluster="other"), 403, "not accounted here"),
         (b"x" * (9 << 20), 413, "bytes"),
