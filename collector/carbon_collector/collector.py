@@ -61,7 +61,7 @@ TOLD_STILL_US = 10_000_000
 """Time after which a counter that stands still is logged."""
 SHOW_S = 30.0
 """Age of what the aggregator knows of a running job at which a segment is sealed, unless segments wait already."""
-MANY_LEDGERS = 4000
+MANY_LEDGERS = 1000
 """Number of ledgers at which segments are sealed while tickets wait, so that what has ended leaves memory and the state."""
 
 
