@@ -73,7 +73,7 @@ def ask(url: str, timeout_s: float = 5.0) -> http.Answer:
 )
 def test_answers(answering: Callable[..., str], pieces: tuple[bytes, ...], status: int, body: bytes) -> None:
     """However it is cut and framed."""
-    assert ask(answering(*pieces)) == (status, body)
+    assert ask(answering(*pieces))[:2] == (status, body)
 
 
 @pytest.mark.parametrize(
