@@ -91,7 +91,9 @@ def test_a_source_that_applies_to_nothing(run: Run, tmp_path: Path) -> None:
     path.write_text(HEADER + LINE)
     err = run("intensity", "--import", str(path))[2]
 
-    assert err == "carbon-mgr: our meter is not a source of DE in [grid] providers: it is stored and applied to nothing\n"
+    assert (
+        err == "carbon-mgr: our meter is not a source of DE in [grid] providers: it is stored and applied to nothing\n"
+    )
 
 
 def test_no_text(run: Run, tmp_path: Path) -> None:
