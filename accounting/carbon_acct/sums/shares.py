@@ -13,7 +13,8 @@ from typing import NamedTuple
 from carbon_acct.db.models import METERED
 from carbon_acct.known import sum_known
 
-_UNCERTAINTY = ("counter", "integrated", "missing", "modelled", "shared")
+_UNCERTAINTY = {"missing": 0, "counter": 1, "integrated": 2, "modelled": 3, "shared": 4}
+"""The rank of each method. One that is missing on some nodes only shows by its metered time, so it ranks lowest."""
 MAX_NOTES = 8
 
 
@@ -42,16 +43,13 @@ class ShareSum(NamedTuple):
 def sum_shares(known: Sequence[NodeShare]) -> ShareSum:
     """Return the sum of one component over nodes and streams; there is at least one share."""
     metered = [s for s in known if s.method in METERED]
-    methods = {s.method for s in known}
-    # A component that is missing on one node only shows by its metered time.
-    method = max(methods - {"missing"} or {"missing"}, key=_UNCERTAINTY.index)
     return ShareSum(
-        energy_uj=sum_known(s.energy_uj for s in metered),
-        static_uj=sum_known(s.static_uj for s in metered),
-        metered_us=sum(min(s.metered_us, s.alloc_us) for s in metered),
-        alloc_us=sum(s.alloc_us for s in known),
-        method=method,
-        modelled_uj=sum_known(s.energy_uj for s in known if s.method == "modelled"),
+        energy_uj=sum_known([s.energy_uj for s in metered]),
+        static_uj=sum_known([s.static_uj for s in metered]),
+        metered_us=sum([min(s.metered_us, s.alloc_us) for s in metered]),
+        alloc_us=sum([s.alloc_us for s in known]),
+        method=max([s.method for s in known], key=_UNCERTAINTY.__getitem__),
+        modelled_uj=sum_known([s.energy_uj for s in known if s.method == "modelled"]),
     )
 
 

@@ -92,8 +92,7 @@ def test_a_source_that_applies_to_nothing(run: Run, tmp_path: Path) -> None:
     err = run("intensity", "--import", str(path))[2]
 
     assert (
-        err
-        == "carbon-mgr: our meter is none of the sources of DE in [grid] providers: it is kept and applied to nothing\n"
+        err == "carbon-mgr: our meter is not a source of DE in [grid] providers: it is stored and applied to nothing\n"
     )
 
 
