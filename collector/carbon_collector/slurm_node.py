@@ -185,7 +185,8 @@ def reckon(threads: int, cores: int, jobs: Iterable[Held]) -> Reckoned:
         if 0 < job.cpuset < threads and job.cpus in (job.cpuset, job.cpuset * cores // threads):
             return Reckoned(threads if job.cpus == job.cpuset else cores, True)
     held = sum(job.cpus for job in here)
-    return Reckoned(threads, True) if held > cores else Reckoned(cores if held == cores else 0, False)
+    # Not certain: a job whose epilog was lost still seems to hold its CPUs.
+    return Reckoned(threads if held > cores else cores if held == cores else 0, False)
 
 
 def cores_of(sysfs: str) -> int:
