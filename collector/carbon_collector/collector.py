@@ -45,8 +45,10 @@ IDLE_TICKS = 3
 """Ticks between two readings of a node without a job."""
 LOOK_SLACK_S = 0.05
 """A reading that is due may be skipped if there was one this short before."""
-CPUSET_PATIENCE_US = 30_000_000
-"""Time for which the limits of a young job are read at every reading."""
+FIRST_LOOKS = 3
+"""Readings at which the limits of a job are read, from the first one that shows its cgroup."""
+URGENT_US = 30_000_000
+"""Age up to which a job without a cgroup is searched for at once."""
 YOUNG_US = 6_000_000
 """Age up to which the tasks of a job are looked for at every reading."""
 SEARCH_AFTER_US = 2_000_000
@@ -108,6 +110,7 @@ class Collector:
         self.flush_due_s = float("inf")
         self._faulty: set[str] = set()
         self._limits_us = 0
+        self._looks: dict[tuple[int, str], int] = {}
         self._guesses: set[str] = set()
         self._guessed_before: set[str] = set()
         self._job_of: dict[str, str] = {}
@@ -304,8 +307,9 @@ class Collector:
         usages = {name: self.cgroups.usage(job) for name, job in found.items()}
         # Before the meters: one that hangs is waited for, and the CPU time of jobs and node must be of one instant.
         busy = host.busy_cpus(self.procfs, self.topology)
-        ended = self.watch.follow(found, self._young(clock))
-        self._learn_limits(found, clock)
+        is_due = clock.mono_us - self._limits_us > LIMITS_US
+        ended = self.watch.follow(found, self._young(clock), is_due)
+        self._learn_limits(found, clock, is_due)
         return Snapshot(
             wall_us=clock.wall_us,
             mono_us=clock.mono_us,
@@ -329,24 +333,25 @@ class Collector:
         ledgers = self.books.open_ledgers()
         return {name for ledger in ledgers if ledger.open_mono_us > born_us for name in ledger.cgroup_names}
 
-    def _learn_limits(self, found: dict[str, Found], clock: Clock) -> None:
+    def _learn_limits(self, found: dict[str, Found], clock: Clock, is_due: bool) -> None:
         """Read the limits of each job: slurmstepd sets them after it has made the cgroup, and a job may be changed later.
 
         A job without a cgroup is searched for, at once while it is young: Slurm may run in a container.
         """
-        is_due = clock.mono_us - self._limits_us > LIMITS_US
         for ledger in self.books.open_ledgers():
             age_us = clock.mono_us - ledger.open_mono_us
-            is_young = age_us <= CPUSET_PATIENCE_US
             cgroup = next((found[name] for name in ledger.cgroup_names if name in found), None)
             if cgroup is None and ledger.last is None and (age_us > SEARCH_AFTER_US or not self.cgroups.parents()):
-                self.cgroups.search(is_urgent=is_young)
-            if is_young or is_due:
+                self.cgroups.search(is_urgent=age_us <= URGENT_US)
+            looks = self._looks.get(ledger.key, 0)
+            if looks < FIRST_LOOKS or is_due:
                 cgroup = cgroup or self.cgroups.confined_without_accounting(str(ledger.job.job_id))
                 if cgroup is not None:
+                    self._looks[ledger.key] = looks + 1
                     ledger.confine(tuple(self.cgroups.cpuset(cgroup)), self.cgroups.memory_limit(cgroup))
         if is_due:
             self._limits_us = clock.mono_us
+            self._looks = {key: looks for key, looks in self._looks.items() if key in self.books.ledgers}
 
     def _save(self, sync: bool = False) -> bool:
         try:

@@ -35,35 +35,28 @@ class Watch:
         self.ended: dict[str, Usage] = {}
         self._cgroups = cgroups
         self._procfs = procfs
-        self._tasks: dict[int, Found] = {}
+        self._tasks: dict[int, tuple[int, Found]] = {}
         self._of_job: dict[str, int] = {}
         self._epoll: select.epoll | None = None
 
-    def follow(self, jobs: dict[str, Found], young: set[str]) -> dict[str, Usage]:
+    def follow(self, jobs: dict[str, Found], young: set[str], is_due: bool) -> dict[str, Usage]:
         """Watch the tasks of these jobs, and return what the jobs that are gone since the last call showed last.
 
-        Tasks are looked for in young jobs, and in those that have none left that is watched: a step may have begun.
+        Tasks are looked for in young jobs and, if that `is_due`, in those without a watched one: a step may have begun.
         """
-        gone = {name: used for name, used in self.ended.items() if name not in jobs}
-        self.ended = {}
+        gone = {name: self.ended.pop(name) for name in list(self.ended) if name not in jobs}
         for name in [name for name in self._of_job if name not in jobs]:
             del self._of_job[name]
         for name, job in jobs.items():
-            if (name in young or not self._of_job.get(name)) and len(self._tasks) < MOST:
+            if (name in young or (is_due and not self._of_job.get(name))) and len(self._tasks) < MOST:
                 self._add(name, job)
         return gone
 
     def _add(self, name: str, job: Found) -> None:
-        before = {self._pid_of(fd) for fd, one in list(self._tasks.items()) if one.path == job.path}
+        before = {pid for pid, one in list(self._tasks.values()) if one.path == job.path}
         for pid in self._leaders(job.path):
             if pid not in before and self._watch(pid, job):
                 self._of_job[name] = self._of_job.get(name, 0) + 1
-
-    def _pid_of(self, fd: int) -> int:
-        for line in read_text(f"/proc/self/fdinfo/{fd}").splitlines():
-            if line.startswith("Pid:"):
-                return int(line[4:])
-        return 0
 
     def _leaders(self, path: str, depth: int = 4) -> list[int]:
         """Return the processes in a cgroup and below it that slurmstepd has started."""
@@ -86,14 +79,14 @@ class Watch:
 
             self._epoll = select.epoll()
             start_new_thread(self._run, (self._epoll,))
-        self._tasks[fd] = job
+        self._tasks[fd] = (pid, job)
         self._epoll.register(fd, 1)  # EPOLLIN: the process has ended
         return True
 
     def _run(self, epoll: select.epoll) -> None:
         while True:
             for fd, _ in epoll.poll():
-                job = self._tasks.pop(fd)
+                _, job = self._tasks.pop(fd)
                 used = self._cgroups.usage(job)
                 os.close(fd)  # which takes it out of the epoll
                 if job.name in self._of_job:

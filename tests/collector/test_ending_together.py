@@ -142,13 +142,13 @@ def test_a_task_that_ends_is_read_before_its_cgroup_goes(tmp_path: Path) -> None
         for pid, comm in ((1, "slurmstepd"), (2, "bash")):
             (tmp_path / f"proc/{pid}").mkdir(parents=True)
             (tmp_path / f"proc/{pid}/comm").write_text(f"{comm}\n")
-        assert watch.follow(cgroups.jobs(), {"1"}) == {}
+        assert watch.follow(cgroups.jobs(), {"1"}, is_due=False) == {}
         assert len(watch._tasks) == 1
         task.communicate(b"\n")
         eventually(lambda: "1" in watch.ended, "the end is seen")
     node.end_job("1")
     time.sleep(0.01)
-    gone = watch.follow(cgroups.jobs(), set())
+    gone = watch.follow(cgroups.jobs(), set(), is_due=True)
 
     assert gone["1"].cpu_us == 1_500_000
-    assert watch.follow(cgroups.jobs(), set()) == {}
+    assert watch.follow(cgroups.jobs(), set(), is_due=True) == {}

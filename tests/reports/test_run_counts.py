@@ -52,7 +52,7 @@ def a_day(random: Random, job: int, day: int) -> dict[str, Any]:
     row |= {"job_id": job, "day": day, "sources": "1", "simulated": random.random() < 0.2}
     row |= {"g_per_kwh_weight": 1.0, "pue_weight": 1.0}
     for c in COMPONENTS:
-        method = random.choice((None, "counter", "counter", "integrated", "missing", "modelled"))
+        method = random.choice((None, "counter", "counter", "integrated", "missing", "modelled", "shared"))
         whole = random.random() < 0.8
         row[f"{c}_method"] = method
         if method is not None:

@@ -405,6 +405,18 @@ def test_modelled_is_kept_apart(site: Site) -> None:
     assert (record.dram_uj, record.facility_uj) == (None, 1950)
 
 
+@pytest.mark.parametrize("reason", ["shared by CPUs held: no cgroup shows the job's own CPU time", None])
+def test_what_is_shared_is_measured_energy_but_an_estimate_of_the_job(site: Site, reason: str | None) -> None:
+    """A meter counted it, so it is in the sums; the job's part of it is no measurement, and the quality says why."""
+    tell(site, JOB)
+    why = {"reason": reason} if reason else {}
+    deliver(site, segment([ledger(), job_slot({"cpu": share(1000, method="shared", **why), "dram": share(500)})]))
+    record = only(site)
+    assert (record.energy_uj, record.cpu_uj, record.estimated_uj) == (1500, 1000, None)
+    assert (record.quality, record.coverage) == ("estimated", 100.0)
+    assert record.notes == (f"cpu: {reason or 'shared'}",)
+
+
 def test_gpu_of_one_node(site: Site) -> None:
     """A GPU held on one of two nodes is covered whole by that node's meter."""
     tell(site, job(nnodes=2, nodelist="n[1-2]"))

@@ -28,7 +28,7 @@ parts = st.builds(
         **values, **methods, **weights, simulated=simulated, sources=",".join(map(str, sorted(sources)))
     ),
     st.fixed_dictionaries(dict.fromkeys(COUNTED, amounts)),
-    st.fixed_dictionaries(dict.fromkeys(METHODS, st.sampled_from((None, "counter", "missing", "modelled")))),
+    st.fixed_dictionaries(dict.fromkeys(METHODS, st.sampled_from((None, "counter", "missing", "modelled", "shared")))),
     st.fixed_dictionaries(dict.fromkeys(WEIGHTS, st.integers(0, 2**40).map(float))),
     st.booleans(),
     st.sets(st.integers(1, 5), min_size=1),

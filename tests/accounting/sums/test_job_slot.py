@@ -9,6 +9,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
+from carbon_acct.db.models import METERED
 from carbon_acct.factors.arithmetic import Factors
 from carbon_acct.factors.node_types import NodeTypes
 from carbon_acct.sums.job_slot import Delivered, job_slot_row
@@ -17,7 +18,7 @@ from carbon_collector.meters.base import COMPONENTS
 FACTORS = Factors(pue="1.3", g_per_kwh="401.5", id=3)
 LEDGER = SimpleNamespace(node="n1", cpus=4, node_cpus=8, gpus=None)
 amounts = st.integers(0, 2**40)
-methods = st.sampled_from((None, "counter", "integrated", "modelled", "missing"))
+methods = st.sampled_from((None, "counter", "integrated", "shared", "modelled", "missing"))
 
 
 @st.composite
@@ -58,9 +59,7 @@ def test_what_was_metered_and_what_was_modelled_are_added_up_apart(many: list[di
     metered, modelled = [], []
     for c in COMPONENTS:
         of_c = [row for row in many if row[f"{c}_method"]]
-        known = [
-            r[f"{c}_uj"] for r in of_c if r[f"{c}_method"] in ("counter", "integrated") and r[f"{c}_uj"] is not None
-        ]
+        known = [r[f"{c}_uj"] for r in of_c if r[f"{c}_method"] in METERED and r[f"{c}_uj"] is not None]
         assert found[f"{c}_uj"] == (sum(known) if known else None)
         assert found[f"{c}_alloc_us"] == (sum(row["alloc_us"] for row in of_c) if of_c else None)
         metered += known
