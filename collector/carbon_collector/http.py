@@ -19,11 +19,10 @@ MAX_ANSWER = 512 * 1024 * 1024
 
 
 class Answer(NamedTuple):
-    """What came back: HTTP status, body, and headers by their names in lower case."""
+    """What came back: HTTP status and body."""
 
     status: int
     body: bytes
-    headers: dict[str, str] = {}  # noqa: RUF012 - never changed
 
 
 def signed_request(
@@ -51,9 +50,22 @@ def request(
     headers: dict[str, str],
     timeout_s: float = 30.0,
     most: int = MAX_ANSWER,
-    ca: str = "",
 ) -> Answer:
-    """Send one request and read the whole answer. Raises RequestError where there is none.
+    """Send one request and read the whole answer. Raises RequestError where there is none."""
+    return exchange(method, url, target, body, headers, timeout_s, most)[0]
+
+
+def exchange(
+    method: str,
+    url: str,
+    target: str,
+    body: bytes,
+    headers: dict[str, str],
+    timeout_s: float = 30.0,
+    most: int = MAX_ANSWER,
+    ca: str = "",
+) -> tuple[Answer, dict[str, str]]:
+    """Send one request and read the whole answer and its headers, by their names in lower case. Raises RequestError.
 
     `ca`: file of the certificates that a server must have or be signed by, whatever host they name; empty: the system's.
     """
@@ -133,7 +145,7 @@ def _plain(host: str, port: int, timeout_s: float) -> socket.socket:
     raise error
 
 
-def _read_answer(connection: socket.socket, deadline: float, most: int) -> Answer:
+def _read_answer(connection: socket.socket, deadline: float, most: int) -> tuple[Answer, dict[str, str]]:
     data = bytearray()
     while b"\r\n\r\n" not in data:
         if not _receive(connection, data, deadline, most):
@@ -153,7 +165,7 @@ def _read_answer(connection: socket.socket, deadline: float, most: int) -> Answe
     final = bytes(body)
     if headers.get("transfer-encoding", "").lower() == "chunked":
         final = _unchunk(final)
-    return Answer(int(status_line.split()[1]), final, headers)
+    return Answer(int(status_line.split()[1]), final), headers
 
 
 def _receive(connection: socket.socket, data: bytearray, deadline: float, most: int) -> bool:

@@ -17,7 +17,7 @@ import time
 
 from ..errors import RequestError
 from ..http import Answer as HttpAnswer
-from ..http import request
+from ..http import exchange
 from ..lean.typing import TYPE_CHECKING
 from .base import Found, Place
 from .polled import Answer, Polled
@@ -116,15 +116,15 @@ class Redfish(Polled):
     # -- requests ---------------------------------------------------------------------------------------------
 
     def _get(self, path: str) -> dict[str, Any]:
-        answer = self._send("GET", path)
+        answer, _ = self._send("GET", path)
         if answer.status in UNAUTHORIZED:
             self._open_session()
-            answer = self._send("GET", path)
+            answer, _ = self._send("GET", path)
         if answer.status != 200:
             raise Failed(f"{path}: HTTP status {answer.status}")
         return _object(answer.body, path)
 
-    def _send(self, method: str, path: str, body: bytes = b"") -> HttpAnswer:
+    def _send(self, method: str, path: str, body: bytes = b"") -> tuple[HttpAnswer, dict[str, str]]:
         left_s = self._deadline_s - time.monotonic()
         if left_s <= 0:
             raise Failed(f"no answer within {self.period_s:g} s")
@@ -135,7 +135,7 @@ class Redfish(Polled):
             headers["Authorization"] = self._token
         elif self._token:
             headers["X-Auth-Token"] = self._token
-        return request(method, self._base, path, body, headers, left_s, MOST_BYTES, self._place.redfish_ca)
+        return exchange(method, self._base, path, body, headers, left_s, MOST_BYTES, self._place.redfish_ca)
 
     def _open_session(self) -> None:
         """Open a session; where the BMC has none, every request has the password."""
@@ -144,10 +144,10 @@ class Redfish(Polled):
         import json
 
         body = json.dumps({"UserName": user, "Password": password}).encode()
-        answer = self._send("POST", f"{ROOT}/SessionService/Sessions", body)
-        if answer.status in (200, 201) and answer.headers.get("x-auth-token"):
-            self._token = answer.headers["x-auth-token"]
-            location = answer.headers.get("location", "")
+        answer, headers = self._send("POST", f"{ROOT}/SessionService/Sessions", body)
+        if answer.status in (200, 201) and headers.get("x-auth-token"):
+            self._token = headers["x-auth-token"]
+            location = headers.get("location", "")
             self._session = location[location.find("/redfish") :] if "/redfish" in location else ""
         elif answer.status in (404, 405, 501):
             from binascii import b2a_base64
