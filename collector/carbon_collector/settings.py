@@ -57,6 +57,13 @@ SETTINGS: tuple[Setting, ...] = (
         "CSV file of node types: embodied emissions, and overhead where no meter sees the whole node (docs/methodology.md).",
     ),
     Setting(
+        "site",
+        "accelerators",
+        "path",
+        "",
+        "CSV file of the site's GPUs, columns name,watts and others of accelerators.csv: its rows come before the shipped ones.",
+    ),
+    Setting(
         "collector",
         "aggregators",
         "urls",

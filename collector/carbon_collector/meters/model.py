@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from ..topology import Topology
 
 CORE_WATTS = 8
-"""For a CPU that the table does not know. The median of the table is 7.8 W a core, half of it lies within 6.3 and
-10.6; others assume 4 W a thread (CodeCarbon) or 12 W a core (Green Algorithms)."""
+"""For a CPU that the table does not know. The median of the table is 8.4 W a core, half of it lies within 6.4 and
+11.9; others assume 4 W a thread (CodeCarbon) or 12 W a core (Green Algorithms)."""
 DIMM_MW = 5_000
 """A memory module, whatever its size (CodeCarbon 3; RAPL shows 0.5 to 6 W per DIMM)."""
 GIB_MW = 372.5
