@@ -317,6 +317,11 @@ class Settings:
         """`default`, or the file that set the value."""
         return self._origins.get((section, key), "default")
 
+    def replaced(self, values: dict[tuple[str, str], str], origin: str) -> Settings:
+        """These settings with some values from elsewhere, e.g. a program's own variables; unchecked."""
+        origins = dict.fromkeys(values, origin)
+        return Settings({**self._values, **values}, {**self._origins, **origins}, self.warnings, self._node)
+
     def aggregators(self) -> list[str]:
         """URLs of the aggregators: [collector] aggregators, else where this host's own would listen."""
         return self.words("collector", "aggregators") or [f"http://{self.text('aggregator', 'listen')}"]

@@ -103,11 +103,11 @@ def accelerator(name: str, table: list[Accelerator] | None = None) -> Accelerato
     A type of MIG (`a100_1g.5gb`) is its part of the GPU. None: the name says too little, or is not in the table.
     """
     known = accelerators() if table is None else table
-    wanted = _key(name)
+    wanted = key(name)
     if part := _MIG.search(wanted):
         whole = accelerator(wanted[: part.start()], known)
         return whole and _slices(whole, int(part[1]))
-    names = {_key(text): one for one in reversed(known) for text in (one.full_name, *one.aliases, one.name)}
+    names = {key(text): one for one in reversed(known) for text in (one.full_name, *one.aliases, one.name)}
     while wanted not in names:
         shorter = _ADDED.sub("", wanted)  # drivers add the memory: `v100-sxm2-32gb`
         if shorter == wanted:
@@ -130,8 +130,8 @@ def plain(name: str) -> str:
     return " ".join(word for word in text.split() if word not in WORDS and not word.endswith("-core"))
 
 
-def _key(name: str) -> str:
-    """What is the same for all ways to write a name: `NVIDIA GeForce RTX 3090`, `nvidia_geforce_rtx_3090`."""
+def key(name: str) -> str:
+    """Return what is the same for all ways to write a name: `NVIDIA GeForce RTX 3090`, `nvidia_geforce_rtx_3090`."""
     words = re.sub(r"[\s_./()-]+", " ", plain(name.replace("_", " "))).split()
     return "-".join(word for word in words if word not in WORDS)
 
