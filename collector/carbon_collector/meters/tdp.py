@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 MARKS = ("(r)", "(tm)", "®", "™")
 WORDS = ("intel", "amd", "nvidia", "tesla", "cpu", "processor")
+GIB_MW = 372.5
+"""Memory, where its modules cannot be counted: milliwatts per GiB installed (Green Algorithms; CodeCarbon 2 says 375)."""
 THREADS_A_CORE = 2
 MIG_SLICES = 7
 """Compute slices of a GPU that is partitioned with MIG."""

@@ -12,7 +12,7 @@ from carbon_collector import __version__
 from carbon_collector.errors import UsageError
 from carbon_collector.lean.typing import TYPE_CHECKING
 
-from . import PROGRAM, configuration, hours_of, number, place_and_pue
+from .common import PROGRAM, configuration, hours_of, number, place_and_pue
 from .tables import accelerators
 
 if TYPE_CHECKING:

@@ -63,7 +63,7 @@ def _hardware() -> list[dict[str, str]]:
 
 def _regions() -> list[dict[str, str]]:
     from ...client.estimate.where import of_region
-    from ...grid.regions import regions
+    from ...client.regions import regions
 
     found = []
     for one in regions().values():

@@ -7,7 +7,7 @@ from carbon_collector.errors import CarbonError, UsageError
 from carbon_collector.lean.typing import TYPE_CHECKING
 
 from .. import Parser
-from . import PROGRAM, configuration, number
+from .common import PROGRAM, configuration, number
 
 if TYPE_CHECKING:
     import argparse

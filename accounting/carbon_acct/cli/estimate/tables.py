@@ -9,14 +9,14 @@ from carbon_collector.errors import SettingsError
 from carbon_collector.lean.typing import TYPE_CHECKING
 from carbon_collector.meters import tdp
 
+from .common import configuration
+
 if TYPE_CHECKING:
     from carbon_collector.settings import Settings
 
 
 def accelerators(config: Settings | None = None) -> list[tdp.Accelerator]:
     """Return the table: rows of [site] accelerators first. Raises SettingsError."""
-    from . import configuration
-
     settings = configuration() if config is None else config
     path = settings.text("site", "accelerators")
     if not path:

@@ -29,7 +29,7 @@ class Equivalent(NamedTuple):
 
 def equivalents() -> list[Equivalent]:
     """Return the table `equivalents.csv`."""
-    text = (files("carbon_acct.client.estimate") / "equivalents.csv").read_text("utf-8")
+    text = (files("carbon_acct.client") / "data" / "equivalents.csv").read_text("utf-8")
     return [
         Equivalent(row["name"], row["text"], _number(row["grams"]), row["year"], row["source"])
         for row in csv.DictReader(text.splitlines())

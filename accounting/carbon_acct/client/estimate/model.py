@@ -17,7 +17,6 @@ from carbon_collector.errors import UsageError
 from carbon_collector.lean.typing import TYPE_CHECKING, NamedTuple
 from carbon_collector.meters import tdp
 from carbon_collector.meters.base import IDLE_SHARE
-from carbon_collector.meters.model import GIB_MW
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -141,8 +140,8 @@ def _cpu(asked: Asked, hours: Fraction, choice: Choice, notes: list[str]) -> Par
 def _memory(asked: Asked, hours: Fraction) -> Part:
     gib = Fraction(asked.memory_mib or 0) / 1024
     times = f"{asked.tasks} tasks x " if asked.tasks > 1 else ""
-    watts = asked.tasks * gib * Fraction(str(GIB_MW)) / 1000
-    return _part("Memory", f"{times}{shown(gib)} GiB x {GIB_MW / 1000:g} W", watts, hours, "dram", None)
+    watts = asked.tasks * gib * Fraction(str(tdp.GIB_MW)) / 1000
+    return _part("Memory", f"{times}{shown(gib)} GiB x {tdp.GIB_MW / 1000:g} W", watts, hours, "dram", None)
 
 
 def _part(

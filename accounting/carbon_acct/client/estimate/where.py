@@ -8,14 +8,16 @@ from __future__ import annotations
 
 from fractions import Fraction
 
-from carbon_acct.errors import ZoneError
-from carbon_acct.grid.factors import Factor, factor, factors
-from carbon_acct.grid.regions import region, regions
 from carbon_collector.errors import UsageError
 from carbon_collector.lean.typing import TYPE_CHECKING, NamedTuple
 
+from ..regions import region, regions
+from ..zones import factors, find, nearest
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from ..zones import Factor
 
 TOGETHER = ("EU", "WORLD")
 """Zones that are means of others, and no place to go to."""
@@ -49,19 +51,15 @@ def chosen(options: Mapping[str, str], home: str) -> Place:
 
 def of_zone(name: str, setting: str = "--compare") -> Place:
     """Return a zone of the shipped factors. Raises UsageError."""
-    try:
-        f = factor(name, setting)
-    except ZoneError as err:
-        raise UsageError(str(err)) from err
+    f = find(name)
+    if f is None:
+        raise UsageError(f"{setting} {name}: no such zone; {nearest(name)}")
     return Place(f.zone, Fraction(f.g_per_kwh), f"{f.zone}, {_source(f)}", f.zone, f.scope, f.name)
 
 
 def of_region(name: str) -> Place:
     """Return a provider's region, with the factor of its zone and the PUE that is told of it. Raises UsageError."""
-    try:
-        found = region(name)
-    except ZoneError as err:
-        raise UsageError(str(err)) from err
+    found = region(name)
     place = of_zone(found.zone)
     says = f"GSF {found.pue_year}, not the provider's word" if found.pue else ""
     text = f"{found.name}, {place.text}"

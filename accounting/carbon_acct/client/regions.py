@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 
-from carbon_acct.errors import ZoneError
+from carbon_collector.errors import UsageError
 
 
 @dataclass(frozen=True)
@@ -41,12 +41,12 @@ class Region:
 @cache
 def regions() -> dict[str, Region]:
     """Return all regions by name."""
-    text = (files("carbon_acct.grid") / "data" / "cloud-regions.csv").read_text("utf-8")
+    text = (files("carbon_acct.client") / "data" / "cloud-regions.csv").read_text("utf-8")
     return {one.name: one for one in (Region(**row) for row in csv.DictReader(text.splitlines()))}
 
 
 def region(name: str) -> Region:
-    """Return the region called `PROVIDER:REGION`, without case. Raises ZoneError that names the nearest ones."""
+    """Return the region called `PROVIDER:REGION`, without case. Raises UsageError that names the nearest ones."""
     wanted = name.strip().casefold()
     if wanted in regions():
         return regions()[wanted]
@@ -54,7 +54,7 @@ def region(name: str) -> Region:
     of_provider = [known for known in regions() if known.startswith(f"{provider}:")]
     if not colon or not of_provider:
         providers = ", ".join(dict.fromkeys(one.provider for one in regions().values()))
-        raise ZoneError(f"--region {name}: write PROVIDER:REGION, e.g. aws:eu-west-3; providers are {providers}")
+        raise UsageError(f"--region {name}: write PROVIDER:REGION, e.g. aws:eu-west-3; providers are {providers}")
     close = difflib.get_close_matches(wanted, of_provider, 3, 0.5)
     hint = f"did you mean {', '.join(close)}? " if close else ""
-    raise ZoneError(f"--region {name}: no such region; {hint}--regions lists them all")
+    raise UsageError(f"--region {name}: no such region; {hint}--regions lists them all")

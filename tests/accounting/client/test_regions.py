@@ -5,9 +5,10 @@ from __future__ import annotations
 
 import pytest
 
-from carbon_acct.errors import ZoneError
-from carbon_acct.grid.factors import factor, factors
-from carbon_acct.grid.regions import region, regions
+from carbon_acct.client.regions import region, regions
+from carbon_acct.client.zones import factors
+from carbon_acct.grid.factors import factor
+from carbon_collector.errors import UsageError
 
 
 def test_every_region_lies_in_a_zone_with_a_factor() -> None:
@@ -47,7 +48,7 @@ def test_a_region_has_the_factor_of_its_province(name: str, zone: str, g_per_kwh
 )
 def test_an_unknown_region_leads_to_the_right_one(name: str, says: str) -> None:
     """The error names what to write instead."""
-    with pytest.raises(ZoneError, match=says):
+    with pytest.raises(UsageError, match=says):
         region(name)
 
 
