@@ -70,6 +70,10 @@ def _run(words: list[str]) -> int:
         from . import lists
 
         return lists.run(given, line.rest)
+    if "jobs" in given or "hints" in given:
+        from . import jobs
+
+        return jobs.hints(given) if "hints" in given else jobs.run(given)
     if not words:
         raise UsageError("say what the job holds and how long, e.g. -G a100:4 --hours 1; --help says it all")
     from . import job

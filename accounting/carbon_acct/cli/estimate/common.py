@@ -3,21 +3,26 @@
 
 from __future__ import annotations
 
+import csv
+import json
 import os
+import sys
 
+from carbon_collector import __version__
 from carbon_collector.errors import UsageError
 from carbon_collector.lean.typing import TYPE_CHECKING
 
 from .. import warn
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from fractions import Fraction
+    from typing import Any
 
     from carbon_collector.settings import Settings
 
     from ...client.estimate.asked import Asked
-    from ...client.estimate.plan import Pue
+    from ...client.estimate.plan import Figures, Pue
     from ...client.estimate.where import Place
 
 PROGRAM = "carbon-estimate"
@@ -84,3 +89,54 @@ def hours_of(given: Mapping[str, str], asked: Asked) -> Fraction | None:
     if "hours" in given:
         return number("hours", given["hours"], 0, 1e9)
     return None if asked.limit_s is None else Fraction(asked.limit_s, 3600)
+
+
+def span(text: str) -> float:
+    """`24h`, `90m`, `2d`, or a time as --time takes it -> seconds. Raises UsageError."""
+    from carbon_collector.settings import parse_seconds
+
+    from ...client.estimate.asked import limit_s
+
+    try:
+        seconds: float | None = parse_seconds(text) if text.strip()[-1:].isalpha() else limit_s(text)
+    except (ValueError, KeyError):
+        seconds = None
+    if not seconds or seconds > 366 * 86400:
+        raise UsageError(f"--within {text}: not a time; it looks like 24h, 90m or 2-0")
+    return seconds
+
+
+def finish(given: Mapping[str, str], lines: Sequence[str], figures: Figures, pue: Pue, place: Place) -> int:
+    """Print an estimate as it is asked for, with the places that it is compared with."""
+    from ...client.estimate import plan, show, where
+
+    compared = where.beside(place, given["compare"]) if "compare" in given else []
+    if "json" in given or "csv" in given:
+        found = plan.as_json(figures, pue, place, compared)
+        return _json(found) if "json" in given else _csv(found)
+    for text in lines:
+        print(text)
+    energy = figures.most_kwh if figures.kwh is None else figures.kwh
+    if compared and energy is not None:
+        for text in show.lines(plan.compare_rows(compared, place, energy, pue)):
+            print(text)
+    return 0
+
+
+def _json(found: dict[str, Any]) -> int:
+    print(json.dumps({"meta": {"program": PROGRAM, "version": __version__}, "estimate": found}, indent=2))
+    return 0
+
+
+def _csv(found: Mapping[str, Any]) -> int:
+    """One line of the figures; an interval is two columns."""
+    flat: dict[str, Any] = {}
+    for name, value in found.items():
+        if name.endswith("_range"):
+            flat[f"{name[:-6]}_low"], flat[f"{name[:-6]}_high"] = value or (None, None)
+        elif not isinstance(value, (list, dict)):
+            flat[name] = value
+    writer = csv.DictWriter(sys.stdout, list(flat), lineterminator="\n")
+    writer.writeheader()
+    writer.writerow(flat)
+    return 0

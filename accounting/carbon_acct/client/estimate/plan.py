@@ -68,8 +68,10 @@ def hardware_figures(energy: Energy, pue: Pue, place: Place) -> Figures:
     return found.at(pue, place)
 
 
-def hardware_rows(energy: Energy, figures: Figures, pue: Pue, place: Place, use: Fraction | None) -> list[Row]:
-    """Return the lines of an estimate by hardware."""
+def hardware_rows(
+    energy: Energy, figures: Figures, pue: Pue, place: Place, use: Fraction | None, limit: bool = False
+) -> list[Row]:
+    """Return the lines of an estimate by hardware. `limit`: the time is the time limit."""
     rows = [Row(part.label, part.text, show.kwh(part.kwh)) for part in energy.parts]
     if len(rows) > 1:
         rows.append(Row("Energy", "together", show.kwh(energy.kwh)))
@@ -78,7 +80,8 @@ def hardware_rows(energy: Energy, figures: Figures, pue: Pue, place: Place, use:
         rows.append(Row("Facility", text, show.kwh(energy.kwh * pue.value)))
     interval = show.gram_range(figures.low_grams or Fraction(0), figures.high_grams or Fraction(0))
     rows.append(Row("Carbon", intensity_text(place), show.grams(figures.grams or Fraction(0)), interval))
-    used = "at full use: an upper bound" if use is None else f"at {float(use):g} of full use"
+    until = " up to the time limit" if limit else ""
+    used = f"at full use{until}: an upper bound" if use is None else f"at {float(use):g} of full use{until}"
     rows.append(Row("Basis", f"hardware {used}{_left_out(figures.more['left_out'])}"))
     return rows + [Row("Note", note) for note in figures.notes]
 

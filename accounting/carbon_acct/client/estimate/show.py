@@ -78,6 +78,11 @@ def rough_range(low: Fraction, high: Fraction, like: Fraction) -> str:
     return f"{places(low, digits)} to {places(high, digits)}"
 
 
+def watts(value: float) -> str:
+    """`1.74 kW`, `350 W`."""
+    return f"{value / 1000:.3g} kW" if value >= 1000 else f"{value:.3g} W"
+
+
 def duration(seconds: float) -> str:
     """`9 h 12 min`, `24 h`, `3 min`, `40 s`."""
     minutes = round(seconds / 60)
