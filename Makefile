@@ -8,7 +8,7 @@ STAMP := $(VENV)/.installed
 DEBIAN := python3 python3-venv gcc libc6-dev shellcheck munge slurm-wlm slurmdbd mariadb-server galera-4 rsync lsof postgresql pgbouncer util-linux man-db systemd
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-stop test test-pythons structure test-vm test-site soak siege check lint zipapp dist debian format clean bench-accuracy bench-overhead bench-latency bench-spool bench-emissions bench-recalculate bench-privacy bench-receive bench-report bench-large bench-tracking bench-track-overhead
+.PHONY: help demo demo-stop test test-pythons structure test-vm test-site soak siege check lint zipapp dist debian format clean bench-accuracy bench-overhead bench-latency bench-spool bench-emissions bench-estimate bench-recalculate bench-privacy bench-receive bench-report bench-large bench-tracking bench-track-overhead
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -48,7 +48,7 @@ lint: $(STAMP) ## ruff, mypy, import-linter, vermin (Python 3.9 on nodes and log
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/vermin --quiet --no-tips --violations --target=3.9- collector/carbon_collector job/carbon_job accounting/carbon_acct/client \
-	  accounting/carbon_acct/cli/__init__.py accounting/carbon_acct/cli/acct.py ansible packaging/build_zipapp.py
+	  accounting/carbon_acct/cli/__init__.py accounting/carbon_acct/cli/acct.py accounting/carbon_acct/cli/estimate ansible packaging/build_zipapp.py
 	cd ansible && ../$(BIN)/yamllint --strict . && PATH="$(CURDIR)/$(BIN):$$PATH" ansible-lint --offline -q
 	@if command -v shellcheck >/dev/null; then shellcheck prolog/*.sh packaging/*/*.sh ansible/roles/*/files/*.sh; else echo "shellcheck is not installed: scripts not checked"; fi
 
@@ -97,6 +97,9 @@ bench-spool: $(STAMP) ## how many days without an aggregator a node's spool hold
 
 bench-emissions: $(STAMP) ## grams of a month of jobs against brute force, beside simpler rules (synthetic grid, seconds)
 	@$(BIN)/python benchmarks/emissions.py
+
+bench-estimate: $(STAMP) ## errors of carbon-estimate: power by basis, carbon of the hours to come (made-up jobs and grid, seconds)
+	@$(BIN)/python benchmarks/estimate.py
 
 bench-recalculate: $(STAMP) ## a month of a million jobs recalculated: time, rows a second (minutes; 3 GB of disk)
 	@$(BIN)/python benchmarks/recalculate.py

@@ -19,6 +19,11 @@ def acct() -> int:
     return _start("carbon-acct", CLIENT, "carbon_acct.cli.acct")
 
 
+def estimate() -> int:
+    """Run carbon-estimate and return its exit status."""
+    return _start("carbon-estimate", CLIENT, "carbon_acct.cli.estimate")
+
+
 def aggregator() -> int:
     """Run carbon-aggregator and return its exit status."""
     return _start("carbon-aggregator", SERVER, "carbon_acct.cli.aggregator")

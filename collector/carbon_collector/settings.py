@@ -57,6 +57,13 @@ SETTINGS: tuple[Setting, ...] = (
         "CSV file of node types: embodied emissions, and overhead where no meter sees the whole node (docs/methodology.md).",
     ),
     Setting(
+        "site",
+        "accelerators",
+        "path",
+        "",
+        "CSV file of the site's GPUs, columns name,watts and others of accelerators.csv: its rows come before the shipped ones.",
+    ),
+    Setting(
         "collector",
         "aggregators",
         "urls",
@@ -309,6 +316,11 @@ class Settings:
     def origin(self, section: str, key: str) -> str:
         """`default`, or the file that set the value."""
         return self._origins.get((section, key), "default")
+
+    def replaced(self, values: dict[tuple[str, str], str], origin: str) -> Settings:
+        """These settings with some values from elsewhere, e.g. a program's own variables; unchecked."""
+        origins = dict.fromkeys(values, origin)
+        return Settings({**self._values, **values}, {**self._origins, **origins}, self.warnings, self._node)
 
     def aggregators(self) -> list[str]:
         """URLs of the aggregators: [collector] aggregators, else where this host's own would listen."""

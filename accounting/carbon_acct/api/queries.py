@@ -67,6 +67,7 @@ def routes(aggregator: Aggregator) -> APIRouter:
         jobs: Annotated[str, Query(description="JobIDs: 12, 12_3, 12+1; comma separated", max_length=MAX_TEXT)] = "",
         nodes: Annotated[str, Query(description="a Slurm node list, e.g. n[1-4]", max_length=MAX_TEXT)] = "",
         clusters: Names = "",
+        names: Names = "",
         start: Time = None,
         end: Time = None,
         truncate: Annotated[bool, Query(description="energy and carbon of the slots inside the window")] = False,
@@ -85,20 +86,21 @@ def routes(aggregator: Aggregator) -> APIRouter:
             jobs=_words(jobs),
             nodes=nodes,
             clusters=_words(clusters),
+            names=_words(names),
             window=window(start, end),
             truncate=truncate,
             duplicates=duplicates,
             most=aggregator.gate.limits.rows,
             after=_after(after),
         )
-        return await _read(aggregator, caller, lambda session: _jobs(aggregator, session, filters))
+        return await read(aggregator, caller, lambda session: _jobs(aggregator, session, filters))
 
     @router.get("/v1/status", response_model=StatusAnswer, responses=errors(400, 401, 403, 408, 413, 429, 503))
     async def status(caller: Authenticated, start: Time = None, end: Time = None) -> Response:
         """The state of the accounting, with the conservation of energy over the window; for who may see all jobs."""
         aggregator.require_all(caller)
         within = window(start, end)
-        return await _read(aggregator, caller, lambda session: _status(aggregator, session, within))
+        return await read(aggregator, caller, lambda session: _status(aggregator, session, within))
 
     @router.get("/v1/unmatched", response_model=UnmatchedAnswer, responses=errors(400, 401, 403, 408, 413, 429, 503))
     async def unmatched(caller: Authenticated, after: Annotated[int, Query(ge=0, le=2**62)] = 0) -> Response:
@@ -106,14 +108,14 @@ def routes(aggregator: Aggregator) -> APIRouter:
         aggregator.require_all(caller)
         purged = aggregator.poller.state.purged_before(int(time.time()))
         most = aggregator.gate.limits.rows
-        return await _read(
+        return await read(
             aggregator, caller, lambda session: UnmatchedAnswer(*unmatched_page(session, purged, after, most))
         )
 
     return router
 
 
-async def _read(aggregator: Aggregator, caller: Caller, work: Callable[[Session], object]) -> Response:
+async def read(aggregator: Aggregator, caller: Caller, work: Callable[[Session], object]) -> Response:
     """What a query finds, as JSON, in a thread and in time; charged to the caller until it is taken."""
     gate = aggregator.gate
     if 2 * gate.answers.of(caller.key) > gate.limits.answers_each:

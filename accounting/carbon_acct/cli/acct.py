@@ -78,6 +78,7 @@ def parser() -> Parser:
     which.add_argument("-j", "--jobs", **comma, help="these jobs: 12, 12_3, 12_[1-4], 12+1")
     which.add_argument("-N", "--nodelist", **comma, help="jobs that ran on any of these nodes, e.g. n[1-4]")
     which.add_argument("-M", "--clusters", "--cluster", **comma, help="jobs of these clusters, or `all`")
+    which.add_argument("--name", **comma, help="jobs with these names, exactly")
     which.add_argument("-D", "--duplicates", action="store_true", help="every run of a JobID, not only the newest")
     which.add_argument(
         "-X", "--allocations", action="store_true", help="accepted as in sacct; energy is always per allocation"
@@ -202,6 +203,7 @@ def _parameters(options: argparse.Namespace, span: Window, cluster: str) -> dict
         "jobs": selection.job_ids(",".join(options.jobs)),
         "nodes": ",".join(options.nodelist),
         "clusters": "" if clusters.lower() == "all" else clusters,
+        "names": ",".join(options.name),
         "start": str(span.start),
         "end": str(span.end),
         "truncate": "1" if options.truncate else "",

@@ -325,6 +325,19 @@ class Intensity(Base):
     revision: Mapped[int]
 
 
+class Forecast(Base):
+    """What a source expects of a period: the newest forecast only. It is no factor, and never accounts for a job."""
+
+    __tablename__ = "forecast"
+    __table_args__ = (UniqueConstraint("source_id", "period_start"),)
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    source_id: Mapped[int] = mapped_column(ForeignKey("factor_source.id"))
+    period_start: Mapped[int]
+    period_end: Mapped[int]
+    g_per_kwh: Mapped[str] = mapped_column(String(64))
+    fetched_at: Mapped[int]
+
+
 class SlotFactor(Base):
     """PUE and emission factors of a zone's slot: a function of the settings and the intensities. The highest revision holds.
 

@@ -1,65 +1,102 @@
 # SPDX-License-Identifier: MIT
-"""The power of hardware that nobody has measured: the makers' figures, at full use.
+"""Watts of hardware of which nobody has measured anything: the makers' figures, at full use.
 
-The aggregator knows how many CPUs a node has, but not which. The figure is the median of all models that make up a node
-of that many CPUs. A site that knows better gives its own watts.
+A GPU's type comes from the job's AllocTRES. A type that the tables do not know, or none, has the median model's
+watts. The aggregator does not know which CPUs a node has, only how many: the figure is the median of all models that
+make up a node of so many. A site that knows better gives its own watts.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from importlib.resources import files
+from pathlib import Path
 from statistics import median
 
 from carbon_acct.estimates.arithmetic import Basis, Power
+from carbon_collector.errors import SettingsError
+from carbon_collector.meters.tdp import Accelerator, accelerator, accelerators, cpus, read_accelerators
 
 SOCKETS = (1, 2)
-"""The numbers of sockets that are considered. Nodes with more are rare."""
+"""Nodes with more are rare."""
 
 CPU_MW = 4_000
-"""The power in milliwatts of a CPU whose node has an unknown number of CPUs, or fits no model: about half a core's 8 W.
-"""
+"""Of a CPU of a node of which not even their number is known, or fits no model: about half a core's 8 W."""
 
 UNIT_US = 1000
-"""The microseconds in which a milliwatt is a microjoule: one millisecond."""
+"""A milliwatt is a microjoule in a millisecond."""
 
 
 @dataclass(frozen=True)
 class Hardware:
-    """The milliwatts of each CPU and GPU, as Slurm counts them, that the site gives; None: the makers' figures."""
+    """Milliwatts that the site gives for each CPU and GPU, as Slurm counts them; None: the makers' figures.
+
+    `models`: the accelerators of the site's own table; they come before those of the shipped one.
+    """
 
     cpu_mw: int | None = None
     gpu_mw: int | None = None
+    models: tuple[Accelerator, ...] = ()
 
-    def basis(self, node_cpus: int | None) -> Basis:
-        """Return the basis of estimates for a node of this many CPUs, for when nothing else is known."""
+    def basis(self, node_cpus: int | None, alloc_tres: str = "") -> Basis:
+        """Return what estimates for a job on nodes of so many CPUs rest on when nothing else is known."""
         cpu_mw = self.cpu_mw or typical_cpu_mw(node_cpus)
-        gpu_mw = self.gpu_mw or typical_gpu_mw()
-        text = f"the hardware's figures ({cpu_mw / 1000:.3g} W a CPU, {gpu_mw / 1000:.3g} W a GPU)"
+        gpu_mw, which = (self.gpu_mw, "GPU") if self.gpu_mw else self._gpu(alloc_tres)
+        text = f"the hardware's figures ({cpu_mw / 1000:.3g} W a CPU, {gpu_mw / 1000:.4g} W a {which})"
         return Basis("hardware", text, {"cpu": Power(cpu_mw, UNIT_US), "gpu": Power(gpu_mw, UNIT_US)})
+
+    def _gpu(self, alloc_tres: str) -> tuple[int, str]:
+        """Milliwatts of a GPU of the job, the mean over its types, and what they are called."""
+        known = [*self.models, *_shipped()]
+        total_w, count, names = 0.0, 0, []
+        for name, number in gpu_types(alloc_tres).items():
+            found = accelerator(name, known)
+            if found is None or found.watts is None:
+                return typical_gpu_mw(), "GPU"
+            total_w, count = total_w + found.watts * number, count + number
+            names.append(name)
+        if not count:
+            return typical_gpu_mw(), "GPU"
+        return round(1000 * total_w / count), " or ".join(names)
+
+
+def load_hardware(path: str) -> Hardware:
+    """Read [site] accelerators; no path, the shipped table alone. Raises SettingsError that names the line."""
+    if not path:
+        return Hardware()
+    try:
+        return Hardware(models=tuple(read_accelerators(Path(path).read_text("utf-8").splitlines())))
+    except (OSError, ValueError) as err:
+        raise SettingsError(f"[site] accelerators = {path}: {err}") from err
+
+
+def gpu_types(alloc_tres: str) -> Mapping[str, int]:
+    """Return the number of GPUs of each type that AllocTRES names: `gres/gpu:a100=4` -> {"a100": 4}."""
+    found = re.findall(r"(?:^|,)gres/gpu:([^=,]+)=(\d+)(?=,|$)", alloc_tres or "")
+    return {name: int(number) for name, number in found if int(number)}
 
 
 @cache
 def typical_cpu_mw(node_cpus: int | None) -> int:
-    """Return the milliwatts of a CPU. The CPUs of a node may be its cores or its hardware threads."""
+    """Return the milliwatts of a CPU: a node's may be its cores or its hardware threads."""
     fitting = [
-        1000 * sockets * int(watts) // (sockets * int(count))
-        for _, watts, cores, threads, *_ in _rows("tdp_cpu.csv")
+        1000 * sockets * model.watts // (sockets * count)
+        for model in cpus()
         for sockets in SOCKETS
-        for count in {cores, threads}
-        if sockets * int(count) == node_cpus
+        for count in {model.cores, model.threads}
+        if sockets * count == node_cpus
     ]
     return int(median(fitting)) if fitting else CPU_MW
 
 
 @cache
 def typical_gpu_mw() -> int:
-    """Return the milliwatts of a GPU: those of the median model."""
-    return int(median(1000 * int(watts) for _, watts, *_ in _rows("tdp_gpu.csv")))
+    """Return the milliwatts of a GPU: the median model's."""
+    return int(median(1000 * model.watts for model in _shipped() if model.kind == "gpu" and model.watts))
 
 
-def _rows(table: str) -> Iterator[list[str]]:
-    text = files("carbon_collector.meters").joinpath(table).read_text()
-    return (line.split(",") for line in text.splitlines()[1:])
+@cache
+def _shipped() -> tuple[Accelerator, ...]:
+    return tuple(accelerators())

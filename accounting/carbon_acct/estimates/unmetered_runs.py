@@ -84,7 +84,7 @@ def _of_run(job: EndedJobRow, rows: list[DeliveredRow], history: _History, hardw
     bases = [measured]
     if not wanted <= measured.power.keys():
         node_cpus = max((row.node_cpus for row in rows if row.node_cpus), default=None)
-        bases += [history.basis(job), hardware.basis(node_cpus)]
+        bases += [history.basis(job), hardware.basis(node_cpus, job.alloc_tres or "")]
     return estimates(run, job.nnodes or 1, bases)
 
 

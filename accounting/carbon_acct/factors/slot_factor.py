@@ -20,7 +20,7 @@ from carbon_acct.days import Days, zone_info
 from carbon_acct.db.models import SlotFactor
 from carbon_acct.db.row_types import FactorRow
 from carbon_acct.db.rows import table_of
-from carbon_acct.estimates.hardware import Hardware
+from carbon_acct.estimates.hardware import Hardware, load_hardware
 from carbon_acct.factors.arithmetic import Factors
 from carbon_acct.factors.dated_value import Dated, dated
 from carbon_acct.factors.node_types import NodeTypes, load_node_types
@@ -153,7 +153,9 @@ def load_terms(settings: Settings) -> tuple[SiteTerms, dict[str, tuple[Provider,
         upstream=series("grid", "upstream"),
         td_losses=series("grid", "td_losses", most="0.5"),
         node_types=load_node_types(settings.text("site", "hardware")),
-        estimates=Hardware() if settings.text("aggregator", "estimate") == "yes" else None,
+        estimates=load_hardware(settings.text("site", "accelerators"))
+        if settings.text("aggregator", "estimate") == "yes"
+        else None,
     )
     return terms, providers
 

@@ -1,72 +1,15 @@
 # SPDX-License-Identifier: MIT
-"""The yearly factors that are shipped: applied where nothing better is known.
-
-Ember's yearly electricity data (CC BY 4.0, by way of Our World in Data) and US EPA eGRID (public domain);
-each row names its source, year, scope and licence. Namibia's zone is `NA`: text, never a missing value.
-"""
+"""The yearly factor of a zone: applied where nothing better is known. carbon_acct.client.zones has the table."""
 
 from __future__ import annotations
 
-import csv
-import difflib
-from dataclasses import dataclass
-from functools import cache
-from importlib.resources import files
-
+from carbon_acct.client.zones import Factor, find, nearest
 from carbon_acct.errors import ZoneError
-
-# What people write who do not mean the code of ISO 3166.
-HABITS = {"uk": "GB", "el": "GR", "usa": "US"}
-
-
-@dataclass(frozen=True)
-class Factor:
-    """A zone's average intensity over a year; `g_per_kwh` is decimal text."""
-
-    zone: str
-    name: str
-    g_per_kwh: str
-    year: str
-    scope: str
-    source: str
-    licence: str
-
-    @property
-    def text(self) -> str:
-        """Return what is shown as the source of an intensity, e.g. `Ember 2023 via Our World in Data, yearly average, lifecycle`."""
-        owner = self.source.split(",")[0]
-        if owner.startswith("Ember"):
-            via = " via Our World in Data" if "via Our World in Data" in self.source else ""
-            return f"Ember {self.year}{via}, yearly average, {self.scope}"
-        return f"{owner} ({self.year}), yearly average, {self.scope}"
-
-
-@cache
-def factors() -> dict[str, Factor]:
-    """Return all shipped factors by zone."""
-    text = (files("carbon_acct.grid") / "data" / "grid-factors.csv").read_text("utf-8")
-    return {row["zone"]: Factor(**row) for row in csv.DictReader(text.splitlines())}
 
 
 def factor(zone: str, setting: str = "[site] zone") -> Factor:
     """Return the factor of a zone. Its name is matched without case. Raises ZoneError that names the nearest zones."""
-    known = {name.casefold(): name for name in factors()}
-    found = known.get(zone.strip().casefold())
+    found = find(zone)
     if found is None:
         raise ZoneError(f"{setting} = {zone}: no such zone; {nearest(zone)}")
-    return factors()[found]
-
-
-def search(pattern: str) -> list[Factor]:
-    """Return the zones whose code or name contains `pattern`, without case; all zones for an empty pattern."""
-    wanted = pattern.casefold()
-    return [f for f in factors().values() if wanted in f.zone.casefold() or wanted in f.name.casefold()]
-
-
-def nearest(zone: str) -> str:
-    """Return what to write instead of an unknown zone: the zones whose code or name is similar."""
-    by_text = {f.zone.casefold(): f for f in factors().values()} | {f.name.casefold(): f for f in factors().values()}
-    by_text |= {habit: factors()[zone] for habit, zone in HABITS.items()}
-    close = difflib.get_close_matches(zone.strip().casefold(), by_text, 3, 0.5)
-    names = ", ".join(dict.fromkeys(f"{by_text[c].zone} ({by_text[c].name})" for c in close))
-    return f"{f'did you mean {names}? ' if names else ''}`carbon-mgr zones` lists them all"
+    return found

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Sequence
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from carbon_acct.client.zones import Factor
 from carbon_acct.db.models import FactorSource, Intensity
-from carbon_acct.grid.factors import Factor
 from carbon_acct.grid.provider import Period
 from carbon_acct.grid.series import Known
 

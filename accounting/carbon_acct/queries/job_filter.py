@@ -39,6 +39,7 @@ class Filters:
     jobs: Sequence[str] = ()
     nodes: str = ""
     clusters: Sequence[str] = ()
+    names: Sequence[str] = ()
     window: Window = field(default_factory=Window)
     truncate: bool = False
     duplicates: bool = False
@@ -174,6 +175,8 @@ def _conditions(filters: Filters, lists: Lists) -> list[ColumnElement[bool]]:
     conditions += _window_conditions(filters, lists)
     if filters.clusters:
         conditions.append(lists.among(Cluster.name, filters.clusters))
+    if filters.names:
+        conditions.append(lists.among(Job.name, filters.names))
     if filters.jobs:
         conditions.append(_of_jobs(filters.jobs, lists))
     return conditions

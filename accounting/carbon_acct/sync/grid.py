@@ -23,9 +23,9 @@ from sqlalchemy.orm import Session
 
 from carbon_acct.db.engine import Database
 from carbon_acct.db.models import SlotFactor
-from carbon_acct.errors import ProviderError
+from carbon_acct.errors import DatabaseError, ProviderError
 from carbon_acct.factors.slot_factor import SiteTerms
-from carbon_acct.grid import intensity
+from carbon_acct.grid import forecast, intensity
 from carbon_acct.grid.provider import Period, Provider
 from carbon_acct.sums import recalculate
 from carbon_collector.errors import CarbonError
@@ -43,6 +43,7 @@ REVISED_EVERY_S = 6 * 3600
 GAPS_S = 31 * DAY_S
 GAPS_EVERY_S = DAY_S
 FORGET_EVERY_S = DAY_S
+FORECAST_EVERY_S = 3600
 WAIT_S = 60.0
 WAIT_MOST_S = 3600.0
 
@@ -61,6 +62,8 @@ class State:
     again_at: float = 0.0
     revised_at: float = 0.0
     gaps_at: float = 0.0
+    forecast_at: float = 0.0
+    forecast_error: str = ""
 
 
 class Follower:
@@ -145,6 +148,29 @@ class Follower:
             revised_at=now if revised else state.revised_at,
             gaps_at=now if gaps else state.gaps_at,
         )
+        if now - state.forecast_at >= FORECAST_EVERY_S:
+            self._foresee(key, provider, int(now))
+
+    def _foresee(self, key: tuple[str, str], provider: Provider, now: int) -> None:
+        """Fetch the forecast and keep it in place of the one before; without a new one that one stays, with its age."""
+        problem = ""
+        try:
+            periods = provider.forecast(now - now % SLOT_S, now + forecast.AHEAD_S)
+            self._database.run(partial(self._keep_forecast, key[0], provider, periods, now))
+        except ProviderError as err:
+            problem = str(err)
+        except DatabaseError:
+            raise
+        except Exception as err:  # a forecast's surprise must not stop the values
+            log.exception("grid: forecast of %s", provider.text)
+            problem = f"{provider.text}: {type(err).__name__}: {err}"
+        if problem and not self.states[key].forecast_error:
+            log.warning("grid: zone %s: no forecast: %s", key[0], problem)
+        self.states[key] = replace(self.states[key], forecast_at=now, forecast_error=problem)
+
+    def _keep_forecast(self, zone: str, provider: Provider, periods: list[Period], now: int, session: Session) -> None:
+        source = intensity.source_of(session, zone, provider.slug, provider.text, provider.scope)
+        forecast.replace(session, source, periods, now)
 
     def _since(self, session: Session, state: State, revised: bool, gaps: bool, now: int) -> int:
         """Return the time from which a provider is asked: from the first gap that an outage left, if gaps are due."""

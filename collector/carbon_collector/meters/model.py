@@ -21,12 +21,10 @@ if TYPE_CHECKING:
     from ..topology import Topology
 
 CORE_WATTS = 8
-"""For a CPU that the table does not know. The median of the table is 7.8 W a core, half of it lies within 6.3 and
-10.6; others assume 4 W a thread (CodeCarbon) or 12 W a core (Green Algorithms)."""
+"""For a CPU that the table does not know. The median of the table is 8.4 W a core, half of it lies within 6.4 and
+11.9; others assume 4 W a thread (CodeCarbon) or 12 W a core (Green Algorithms)."""
 DIMM_MW = 5_000
 """A memory module, whatever its size (CodeCarbon 3; RAPL shows 0.5 to 6 W per DIMM)."""
-GIB_MW = 372.5
-"""Where modules cannot be counted: milliwatts per GiB installed (Green Algorithms; CodeCarbon 2 says 375)."""
 MEMORY_INSIDE = ("jep106:036b:0241",)
 """CPUs whose TDP has their memory in it: NVIDIA Grace."""
 GIB = 1 << 30
@@ -135,7 +133,7 @@ def _memory(place: Place, virtual: bool) -> Guess:
     if modules:
         return Guess(modules * DIMM_MW, f"{modules} modules of {DIMM_MW // 1000} W")
     if total:
-        return Guess(max(1, int(total * GIB_MW / GIB)), f"{total / GIB:.0f} GiB of {GIB_MW / 1000} W")
+        return Guess(max(1, int(total * tdp.GIB_MW / GIB)), f"{total / GIB:.0f} GiB of {tdp.GIB_MW / 1000} W")
     return Guess(0, f"no MemTotal in {place.procfs}/meminfo")
 
 

@@ -14,6 +14,7 @@ from slurm.layout import CHECKOUT
 
 PROGRAMS = {
     "acct": ("carbon-acct", start.CLIENT),
+    "estimate": ("carbon-estimate", start.CLIENT),
     "aggregator": ("carbon-aggregator", start.SERVER),
     "mgr": ("carbon-mgr", start.SERVER),
     "report": ("carbon-report", start.SERVER),

@@ -14,6 +14,8 @@ from pathlib import Path
 import pytest
 
 from carbon_acct.cli import acct, mgr
+from carbon_acct.cli.estimate import paper
+from carbon_acct.client.estimate.options import OWN
 from carbon_job import cli as track
 from carbon_reports import cli as report
 
@@ -77,6 +79,19 @@ def test_options_are_those_of_the_program(name: str) -> None:
     }
 
     assert described == options_of(PARSERS[name]())
+
+
+def test_options_of_carbon_estimate() -> None:
+    """Every option of its own is in the page, sbatch's are named, and every option in the page is one."""
+    described = {
+        option
+        for line in page("carbon-estimate.1").splitlines()
+        if line.startswith((".BR ", ".B ", ".BI ")) and not line.startswith(".BR sbatch")
+        for option in re.findall(r"(?<![\w-])--?[A-Za-z][\w-]*", line.replace("\\fI", " "))
+    }
+    own = {f"--{option.name}" for option in OWN} | {f"-{option.letter}" for option in OWN if option.letter}
+
+    assert described == own | options_of(paper.parser())
 
 
 @pytest.mark.parametrize("path", sorted(MAN.glob("*.[158]")), ids=lambda path: path.name)

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -25,11 +26,12 @@ from carbon_acct.estimates.arithmetic import (
     unmetered_run,
     unmetered_us,
 )
-from carbon_acct.estimates.hardware import CPU_MW, Hardware, typical_cpu_mw, typical_gpu_mw
+from carbon_acct.estimates.hardware import CPU_MW, Hardware, load_hardware, typical_cpu_mw, typical_gpu_mw
 from carbon_acct.estimates.unmetered_runs import estimate_unmetered
 from carbon_acct.site import Site
 from carbon_acct.slurm.client import SlurmJob
 from carbon_acct.sync.jobs import record_jobs
+from carbon_collector.errors import SettingsError
 from carbon_collector.units import SLOT_S, US_PER_S
 
 POWERS = st.builds(Power, st.integers(0, 10**15), st.integers(1, 10**15))
@@ -117,6 +119,36 @@ def test_hardware() -> None:
     own = Hardware(cpu_mw=2_500, gpu_mw=400_000).basis(128)
     assert own.power["cpu"].over(US_PER_S) == 2_500_000
     assert "2.5 W a CPU, 400 W a GPU" in own.text
+
+
+@pytest.mark.parametrize(
+    ("alloc_tres", "mw", "text"),
+    [
+        ("billing=8,cpu=8,gres/gpu:k80=4,gres/gpu=4,mem=4G,node=1", 149_000, "149 W a k80"),
+        ("cpu=8,gres/gpu:a100=3,gres/gpu:t4=1,gres/gpu=4", 317_500, "317.5 W a a100 or t4"),
+        ("cpu=8,gres/gpu=2", typical_gpu_mw(), "W a GPU"),
+        ("cpu=8,gres/gpu:frobnicator=2,gres/gpu=2", typical_gpu_mw(), "W a GPU"),
+        ("cpu=8,gres/gpu:a100=0,gres/gpu=0", typical_gpu_mw(), "W a GPU"),
+        ("", typical_gpu_mw(), "W a GPU"),
+    ],
+)
+def test_a_gpu_draws_what_its_type_does(alloc_tres: str, mw: int, text: str) -> None:
+    """The type is AllocTRES's; several types are weighed by their number; an unknown one has the median's watts."""
+    basis = Hardware().basis(128, alloc_tres)
+
+    assert basis.power["gpu"].over(US_PER_S) == mw * 1000
+    assert text in basis.text
+
+
+def test_a_sites_own_table_comes_first(tmp_path: Path) -> None:
+    """A row of the site's file replaces the shipped one of that name; a wrong line is named."""
+    file = tmp_path / "gpus.csv"
+    file.write_text("name,watts,aliases\nh100,350,h100-pcie\n")
+    assert load_hardware(str(file)).basis(64, "gres/gpu:h100=2").power["gpu"].over(US_PER_S) == 350_000_000
+    assert load_hardware("").basis(64, "gres/gpu:h100=2").power["gpu"].over(US_PER_S) == 700_000_000
+    file.write_text("name,watts\nh100,much\n")
+    with pytest.raises(SettingsError, match=r"accelerators = .*gpus.csv: line 2: "):
+        load_hardware(str(file))
 
 
 # --- in the database ----------------------------------------------------------------------------------------

@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from carbon_acct.client.zones import factors, search
 from carbon_acct.errors import ZoneError
 from carbon_acct.factors.arithmetic import Emissions, Factors, emissions
-from carbon_acct.grid.factors import factor, factors, search
+from carbon_acct.grid.factors import factor
 
 DECIMALS = st.decimals(min_value=0, max_value=3000, allow_nan=False, places=6).map(str)
 PUES = st.decimals(min_value=1, max_value=3, places=4).map(str)

@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from carbon_acct.cli import mgr
+from carbon_acct.client.zones import factors
 from carbon_acct.errors import ZoneError
 from carbon_acct.grid.check import amount, plain
-from carbon_acct.grid.factors import factor, factors
+from carbon_acct.grid.factors import factor
 from carbon_acct.grid.providers import parse_spec, suggested
 
 

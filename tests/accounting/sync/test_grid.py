@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +20,14 @@ from sqlalchemy.orm import Session
 
 from accounting.samples import configure, job, job_slot, ledger, segment, share
 from carbon_acct.access.viewer import EVERYTHING
-from carbon_acct.db.models import SlotFactor
+from carbon_acct.db.models import Forecast, SlotFactor
 from carbon_acct.delivery.segment import parse_segment
 from carbon_acct.delivery.store import store_segment
 from carbon_acct.errors import DatabaseError
 from carbon_acct.factors.slot_factor import SiteTerms
 from carbon_acct.grid.provider import Patience
 from carbon_acct.grid.providers.uk import CarbonIntensityUk
+from carbon_acct.queries.intensities import intensities
 from carbon_acct.queries.job_filter import Filters
 from carbon_acct.queries.jobs import JobRecord, list_jobs
 from carbon_acct.site import Site, open_site
@@ -42,12 +44,25 @@ class Grid:
 
     port: int = 0
     value: int = 100
+    ahead: int = 40
     status: int = 200
     headers: dict[str, str] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
 
     def answer(self, path: str) -> bytes:
-        """Half-hours of the asked range."""
+        """Half-hours of the asked range; of a forecast 48 hours, `ahead` each."""
+        if path.endswith("/fw48h"):
+            at = int(datetime.strptime(path.split("/")[-2], "%Y-%m-%dT%H:%MZ").replace(tzinfo=UTC).timestamp())
+            at -= at % 1800
+            expected = {"forecast": self.ahead, "actual": None}
+            return json.dumps(
+                {
+                    "data": [
+                        {"from": moment(s), "to": moment(s + 1800), "intensity": expected}
+                        for s in range(at, at + 48 * 3600, 1800)
+                    ]
+                }
+            ).encode()
         start, end = (datetime.strptime(word, "%Y-%m-%dT%H:%MZ").replace(tzinfo=UTC) for word in path.split("/")[-2:])
         first, last = (int(at.timestamp()) // 1800 * 1800 for at in (start, end))
         rows = [
@@ -208,7 +223,8 @@ def test_not_asked_before_its_time(world: World, grid: Grid) -> None:
     world.follower.step(world.now + 1000)
     world.follower.step(world.now + 1000 + 7000)
 
-    assert (once, len(grid.asked)) == (1, 2)
+    assert [path.endswith("/fw48h") for path in grid.asked] == [False, True, False]
+    assert once == 2
     assert world.state.again_at == pytest.approx(world.now + 8200)
 
 
@@ -244,3 +260,45 @@ def test_thread(world: World) -> None:
 
     assert world.state.fetched_at is not None
     assert world.job().intensity_g_per_kwh == 100
+
+
+def forecasts(world: World) -> list[Forecast]:
+    """All that is kept."""
+    with world.site.database.read() as session:
+        return list(session.scalars(select(Forecast).order_by(Forecast.period_start)))
+
+
+def test_the_newest_forecast_is_kept_and_accounts_for_nothing(world: World, grid: Grid) -> None:
+    """A new forecast replaces the one before; no job is priced by it, and without a new one the old one stays."""
+    world.follower.step(world.now)
+    first = forecasts(world)
+    grid.ahead = 70
+    world.follower.step(world.now + 2 * 3600)
+    second = forecasts(world)
+    grid.value, grid.status = 200, 503
+    world.follower.step(world.now + 4 * 3600)
+
+    assert {row.g_per_kwh for row in first} == {"40"}
+    assert {row.g_per_kwh for row in second} == {"70"}
+    assert len({row.period_start for row in second}) == len(second) == 96
+    assert {row.fetched_at for row in second} == {world.now + 2 * 3600}
+    assert [row.id for row in forecasts(world)] == [row.id for row in second]
+    assert world.job().intensity_g_per_kwh == 100
+
+
+def test_what_is_answered_of_the_future(world: World, grid: Grid) -> None:
+    """Slots that the provider told of are its values, later ones the forecast's; without a provider the yearly factor's."""
+    world.follower.step(world.now)
+    with world.site.database.read() as session:
+        found = intensities(session, world.site.terms, "GB", world.now - 3600, world.now + 7200, world.now)
+        elsewhere = intensities(session, world.site.terms, "FR", world.now - 3600, world.now + 7200, world.now)
+
+    assert {(one.value, one.scope, one.estimated) for one in found.slots} == {(100, "direct", False)}
+    assert {(one.value, one.scope, one.estimated) for one in found.forecast} == {(40, "direct", True)}
+    assert (found.forecast_at, found.pue) == (world.now, 1.3)
+    times = [(one.start, one.end) for one in (*found.slots, *found.forecast)]
+    assert times[0][0] <= world.now - 3600 < world.now + 7200 <= times[-1][1]
+    assert all(one[1] >= other[0] for one, other in pairwise(times))
+    assert {(one.value, one.end - one.start) for one in elsewhere.slots} == {(44.18, 900)}
+    assert elsewhere.forecast == []
+    assert "Ember" in elsewhere.slots[0].source

@@ -21,7 +21,7 @@ def add(commands: argparse._SubParsersAction[Parser]) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Run the command."""
-    from ...grid.factors import nearest, search
+    from ...client.zones import nearest, search
 
     found = search(options.pattern)
     if not found:

@@ -11,8 +11,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from carbon_acct.client.zones import factors
 from carbon_acct.errors import ProviderError
-from carbon_acct.grid.factors import factors
 from carbon_acct.grid.provider import DIRECT, LIFECYCLE, Access, Patience, Provider
 from carbon_acct.grid.providers import (
     constant,

@@ -5,7 +5,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from carbon_acct.grid.factors import Factor, factor
+from carbon_acct.client.zones import Factor
+from carbon_acct.grid.factors import factor
 from carbon_acct.grid.provider import FOREVER, Access, Period
 from carbon_collector.units import DAY_S
 

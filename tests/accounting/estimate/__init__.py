@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: MIT
+"""carbon-estimate: what a job would consume, where and when."""
