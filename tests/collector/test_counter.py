@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from carbon_collector.attribution.counter import SLACK_UJ, Counter, delta
-from carbon_collector.attribution.idle_power import MEAN_OF, MOVED_UP, SAME_LEVEL, UNKNOWN_UW, IdlePower
+from carbon_collector.attribution.idle_power import MEAN_OF, MOVED_DOWN, MOVED_UP, IdlePower
 
 RAPL = Counter(262_143_328_850, 400)
 AMD = Counter(65_532_610_987, 500)
@@ -78,17 +78,16 @@ def test_the_fit_is_exact_on_a_line(p0: int, per_cpu: int, busy: list[int]) -> N
 
 @given(st.lists(st.tuples(st.integers(0, 10**11), st.integers(0, 10**8), st.integers(0, 10**9)), max_size=30))
 def test_idle_power_is_bounded(seen: list[tuple[int, int, int]]) -> None:
-    """Never negative, never above the lowest level of power seen; saved and loaded it is the same."""
+    """Never negative, never above the highest power seen; saved and loaded it is the same."""
     idle = IdlePower(0.3)
-    lowest = UNKNOWN_UW
+    highest = 0
     for energy, elapsed, busy in seen:
         idle.learn(energy, elapsed, busy, 16)
-        if elapsed >= 400_000:
-            lowest = min(lowest, energy * SECOND // elapsed)
+        highest = max(highest, energy * SECOND // max(1, elapsed))
     found = idle.idle()
 
     assert found.power_uw >= 0
-    assert found.rule == "quiet" or found.power_uw * (1 - SAME_LEVEL) <= lowest + 1
+    assert found.rule == "unknown" or found.power_uw <= highest + 1
     assert IdlePower(0.3, idle.save()).idle() == found
 
 
@@ -119,19 +118,20 @@ def test_noise_does_not_bias_idle_power(seed: int, noise: float, watts: int) -> 
         idle.learn(int(watts * 10 * JOULE * random.gauss(1, noise)), 10 * SECOND, 0, 16)
 
     assert idle.idle().rule == "quiet"
-    assert idle.idle().power_uw == pytest.approx(watts * 1e6, rel=5 * noise / MEAN_OF**0.5 + 1e-6)
+    assert idle.idle().power_uw == pytest.approx(watts * 1e6, rel=6 * noise / MEAN_OF**0.5 + 1e-6)
 
 
 def test_idle_power_follows_a_component_that_changes() -> None:
-    """Lower at once, however long it was higher; higher only after a minute of it, for a burst is no level."""
+    """Lower after some readings, however long it was higher; higher only after minutes of it, for a burst is no level."""
     idle = IdlePower(0.3)
     seen = []
-    for watts in (*[100] * 70, 60, *[100] * (MOVED_UP - 1), 60, *[100] * MOVED_UP):
+    for watts in (*[100] * 70, 60, 100, *[60] * MOVED_DOWN, *[100] * (MOVED_UP - 1), 60, *[100] * MOVED_UP):
         idle.learn(watts * 10 * JOULE, 10 * SECOND, 0, 16)
-        seen.append(idle.idle().power_uw // 10**6)
+        seen.append(round(idle.idle().power_uw / 1e6))
 
-    assert seen[69] == 100
-    assert seen[70 : 70 + MOVED_UP] == [60] * MOVED_UP
+    fallen = 72 + MOVED_DOWN - 1
+    assert seen[:fallen] == [100] * fallen
+    assert seen[fallen : fallen + MOVED_UP] == [60] * MOVED_UP
     assert seen[-1] == 100
 
 

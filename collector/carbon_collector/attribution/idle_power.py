@@ -22,6 +22,8 @@ MEAN_OF = 64
 """Number of powers that the mean of a level remembers, so that it follows a component that changes."""
 MOVED_UP = 12
 """Number of powers in a row above the level after which the level itself has risen (another cooling, other clocks)."""
+MOVED_DOWN = 3
+"""Number of powers in a row below the level after which it has fallen; one alone is noise, or was read late."""
 LOWEST_US = 400_000
 """RAPL steps every millisecond or so, jittery: shorter intervals say little about the lowest power."""
 FIT_US = 20_000
@@ -43,24 +45,23 @@ class Idle(NamedTuple):
 class Level:
     """The mean of powers near the lowest that were seen, in microwatts (-1: none was), and of how many it is the mean."""
 
-    __slots__ = ("above", "count", "power_uw")
+    __slots__ = ("above", "below", "count", "power_uw")
 
     def __init__(self, power_uw: float = -1, count: float = 0) -> None:
         self.power_uw = power_uw
         self.count = int(count)
-        self.above = 0
+        self.above = self.below = 0
 
     def see(self, power_uw: float, may_rise: bool) -> None:
-        """Take in a power. A much lower one begins a new level; so do many higher ones in a row, if it `may_rise`."""
-        if self.power_uw >= 0 and power_uw > self.power_uw * (1 + SAME_LEVEL):
-            self.above += 1
-            if not may_rise or self.above < MOVED_UP:
-                return
-            self.count = 0
-        elif power_uw < self.power_uw * (1 - SAME_LEVEL):
-            self.count = 0
-        self.above = 0
-        self.count = min(MEAN_OF, self.count + 1)
+        """Take in a power. Some much lower ones in a row begin a new level; so do many higher ones, if it `may_rise`."""
+        is_above = 0 <= self.power_uw * (1 + SAME_LEVEL) < power_uw
+        is_below = power_uw < self.power_uw * (1 - SAME_LEVEL)
+        self.above = self.above + 1 if is_above else 0
+        self.below = self.below + 1 if is_below else 0
+        if (is_above and (not may_rise or self.above < MOVED_UP)) or (is_below and self.below < MOVED_DOWN):
+            return
+        self.count = 1 if is_above or is_below else min(MEAN_OF, self.count + 1)
+        self.above = self.below = 0
         self.power_uw = power_uw if self.count == 1 else self.power_uw + (power_uw - self.power_uw) / self.count
 
 
