@@ -236,7 +236,9 @@ def _conservation(patient: Patient) -> Iterator[Finding]:
 
 
 def _database(patient: Patient) -> Iterator[Finding]:
-    """The database: whether it can be used as it is; of a file whose it is to read, whether it is whole, and room for it."""
+    """Yield findings on the database: whether it can be used; for a file who may read it, whether it is whole, and
+    whether its disk has room.
+    """
     found = parse_urls(url_of(patient.config))[0]
     if found.get_backend_name() != "sqlite":
         yield from _server(patient)
@@ -258,7 +260,9 @@ def _database(patient: Patient) -> Iterator[Finding]:
 
 
 def _server(patient: Patient) -> Iterator[Finding]:
-    """A server's database: it is connected to as the aggregator does, and asked for its schema; nothing is changed."""
+    """Yield findings on a server's database: it is connected to as the aggregator does, and asked for its schema.
+    Nothing is changed.
+    """
     try:
         database = Database(url_of(patient.config))
         try:
@@ -277,7 +281,7 @@ def _server(patient: Patient) -> Iterator[Finding]:
 
 
 def _damage(path: Path) -> str:
-    """The first thing that is wrong with the pages of an SQLite file; empty: nothing. It reads all of the file."""
+    """Return the first error in the pages of an SQLite file, or an empty text. It reads all of the file."""
     try:
         with closing(sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True)) as connection:
             (found,) = connection.execute("PRAGMA quick_check(1)").fetchone()

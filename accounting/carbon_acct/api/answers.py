@@ -13,14 +13,14 @@ from carbon_acct.queries.unmatched import UnmatchedLedger
 
 @dataclass(frozen=True)
 class ErrorAnswer:
-    """Why a request was refused, in one line."""
+    """The reason why a request was refused, in one line."""
 
     detail: str
 
 
 @dataclass(frozen=True)
 class RefusedLineAnswer:
-    """A record that was not taken, by its line number from 1, and why."""
+    """A record that was not taken: its line number from 1, and the reason."""
 
     line: int
     reason: str
@@ -28,7 +28,7 @@ class RefusedLineAnswer:
 
 @dataclass(frozen=True)
 class ReceiptAnswer:
-    """The answer to a segment: its name, how many records were taken, and which were not."""
+    """The answer to a segment: its name, the number of records that were taken, and the refused lines."""
 
     segment: str
     accepted: int
@@ -39,12 +39,12 @@ class ReceiptAnswer:
 
 @dataclass(frozen=True)
 class JobsAnswer:
-    """A page of jobs, and what the caller should know about it."""
+    """A page of jobs, and warnings about it."""
 
     jobs: list[JobRecord]
     warnings: list[str]
     next: str | None
-    """What the next page comes `after`; null: this is the last page."""
+    """The value of `after` for the next page; null on the last page."""
 
 
 @dataclass(frozen=True)
@@ -161,7 +161,7 @@ class UnmatchedAnswer:
 
     unmatched: list[UnmatchedLedger]
     next: int | None
-    """What the next page comes `after`; null: this is the last page."""
+    """The value of `after` for the next page; null on the last page."""
 
 
 @dataclass(frozen=True)

@@ -35,9 +35,9 @@ times are epoch seconds, UTC; `null` is not known. An error is `{"detail": "<one
 def create_app(
     site: Site, poller: Poller, munge_socket: str = "", limits: Limits | None = None, follower: Follower | None = None
 ) -> FastAPI:
-    """The API over a site's database and what its poller knows of Slurm. `app.state.metrics` are its counters.
+    """Return the API over a site's database and what its poller knows of Slurm. `app.state.metrics` are its counters.
 
-    `app.state.watch` looks after the database: start and stop it with the server.
+    `app.state.watch` watches the database: start and stop it with the server.
     """
     app = FastAPI(
         title="carbon-aggregator", version=__version__, description=DESCRIPTION, docs_url=None, redoc_url=None

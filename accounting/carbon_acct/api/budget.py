@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""What callers hold of the aggregator, charged to each of them and bounded in total.
+"""Charges callers for what they hold of the aggregator, and bounds it in total.
 
-Where there is too much, whoever holds most gives back, the oldest first: a flood costs the one who makes it.
+Where the total is too much, the caller that holds most gives back, the oldest first. So a flood costs the one who makes
+it.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from collections.abc import Callable, Hashable
 
 
 class Charge:
-    """What one connection or answer holds. `drop` takes it away from whom it is charged to."""
+    """The amount that one connection or answer holds. `drop` takes it from the caller that is charged."""
 
     def __init__(self, budget: Budget, owner: Hashable, drop: Callable[[], None]) -> None:
         self.owner = owner
@@ -20,16 +21,16 @@ class Charge:
         self._budget = budget
 
     def add(self, amount: int) -> None:
-        """Charge more; where that is too much in total, somebody is dropped, and it may be this one."""
+        """Charge more. If the total is too much, a charge is dropped, and it may be this one."""
         self._budget.add(self, amount)
 
     def end(self) -> None:
-        """Give all of it back; harmless if it was given back before."""
+        """Give all of it back. Doing so twice is harmless."""
         self._budget.end(self)
 
 
 class Budget:
-    """So much of something for everybody together, and at most `each` for one owner. Not for several threads."""
+    """An amount for all callers together, and at most `each` for one owner. It is not for several threads."""
 
     def __init__(self, total: int, each: int) -> None:
         self.total = total
@@ -39,18 +40,18 @@ class Budget:
         self._sums: dict[Hashable, int] = {}
 
     def open(self, owner: Hashable, drop: Callable[[], None]) -> Charge:
-        """A charge that holds nothing yet."""
+        """Return a charge that holds nothing yet."""
         charge = Charge(self, owner, drop)
         self._of.setdefault(owner, OrderedDict())[charge] = None
         self._sums.setdefault(owner, 0)
         return charge
 
     def of(self, owner: Hashable) -> int:
-        """What an owner holds."""
+        """Return the amount that an owner holds."""
         return self._sums.get(owner, 0)
 
     def add(self, charge: Charge, amount: int) -> None:
-        """See Charge.add."""
+        """Charge more, as Charge.add says."""
         if charge not in self._of.get(charge.owner, ()):
             return  # dropped meanwhile
         charge.amount += amount
@@ -62,7 +63,7 @@ class Budget:
             self._drop_oldest(max(self._sums, key=self._sums.__getitem__))
 
     def end(self, charge: Charge) -> None:
-        """See Charge.end."""
+        """Give all of it back, as Charge.end says."""
         own = self._of.get(charge.owner)
         if own is None or charge not in own:
             return

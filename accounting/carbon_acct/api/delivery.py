@@ -84,7 +84,7 @@ def routes(aggregator: Aggregator) -> APIRouter:
 
 
 def _proof(aggregator: Aggregator, caller: Caller, status: int) -> str:
-    """A credential that the node knows the aggregator by. Raises RefusedError 503."""
+    """Return a credential by which the node recognizes the aggregator. Raises RefusedError 503."""
     payload = receipt(status, caller.identity.payload)
     try:
         return encode(payload, aggregator.gate.munge_socket)

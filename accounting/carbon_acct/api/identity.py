@@ -31,12 +31,14 @@ from carbon_collector.errors import MungeError
 log = logging.getLogger("carbon_acct.api")
 
 MAX_UNREAD_BYTES = 64 * 1024
-"""Of a request that needs no body."""
+"""The bytes that are read of the body of a request that needs none."""
 MAX_CREDENTIAL_BYTES = 32 * 1024
 MAX_HEADER_BYTES = 4096
-"""The first line of a segment, which says whose it is."""
+"""The bytes of the first line of a segment, which names its node."""
 LINGER_S = 2.0
-"""So long the body of a refused request is read, unkept: a client that is still sending would see a reset, no reason."""
+"""The seconds for which the body of a refused request is read without keeping it. A client that is still sending would
+see a reset, not the reason.
+"""
 
 SCHEME = APIKeyHeader(
     name="Authorization",
@@ -71,14 +73,14 @@ class Gate:
 
 @dataclass(frozen=True)
 class Caller:
-    """Who makes a request, and from which address."""
+    """The maker of a request, and its address."""
 
     identity: Identity
     peer: str
 
     @property
     def key(self) -> Hashable:
-        """Whom it is charged to: a user wherever the request comes from, root by its host."""
+        """Return what a request is charged to: a user wherever the request comes from, root by its host."""
         return self.identity.uid or self.identity.host
 
 
@@ -87,10 +89,10 @@ Check = Callable[[bytes], Awaitable[None]]
 
 
 async def identify(request: Request, _header: Annotated[str | None, Depends(SCHEME)]) -> AsyncIterator[Caller]:
-    """The caller of a request that has no body to speak of.
+    """Return the caller of a request that needs no body.
 
     Raises RefusedError: 401 for a bad credential, 503 if munged cannot be asked, 429 for too many requests, 408 and 413
-    for the body. What is refused is read for a moment all the same, unkept.
+    for the body. A refused request is read for a moment all the same, without keeping it.
     """
     async with _lingering(request):
         caller = await _known(request)
@@ -104,7 +106,7 @@ async def identify(request: Request, _header: Annotated[str | None, Depends(SCHE
 async def identify_sender(
     request: Request, _header: Annotated[str | None, Depends(SCHEME)]
 ) -> AsyncIterator[tuple[Caller, Sender]]:
-    """The caller of a request with a body, which has yet to be read. Raises as `identify`."""
+    """Return the caller of a request with a body, which is not read yet. Raises as `identify` does."""
     async with _lingering(request):
         caller = await _known(request)
         if caller.identity.uid != 0:  # any user's: not logged
@@ -121,7 +123,7 @@ class Sender:
     caller: Caller
 
     async def body(self, most: int, check: Check) -> bytes:
-        """All of it, once `check` has passed its first line. Raises RefusedError."""
+        """Return all of the body, once `check` has accepted its first line. Raises RefusedError."""
         gate: Gate = self.request.app.state.gate
         async with _lingering(self.request):
             body, digest = await _read(self.request, gate, self.caller.identity.host, most, check)
@@ -139,7 +141,7 @@ async def _known(request: Request) -> Caller:
 
 @contextlib.contextmanager
 def _inside(request: Request, caller: Caller) -> Iterator[None]:
-    """What the connection holds is charged to the caller from here on. Raises RefusedError 429."""
+    """Charge what the connection holds to the caller from here on. Raises RefusedError 429."""
     shares = request.app.state.gate.requests
     shares.enter(caller.key)
     try:
@@ -157,7 +159,7 @@ def _check_digest(caller: Caller, digest: str) -> None:
 
 @contextlib.asynccontextmanager
 async def _lingering(request: Request) -> AsyncIterator[None]:
-    """Where a request is refused, take what comes of its body for a moment; the first reason is the one that helps."""
+    """Read on for a moment where a request is refused, and keep the first reason, which is the one that helps."""
     try:
         yield
     except RefusedError:
@@ -191,7 +193,7 @@ def _credential(request: Request) -> str:
 async def _read(
     request: Request, gate: Gate, owner: Hashable, most: int, check: Check | None = None
 ) -> tuple[bytes, str]:
-    """The body and its digest. Raises RefusedError 408, 413, 503 or 400."""
+    """Return the body and its digest. Raises RefusedError 408, 413, 503 or 400."""
     if (declared := request.headers.get("content-length", "")).isdigit() and int(declared[:18]) > most:
         raise RefusedError(413, f"the body is larger than {most} bytes")
     body = bytearray()

@@ -19,7 +19,7 @@ T = TypeVar("T")
 MAX_CALLERS = 10_000
 MIB = 1024 * 1024
 SPARE = 64
-"""Places beside the others for callers who have none."""
+"""The number of further places for callers who have none."""
 
 
 class Rate(NamedTuple):
@@ -35,19 +35,21 @@ ROOT = Rate(2000, 500.0)
 
 @dataclass(frozen=True)
 class Limits:
-    """What the aggregator grants. A node that empties the spool of a week sends its segments one after the other."""
+    """The limits that the aggregator grants. A node that empties the spool of a week sends its segments one after the
+    other.
+    """
 
     users: Rate = USERS
     root: Rate = ROOT
     query_s: float = 30.0
-    """After this a query is given up: nobody waits for it any more."""
+    """The time in seconds after which a query is given up: nobody waits for it any more."""
     rows: int = 5000
-    """Jobs, or ledgers, in a page: about 5 MB."""
+    """The number of jobs, or ledgers, in a page: about 5 MB."""
     head_s: float = 10.0
     """A connection that has not sent the head of a request by then is closed."""
     body_s: float = 60.0
     send_s: float = 60.0
-    """A client that takes nothing of its answer for so long has gone."""
+    """The time in seconds after which a client that reads nothing of its answer is gone."""
     grace_s: float = 10.0
     """After this a body must have come, or an answer have been taken, at the least rate."""
     least_rate: float = 64 * 1024
@@ -76,7 +78,7 @@ class Rates:
         self._buckets: OrderedDict[Hashable, tuple[float, float]] = OrderedDict()
 
     def take(self, caller: Hashable, rate: Rate) -> float:
-        """Take a token: 0, or seconds until there is one."""
+        """Take a token. Return 0, or the seconds until there is one."""
         now = self._clock()
         tokens, before = self._buckets.pop(caller, (float(rate.burst), now))
         tokens = min(float(rate.burst), tokens + (now - before) * rate.per_s)
@@ -88,15 +90,15 @@ class Rates:
 
 
 def check_rate(rates: Rates, caller: Hashable, rate: Rate) -> None:
-    """Raises RefusedError 429 for a caller that asks too often."""
+    """Raise RefusedError 429 for a caller that asks too often."""
     wait = math.ceil(rates.take(caller, rate))
     if wait:
         raise RefusedError(429, f"too many requests: {rate.per_s:g} a second are allowed; wait {wait} s", "rate", wait)
 
 
 class Shares:
-    """Who is inside, by caller: a caller who is inside already may take no more than half of the places that are left,
-    so that there is one for whoever comes next.
+    """The requests inside, by caller. A caller that is inside already may take at most half of the places left, so that
+    there is one for the next caller.
     """
 
     def __init__(self, places: int) -> None:
@@ -104,7 +106,7 @@ class Shares:
         self._inside: Counter[Hashable] = Counter()
 
     def enter(self, caller: Hashable) -> None:
-        """Raises RefusedError 429."""
+        """Take a place. Raises RefusedError 429."""
         mine, left = self._inside[caller], self._places - self._inside.total()
         if (mine and 2 * mine > left) or left <= -SPARE:
             raise RefusedError(
@@ -113,14 +115,14 @@ class Shares:
         self._inside[caller] += 1
 
     def leave(self, caller: Hashable) -> None:
-        """One of the caller's has gone."""
+        """Give a place back."""
         self._inside[caller] -= 1
         if not self._inside[caller]:
             del self._inside[caller]
 
 
 class Used:
-    """Seconds of threads that callers have used lately; what was used counts half after HALF_LIFE_S."""
+    """The seconds of threads that callers used recently. After HALF_LIFE_S they count half."""
 
     HALF_LIFE_S = 10.0
 
@@ -129,12 +131,12 @@ class Used:
         self._used: OrderedDict[Hashable, tuple[float, float]] = OrderedDict()
 
     def of(self, caller: Hashable) -> float:
-        """Seconds, lately."""
+        """Return the seconds used recently."""
         seconds, at = self._used.get(caller, (0.0, 0.0))
         return seconds * math.pow(0.5, (self._clock() - at) / self.HALF_LIFE_S) if seconds else 0.0
 
     def add(self, caller: Hashable, seconds: float) -> None:
-        """The caller has used a thread."""
+        """Count seconds that the caller used."""
         total = self.of(caller) + seconds
         self._used.pop(caller, None)
         self._used[caller] = (total, self._clock())
@@ -154,9 +156,9 @@ class _Turn:
 class Lane:
     """Threads for one kind of work, so that it waits for no other kind.
 
-    One caller holds at most `each` of the threads; more of the same caller's requests wait, `waiting` at most. Of those
-    that wait, the next is one of the caller who has used least lately; `light` threads are for callers who have used less
-    than LIGHT_S.
+    One caller holds at most `each` of the threads. More requests of the same caller wait, at most `waiting` of them. Of
+    the waiting requests, the next is one of the caller that used least recently. `light` threads are for callers that
+    used less than LIGHT_S.
     """
 
     LIGHT_S = 1.0
@@ -175,7 +177,9 @@ class Lane:
         self._limiter = CapacityLimiter(self.threads)
 
     async def run(self, caller: Hashable, work: Callable[[], T]) -> T:
-        """What `work` returns, in a thread. Raises RefusedError 429 where too many of the caller's requests wait."""
+        """Return the result of `work`, run in a thread. Raises RefusedError 429 where too many of the caller's requests
+        wait.
+        """
         if self._inside[caller] >= self.each + self.waiting:
             raise RefusedError(429, "too many of your requests wait already; let them end first", "queue", 1)
         self._inside[caller] += 1
@@ -223,8 +227,8 @@ def _less(counter: Counter[Hashable], caller: Hashable) -> None:
 class Lanes:
     """The kinds of work. Together they use fewer connections than there are (db.connect.CONNECTIONS).
 
-    Of the deliveries one at a time stores for all that wait (`delivery.group_commit`). A segment may hold 4 KiB of
-    memory a row: those of many rows are read one at a time.
+    One delivery at a time stores the segments of all that wait (`delivery.group_commit`). A segment may hold 4 KiB of
+    memory for each row, so those of many rows are read one at a time.
     """
 
     def __init__(self, limits: Limits) -> None:

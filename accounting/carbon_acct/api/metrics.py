@@ -62,7 +62,7 @@ class Metrics:
         self.refused.labels(kind).inc()
 
     def text(self, database_up: bool) -> bytes:
-        """All of it, as Prometheus reads it. Nothing here asks the database."""
+        """Return all of it, as Prometheus reads it. Nothing here asks the database."""
         self._state.database_up = database_up
         return generate_latest(self.registry)
 

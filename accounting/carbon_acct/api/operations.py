@@ -27,7 +27,9 @@ def routes(aggregator: Aggregator) -> APIRouter:
 
     @router.get("/healthz", response_model=Health, responses=errors(503))
     async def healthz() -> Response:
-        """Whether the database answers; needs no credential, and answers within a second whatever the database does."""
+        """Say whether the database answers. It needs no credential, and answers within a second whatever the database
+        does.
+        """
         problem = await aggregator.watch.fresh()
         if problem:
             raise RefusedError(503, problem, "database")
@@ -42,7 +44,7 @@ def routes(aggregator: Aggregator) -> APIRouter:
         },
     )
     async def metrics(request: Request) -> Response:
-        """Counts for Prometheus; needs no credential."""
+        """Return counts for Prometheus. It needs no credential."""
         problem = await aggregator.watch.fresh()
         found = await lanes.metrics.run(_peer(request), lambda: aggregator.metrics.text(not problem))
         return Response(found, headers={"Content-Type": CONTENT_TYPE})

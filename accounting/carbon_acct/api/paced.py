@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Answers that are charged to who asked until they are taken, and end for a reader who takes too little."""
+"""Answers that are charged to their caller until they are read, and that end for a reader who is too slow."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class PacedResponse(Response):
         self._charge.add(len(self.body))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002  the protocol's
-        """Send it; a connection whose reader is too slow is closed."""
+        """Send the answer. The connection of a reader who is too slow is closed."""
         try:
             await self._send(send)
         except TimeoutError:

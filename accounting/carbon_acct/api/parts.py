@@ -41,18 +41,20 @@ class Aggregator:
     follower: Follower | None = None
 
     def viewer(self, caller: Caller) -> Viewer:
-        """The rights of a caller."""
+        """Return the rights of a caller."""
         return viewer_of(caller.identity.uid, self.poller.state)
 
     def require_all(self, caller: Caller) -> None:
-        """Totals of a site are everybody's jobs: who may not see those gets no hint of them."""
+        """Raise RefusedError 403 unless the caller sees totals. Totals of a site are everybody's jobs, and nobody else
+        gets a hint of them.
+        """
         if not self.viewer(caller).sees_totals:
             reason = "PrivateData keeps other users' jobs or usage from you, and these are totals of all"
             raise RefusedError(403, reason)
 
 
 def answer(what: Any) -> Response:
-    """An answer as JSON, made where this is called: in a thread, not in the loop that serves everybody."""
+    """Return an answer as JSON. It is serialized here, in the caller's thread, and not in the event loop."""
     kind: Any = type(what)
     return Response(_adapter(kind).dump_json(what), media_type="application/json")
 
@@ -63,13 +65,13 @@ def _adapter(kind: Any) -> TypeAdapter[Any]:
 
 
 def error(status: int, reason: str, retry_after_s: int = 0) -> JSONResponse:
-    """An error: one line of `detail`."""
+    """Return an error with one line of `detail`."""
     headers = {"Retry-After": str(retry_after_s)} if retry_after_s else None
     return JSONResponse({"detail": " ".join(reason.split())}, status, headers)
 
 
 def window(start: int | None, end: int | None) -> Window:
-    """[start, end). Raises RefusedError 400."""
+    """Return the window [start, end). Raises RefusedError 400."""
     if start is not None and end is not None and end < start:
         raise RefusedError(400, "end is before start")
     return Window(start, end)
@@ -88,5 +90,5 @@ SAYS = {
 
 
 def errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """How OpenAPI describes the errors of an operation."""
+    """Return the errors of an operation as OpenAPI describes them."""
     return {status: {"model": ErrorAnswer, "description": SAYS[status]} for status in statuses}

@@ -46,7 +46,9 @@ STOP_S = 30
 
 
 class Door:
-    """Connections whose caller is not known: they have sent no head of a request yet, or one that nobody has judged."""
+    """The connections whose caller is not known: they have sent no head of a request yet, or one that was not judged
+    yet.
+    """
 
     def __init__(self, limits: Limits, refused: Callable[[str], None] = lambda _: None) -> None:
         self.limits = limits
@@ -56,18 +58,20 @@ class Door:
         """Those that are open, by the addresses of both ends."""
 
     def enter(self, connection: Guarded) -> Charge:
-        """A connection waits from now on; where that is too many, the oldest of whoever has most is closed."""
+        """Add a connection. If that is too many, the oldest connection of the address that has most is closed."""
         charge = self.waiting.open(network_of(connection.client), lambda: connection.give_up("connections"))
         charge.add(1)
         return charge
 
     def connection_of(self, scope: Scope) -> Guarded | None:
-        """The connection that a request came by."""
+        """Return the connection by which a request came."""
         return self.connections.get((scope.get("client"), scope.get("server")))
 
 
 def network_of(client: tuple[str, int] | None) -> str:
-    """Whom a connection is charged to: its address; of IPv6 the /64, of which one host may have every address."""
+    """Return what a connection is charged to: its address, or the /64 of an IPv6 address, of which one host may have
+    every address.
+    """
     address = client[0] if client else ""
     if ":" not in address:
         return address
@@ -115,7 +119,7 @@ class Guarded(H11Protocol):
         super().connection_lost(exc)
 
     def judged(self) -> None:
-        """The caller is known: what the connection holds is charged to that one from now on."""
+        """Charge what the connection holds to its caller, who is known now."""
         self._judged = True
         self._stop_waiting()
 
@@ -148,9 +152,10 @@ class Guarded(H11Protocol):
             self.abort()
 
     def _watch(self) -> None:
-        """The deadline runs from when the connection began to wait: bytes that trickle in do not move it.
+        """Start or end the deadline. It runs from when the connection began to wait: bytes that trickle in do not move
+        it.
 
-        It is another one once the head has come, for an answer that takes its time, and then for its reader.
+        Once the head has come, another deadline runs for the answer, and then for its reader.
         """
         if self._judged or self._dropping or self.transport.is_closing():
             self._stop_waiting()
@@ -210,7 +215,9 @@ class Bounded:
 def options(
     app: Any, limits: Limits, refused: Callable[[str], None] = lambda _: None, proxies: Sequence[str] = ()
 ) -> uvicorn.Config:
-    """How uvicorn serves the app: h11, guarded, without a log line a request. `refused` counts closed connections."""
+    """Return uvicorn's configuration: h11, guarded, without a log line for each request. `refused` counts closed
+    connections.
+    """
     door = Door(limits, refused)
     served: Any = ProxyHeadersMiddleware(app, trusted_hosts=list(proxies)) if proxies else app
     return uvicorn.Config(
@@ -231,9 +238,9 @@ def options(
 
 
 def prepare(listener: socket.socket, limits: Limits) -> Limits:
-    """Have the kernel end connections whose clients take nothing of an answer, and let there be many connections.
+    """Have the kernel end connections whose clients read nothing of an answer, and allow many connections.
 
-    The limits, as far as there are file descriptors for them.
+    Return the limits, reduced to the file descriptors that there are.
     """
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(limits.send_s * 1000))
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)

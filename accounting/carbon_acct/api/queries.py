@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Users ask for jobs, and those who may see all of them for the state of the accounting."""
+"""The operations of users, who ask for jobs, and of those who may see the state of the accounting."""
 
 from __future__ import annotations
 
@@ -41,9 +41,9 @@ from carbon_collector import __version__
 
 T = TypeVar("T")
 NAMED = 20
-"""Nodes that are named; the others are counted."""
+"""The number of nodes that are named. The others are only counted."""
 MAX_TEXT = 32 * 1024
-"""Characters of a parameter; what comes before the body of a request has 64 KiB in all."""
+"""The characters of a parameter. All that precedes the body of a request has 64 KiB."""
 MAX_WORDS = 5000
 """In a list: carbon-acct asks for more JobIDs in several requests."""
 MAX_CURSOR = 512
@@ -52,7 +52,7 @@ Names = Annotated[str, Query(description="comma separated", max_length=MAX_TEXT)
 
 
 def routes(aggregator: Aggregator) -> APIRouter:
-    """The operations that read."""
+    """Return the operations that read."""
     router = APIRouter(tags=["queries"])
 
     @router.get("/v1/jobs", response_model=JobsAnswer, responses=errors(400, 401, 408, 413, 429, 503))
@@ -74,7 +74,9 @@ def routes(aggregator: Aggregator) -> APIRouter:
         duplicates: Annotated[bool, Query(description="every run of a JobID, not the newest only")] = False,
         after: Annotated[str, Query(description="`next` of the page before", max_length=MAX_CURSOR)] = "",
     ) -> Response:
-        """A page of jobs with their energy and carbon; those that the caller may see, and no hint of others."""
+        """Return a page of jobs with their energy and carbon. It holds the jobs that the caller may see, and no hint of
+        others.
+        """
         filters = Filters(
             viewer=aggregator.viewer(caller),
             users=_words(users),
@@ -97,14 +99,16 @@ def routes(aggregator: Aggregator) -> APIRouter:
 
     @router.get("/v1/status", response_model=StatusAnswer, responses=errors(400, 401, 403, 408, 413, 429, 503))
     async def status(caller: Authenticated, start: Time = None, end: Time = None) -> Response:
-        """The state of the accounting, with the conservation of energy over the window; for who may see all jobs."""
+        """Return the state of the accounting, with the conservation of energy over the window, to those who may see all
+        jobs.
+        """
         aggregator.require_all(caller)
         within = window(start, end)
         return await read(aggregator, caller, lambda session: _status(aggregator, session, within))
 
     @router.get("/v1/unmatched", response_model=UnmatchedAnswer, responses=errors(400, 401, 403, 408, 413, 429, 503))
     async def unmatched(caller: Authenticated, after: Annotated[int, Query(ge=0, le=2**62)] = 0) -> Response:
-        """A page of the ledgers for which Slurm has no run of the job; for those who may see all jobs."""
+        """Return a page of the ledgers for which Slurm has no run of the job, to those who may see all jobs."""
         aggregator.require_all(caller)
         purged = aggregator.poller.state.purged_before(int(time.time()))
         most = aggregator.gate.limits.rows
@@ -116,7 +120,9 @@ def routes(aggregator: Aggregator) -> APIRouter:
 
 
 async def read(aggregator: Aggregator, caller: Caller, work: Callable[[Session], object]) -> Response:
-    """What a query finds, as JSON, in a thread and in time; charged to the caller until it is taken."""
+    """Return the result of a query as JSON. It runs in a thread with a deadline, and is charged to the caller until it
+    is read.
+    """
     gate = aggregator.gate
     if 2 * gate.answers.of(caller.key) > gate.limits.answers_each:
         raise RefusedError(429, "too many of your answers have not been taken yet; read them first", "queue", 1)
@@ -180,7 +186,7 @@ def _status(aggregator: Aggregator, session: Session, within: Window) -> StatusA
 
 
 def _words(names: str) -> list[str]:
-    """The words of a list, each once. Raises RefusedError 400."""
+    """Return the words of a list, each once. Raises RefusedError 400."""
     words = list(dict.fromkeys(word.strip() for word in names.split(",") if word.strip()))
     if len(words) > MAX_WORDS:
         raise RefusedError(400, f"a list of more than {MAX_WORDS} names; ask for them in parts")
@@ -188,7 +194,7 @@ def _words(names: str) -> list[str]:
 
 
 def _after(text: str) -> tuple[str, int] | None:
-    """`demo:12` -> ("demo", 12). Raises RefusedError 400."""
+    """Return the cluster and the JobID of `demo:12`. Raises RefusedError 400."""
     cluster, _, job_id = text.rpartition(":")
     if not text:
         return None
@@ -198,7 +204,7 @@ def _after(text: str) -> tuple[str, int] | None:
 
 
 def _uids(users: str, all_users: bool, caller: Caller) -> list[int]:
-    """Ids among the names; without any names the caller's own, for root everybody's."""
+    """Return the ids among the names. Without any names that is the caller's own, and for root everybody's."""
     if not users and not all_users and caller.identity.uid != 0:
         return [caller.identity.uid]
     return [int(w) for w in _words(users) if w.isascii() and w.isdigit() and len(w) < 11]

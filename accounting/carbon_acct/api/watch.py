@@ -60,12 +60,12 @@ class Watch:
         return ("ask", self._ask), ("look", self._look)
 
     def start(self) -> None:
-        """Watch until `stop`."""
+        """Watch in the background until `stop`."""
         for thread in self._threads:
             thread.start()
 
     def stop(self) -> None:
-        """End it; an answer that is awaited is not waited for."""
+        """End the watch. An answer that is still awaited is abandoned."""
         self._stop.set()
         self._wanted.set()
         for thread in self._threads:
@@ -73,7 +73,9 @@ class Watch:
                 thread.join(2)
 
     async def fresh(self) -> str:
-        """What is wrong with the database now; empty: it answers. It takes less than a second, whatever happens."""
+        """Return what is wrong with the database now, or an empty text if it answers. It takes less than a second,
+        whatever happens.
+        """
         wanted = self._begun + 1
         self._wanted.set()
         deadline = time.monotonic() + ANSWER_S

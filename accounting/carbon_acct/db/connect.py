@@ -182,7 +182,9 @@ def _server(urls: Sequence[URL]) -> Engine:
 
 
 def cut(engine: Engine) -> None:
-    """Shut the sockets of all connections of an engine: who reads from one gets an error now. A file has none."""
+    """Shut the sockets of all connections of an engine, so that a thread that reads from one gets an error now. A file
+    has no sockets.
+    """
     for connection in list(_open_connections.get(engine, ())):
         with suppress(Exception):  # it may be closed at this very moment
             number = connection.fileno() if hasattr(connection, "fileno") else connection._sock.fileno()
@@ -209,7 +211,7 @@ def _postgresql() -> dict[str, Any]:
 
 
 def _target(engine: Engine, url: URL) -> tuple[Any, dict[str, Any]]:
-    """How a server is connected to; what psycopg wants as a number is one. Raises DatabaseError."""
+    """Return how a server is connected to. Numbers that psycopg wants as numbers are converted. Raises DatabaseError."""
     args, params = engine.dialect.create_connect_args(url)
     own = dict(params)
     threshold = own.get("prepare_threshold")

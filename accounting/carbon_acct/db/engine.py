@@ -91,7 +91,9 @@ class Database:
 
     @contextmanager
     def read(self, probe: bool = False) -> Iterator[Session]:
-        """A consistent view for queries; nothing is written. `probe`: also of one that stands still. Raises DatabaseError."""
+        """Yield a session with one consistent view, for queries only. `probe` also opens a database that stands still.
+        Raises DatabaseError.
+        """
         if not probe:
             self._check_stalled()
         self.open()

@@ -81,7 +81,7 @@ def is_away(err: SQLAlchemyError) -> bool:
 
 
 def is_damaged(err: SQLAlchemyError) -> bool:
-    """Whether a file of SQLite's is no whole database any more: what is in it must come from a copy."""
+    """Return whether a file of SQLite's is damaged, so that its content must come from a copy."""
     origin = getattr(err, "orig", None)
     code = getattr(origin, "sqlite_errorcode", None) if isinstance(origin, sqlite3.Error) else None
     return code is not None and code & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""Lists in statements, as one parameter however long they are.
+"""Puts a list into a statement as one parameter, however long the list is.
 
-A statement that has a place for each value is another statement for each length: SQLAlchemy keeps the texts, the
-driver and the server what they prepared, and SQLite refuses the 1,000th OR. SQLite takes the list as JSON, PostgreSQL
-as an array; the driver of MariaDB writes values into the text, of which it keeps none.
+A statement with a place for each value would be another statement for each length: SQLAlchemy keeps its texts, the
+driver and the server keep what they prepared, and SQLite refuses the 1,000th OR. SQLite takes the list as JSON and
+PostgreSQL as an array. The driver of MariaDB writes values into the text, of which it keeps none.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class Lists:
         self._dialect = dialect
 
     def among(self, of: Any, values: Iterable[Any]) -> ColumnElement[bool]:
-        """Whether a column holds one of these values."""
+        """Return the condition that a column holds one of these values."""
         wanted = sorted(set(values))
         if self._dialect == "sqlite":
             given = func.json_each(bindparam(None, json.dumps(wanted))).table_valued("value")
@@ -33,9 +33,9 @@ class Lists:
 
 
 def as_json(values: Collection[int]) -> str:
-    """Integers as JSON, which SQLite reads with `json_each`."""
+    """Return integers as JSON, which SQLite reads with `json_each`."""
     return f"[{','.join(map(str, map(int, values)))}]"
 
 
 JSON_IDS = "SELECT value FROM json_each(?)"
-"""SQL of the values of such a list, which is its one parameter."""
+"""The SQL of the values of such a list, which is its one parameter."""

@@ -99,7 +99,9 @@ class GroupCommit:
                     self._waiting[0].woken.set()
 
     def _next(self) -> list[_Waiting]:
-        """Those of the nodes that delivered least lately, and of these those that have waited longest."""
+        """Return the segments to store next: those of the nodes that delivered least recently, and of these the ones
+        that waited longest.
+        """
         with self._lock:
             if time.monotonic() - self._lately_since > LATELY_S:
                 self._lately.clear()

@@ -98,13 +98,13 @@ class ParsedSegment:
     """It is stored without a receipt: the rest of the segment comes after it."""
 
     def refusing(self, lines: Collection[RefusedLine]) -> ParsedSegment:
-        """The segment with these lines refused besides, of which no records are in it any more."""
+        """Return the segment with these lines refused as well, and without their records."""
         new = {line.line: line for line in lines}
         refused = sorted([*self.refused, *new.values()], key=attrgetter("line"))
         return replace(self, refused=tuple(refused), accepted=self.accepted - len(new)) if new else self
 
     def parts(self, most: int) -> list[ParsedSegment]:
-        """The segment in pieces of at most so many records. The last one has the receipt."""
+        """Yield the segment in pieces of at most this many records. The last one has the receipt."""
         starts = range(0, max(1, len(self.records)), most)
         return [
             replace(
@@ -196,7 +196,7 @@ def _check_refused(refused: Sequence[RefusedLine]) -> None:
 
 
 def parse_header(line: bytes) -> Header:
-    """The first line of a segment: whose it is. Raises RefusedError 422."""
+    """Return the header, the first line of a segment. Raises RefusedError 422."""
     try:
         header = Header.model_validate_json(line)
     except ValidationError as err:

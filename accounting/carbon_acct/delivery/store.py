@@ -85,7 +85,7 @@ def store_segments(
 
 
 def _less(answer: Receipt | RefusedError, refused: Mapping[str, tuple[RefusedLine, ...]]) -> Receipt | RefusedError:
-    """The answer, when lines of the segment were refused while it was stored."""
+    """Return the answer to a segment of which lines were refused while it was stored."""
     if isinstance(answer, RefusedError) or answer.segment not in refused:
         return answer
     lines = refused[answer.segment]
@@ -123,7 +123,7 @@ def _store(
 def _without(
     segments: Sequence[ParsedSegment], gone: Set[Line]
 ) -> tuple[list[ParsedSegment], dict[str, tuple[RefusedLine, ...]]]:
-    """The segments as their receipts are stored, and the lines that were refused now, by the segments' names."""
+    """Return the segments as their receipts are stored, and the lines that were refused now, by the segments' names."""
     by_segment: dict[int, list[RefusedLine]] = defaultdict(list)
     for at, number in sorted(gone):
         by_segment[at].append(RefusedLine(number, *ceilings.TOO_MUCH))
@@ -187,7 +187,7 @@ def _answers(
 
 
 def delivered_before(session: Session, segment: ParsedSegment) -> bool:
-    """Whether a segment of this name was stored, whatever was in it."""
+    """Return whether a segment of this name was stored, whatever its content was."""
     return bool(ask(session, _KNOWN_SEGMENTS, {"names": [segment.header.name]}))
 
 
@@ -324,7 +324,9 @@ def _store_job_slots(
     ledgers: Mapping[LedgerKey, StoredLedgerRow],
     records: Sequence[tuple[LedgerKey, JobSlotRecord, Line]],
 ) -> tuple[dict[int, dict[int, dict[str, Any]]], list[Change], list[Addition], set[Line]]:
-    """The rows that were stored, by ledger and slot, what came and went with them, and the lines that were refused."""
+    """Store the newer rows. Return them by ledger and slot, the rows that were replaced and added, and the refused
+    lines.
+    """
     rows: dict[tuple[int, int], tuple[JobSlotRecord, Line]] = {}
     ids = {key: row.id for key, row in ledgers.items()}
     node_of = {row.id: key[0] for key, row in ledgers.items()}
@@ -365,7 +367,7 @@ _KNOWN_JOB_SLOTS = select(
 def _store_node_slots(
     session: Session, records: Sequence[tuple[int, str, NodeSlotRecord, Line]]
 ) -> tuple[list[Change], set[Line]]:
-    """What came and went, and the lines that were refused."""
+    """Store the newer rows. Return the rows that were replaced and added, and the refused lines."""
     rows: dict[tuple[int, str, int], tuple[NodeSlotRecord, Line]] = {}
     for node, stream, row, line in records:
         key = (node, stream, row.slot)

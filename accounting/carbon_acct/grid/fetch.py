@@ -111,9 +111,9 @@ def _certificates() -> ssl.SSLContext:
 
 
 def _body(who: str, response: httpx.Response, patience: Patience) -> bytes:
-    """A body, bounded in size and time: every piece of a dripping one would come within the timeout.
+    """Return a body, bounded in size and time. Every piece of a dripping body would arrive within the timeout.
 
-    A compressed one was not asked for: 60 KB of it may stand for any amount.
+    A compressed body was not asked for: 60 KB of it may expand to any amount.
     """
     if response.headers.get("Content-Encoding", "identity").lower() != "identity":
         raise ProviderError(f"{who}: the answer is compressed; expected it as it is")

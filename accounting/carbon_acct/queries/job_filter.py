@@ -76,9 +76,9 @@ def find_runs(session: Session, filters: Filters) -> list[Any]:
 
 
 def find_page(session: Session, filters: Filters) -> Page:
-    """The first `filters.most` runs, after `filters.after`. Raises ValueError on a bad filter.
+    """Return the first `filters.most` runs after `filters.after`. Raises ValueError on a bad filter.
 
-    Of nodes it is known only afterwards which jobs ran there, so a page may hold fewer and not be the last.
+    Which jobs ran on given nodes is known only after the query, so a page may hold fewer runs and not be the last.
     """
     wanted = set(expand(filters.nodes))
     found, next_ = _whole_jobs(session, _query(filters, session.get_bind().dialect.name), filters.most)
@@ -88,7 +88,8 @@ def find_page(session: Session, filters: Filters) -> Page:
 
 
 def _whole_jobs(session: Session, query: Select[Any], most: int | None) -> tuple[list[Any], tuple[str, int] | None]:
-    """At most so many rows, without those of a JobID that would go on on the next page, and where that begins.
+    """Return at most this many rows, without those of a JobID that would continue on the next page, and where that page
+    begins.
 
     A JobID that was requeued more often than a page has rows makes the page longer.
     """
@@ -135,10 +136,10 @@ def _newest(rows: list[Any], filters: Filters) -> list[Any]:
 
 
 def _narrow(filters: Filters, lists: Lists) -> Subquery | None:
-    """The jobs among which those that are asked for are, in a form that each database has an index for.
+    """Return the jobs among which the wanted ones are, in a form that each database has an index for.
 
-    No database has one for `end >= x OR end IS NULL`, which is therefore asked in two halves; and whoever is asked
-    for by whatever of Slurm's association is found by that. The indexes of JobIDs begin with the cluster.
+    No database has an index for `end >= x OR end IS NULL`, so that is queried in two halves. Jobs that are asked for by
+    a column of Slurm's association are found by the association. The indexes of JobIDs begin with the cluster.
     """
     if filters.jobs:
         heads = {_head(text) for text in filters.jobs}
@@ -156,7 +157,7 @@ def _narrow(filters: Filters, lists: Lists) -> Subquery | None:
 
 
 def _who(filters: Filters, model: type[Job] | type[Association], lists: Lists) -> list[ColumnElement[bool]]:
-    """What is asked of the columns that a job has in common with its association."""
+    """Return the conditions on the columns that a job has in common with its association."""
     conditions: list[ColumnElement[bool]] = []
     if filters.users or filters.uids:
         conditions.append(or_(lists.among(model.user, filters.users), lists.among(model.uid, filters.uids)))
@@ -190,7 +191,9 @@ def _visible(viewer: Viewer, model: type[Job] | type[Association], lists: Lists)
 
 
 def _of_jobs(texts: Sequence[str], lists: Lists) -> ColumnElement[bool]:
-    """`12` is that job, and every task or component of it; `12_3` and `12+1` are one each."""
+    """Return the condition for JobIDs: `12` is that job and all its tasks and components; `12_3` and `12+1` are one
+    each.
+    """
     whole = [_head(text) for text in texts if text.isdigit()]
     parts = [text for text in texts if not text.isdigit()]
     return or_(
@@ -209,7 +212,9 @@ def _head(text: str) -> int:
 
 
 def _window_conditions(filters: Filters, lists: Lists) -> list[ColumnElement[bool]]:
-    """Jobs that overlap the window as in sacct; with `truncate` also any that has a slot in it."""
+    """Return the conditions for jobs that overlap the window as in sacct. With `truncate` also jobs that have a slot in
+    it.
+    """
     window = filters.window
     names = {_state_name(text) for text in filters.states}
     by_time = _in_states(names, window, lists) if names else _eligible_in(window)
@@ -228,7 +233,9 @@ _END = func.coalesce(Job.end, FOREVER)
 
 
 def _eligible_in(window: Window) -> ColumnElement[bool]:
-    """as_mysql_jobacct_process.c without states: eligible before the end, not ended before the start."""
+    """Return the condition of as_mysql_jobacct_process.c without states: eligible before the end, not ended before the
+    start.
+    """
     return and_(
         func.coalesce(Job.eligible, Job.submit) < window.high,
         window.low <= _END,
@@ -236,7 +243,7 @@ def _eligible_in(window: Window) -> ColumnElement[bool]:
 
 
 def _in_states(names: Set[str], window: Window, lists: Lists) -> ColumnElement[bool]:
-    """With states sacct asks when the job was in that state."""
+    """Return the condition with states, for which sacct asks when the job was in that state."""
     choices: list[ColumnElement[bool]] = []
     if "RUNNING" in names:
         choices.append(and_(Job.start < window.high, window.low < _END))

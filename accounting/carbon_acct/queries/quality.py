@@ -21,7 +21,9 @@ class ComponentState(NamedTuple):
 
     @property
     def guess(self) -> str:
-        """The least certain method, if it makes the energy an estimate: `modelled` or `shared`; else empty."""
+        """Return the least certain method, if it makes the energy an estimate: `modelled` or `shared`; else an empty
+        text.
+        """
         return self.method if self.method in GUESSES else ""
 
     @property

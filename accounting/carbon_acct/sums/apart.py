@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""Keeps the rows apart that do not fit their run (fit.py): which they are is stored, and told again when Slurm's record changes."""
+"""Keeps rows apart that do not fit their run (fit.py). They are stored as such, and checked again when Slurm's record
+changes.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,7 @@ Pair = tuple[int, int]
 
 
 class Checked(NamedTuple):
-    """Runs whose rows were looked at."""
+    """The result of a check of runs' rows."""
 
     extents: Mapping[int, Extent]
     """By run. Those of which nothing is checked any more have none."""
@@ -49,7 +51,7 @@ class Checked(NamedTuple):
 def check(
     session: Session, jobs: Collection[JobRow], ledgers: Mapping[int, Sequence[LedgerRow]], told: Mapping[int, Told]
 ) -> Checked:
-    """Look at what the ledgers of runs say together, and find the runs of which some rows do not fit."""
+    """Check what the ledgers of runs say together, and return the runs of which some rows do not fit."""
     extents = {job.id: fit.extent([job]) for job in jobs}
     doubtful = {job.id: job for job in jobs if not fit.is_whole(extents[job.id], ledgers.get(job.id, ()), told)}
     for key, whole_run in _resized(session, doubtful).items():

@@ -35,7 +35,7 @@ class Unmetered(NamedTuple):
 def told_by(
     session: Session, jobs: Collection[JobRow], ledgers: Mapping[int, Sequence[LedgerRow]], with_rows: Collection[int]
 ) -> dict[int, Told]:
-    """What the rows of ledgers say together; of those that go on, and of which it is known that they have rows, nothing."""
+    """Return what the rows of ledgers say together; nothing for ledgers that go on and are known to have rows."""
     asked = [
         ledger.id
         for job in jobs

@@ -124,7 +124,7 @@ class Entsoe:
         return curves
 
     def _size(self, series: Element) -> int:
-        """How many points of a quarter of an hour its periods stand for, before any of them is made."""
+        """Return how many quarters of an hour the periods stand for, before any point is made."""
         points = 0
         for period in series.iterfind("{*}Period"):
             start, end = (instant(self.text, self._times(period), name) for name in ("start", "end"))
