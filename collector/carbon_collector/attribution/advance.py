@@ -177,10 +177,10 @@ def _presences(books: Books, ledgers: list[Ledger], last: Snapshot, now: Snapsho
     before, after = last.busy_cpus or {}, now.busy_cpus or {}
     grown = {cpu: max(0, us - before[cpu]) for cpu, us in after.items() if cpu in before}
     own = cpu_time.own_busy(confined, grown, topology)
-    return [_presence(books, ledger, last, now)._replace(own=busy) for ledger, busy in zip(ledgers, own)]
+    return [_presence(books, ledger, last, now, busy) for ledger, busy in zip(ledgers, own)]
 
 
-def _presence(books: Books, ledger: Ledger, last: Snapshot, now: Snapshot) -> Presence:
+def _presence(books: Books, ledger: Ledger, last: Snapshot, now: Snapshot, own: dict[int, int] | None) -> Presence:
     end = now.mono_us if ledger.close_mono_us is None else min(ledger.close_mono_us, now.mono_us)
     usage = _usage(books, ledger, now)
     ended = _named(ledger, now.ended or {}) if usage is None else None
@@ -194,6 +194,7 @@ def _presence(books: Books, ledger: Ledger, last: Snapshot, now: Snapshot) -> Pr
         usage=usage or ended,
         before=ledger.last,
         gone=ledger.closed_us is not None or (usage is None and (ledger.here or ended is not None)),
+        own=own,
     )
 
 

@@ -32,6 +32,8 @@ def ghosts(ledgers: list[Ledger], cgroups: Container[str], cpus: int) -> list[Gh
     are held together with it; of several the oldest go first. A job whose cgroup was never seen is no ghost: it may
     only sit there (salloc without a step).
     """
+    if not _is_held_twice(ledgers, cpus):
+        return []  # as nearly always; what follows is quadratic
     found = []
     there = sorted(ledgers, key=lambda ledger: ledger.open_mono_us)
     over = sum(ledger.job.cpus or 0 for ledger in there) - cpus
@@ -44,6 +46,15 @@ def ghosts(ledgers: list[Ledger], cgroups: Container[str], cpus: int) -> list[Gh
             found.append(Ghost(ledger, heirs[0]))
             over -= ledger.job.cpus or 0
     return found
+
+
+def _is_held_twice(ledgers: list[Ledger], cpus: int) -> bool:
+    """Return whether more CPUs are held than there are, or a CPU or a whole device by two jobs."""
+    if sum(ledger.job.cpus or 0 for ledger in ledgers) > cpus:
+        return True
+    devices = [name for ledger in ledgers for name, part in ledger.parts.items() if part >= WHOLE]
+    own = [cpu for ledger in ledgers if len(ledger.cpuset) == ledger.job.cpus for cpu in ledger.cpuset]
+    return len(set(devices)) < len(devices) or len(set(own)) < len(own)
 
 
 def _takes_from(heir: Ledger, ledger: Ledger) -> bool:
