@@ -8,10 +8,12 @@ It starts even if Slurm or the database's server is down. On SIGTERM it stops cl
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import gc
 import logging
 import signal
 import socket
+import sys
 from collections.abc import Iterator
 from types import FrameType
 
@@ -32,6 +34,10 @@ from carbon_collector.settings import Settings
 log = logging.getLogger(__name__)
 
 BACKLOG = 1024
+SWITCH_S = 0.0005
+"""Turn of a thread that computes, while others wait for it (sys.setswitchinterval; Python's own is ten times as long)."""
+M_ARENA_MAX = -8
+"""mallopt(3)."""
 COLLECT_AT = (200_000, 20, 50)
 """The numbers of objects after which the garbage collector looks for cycles (gc.set_threshold)."""
 
@@ -44,10 +50,12 @@ def serve(config: Settings, debug: bool = False) -> None:
         _open(site)
         _look_for_munge()
         collect_rarely()
+        share_fairly()
         listener = _listen(config.text("aggregator", "listen"))
         poller = Poller(site, Programs(), config.text("slurm", "source"), config.number("slurm", "poll"))
         follower = Follower(site.database, site.terms, site.providers, config.number("grid", "poll"))
-        _serve(site, poller, follower, listener, config.text("slurm", "munge_socket"))
+        proxies = config.words("aggregator", "proxies")
+        _serve(site, poller, follower, listener, config.text("slurm", "munge_socket"), proxies)
     finally:
         site.database.close()
 
@@ -61,6 +69,15 @@ def collect_rarely() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(*COLLECT_AT)
+
+
+def share_fairly() -> None:
+    """Let threads take turns often, and share two heaps: a query of somebody's must not have others wait for tens of turns,
+    and a heap for each thread keeps what each of them once needed.
+    """
+    sys.setswitchinterval(SWITCH_S)
+    with contextlib.suppress(OSError, AttributeError):  # another C library than glibc
+        ctypes.CDLL(None).mallopt(M_ARENA_MAX, 2)
 
 
 def _open(site: Site) -> None:
@@ -77,15 +94,18 @@ def _look_for_munge() -> None:
         log.warning("%s; starting without it, and answering nobody", err)
 
 
-def _serve(site: Site, poller: Poller, follower: Follower, listener: socket.socket, munge_socket: str) -> None:
-    limits = Limits()
+def _serve(
+    site: Site, poller: Poller, follower: Follower, listener: socket.socket, munge_socket: str, proxies: list[str]
+) -> None:
+    limits = protocol.prepare(listener, Limits())
     app = create_app(site, poller, munge_socket, limits, follower)
-    protocol.prepare(listener, limits)
     poller.start()
     follower.start()
+    app.state.watch.start()
     try:
-        _Server(protocol.options(app, limits, app.state.metrics.refuse)).run(sockets=[listener])
+        _Server(protocol.options(app, limits, app.state.metrics.refuse, proxies)).run(sockets=[listener])
     finally:
+        app.state.watch.stop()
         follower.stop()
         poller.stop()
 

@@ -7,17 +7,20 @@ import json
 import os
 import re
 import shutil
+import sqlite3
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import Any, NamedTuple
-
-from sqlalchemy.engine import make_url
+from urllib.parse import quote
 
 from carbon_acct.access.munge import decode
 from carbon_acct.client import status
-from carbon_acct.db.engine import url_of
-from carbon_acct.errors import SlurmError
+from carbon_acct.db import schema
+from carbon_acct.db.connect import parse_urls
+from carbon_acct.db.engine import REPAIR, Database, url_of
+from carbon_acct.errors import DatabaseError, SlurmError
 from carbon_acct.grid.providers import suggested
 from carbon_acct.slurm.nodes import load_cluster_config
 from carbon_acct.slurm.programs import Programs
@@ -68,7 +71,7 @@ def _configuration(patient: Patient) -> Iterator[Finding]:
     mode = path.stat().st_mode
     if mode & 0o022:
         yield Finding(FIX, "configuration", f"{name} can be written by others than its owner: chmod go-w {name}")
-    elif mode & 0o004 and make_url(url_of(patient.config)).password:
+    elif mode & 0o004 and parse_urls(url_of(patient.config))[0].password:
         yield Finding(
             FIX, "configuration", f"{name} holds the database's password and everybody can read it: chmod o-r {name}"
         )
@@ -233,13 +236,18 @@ def _conservation(patient: Patient) -> Iterator[Finding]:
 
 
 def _database(patient: Patient) -> Iterator[Finding]:
-    """Yield findings on SQLite's file: who may read it, and whether its disk has room."""
-    url = make_url(url_of(patient.config))
-    if url.get_backend_name() != "sqlite" or not url.database or not Path(url.database).exists():
+    """The database: whether it can be used as it is; of a file whose it is to read, whether it is whole, and room for it."""
+    found = parse_urls(url_of(patient.config))[0]
+    if found.get_backend_name() != "sqlite":
+        yield from _server(patient)
         return
-    path = Path(url.database)
+    path = Path(found.database or "")
+    if not path.exists():
+        return
     if path.stat().st_mode & 0o077:
         yield Finding(FIX, "database", f"{path} holds everybody's jobs and others may read it: chmod go= {path}")
+    if damage := _damage(path):
+        yield Finding(FIX, "database", f"{path} is damaged ({damage}): stop carbon-aggregator, and {REPAIR}")
     usage = shutil.disk_usage(path.parent)
     free, size = usage.free / usage.total, path.stat().st_size
     text = f"{path}: {size / 2**20:.0f} MiB, {100 * free:.0f} % of the disk is free"
@@ -247,6 +255,36 @@ def _database(patient: Patient) -> Iterator[Finding]:
         yield Finding(FIX, "disk", f"{text}; a copy before an upgrade would not fit: make room, or `carbon-mgr prune`")
     else:
         yield Finding(OK, "disk", text)
+
+
+def _server(patient: Patient) -> Iterator[Finding]:
+    """A server's database: it is connected to as the aggregator does, and asked for its schema; nothing is changed."""
+    try:
+        database = Database(url_of(patient.config))
+        try:
+            found = database.schema()
+        finally:
+            database.close()
+    except DatabaseError as err:
+        yield Finding(FIX, "database", str(err))
+        return
+    if found is None:
+        yield Finding(OK, "database", f"{database.shown}, which has no tables yet")
+    elif found != schema.newest():
+        yield Finding(FIX, "database", f"{database.shown}: schema {found}, this program needs {schema.newest()}")
+    else:
+        yield Finding(OK, "database", f"{database.shown}, schema {found}")
+
+
+def _damage(path: Path) -> str:
+    """The first thing that is wrong with the pages of an SQLite file; empty: nothing. It reads all of the file."""
+    try:
+        with closing(sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True)) as connection:
+            (found,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+    except sqlite3.DatabaseError as err:
+        is_damage = getattr(err, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+        return str(err) if is_damage else ""
+    return "" if found == "ok" else " ".join(str(found).split())[:200]
 
 
 CHECKS: tuple[Callable[[Patient], Iterator[Finding]], ...] = (

@@ -6,6 +6,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 FOREVER = 2**62
+MAX_TIME = 253_370_764_800
+"""Epoch seconds of the year 9999: the last whose days every zone's calendar has (datetime.MAXYEAR)."""
 
 
 @dataclass(frozen=True)

@@ -95,7 +95,9 @@ class Collector:
         )
         munge_socket = settings.text("slurm", "munge_socket")
         self.sealer = Sealer(self.spool)
-        self.shipper = Shipper(self.spool, settings.aggregators(), munge_socket, log)
+        self.shipper = Shipper(
+            self.spool, settings.aggregators(), munge_socket, log, settings.text("collector", "aggregator_user")
+        )
         self.intake = Intake(f"{self.run_dir}/tickets", log)
         self.live = Live(f"{self.run_dir}/live")
         self.asking = Asking(self.live.folder, settings.number("collector", "live_refresh"))

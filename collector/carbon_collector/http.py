@@ -66,12 +66,20 @@ def request(
     try:
         connection = _connect(scheme, host, port, timeout_s, ca)
         try:
-            connection.sendall(message)
+            _send(connection, message)
             return _read_answer(connection, deadline, most)
         finally:
             connection.close()
     except (OSError, ValueError, IndexError) as err:
         raise RequestError(f"no answer from {url}: {err or type(err).__name__}") from err
+
+
+def _send(connection: socket.socket, message: bytes) -> None:
+    """Send all of it. A server that refuses a request before its end may close: its answer, then, says why."""
+    try:
+        connection.sendall(message)
+    except (BrokenPipeError, ConnectionResetError):
+        pass
 
 
 def split_url(url: str) -> tuple[str, str, int, str]:

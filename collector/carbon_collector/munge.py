@@ -25,6 +25,8 @@ except ImportError:
         from hashlib import sha256
 
 TIMEOUT_S = 10.0
+MAX_CREDENTIAL = 32 * 1024
+"""Bytes of a credential."""
 SEARCH = ("/usr/bin", "/usr/local/bin", "/opt/munge/bin", "/usr/sbin")
 
 
@@ -53,6 +55,24 @@ def encode(payload: str, socket: str = "") -> str:
     return out.decode("ascii").strip()
 
 
+def decode(credential: str, socket: str = "") -> tuple[int, str]:
+    """Check a credential: the user id that made it, and its payload. Raises MungeError."""
+    args = ["unmunge", "--numeric", "--keys=UID"]
+    if socket:
+        args += ["--socket", socket]
+    status, out, err = _run(args, credential.encode("ascii", "replace")[:MAX_CREDENTIAL])
+    head, _, payload = out.decode("utf-8", "replace").partition("\n\n")
+    uid = head.partition(":")[2].strip()
+    if status != 0 or not uid.isdigit():
+        raise MungeError(f"a credential is refused: {_line(err)}")
+    return int(uid), payload
+
+
+def receipt(status: int, segment_digest: str) -> str:
+    """Return what the credential of an answer to a segment carries: only who has seen the segment's own can make it."""
+    return f"receipt {status} {segment_digest}"
+
+
 def _line(err: bytes) -> str:
     text = err.decode("utf-8", "replace").strip()
     return text.splitlines()[0] if text else "no answer"
@@ -66,18 +86,21 @@ def _find(name: str) -> str:
     raise MungeError(f"{name} is not installed (looked in {', '.join(SEARCH)})")
 
 
-def _run(args: list[str]) -> tuple[int, bytes, bytes]:
-    """Run a program with a deadline. `subprocess` would cost a node 2 MiB of memory for this."""
+def _run(args: list[str], given: bytes = b"") -> tuple[int, bytes, bytes]:
+    """Run a program with a deadline; `given` is its input, at most MAX_CREDENTIAL bytes. `subprocess` would cost a node 2 MiB of memory for this."""
     path = _find(args[0])
     out_r, out_w = os.pipe()
     err_r, err_w = os.pipe()
+    in_r, in_w = os.pipe()
+    os.write(in_w, given)  # a pipe takes as much without a reader
+    os.close(in_w)
     try:
         pid = os.posix_spawn(
             path,
             args,
             {"PATH": "/usr/bin:/bin"},
             file_actions=[
-                (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+                (os.POSIX_SPAWN_DUP2, in_r, 0),
                 (os.POSIX_SPAWN_DUP2, out_w, 1),
                 (os.POSIX_SPAWN_DUP2, err_w, 2),
             ],
@@ -88,6 +111,7 @@ def _run(args: list[str]) -> tuple[int, bytes, bytes]:
         os.close(err_r)
         raise
     finally:
+        os.close(in_r)
         os.close(out_w)
         os.close(err_w)
     chunks: dict[int, bytes] = {out_r: b"", err_r: b""}

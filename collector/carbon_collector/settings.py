@@ -63,6 +63,14 @@ SETTINGS: tuple[Setting, ...] = (
         "",
         "URLs of the aggregators. They are tried in turn. Empty: http:// and [aggregator] listen.",
     ),
+    Setting(
+        "collector",
+        "aggregator_user",
+        "text",
+        "",
+        "Users that the aggregators run as, by names or ids: only their answers have a node forget rows. Empty: any"
+        " account of the system (uid below 1000).",
+    ),
     Setting("collector", "interval", "seconds", "10 s", "Time between two readings of the meters."),
     Setting(
         "collector",
@@ -141,6 +149,13 @@ SETTINGS: tuple[Setting, ...] = (
         "File of certificates (PEM) that the BMC must have or be signed by. Empty: the system's.",
     ),
     Setting("aggregator", "listen", "text", "127.0.0.1:6829", "Address and port to listen on."),
+    Setting(
+        "aggregator",
+        "proxies",
+        "words",
+        "",
+        "Addresses of TLS proxies before the aggregator, whose X-Forwarded-For is believed. Empty: nobody's is.",
+    ),
     Setting(
         "aggregator",
         "database",

@@ -50,10 +50,10 @@ class Served:
 
 
 def serve(site: Site, poller: Poller, munge_socket: str, limits: Limits | None = None) -> Iterator[Served]:
-    limits = limits or Limits()
     listener = socket.create_server(("127.0.0.1", 0))
+    limits = protocol.prepare(listener, limits or Limits())
     app = create_app(site, poller, munge_socket, limits)
-    protocol.prepare(listener, limits)
+    app.state.watch.start()
     server = uvicorn.Server(protocol.options(app, limits, app.state.metrics.refuse))
     thread = threading.Thread(target=server.run, args=([listener],))
     thread.start()
@@ -63,6 +63,7 @@ def serve(site: Site, poller: Poller, munge_socket: str, limits: Limits | None =
     finally:
         server.should_exit = True
         thread.join(20)
+        app.state.watch.stop()
         listener.close()
 
 

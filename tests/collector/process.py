@@ -16,7 +16,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from carbon_acct.access.munge import decode
+from carbon_acct.access.munge import decode, encode
 from carbon_acct.delivery.segment import parse_segment
 from carbon_collector import munge
 
@@ -46,6 +46,9 @@ class Aggregator:
         self.segments: dict[str, bytes] = {}
         self.problems: list[str] = []
         self.answer: tuple[int, bytes] | None = None
+        self.signs = True
+        self.signs_for = ""
+        """The digest of another segment, for which the credential of an answer is then made."""
         self.posts = 0
         self.refuse_lines: list[int] = []
         self.has_time = threading.Event()
@@ -94,14 +97,25 @@ class Aggregator:
             assert who.payload == munge.digest(body)
             assert who.uid == os.getuid()
             if self.answer is not None:
-                return self.answer
+                return self._signed(*self.answer, body)
             name, count = self.take(body)
         except Exception as err:  # noqa: BLE001 - whatever it is, the test must see it
             self.problems.append(f"{type(err).__name__}: {err}")
             return 500, b'{"detail": "the test is not content"}'
         refused = [{"line": n, "reason": "because"} for n in self.refuse_lines]
         answer = {"segment": name, "accepted": count - len(refused), "refused": refused}
-        return 200, json.dumps(answer).encode()
+        return self._signed(200, json.dumps(answer).encode(), body)
+
+    def _signed(self, status: int, answer: bytes, body: bytes) -> tuple[int, bytes]:
+        """An answer with the credential that says that it is one to this segment; what is no JSON object gets none."""
+        try:
+            content = json.loads(answer)
+        except ValueError:
+            return status, answer
+        if self.signs and isinstance(content, dict):
+            about = self.signs_for or munge.digest(body)
+            content["credential"] = encode(munge.receipt(status, about), self.munge_socket)
+        return status, json.dumps(content).encode()
 
     def take(self, body: bytes) -> tuple[str, int]:
         """Check a segment as the real aggregator does, and keep it."""

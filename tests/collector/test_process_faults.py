@@ -177,7 +177,7 @@ def test_the_second_aggregator_takes_over(host: Host) -> None:
     [
         (403, b'{"detail": "not your node"}', "refused"),
         (413, b'{"detail": "too large"}', "refused"),
-        (422, b"<html>", "refused"),
+        (422, b"<html>", "spool"),
         (503, b'{"detail": "no database"}', "spool"),
         (401, b"", "spool"),
         (404, b"", "spool"),
@@ -204,6 +204,25 @@ def test_only_an_acknowledged_segment_is_forgotten(host: Host, status: int, body
     kept_segments = list((host.spool_dir / "refused").glob("*.jsonl")) + list(host.spool_dir.glob("*.jsonl"))
     assert sum(b'"ledger"' in path.read_bytes() for path in kept_segments) >= 1
     assert host.aggregator.segments == {}
+
+
+@pytest.mark.parametrize("status", [200, 422])
+@pytest.mark.parametrize("forged", ["no credential", "another segment's"])
+def test_whatever_listens_on_the_port_is_not_believed(host: Host, status: int, forged: str) -> None:
+    """An answer that the aggregator's user did not make to this very segment has the node forget nothing."""
+    good = b'{"segment": "x", "accepted": 1, "refused": [], "detail": "no"}'
+    host.aggregator.answer = (status, good)
+    host.aggregator.signs = forged == "another segment's"
+    host.aggregator.signs_for = "0" * 64
+    host.start()
+    host.ticket("prolog", 1)
+    host.ticket("epilog", 1)
+    says = {"no credential": "carries no credential", "another segment's": "to something else"}
+    eventually(lambda: says[forged] in host.said(), "a line in the log")
+    assert host.spooled()
+    assert not list((host.spool_dir / "refused").glob("*.jsonl"))
+    host.aggregator.answer, host.aggregator.signs, host.aggregator.signs_for = None, True, ""
+    eventually(lambda: host.aggregator.segments and not host.spooled(), "shipped to the real one")
 
 
 def test_a_segment_that_cannot_be_read_stops_no_other(host: Host) -> None:

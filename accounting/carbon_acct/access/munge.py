@@ -61,6 +61,24 @@ def decode(credential: str, socket_path: str = "") -> Identity:
         library.munge_ctx_destroy(context)
 
 
+def encode(payload: str, socket_path: str = "") -> str:
+    """Make a credential as this process's user. Raises MungedError."""
+    library = load()
+    context = library.munge_ctx_create()
+    if not context:
+        raise MungedError("no memory for a context of libmunge")
+    made, given = ctypes.c_void_p(), payload.encode()
+    try:
+        if socket_path:
+            library.munge_ctx_set(context, OPT_SOCKET, ctypes.c_char_p(socket_path.encode()))
+        if library.munge_encode(ctypes.byref(made), context, given, len(given)):
+            raise MungedError(library.munge_ctx_strerror(context).decode("utf-8", "replace"))
+        return ctypes.string_at(made).decode("ascii")
+    finally:
+        _free()(made)
+        library.munge_ctx_destroy(context)
+
+
 def _decoded(library: Any, context: int, credential: str) -> Identity:
     payload, length = ctypes.c_void_p(), ctypes.c_int()
     uid, gid = ctypes.c_uint32(), ctypes.c_uint32()
@@ -102,6 +120,7 @@ def load() -> Any:
     library.munge_ctx_get.argtypes = [handle, ctypes.c_int]
     library.munge_ctx_strerror.argtypes = [handle]
     library.munge_ctx_strerror.restype = text
+    library.munge_encode.argtypes = [any_pointer, handle, text, ctypes.c_int]
     library.munge_decode.argtypes = [text, handle, any_pointer, any_pointer, any_pointer, any_pointer]
     return library
 

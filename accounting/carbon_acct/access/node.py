@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import ipaddress
 import socket
+import time
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from carbon_acct.errors import RefusedError
@@ -16,6 +18,10 @@ if TYPE_CHECKING:
     from carbon_acct.access.munge import Identity
     from carbon_acct.slurm.nodes import NodeHost
     from carbon_acct.slurm.state import SlurmState
+
+
+LOOKUP_S = 60
+"""The addresses of a name are looked up so often."""
 
 
 def check_root(identity: Identity) -> None:
@@ -50,21 +56,31 @@ def check_cluster(cluster: str, ours: str) -> None:
 def speaks_for(identity: Identity, peer: str, node: NodeHost, own: frozenset[str]) -> bool:
     """Return whether a credential comes from the host on which the node lives. `own` are the names of this host.
 
-    munged puts the address of the host into the credential, and the name is looked up here. A host whose own name
-    resolves to loopback (Debian's 127.0.1.1) makes credentials that look like those of this host, wherever it is.
-    In that case the address of the connection, `peer`, says which host it is.
+    Two addresses must be the node's: the one that munged put into the credential, and that of the connection, `peer`.
+    Root of a host can have munged write any origin (munged --origin), and anybody can connect; both at once is the host.
+    Where munged states no host (its name resolves to loopback, as with Debian's 127.0.1.1), the connection alone says it.
     """
-    address = identity.address
-    if _names_no_host(address):
-        address, names = peer, own if _loopback(peer) else frozenset()
-    else:
-        names = _forms(identity.host)
-    wanted = _forms(node.hostname) | _forms(node.address)
-    if names & wanted or address in wanted:
+    if not _is_of(peer, node, own):
+        return False
+    if _names_no_host(identity.address) or identity.address == peer or _is_of(identity.address, node, own):
         return True
-    if names & own:
-        return any(_loopback(name) for name in (node.hostname, node.address))
-    return bool(address) and address in _addresses(node.address)
+    return _loopback(peer) and is_here(identity.address, _period())
+
+
+def _is_of(address: str, node: NodeHost, own: frozenset[str]) -> bool:
+    """Return whether an address is a node's: one of those that its NodeAddr or NodeHostName have, looked up forwards.
+
+    The name that an address claims to have is not asked: whoever owns the address writes that name.
+    """
+    if not _is_address(address):
+        return False
+    mapped = getattr(ipaddress.ip_address(address), "ipv4_mapped", None)
+    plain = str(mapped or ipaddress.ip_address(address))
+    names = {node.address, node.hostname}
+    if plain in names or any(plain in _addresses(name, _period()) for name in names):
+        return True
+    # A node on this host speaks over loopback, whatever its address is.
+    return _loopback(plain) and any(_loopback(name) or not _forms(name).isdisjoint(own) for name in names)
 
 
 def own_names() -> frozenset[str]:
@@ -78,11 +94,29 @@ def _forms(name: str) -> frozenset[str]:
     return frozenset({lower} if _is_address(lower) else {lower, lower.partition(".")[0]})
 
 
-def _addresses(name: str) -> set[str]:
+@lru_cache(maxsize=50_000)
+def _addresses(name: str, _at: int) -> frozenset[str]:
     try:
-        return {str(info[4][0]) for info in socket.getaddrinfo(name, None)}
+        return frozenset(str(info[4][0]) for info in socket.getaddrinfo(name, None))
     except OSError:
-        return set()
+        return frozenset()
+
+
+@lru_cache(maxsize=1000)
+def is_here(address: str, _at: int) -> bool:
+    """Return whether an address is one of this host's own: only those can be bound."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with socket.socket(family, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.bind((address, 0))
+        except OSError:
+            return False
+    return True
+
+
+def _period() -> int:
+    """Return the number of the minute: the resolver is not bothered with every request."""
+    return int(time.monotonic() / LOOKUP_S)
 
 
 def _is_address(text: str) -> bool:

@@ -33,14 +33,18 @@ class ReceiptAnswer:
     segment: str
     accepted: int
     refused: list[RefusedLineAnswer]
+    credential: str
+    """Made by the aggregator's user over the segment's digest: without it no node believes the answer."""
 
 
 @dataclass(frozen=True)
 class JobsAnswer:
-    """Jobs, and warnings about the answer."""
+    """A page of jobs, and what the caller should know about it."""
 
     jobs: list[JobRecord]
     warnings: list[str]
+    next: str | None
+    """What the next page comes `after`; null: this is the last page."""
 
 
 @dataclass(frozen=True)
@@ -101,6 +105,31 @@ class GridAnswer:
 
 
 @dataclass(frozen=True)
+class ApartAnswer:
+    """Delivered rows that count for no job, because they do not fit what Slurm says of it; the energy is a decimal string.
+
+    `reason`: `node` (not in the job's NodeList), `time` (not within its start and end), `node_time` (longer than it ran).
+    """
+
+    reason: str
+    rows: int
+    energy_uj: str
+
+
+@dataclass(frozen=True)
+class LateAnswer:
+    """What a node changed of a month after that was closed: rows of jobs, and their energy more or less."""
+
+    cluster: str
+    node: str
+    month: int
+    """Its first second."""
+    rows: int
+    energy_uj: str
+    changed_at: int
+
+
+@dataclass(frozen=True)
 class StatusAnswer:
     """The state of the accounting."""
 
@@ -117,6 +146,9 @@ class StatusAnswer:
     """The newest slot that any node delivered."""
     silent: SilentAnswer
     dropped: DroppedAnswer
+    apart: list[ApartAnswer]
+    late: list[LateAnswer]
+    """The newest of them."""
     slurm: SlurmAnswer
     grid: list[GridAnswer]
     simulated: bool
@@ -125,9 +157,11 @@ class StatusAnswer:
 
 @dataclass(frozen=True)
 class UnmatchedAnswer:
-    """Ledgers for which Slurm has no run of the job."""
+    """A page of the ledgers for which Slurm has no run of the job."""
 
     unmatched: list[UnmatchedLedger]
+    next: int | None
+    """What the next page comes `after`; null: this is the last page."""
 
 
 @dataclass(frozen=True)
@@ -144,10 +178,10 @@ class Health:
     status: str = "ok"
 
 
-def receipt_answer(receipt: Receipt) -> ReceiptAnswer:
+def receipt_answer(receipt: Receipt, credential: str) -> ReceiptAnswer:
     """Return a receipt as a node reads it: without the kinds of refusal, which are for /metrics."""
     refused = [RefusedLineAnswer(line.line, line.reason) for line in receipt.refused]
-    return ReceiptAnswer(receipt.segment, receipt.accepted, refused)
+    return ReceiptAnswer(receipt.segment, receipt.accepted, refused, credential)
 
 
 def balances(found: Conservation) -> dict[str, BalanceAnswer]:

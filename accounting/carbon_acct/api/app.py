@@ -16,6 +16,7 @@ from carbon_acct.api.identity import Gate
 from carbon_acct.api.limits import Limits
 from carbon_acct.api.metrics import Measured, Metrics
 from carbon_acct.api.parts import Aggregator, error
+from carbon_acct.api.watch import AWAY, Watch
 from carbon_acct.delivery.group_commit import GroupCommit
 from carbon_acct.errors import DatabaseError, RefusedError, SlurmError
 from carbon_acct.site import Site
@@ -34,13 +35,17 @@ times are epoch seconds, UTC; `null` is not known. An error is `{"detail": "<one
 def create_app(
     site: Site, poller: Poller, munge_socket: str = "", limits: Limits | None = None, follower: Follower | None = None
 ) -> FastAPI:
-    """Return the API over a site's database and what its poller knows of Slurm. `app.state.metrics` are its counters."""
+    """The API over a site's database and what its poller knows of Slurm. `app.state.metrics` are its counters.
+
+    `app.state.watch` looks after the database: start and stop it with the server.
+    """
     app = FastAPI(
         title="carbon-aggregator", version=__version__, description=DESCRIPTION, docs_url=None, redoc_url=None
     )
-    gate = Gate(munge_socket, limits or Limits())
-    aggregator = Aggregator(site, poller, gate, Metrics(site, poller), GroupCommit(site.database, site.terms), follower)
-    app.state.gate, app.state.metrics = gate, aggregator.metrics
+    gate, watch = Gate(munge_socket, limits or Limits()), Watch(site.database)
+    group_commit = GroupCommit(site.database, site.terms)
+    aggregator = Aggregator(site, poller, gate, Metrics(poller, watch), group_commit, watch, follower)
+    app.state.gate, app.state.metrics, app.state.watch = gate, aggregator.metrics, watch
     for part in (delivery, queries, operations):
         app.include_router(part.routes(aggregator))
     _add_errors(app, aggregator.metrics)
@@ -63,7 +68,7 @@ def _add_errors(app: FastAPI, metrics: Metrics) -> None:
     async def no_database(_request: Request, err: DatabaseError) -> JSONResponse:
         # What a database says in its distress may hold what is in it.
         log.error("the database: %s", err)
-        return refuse(RefusedError(503, "the database does not answer; the aggregator's log says why", "database"))
+        return refuse(RefusedError(503, AWAY, "database"))
 
     @app.exception_handler(SlurmError)
     async def no_slurm(_request: Request, err: SlurmError) -> JSONResponse:
@@ -73,6 +78,11 @@ def _add_errors(app: FastAPI, metrics: Metrics) -> None:
     async def bad_parameter(_request: Request, err: RequestValidationError) -> JSONResponse:
         first: dict[str, Any] = err.errors()[0]
         return refuse(RefusedError(400, f"{first['loc'][-1]}: {first['msg'].lower()}"))
+
+    @app.exception_handler(Exception)
+    async def surprise(request: Request, err: Exception) -> JSONResponse:
+        log.error("%s %s failed", request.method, request.url.path, exc_info=err)
+        return error(500, "the aggregator failed; its log says why")
 
     @app.exception_handler(HTTPException)
     async def no_such(_request: Request, err: HTTPException) -> JSONResponse:

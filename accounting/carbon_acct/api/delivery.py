@@ -7,16 +7,25 @@ import logging
 import time
 
 from fastapi import APIRouter, Response
+from fastapi.responses import JSONResponse
 
-from carbon_acct.access.node import check_delivery, check_root
+from carbon_acct.access.munge import encode
+from carbon_acct.access.node import check_delivery
 from carbon_acct.api.answers import ReceiptAnswer, receipt_answer
-from carbon_acct.api.identity import Authenticated, Caller
+from carbon_acct.api.identity import Caller, Delivering
 from carbon_acct.api.parts import Aggregator, answer, errors
 from carbon_acct.delivery.records import Header
-from carbon_acct.delivery.segment import parse_segment
-from carbon_acct.errors import RefusedError
+from carbon_acct.delivery.segment import MAX_ROWS, MAX_SEGMENT_BYTES, ManyRowsError, parse_header, parse_segment
+from carbon_acct.errors import MungedError, RefusedError
+from carbon_collector.munge import receipt
 
 log = logging.getLogger("carbon_acct.api")
+
+FINAL = (403, 413, 422)
+"""A node that is told so by its aggregator sets the segment aside; it believes nobody else."""
+
+FEW_ROWS = 2500
+"""Segments of more are read one at a time: 10 MiB of memory each."""
 
 BODY = {
     "required": True,
@@ -43,35 +52,59 @@ def routes(aggregator: Aggregator) -> APIRouter:
         responses=errors(400, 401, 403, 408, 413, 422, 429, 503),
         openapi_extra={"requestBody": BODY},
     )
-    async def deliver(caller: Authenticated) -> Response:
+    async def deliver(delivering: Delivering) -> Response:
         """Take a segment from a node. Only root delivers, and only for the nodes that live on the host it speaks from.
 
         Delivering a segment again gives the same answer and changes nothing. A bad record is refused by its line, with
         the reason, and does not take the good ones with it.
         """
-        check_root(caller.identity)  # outside the try: the log is not for any user to fill
+        caller, sender = delivering
+        lanes, host = aggregator.gate.lanes, caller.identity.host
+
+        async def check(line: bytes) -> None:
+            header = parse_header(line)
+            await lanes.nodes.run(host, lambda: _check(aggregator, caller, header))
+
         try:
-            return await aggregator.gate.lanes.deliveries.run(caller.identity.host, lambda: _take(aggregator, caller))
+            body = await sender.body(MAX_SEGMENT_BYTES, check)
+            try:
+                return await lanes.deliveries.run(host, lambda: _take(aggregator, caller, body, FEW_ROWS))
+            except ManyRowsError:
+                return await lanes.large.run(host, lambda: _take(aggregator, caller, body, MAX_ROWS))
         except RefusedError as err:
-            log.warning("a segment from %s is refused: %s", caller.identity.host, err)
-            raise
+            log.warning("a segment from %s is refused: %s", host, err)
+            if err.status not in FINAL:
+                raise
+            aggregator.metrics.refuse(err.kind)
+            status = err.status
+            proof = await lanes.credentials.run(host, lambda: _proof(aggregator, caller, status))
+            return JSONResponse({"detail": " ".join(str(err).split()), "credential": proof}, status)
 
     return router
 
 
-def _take(aggregator: Aggregator, caller: Caller) -> Response:
+def _proof(aggregator: Aggregator, caller: Caller, status: int) -> str:
+    """A credential that the node knows the aggregator by. Raises RefusedError 503."""
+    payload = receipt(status, caller.identity.payload)
+    try:
+        return encode(payload, aggregator.gate.munge_socket)
+    except MungedError as err:
+        log.warning("no credential can be made: %s", err)
+        raise RefusedError(503, "munged does not answer on the aggregator's host; its log says why", "munge") from err
+
+
+def _take(aggregator: Aggregator, caller: Caller, body: bytes, rows: int) -> Response:
     now = int(time.time())
-    segment = parse_segment(caller.body, now)
-    _check(aggregator, caller, segment.header)
-    receipt = aggregator.group_commit.store(segment, now)
-    aggregator.metrics.received(receipt)
-    if receipt.refused:
-        node, first = segment.header.node, receipt.refused[0]
+    segment = parse_segment(body, now, rows)
+    taken = aggregator.group_commit.store(segment, now)
+    aggregator.metrics.received(taken)
+    if taken.refused:
+        node, first = segment.header.node, taken.refused[0]
         log.warning(
             "node %s: %s: %d refused, line %d: %s",
-            *(node, receipt.segment, len(receipt.refused), first.line, first.reason),
+            *(node, taken.segment, len(taken.refused), first.line, first.reason),
         )
-    return answer(receipt_answer(receipt))
+    return answer(receipt_answer(taken, _proof(aggregator, caller, 200)))
 
 
 def _check(aggregator: Aggregator, caller: Caller, header: Header) -> None:

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: MIT
 """Identifies the caller of a request: has munged check its credential, then reads its body within bounds.
 
-The credential comes first. No byte of a body is kept from a caller who has none, may not deliver, or asks too often.
-Bodies are read without holding a thread, so a slow or broken client delays nobody else.
+The credential comes first: who is nobody, or may not deliver, or asks too often, has no byte of a body kept; of a
+segment the first line comes first, which says whose it is. Bodies are read without holding a thread, are charged to
+their sender, and must come at a least rate, so a slow or broken client holds nobody else up.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ import asyncio
 import contextlib
 import hashlib
 import logging
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Iterator
 from dataclasses import dataclass, field
 from typing import Annotated
 
@@ -19,16 +22,21 @@ from fastapi.security import APIKeyHeader
 from starlette.requests import ClientDisconnect
 
 from carbon_acct.access.munge import Identity, decode
-from carbon_acct.api.limits import Lanes, Limits, Rates, check_rate
+from carbon_acct.api.budget import Budget
+from carbon_acct.api.limits import Lanes, Limits, Rates, Shares, check_rate
 from carbon_acct.errors import MungedError, RefusedError
 from carbon_collector import munge
 from carbon_collector.errors import MungeError
 
 log = logging.getLogger("carbon_acct.api")
 
-MAX_BODY_BYTES = 16 * 1024 * 1024
-MAX_UNKEPT_BYTES = 128 * 1024 * 1024
+MAX_UNREAD_BYTES = 64 * 1024
+"""Of a request that needs no body."""
 MAX_CREDENTIAL_BYTES = 32 * 1024
+MAX_HEADER_BYTES = 4096
+"""The first line of a segment, which says whose it is."""
+LINGER_S = 2.0
+"""So long the body of a refused request is read, unkept: a client that is still sending would see a reset, no reason."""
 
 SCHEME = APIKeyHeader(
     name="Authorization",
@@ -49,41 +57,115 @@ class Gate:
     limits: Limits
     rates: Rates = field(default_factory=Rates)
     lanes: Lanes = field(init=False)
+    requests: Shares = field(init=False)
+    """The requests of known callers."""
+    bodies: Budget = field(init=False)
+    answers: Budget = field(init=False)
 
     def __post_init__(self) -> None:
         self.lanes = Lanes(self.limits)
+        self.requests = Shares(self.limits.requests)
+        self.bodies = Budget(self.limits.bodies, self.limits.bodies)
+        self.answers = Budget(self.limits.answers, self.limits.answers_each)
 
 
 @dataclass(frozen=True)
 class Caller:
-    """An authenticated request: its maker, its address and its body."""
+    """Who makes a request, and from which address."""
 
     identity: Identity
     peer: str
-    body: bytes
+
+    @property
+    def key(self) -> Hashable:
+        """Whom it is charged to: a user wherever the request comes from, root by its host."""
+        return self.identity.uid or self.identity.host
 
 
-async def identify(request: Request, _header: Annotated[str | None, Depends(SCHEME)]) -> Caller:
-    """Return the caller.
+Check = Callable[[bytes], Awaitable[None]]
+"""Judges the first line of a body before the rest of it is read. Raises RefusedError."""
+
+
+async def identify(request: Request, _header: Annotated[str | None, Depends(SCHEME)]) -> AsyncIterator[Caller]:
+    """The caller of a request that has no body to speak of.
 
     Raises RefusedError: 401 for a bad credential, 503 if munged cannot be asked, 429 for too many requests, 408 and 413
-    for the body. A refused request is read to its end all the same, within bounds and without keeping it: a client that
-    is still sending when the connection closes sees a reset, not the reason.
+    for the body. What is refused is read for a moment all the same, unkept.
     """
+    async with _lingering(request):
+        caller = await _known(request)
+    with _inside(request, caller):
+        gate: Gate = request.app.state.gate
+        _, digest = await _read(request, gate, caller.key, MAX_UNREAD_BYTES)
+        _check_digest(caller, munge.digest(_target(request)) if request.method == "GET" else digest)
+        yield caller
+
+
+async def identify_sender(
+    request: Request, _header: Annotated[str | None, Depends(SCHEME)]
+) -> AsyncIterator[tuple[Caller, Sender]]:
+    """The caller of a request with a body, which has yet to be read. Raises as `identify`."""
+    async with _lingering(request):
+        caller = await _known(request)
+        if caller.identity.uid != 0:  # any user's: not logged
+            raise RefusedError(403, f"only root delivers segments, this is uid {caller.identity.uid}", "not_root")
+    with _inside(request, caller):
+        yield caller, Sender(request, caller)
+
+
+@dataclass(frozen=True)
+class Sender:
+    """A caller's body, on its way."""
+
+    request: Request
+    caller: Caller
+
+    async def body(self, most: int, check: Check) -> bytes:
+        """All of it, once `check` has passed its first line. Raises RefusedError."""
+        gate: Gate = self.request.app.state.gate
+        async with _lingering(self.request):
+            body, digest = await _read(self.request, gate, self.caller.identity.host, most, check)
+        _check_digest(self.caller, digest)
+        return body
+
+
+async def _known(request: Request) -> Caller:
     gate: Gate = request.app.state.gate
     peer = request.client.host if request.client else ""
+    identity = await _decode(gate, peer, request)
+    check_rate(gate.rates, (identity.uid, identity.host), gate.limits.users if identity.uid else gate.limits.root)
+    return Caller(identity, peer)
+
+
+@contextlib.contextmanager
+def _inside(request: Request, caller: Caller) -> Iterator[None]:
+    """What the connection holds is charged to the caller from here on. Raises RefusedError 429."""
+    shares = request.app.state.gate.requests
+    shares.enter(caller.key)
     try:
-        identity = await _decode(gate, peer, request)
-        check_rate(gate.rates, (identity.uid, identity.host), gate.limits.users if identity.uid else gate.limits.root)
-    except RefusedError:
-        with contextlib.suppress(RefusedError):  # the first reason is the one that helps
-            await _read(request, gate.limits.body_s, keep=False)
-        raise
-    # Only root has a body to send that anybody reads.
-    body, digest = await _read(request, gate.limits.body_s, keep=identity.uid == 0)
-    if identity.payload != (digest if request.method != "GET" else munge.digest(_target(request))):
+        if (connection := request.scope.get("carbon.connection")) is not None:
+            connection.judged()
+        yield
+    finally:
+        shares.leave(caller.key)
+
+
+def _check_digest(caller: Caller, digest: str) -> None:
+    if caller.identity.payload != digest:
         raise RefusedError(401, "the credential belongs to another request", "other_request")
-    return Caller(identity, peer, body)
+
+
+@contextlib.asynccontextmanager
+async def _lingering(request: Request) -> AsyncIterator[None]:
+    """Where a request is refused, take what comes of its body for a moment; the first reason is the one that helps."""
+    try:
+        yield
+    except RefusedError:
+        with contextlib.suppress(TimeoutError, ClientDisconnect, RuntimeError):
+            async with asyncio.timeout(LINGER_S):
+                async for _ in request.stream():
+                    pass
+        raise
 
 
 async def _decode(gate: Gate, peer: str, request: Request) -> Identity:
@@ -106,27 +188,45 @@ def _credential(request: Request) -> str:
     return credential.strip()
 
 
-async def _read(request: Request, seconds: float, keep: bool) -> tuple[bytes, str]:
-    """Return the body and its digest. The body is empty unless it is to be kept. Raises RefusedError 408, 413 or 400."""
-    body, length, digest = bytearray(), 0, hashlib.sha256()
+async def _read(
+    request: Request, gate: Gate, owner: Hashable, most: int, check: Check | None = None
+) -> tuple[bytes, str]:
+    """The body and its digest. Raises RefusedError 408, 413, 503 or 400."""
+    if (declared := request.headers.get("content-length", "")).isdigit() and int(declared[:18]) > most:
+        raise RefusedError(413, f"the body is larger than {most} bytes")
+    body = bytearray()
+    dropped = asyncio.Event()
+    charge = gate.bodies.open(owner, dropped.set)
+    unjudged = check
+    started = time.monotonic()
     try:
-        async with asyncio.timeout(seconds):
+        async with asyncio.timeout(gate.limits.body_s):
             async for chunk in request.stream():
-                length += len(chunk)
-                if length > MAX_UNKEPT_BYTES:
-                    break
-                if length > MAX_BODY_BYTES:
-                    body.clear()
-                elif keep:
-                    body += chunk
-                digest.update(chunk)
+                body += chunk
+                charge.add(len(chunk))
+                if dropped.is_set():
+                    raise RefusedError(503, "too many segments are on their way; try again", "overloaded", 10)
+                if len(body) > most:
+                    raise RefusedError(413, f"the body is larger than {most} bytes")
+                if unjudged and (b"\n" in chunk or len(body) > MAX_HEADER_BYTES):
+                    await unjudged(bytes(body[: MAX_HEADER_BYTES + 1]).partition(b"\n")[0])
+                    unjudged = None
+                _check_pace(len(body), time.monotonic() - started, gate.limits)
     except TimeoutError:
-        raise RefusedError(408, f"the body did not come within {seconds:g} s") from None
+        raise RefusedError(408, f"the body did not come within {gate.limits.body_s:g} s") from None
     except ClientDisconnect:
         raise RefusedError(400, "the body broke off", "broke_off") from None
-    if length > MAX_BODY_BYTES:
-        raise RefusedError(413, f"the body is larger than {MAX_BODY_BYTES} bytes")
-    return bytes(body), digest.hexdigest()
+    finally:
+        charge.end()
+    if unjudged:
+        await unjudged(bytes(body))
+    return bytes(body), hashlib.sha256(body).hexdigest()
+
+
+def _check_pace(length: int, seconds: float, limits: Limits) -> None:
+    """Raises RefusedError 408 for a body that comes byte by byte."""
+    if length < (seconds - limits.grace_s) * limits.least_rate:
+        raise RefusedError(408, f"the body comes too slowly, at less than {limits.least_rate / 1024:g} KiB/s")
 
 
 def _target(request: Request) -> bytes:
@@ -137,3 +237,4 @@ def _target(request: Request) -> bytes:
 
 
 Authenticated = Annotated[Caller, Depends(identify)]
+Delivering = Annotated[tuple[Caller, Sender], Depends(identify_sender)]

@@ -6,7 +6,7 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from typing import NamedTuple, TypeVar
@@ -17,6 +17,9 @@ from carbon_acct.errors import RefusedError
 
 T = TypeVar("T")
 MAX_CALLERS = 10_000
+MIB = 1024 * 1024
+SPARE = 64
+"""Places beside the others for callers who have none."""
 
 
 class Rate(NamedTuple):
@@ -38,19 +41,30 @@ class Limits:
     root: Rate = ROOT
     query_s: float = 30.0
     """After this a query is given up: nobody waits for it any more."""
-    rows: int = 100_000
-    """Jobs in one answer: about 100 MB."""
+    rows: int = 5000
+    """Jobs, or ledgers, in a page: about 5 MB."""
     head_s: float = 10.0
     """A connection that has not sent the head of a request by then is closed."""
     body_s: float = 60.0
     send_s: float = 60.0
     """A client that takes nothing of its answer for so long has gone."""
+    grace_s: float = 10.0
+    """After this a body must have come, or an answer have been taken, at the least rate."""
+    least_rate: float = 64 * 1024
+    """Bytes a second."""
     deliveries_each: int = 2
     """Segments of one host that are taken at the same time."""
     waiting: int = 1024
-    """Connections without a request; of more the oldest are closed, whoever made them."""
+    """Connections whose caller is not known yet; of more the oldest of the address that has most are closed."""
     waiting_each: int = 128
     """The same for one address."""
+    requests: int = 1024
+    """Requests of known callers at the same time, at work or waiting for their turn."""
+    bodies: int = 96 * MIB
+    """Bytes of bodies that are on their way; of more those of the host that has most are dropped."""
+    answers: int = 128 * MIB
+    """Bytes of answers that have not been taken; of more those of the user who has most are dropped."""
+    answers_each: int = 32 * MIB
     head_bytes: int = 64 * 1024
 
 
@@ -80,54 +94,144 @@ def check_rate(rates: Rates, caller: Hashable, rate: Rate) -> None:
         raise RefusedError(429, f"too many requests: {rate.per_s:g} a second are allowed; wait {wait} s", "rate", wait)
 
 
-@dataclass
-class _Queue:
-    """One caller's turns in a lane, and how many requests of that caller are in it."""
+class Shares:
+    """Who is inside, by caller: a caller who is inside already may take no more than half of the places that are left,
+    so that there is one for whoever comes next.
+    """
 
-    turn: asyncio.Semaphore
-    inside: int = 0
+    def __init__(self, places: int) -> None:
+        self._places = places
+        self._inside: Counter[Hashable] = Counter()
+
+    def enter(self, caller: Hashable) -> None:
+        """Raises RefusedError 429."""
+        mine, left = self._inside[caller], self._places - self._inside.total()
+        if (mine and 2 * mine > left) or left <= -SPARE:
+            raise RefusedError(
+                429, "the aggregator is overloaded, also by your requests; let them end first", "queue", 1
+            )
+        self._inside[caller] += 1
+
+    def leave(self, caller: Hashable) -> None:
+        """One of the caller's has gone."""
+        self._inside[caller] -= 1
+        if not self._inside[caller]:
+            del self._inside[caller]
+
+
+class Used:
+    """Seconds of threads that callers have used lately; what was used counts half after HALF_LIFE_S."""
+
+    HALF_LIFE_S = 10.0
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._used: OrderedDict[Hashable, tuple[float, float]] = OrderedDict()
+
+    def of(self, caller: Hashable) -> float:
+        """Seconds, lately."""
+        seconds, at = self._used.get(caller, (0.0, 0.0))
+        return seconds * math.pow(0.5, (self._clock() - at) / self.HALF_LIFE_S) if seconds else 0.0
+
+    def add(self, caller: Hashable, seconds: float) -> None:
+        """The caller has used a thread."""
+        total = self.of(caller) + seconds
+        self._used.pop(caller, None)
+        self._used[caller] = (total, self._clock())
+        if len(self._used) > MAX_CALLERS:
+            self._used.popitem(last=False)
+
+
+@dataclass(eq=False)
+class _Turn:
+    """A request that waits for a thread."""
+
+    caller: Hashable
+    begins: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 @dataclass
 class Lane:
     """Threads for one kind of work, so that it waits for no other kind.
 
-    One caller holds at most `each` of the threads. More requests of the same caller wait, at most `waiting` of them.
+    One caller holds at most `each` of the threads; more of the same caller's requests wait, `waiting` at most. Of those
+    that wait, the next is one of the caller who has used least lately; `light` threads are for callers who have used less
+    than LIGHT_S.
     """
+
+    LIGHT_S = 1.0
 
     threads: int
     each: int
     waiting: int
+    light: int = 0
     _limiter: CapacityLimiter = field(init=False)
-    _queues: dict[Hashable, _Queue] = field(init=False, default_factory=dict)
+    _used: Used = field(init=False, default_factory=Used)
+    _inside: Counter[Hashable] = field(init=False, default_factory=Counter)
+    _running: Counter[Hashable] = field(init=False, default_factory=Counter)
+    _turns: list[_Turn] = field(init=False, default_factory=list)
 
     def __post_init__(self) -> None:
         self._limiter = CapacityLimiter(self.threads)
 
     async def run(self, caller: Hashable, work: Callable[[], T]) -> T:
         """What `work` returns, in a thread. Raises RefusedError 429 where too many of the caller's requests wait."""
-        queue = self._queues.setdefault(caller, _Queue(asyncio.Semaphore(self.each)))
-        if queue.inside >= self.each + self.waiting:
+        if self._inside[caller] >= self.each + self.waiting:
             raise RefusedError(429, "too many of your requests wait already; let them end first", "queue", 1)
-        queue.inside += 1
+        self._inside[caller] += 1
+        turn = _Turn(caller)
+        self._turns.append(turn)
+        self._begin()
         try:
-            async with queue.turn:
+            await turn.begins.wait()
+            started = time.monotonic()
+            try:
                 return await to_thread.run_sync(work, limiter=self._limiter)
+            finally:
+                self._used.add(caller, time.monotonic() - started)
         finally:
-            queue.inside -= 1
-            if not queue.inside:
-                del self._queues[caller]
+            if turn.begins.is_set():
+                _less(self._running, caller)
+            else:
+                self._turns.remove(turn)
+            _less(self._inside, caller)
+            self._begin()
+
+    def _begin(self) -> None:
+        """Give the free threads to those who wait."""
+        while self._turns and self._running.total() < self.threads:
+            ready = [turn for turn in self._turns if self._may_begin(turn.caller)]
+            if not ready:
+                return
+            turn = min(ready, key=lambda one: self._used.of(one.caller))
+            self._turns.remove(turn)
+            self._running[turn.caller] += 1
+            turn.begins.set()
+
+    def _may_begin(self, caller: Hashable) -> bool:
+        if self._running[caller] >= self.each:
+            return False
+        return self._running.total() < self.threads - self.light or self._used.of(caller) < self.LIGHT_S
+
+
+def _less(counter: Counter[Hashable], caller: Hashable) -> None:
+    counter[caller] -= 1
+    if not counter[caller]:
+        del counter[caller]
 
 
 class Lanes:
     """The kinds of work. Together they use fewer connections than there are (db.connect.CONNECTIONS).
 
-    Of the deliveries one at a time stores for all that wait (`delivery.group_commit`).
+    Of the deliveries one at a time stores for all that wait (`delivery.group_commit`). A segment may hold 4 KiB of
+    memory a row: those of many rows are read one at a time.
     """
 
     def __init__(self, limits: Limits) -> None:
         self.credentials = Lane(threads=8, each=4, waiting=1000)
-        self.deliveries = Lane(threads=32, each=limits.deliveries_each, waiting=100)
-        self.queries = Lane(threads=6, each=3, waiting=20)
+        self.nodes = Lane(threads=4, each=1, waiting=100)
+        self.deliveries = Lane(threads=24, each=limits.deliveries_each, waiting=100)
+        self.large = Lane(threads=1, each=1, waiting=10)
+        self.queries = Lane(threads=6, each=3, waiting=20, light=2)
         self.syncs = Lane(threads=1, each=1, waiting=4)
-        self.health = Lane(threads=1, each=1, waiting=20)
+        self.metrics = Lane(threads=1, each=1, waiting=20)

@@ -14,26 +14,23 @@ from prometheus_client import CollectorRegistry, Counter, Histogram, generate_la
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
-from sqlalchemy import func, select, text
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from carbon_acct.db.models import Ledger
+from carbon_acct.api.watch import Watch
 from carbon_acct.delivery.store import Receipt
-from carbon_acct.errors import DatabaseError
-from carbon_acct.site import Site
+from carbon_acct.sums import fit
 from carbon_acct.sync.slurm import Poller
 from carbon_collector import __version__
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 METHODS = ("GET", "POST")
-COUNT_EVERY_S = 60.0
 
 
 class Metrics:
     """The aggregator's counters, and gauges that are read when they are scraped."""
 
-    def __init__(self, site: Site, poller: Poller) -> None:
+    def __init__(self, poller: Poller, watch: Watch) -> None:
         self.registry = CollectorRegistry()
         self.requests = self._counter("requests", "Answers by route, method and status.", "route", "method", "status")
         self.refused = self._counter("requests_refused", "Requests that were refused, by class of reason.", "reason")
@@ -47,7 +44,8 @@ class Metrics:
             buckets=BUCKETS,
             registry=self.registry,
         )
-        self.registry.register(_State(site, poller))
+        self._state = _State(poller, watch)
+        self.registry.register(self._state)
 
     def _counter(self, name: str, says: str, *labels: str) -> Counter:
         return Counter(f"carbon_acct_{name}", says, labels, registry=self.registry)
@@ -63,19 +61,19 @@ class Metrics:
         """Count a request that is refused."""
         self.refused.labels(kind).inc()
 
-    def text(self) -> bytes:
-        """Return all of it, as Prometheus reads it."""
+    def text(self, database_up: bool) -> bytes:
+        """All of it, as Prometheus reads it. Nothing here asks the database."""
+        self._state.database_up = database_up
         return generate_latest(self.registry)
 
 
 class _State(Collector):
     """The gauges of the database and of the poll of Slurm."""
 
-    def __init__(self, site: Site, poller: Poller) -> None:
-        self._site = site
+    def __init__(self, poller: Poller, watch: Watch) -> None:
         self._poller = poller
-        self._counted_at = 0.0
-        self._unmatched: int | None = None
+        self._watch = watch
+        self.database_up = False
 
     def describe(self) -> list[Metric]:
         """Return nothing: registering must not ask the database."""
@@ -93,23 +91,15 @@ class _State(Collector):
         if state.polled_at is not None:
             age = max(0.0, time.time() - state.polled_at)
             yield GaugeMetricFamily("carbon_acct_slurm_poll_age_seconds", "Time since Slurm last answered a poll.", age)
-        yield GaugeMetricFamily("carbon_acct_database_up", "Whether the database answers.", int(self._answers()))
-        if self._unmatched is not None:
+        yield GaugeMetricFamily("carbon_acct_database_up", "Whether the database answers.", int(self.database_up))
+        if self.database_up and self._watch.unmatched is not None:
             says = "Ledgers without a job of Slurm's, counted once a minute."
-            yield GaugeMetricFamily("carbon_acct_unmatched_ledgers", says, self._unmatched)
-
-    def _answers(self) -> bool:
-        try:
-            with self._site.database.read() as session:
-                session.execute(text("SELECT 1"))
-                if self._unmatched is None or time.monotonic() - self._counted_at > COUNT_EVERY_S:
-                    query = select(func.count()).select_from(Ledger).where(Ledger.matched_id.is_(None))
-                    self._unmatched = session.execute(query).scalar_one()
-                    self._counted_at = time.monotonic()
-        except DatabaseError:
-            self._unmatched = None
-            return False
-        return True
+            yield GaugeMetricFamily("carbon_acct_unmatched_ledgers", says, self._watch.unmatched)
+            says = "Rows that count for no job, because they do not fit what Slurm says of it, counted once a minute."
+            apart = GaugeMetricFamily("carbon_acct_rows_apart", says, labels=["reason"])
+            for reason in (fit.NODE, fit.TIME, fit.NODE_TIME):
+                apart.add_metric([reason], self._watch.apart.get(reason, 0))
+            yield apart
 
 
 class Measured:

@@ -15,14 +15,15 @@ from carbon_acct.access.viewer import Viewer, viewer_of
 from carbon_acct.api.answers import ErrorAnswer
 from carbon_acct.api.identity import Caller, Gate
 from carbon_acct.api.metrics import Metrics
+from carbon_acct.api.watch import Watch
 from carbon_acct.delivery.group_commit import GroupCommit
 from carbon_acct.errors import RefusedError
 from carbon_acct.site import Site
 from carbon_acct.sync.grid import Follower
 from carbon_acct.sync.slurm import Poller
-from carbon_acct.window import Window
+from carbon_acct.window import MAX_TIME, Window
 
-Time = Annotated[int | None, Query(ge=0, le=2**40, description="epoch seconds", examples=[1790000000])]
+Time = Annotated[int | None, Query(ge=0, le=MAX_TIME, description="epoch seconds", examples=[1790000000])]
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,7 @@ class Aggregator:
     gate: Gate
     metrics: Metrics
     group_commit: GroupCommit
+    watch: Watch
     follower: Follower | None = None
 
     def viewer(self, caller: Caller) -> Viewer:

@@ -1,73 +1,98 @@
 # SPDX-License-Identifier: MIT
 """HTTP/1.1 by uvicorn and h11, with deadlines for clients that connect and send nothing, or send it byte by byte.
 
-uvicorn waits for ever for the head of a request. Here the head has a deadline. Where too many connections wait, the
-oldest connection of the address with the most is closed, so that a flood of connections keeps nobody out.
+uvicorn waits for ever for the head of a request, and for its body. Here a connection is charged to its address until
+its caller is known, and has deadlines; where too many wait, the oldest of the address that has most of them is closed,
+so that a flood of them keeps nobody out.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import ipaddress
 import json
 import resource
 import socket
-from collections import OrderedDict
-from collections.abc import Callable
+import struct
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import h11
 import uvicorn
 from starlette.types import ASGIApp, Receive, Scope, Send
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from carbon_acct.api.budget import Budget, Charge
 from carbon_acct.api.limits import Limits
 
 KEEP_ALIVE_S = 5
+AT_ONCE = 128
+"""Connections that are accepted before any is looked at, and that the kernel holds beside them."""
+
+RESERVED = AT_ONCE + 192
+"""File descriptors for the database, Slurm's programs, the log, and connections that are about to be closed."""
+
+SEND_BUFFER = 256 * 1024
+"""Bytes of an answer that the kernel holds for a connection."""
+
+RESET = struct.pack("ii", 1, 0)
+"""SO_LINGER of a connection that is reset when it is closed."""
+
 LINGER_S = 2.0
 STOP_S = 30
 
 
 class Door:
-    """The connections that have not sent the head of a request yet, oldest first."""
+    """Connections whose caller is not known: they have sent no head of a request yet, or one that nobody has judged."""
 
     def __init__(self, limits: Limits, refused: Callable[[str], None] = lambda _: None) -> None:
         self.limits = limits
         self.refused = refused
-        self._waiting: OrderedDict[Guarded, str] = OrderedDict()
-        self._of: dict[str, OrderedDict[Guarded, None]] = {}
+        self.waiting = Budget(limits.waiting, limits.waiting_each)
+        self.connections: dict[Any, Guarded] = {}
+        """Those that are open, by the addresses of both ends."""
 
-    def enter(self, connection: Guarded, address: str) -> None:
-        """Add a connection. The oldest of too many is closed."""
-        self._waiting[connection] = address
-        own = self._of.setdefault(address, OrderedDict())
-        own[connection] = None
-        if len(own) > self.limits.waiting_each:
-            next(iter(own)).give_up("connections")
-        elif len(self._waiting) > self.limits.waiting:
-            next(iter(self._waiting)).give_up("connections")
+    def enter(self, connection: Guarded) -> Charge:
+        """A connection waits from now on; where that is too many, the oldest of whoever has most is closed."""
+        charge = self.waiting.open(network_of(connection.client), lambda: connection.give_up("connections"))
+        charge.add(1)
+        return charge
 
-    def leave(self, connection: Guarded) -> None:
-        """Remove a connection, if it is there."""
-        address = self._waiting.pop(connection, None)
-        if address is None:
-            return
-        own = self._of[address]
-        del own[connection]
-        if not own:
-            del self._of[address]
+    def connection_of(self, scope: Scope) -> Guarded | None:
+        """The connection that a request came by."""
+        return self.connections.get((scope.get("client"), scope.get("server")))
+
+
+def network_of(client: tuple[str, int] | None) -> str:
+    """Whom a connection is charged to: its address; of IPv6 the /64, of which one host may have every address."""
+    address = client[0] if client else ""
+    if ":" not in address:
+        return address
+    try:
+        return str(ipaddress.IPv6Network((address.partition("%")[0], 64), strict=False))
+    except ValueError:
+        return address
 
 
 class Guarded(H11Protocol):
-    """A connection with a deadline for each head of a request. `door` is the server's (see `options`)."""
+    """A connection with a deadline for each head of a request, and for what follows until its caller is known.
+
+    `door` is the server's (see `options`).
+    """
 
     door: Door
     _deadline: asyncio.TimerHandle | None = None
+    _charge: Charge | None = None
     _dropping = False
+    _judged = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Wait for the first head."""
         super().connection_made(transport)
+        self.door.connections[self.client, self.server] = self
         self._watch()
 
     def data_received(self, data: bytes) -> None:
@@ -79,12 +104,27 @@ class Guarded(H11Protocol):
     def on_response_complete(self) -> None:
         """Wait for the next head."""
         super().on_response_complete()
+        self._judged = False
         self._watch()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop waiting."""
         self._stop_waiting()
+        if self.door.connections.get((self.client, self.server)) is self:
+            del self.door.connections[self.client, self.server]
         super().connection_lost(exc)
+
+    def judged(self) -> None:
+        """The caller is known: what the connection holds is charged to that one from now on."""
+        self._judged = True
+        self._stop_waiting()
+
+    def abort(self) -> None:
+        """Close the connection now, whatever was to be sent."""
+        self._stop_waiting()
+        with contextlib.suppress(OSError):  # else the kernel goes on sending what it has
+            self.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+        self.transport.abort()
 
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - uvicorn's own words are not for clients
         """Answer what is no HTTP, or too much before its body, as every other error is answered; and count it."""
@@ -99,27 +139,40 @@ class Guarded(H11Protocol):
         self.loop.call_later(LINGER_S, self.transport.abort)
 
     def give_up(self, kind: str) -> None:
-        """Close a connection that has not sent a request."""
+        """Close a connection whose caller is not known."""
         self._stop_waiting()
         if not self.transport.is_closing():
             self.door.refused(kind)
             if self.conn.our_state is h11.IDLE and self.conn.their_state is h11.IDLE:
                 self.conn.send(h11.ConnectionClosed())
-            self.transport.abort()
+            self.abort()
 
     def _watch(self) -> None:
-        """Start or end the deadline. It runs from when the connection began to wait: bytes that trickle in do not move
-        it.
+        """The deadline runs from when the connection began to wait: bytes that trickle in do not move it.
+
+        It is another one once the head has come, for an answer that takes its time, and then for its reader.
         """
-        idle = self.cycle is None or self.cycle.response_complete
-        if not idle or self._dropping or self.transport.is_closing():
+        if self._judged or self._dropping or self.transport.is_closing():
             self._stop_waiting()
-        elif self._deadline is None:
-            self._deadline = self.loop.call_later(self.door.limits.head_s, self.give_up, "slow")
-            self.door.enter(self, self.client[0] if self.client else "")
+            return
+        if self._charge is None:
+            self._charge = self.door.enter(self)
+        idle = self.cycle is None or self.cycle.response_complete
+        if self._deadline is None or idle != self._for_head:
+            self._for_head = idle
+            self._stop_clock()
+            limits = self.door.limits
+            self._deadline = self.loop.call_later(limits.head_s if idle else limits.send_s, self.give_up, "slow")
+
+    _for_head = True
 
     def _stop_waiting(self) -> None:
-        self.door.leave(self)
+        if self._charge is not None:
+            self._charge.end()
+            self._charge = None
+        self._stop_clock()
+
+    def _stop_clock(self) -> None:
         if self._deadline is not None:
             self._deadline.cancel()
             self._deadline = None
@@ -141,7 +194,8 @@ class Bounded:
         self._door = door
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve a request."""
+        """Serve a request; what serves it finds its connection as `carbon.connection` in the scope."""
+        scope["carbon.connection"] = self._door.connection_of(scope)
         length = len(scope.get("raw_path", b"")) + len(scope.get("query_string", b""))
         length += sum(len(name) + len(value) for name, value in scope.get("headers", ()))
         if length <= self._door.limits.head_bytes:
@@ -153,13 +207,14 @@ class Bounded:
         await send({"type": "http.response.body", "body": body})
 
 
-def options(app: Any, limits: Limits, refused: Callable[[str], None] = lambda _: None) -> uvicorn.Config:
-    """Return uvicorn's configuration: h11, guarded, without a log line for each request. `refused` counts closed
-    connections.
-    """
+def options(
+    app: Any, limits: Limits, refused: Callable[[str], None] = lambda _: None, proxies: Sequence[str] = ()
+) -> uvicorn.Config:
+    """How uvicorn serves the app: h11, guarded, without a log line a request. `refused` counts closed connections."""
     door = Door(limits, refused)
+    served: Any = ProxyHeadersMiddleware(app, trusted_hosts=list(proxies)) if proxies else app
     return uvicorn.Config(
-        Bounded(app, door),
+        Bounded(served, door),
         http=type("Connection", (Guarded,), {"door": door}),
         ws="none",
         lifespan="off",
@@ -167,15 +222,24 @@ def options(app: Any, limits: Limits, refused: Callable[[str], None] = lambda _:
         log_level="warning",
         access_log=False,
         server_header=False,
+        proxy_headers=False,  # a connection's own address says who may speak for a node; only `proxies` may change it
         h11_max_incomplete_event_size=limits.head_bytes,
         timeout_keep_alive=KEEP_ALIVE_S,
+        backlog=AT_ONCE,
         timeout_graceful_shutdown=STOP_S,
     )
 
 
-def prepare(listener: socket.socket, limits: Limits) -> None:
-    """Have the kernel end connections whose clients read nothing of an answer, and allow many connections."""
+def prepare(listener: socket.socket, limits: Limits) -> Limits:
+    """Have the kernel end connections whose clients take nothing of an answer, and let there be many connections.
+
+    The limits, as far as there are file descriptors for them.
+    """
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(limits.send_s * 1000))
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
     _soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     with contextlib.suppress(OSError, ValueError):  # where that is forbidden, what there is must do
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    soft, _hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    half = max(16, (soft - RESERVED) // 2)
+    return replace(limits, waiting=min(limits.waiting, half), requests=min(limits.requests, half))

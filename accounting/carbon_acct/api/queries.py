@@ -13,9 +13,11 @@ from sqlalchemy.orm import Session
 
 from carbon_acct.access.viewer import viewer_of
 from carbon_acct.api.answers import (
+    ApartAnswer,
     DroppedAnswer,
     GridAnswer,
     JobsAnswer,
+    LateAnswer,
     SilentAnswer,
     SlurmAnswer,
     StatusAnswer,
@@ -24,13 +26,16 @@ from carbon_acct.api.answers import (
 )
 from carbon_acct.api.deadline import read_within
 from carbon_acct.api.identity import Authenticated, Caller
+from carbon_acct.api.paced import PacedResponse
 from carbon_acct.api.parts import Aggregator, Time, answer, errors, window
+from carbon_acct.delivery.late import late_changes
 from carbon_acct.errors import RefusedError
 from carbon_acct.queries import totals
 from carbon_acct.queries.job_filter import Filters
-from carbon_acct.queries.jobs import list_jobs
+from carbon_acct.queries.jobs import list_page
 from carbon_acct.queries.nodes import dropped_total, last_slot, silent
-from carbon_acct.queries.unmatched import unmatched_ledgers
+from carbon_acct.queries.unmatched import unmatched_page
+from carbon_acct.sums import apart
 from carbon_acct.window import Window
 from carbon_collector import __version__
 
@@ -39,6 +44,9 @@ NAMED = 20
 """Nodes that are named; the others are counted."""
 MAX_TEXT = 32 * 1024
 """Characters of a parameter; what comes before the body of a request has 64 KiB in all."""
+MAX_WORDS = 5000
+"""In a list: carbon-acct asks for more JobIDs in several requests."""
+MAX_CURSOR = 512
 
 Names = Annotated[str, Query(description="comma separated", max_length=MAX_TEXT)]
 
@@ -63,8 +71,9 @@ def routes(aggregator: Aggregator) -> APIRouter:
         end: Time = None,
         truncate: Annotated[bool, Query(description="energy and carbon of the slots inside the window")] = False,
         duplicates: Annotated[bool, Query(description="every run of a JobID, not the newest only")] = False,
+        after: Annotated[str, Query(description="`next` of the page before", max_length=MAX_CURSOR)] = "",
     ) -> Response:
-        """Jobs with their energy and carbon; those that the caller may see, and no hint of others."""
+        """A page of jobs with their energy and carbon; those that the caller may see, and no hint of others."""
         filters = Filters(
             viewer=aggregator.viewer(caller),
             users=_words(users),
@@ -80,6 +89,7 @@ def routes(aggregator: Aggregator) -> APIRouter:
             truncate=truncate,
             duplicates=duplicates,
             most=aggregator.gate.limits.rows,
+            after=_after(after),
         )
         return await _read(aggregator, caller, lambda session: _jobs(aggregator, session, filters))
 
@@ -91,34 +101,40 @@ def routes(aggregator: Aggregator) -> APIRouter:
         return await _read(aggregator, caller, lambda session: _status(aggregator, session, within))
 
     @router.get("/v1/unmatched", response_model=UnmatchedAnswer, responses=errors(400, 401, 403, 408, 413, 429, 503))
-    async def unmatched(caller: Authenticated) -> Response:
-        """Ledgers for which Slurm has no run of the job; for those who may see all jobs."""
+    async def unmatched(caller: Authenticated, after: Annotated[int, Query(ge=0, le=2**62)] = 0) -> Response:
+        """A page of the ledgers for which Slurm has no run of the job; for those who may see all jobs."""
         aggregator.require_all(caller)
         purged = aggregator.poller.state.purged_before(int(time.time()))
-        return await _read(aggregator, caller, lambda session: UnmatchedAnswer(unmatched_ledgers(session, purged)))
+        most = aggregator.gate.limits.rows
+        return await _read(
+            aggregator, caller, lambda session: UnmatchedAnswer(*unmatched_page(session, purged, after, most))
+        )
 
     return router
 
 
 async def _read(aggregator: Aggregator, caller: Caller, work: Callable[[Session], object]) -> Response:
-    """What a query finds, as JSON, in a thread and in time."""
+    """What a query finds, as JSON, in a thread and in time; charged to the caller until it is taken."""
     gate = aggregator.gate
+    if 2 * gate.answers.of(caller.key) > gate.limits.answers_each:
+        raise RefusedError(429, "too many of your answers have not been taken yet; read them first", "queue", 1)
 
     def within() -> Response:
         with read_within(aggregator.site.database, gate.limits.query_s) as session:
             found = work(session)
         return answer(found)
 
-    return await gate.lanes.queries.run(caller.identity.uid, within)
+    return PacedResponse(await gate.lanes.queries.run(caller.key, within), gate, caller)
 
 
 def _jobs(aggregator: Aggregator, session: Session, filters: Filters) -> JobsAnswer:
     try:
-        found = list_jobs(session, filters)
+        found, after = list_page(session, filters)
     except ValueError as err:
         raise RefusedError(400, str(err)) from err
     error = aggregator.poller.state.error
-    return JobsAnswer(found, ["Slurm does not answer; what is shown of its jobs may be old"] if error else [])
+    warnings = ["Slurm does not answer; what is shown of its jobs may be old"] if error else []
+    return JobsAnswer(found, warnings, None if after is None else f"{after[0]}:{after[1]}")
 
 
 def _status(aggregator: Aggregator, session: Session, within: Window) -> StatusAnswer:
@@ -139,6 +155,11 @@ def _status(aggregator: Aggregator, session: Session, within: Window) -> StatusA
         last_slot=last_slot(session),
         silent=SilentAnswer(len(quiet.never), quiet.never[:NAMED], len(quiet.day), quiet.day[:NAMED]),
         dropped=DroppedAnswer(lost.nodes, lost.records, str(lost.energy_uj)),
+        apart=[ApartAnswer(one.reason, one.rows, str(one.energy_uj)) for one in apart.sums(session)],
+        late=[
+            LateAnswer(one.cluster, one.node, one.month, one.rows, str(one.energy_uj), one.changed_at)
+            for one in late_changes(session)[-NAMED:]
+        ],
         slurm=SlurmAnswer(
             cluster=state.cluster,
             source=state.source,
@@ -157,7 +178,21 @@ def _status(aggregator: Aggregator, session: Session, within: Window) -> StatusA
 
 
 def _words(names: str) -> list[str]:
-    return [word.strip() for word in names.split(",") if word.strip()]
+    """The words of a list, each once. Raises RefusedError 400."""
+    words = list(dict.fromkeys(word.strip() for word in names.split(",") if word.strip()))
+    if len(words) > MAX_WORDS:
+        raise RefusedError(400, f"a list of more than {MAX_WORDS} names; ask for them in parts")
+    return words
+
+
+def _after(text: str) -> tuple[str, int] | None:
+    """`demo:12` -> ("demo", 12). Raises RefusedError 400."""
+    cluster, _, job_id = text.rpartition(":")
+    if not text:
+        return None
+    if not cluster or not (job_id.isascii() and job_id.isdigit()) or len(job_id) >= 19:
+        raise RefusedError(400, "after: not the `next` of an answer")
+    return cluster, int(job_id)
 
 
 def _uids(users: str, all_users: bool, caller: Caller) -> list[int]:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import time
 from urllib.parse import urlencode
 
 from carbon_collector.errors import RequestError, UsageError
@@ -21,41 +22,96 @@ TIMEOUT_S = 30.0
 
 
 class Page(NamedTuple):
-    """The answer to a query for jobs: the aggregator that gave it, the jobs, and its warnings."""
+    """A part of the answer to a query for jobs: the aggregator that gave it, jobs, warnings, and where the next begins."""
 
     url: str
     jobs: list[dict[str, Any]]
     warnings: list[str]
+    next: str = ""
+
+
+MAX_LIST = 30_000
+"""Characters of a list in a request."""
+MAX_WORDS = 5000
+"""Names in it."""
+MAX_WAITS = 30
+WAIT_S = 1.0
 
 
 def ask_jobs(settings: Settings, parameters: Mapping[str, str]) -> Page:
-    """Return the jobs that match. Raises as `ask` does."""
+    """Return the jobs that match, page after page, from the first aggregator that answers. Raises as `ask` does."""
+    parts = _parts(parameters)
+    page = _all_pages(settings, parts[0])
+    for part in parts[1:]:
+        more = _all_pages(settings, part, page.url)
+        page = Page(page.url, page.jobs + more.jobs, page.warnings + more.warnings)
+    jobs = page.jobs if len(parts) == 1 else _in_order(page.jobs)
+    return Page(page.url, jobs, list(dict.fromkeys(page.warnings)))
+
+
+def _parts(parameters: Mapping[str, str]) -> list[Mapping[str, str]]:
+    """Return questions that fit into the head of a request: a long list of JobIDs is asked for in parts."""
+    words = parameters.get("jobs", "").split(",")
+    parts, start, length = [], 0, 0
+    for at, word in enumerate(words):
+        length += len(word) + 1
+        if length > MAX_LIST or at - start == MAX_WORDS:
+            parts.append({**parameters, "jobs": ",".join(words[start:at])})
+            start, length = at, len(word) + 1
+    return [*parts, {**parameters, "jobs": ",".join(words[start:])}] if parts else [parameters]
+
+
+def _in_order(jobs: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the jobs of several questions, each once, sorted as in one answer."""
+    once = {(job["cluster"], job["job_id_raw"], job["submit"]): job for job in jobs}
+    return [once[key] for key in sorted(once)]
+
+
+def _all_pages(settings: Settings, parameters: Mapping[str, str], url: str = "") -> Page:
+    page = _page(settings, parameters, url)
+    jobs, warnings = page.jobs, page.warnings
+    while page.next:
+        page = _page(settings, {**parameters, "after": page.next}, page.url)
+        jobs += page.jobs
+        warnings += page.warnings
+    return Page(page.url, jobs, warnings)
+
+
+def _page(settings: Settings, parameters: Mapping[str, str], url: str) -> Page:
     query = urlencode(parameters, errors="surrogateescape")
-    url, content = ask(settings, "GET", f"/v1/jobs?{query}" if query else "/v1/jobs")
+    target = f"/v1/jobs?{query}" if query else "/v1/jobs"
+    answered, content = ask(settings, "GET", target, url=url)
     try:
-        jobs, warnings = content["jobs"], content.get("warnings", [])
+        jobs, warnings, after = content["jobs"], content.get("warnings", []), content.get("next")
     except KeyError as err:
-        raise _foreign(url) from err
-    return Page(url, jobs, [str(warning) for warning in warnings])
+        raise _foreign(answered) from err
+    return Page(answered, jobs, [str(warning) for warning in warnings], str(after or ""))
 
 
-def ask(settings: Settings, method: str, target: str, timeout_s: float = TIMEOUT_S) -> tuple[str, dict[str, Any]]:
+def ask(
+    settings: Settings, method: str, target: str, timeout_s: float = TIMEOUT_S, url: str = ""
+) -> tuple[str, dict[str, Any]]:
     """Return the URL and the content of the first aggregator that answers; one with a fault of its own (5xx) does not.
 
+    `url`: the one that has answered before, which is asked again, and waited for where that is too soon.
     Raises MungeError, RequestError (no aggregator answers, or access is refused) and UsageError (a parameter is refused).
     """
     failures: list[str] = []
-    for url in settings.aggregators():
+    munge_socket = settings.text("slurm", "munge_socket")
+    for one in [url] if url else settings.aggregators():
         try:
-            answer = signed_request(
-                method, url, target, timeout_s=timeout_s, munge_socket=settings.text("slurm", "munge_socket")
-            )
+            answer = signed_request(method, one, target, timeout_s=timeout_s, munge_socket=munge_socket)
+            for _ in range(MAX_WAITS if url else 0):
+                if answer.status != 429:
+                    break
+                time.sleep(WAIT_S)
+                answer = signed_request(method, one, target, timeout_s=timeout_s, munge_socket=munge_socket)
         except RequestError as err:
             failures.append(str(err))
             continue
         if answer.status < 500:
-            return url, _content(url, answer)
-        failures.append(f"{url} answers {answer.status}: {_detail(answer)}")
+            return one, _content(one, answer)
+        failures.append(f"{one} answers {answer.status}: {_detail(answer)}")
     raise RequestError(
         f"{'; '.join(failures)}; is carbon-aggregator running there, and [collector] aggregators in the configuration right?"
     )

@@ -14,6 +14,13 @@ from .units import joules
 COLUMNS = ("metered", "jobs", "idle", "system", "difference")
 
 
+APART = {
+    "node": "their node is not in the job's NodeList",
+    "time": "their slot is not within the job's start and end",
+    "node_time": "their node had the job for longer than it ran",
+}
+
+
 def lines(status: Mapping[str, Any], now: float | None = None) -> Iterator[str]:
     """Yield the lines of a status. `status` is the answer of GET /v1/status."""
     slurm = status["slurm"]
@@ -30,6 +37,13 @@ def lines(status: Mapping[str, Any], now: float | None = None) -> Iterator[str]:
     if dropped["records"]:
         joules_lost = joules(int(dropped["energy_uj"]))
         yield f"dropped:   {dropped['records']} records of {dropped['nodes']} nodes whose spools were full, {joules_lost} J"
+    for one in status.get("apart", ()):
+        says = APART.get(one["reason"], one["reason"])
+        yield f"apart:     {one['rows']} rows that count for no job, {joules(int(one['energy_uj']))} J: {says}"
+    for one in status.get("late", ()):
+        month = time.strftime("%Y-%m", time.localtime(one["month"] + 15 * DAY_S))
+        change = f"{joules(int(one['energy_uj']))} J" if int(one["energy_uj"]) else "0 J"
+        yield f"late:      node {one['node']} changed {month} after it was closed: {one['rows']} rows, {change}"
     yield ""
     yield "energy in joules" + (", SIMULATED: simulated counters had a part in it" if status["simulated"] else "")
     yield from _table(rows(status))

@@ -14,7 +14,7 @@ from carbon_collector.errors import UsageError
 from carbon_collector.lean.typing import NamedTuple
 from carbon_collector.units import DAY_S
 
-LATEST = 2**40  # the year 36812: later ones are as good, and every platform can print this one
+LATEST = 253_370_764_800  # the year 9999: later ones are as good, and every calendar has this one
 UNITS_S = {"second": 1, "minute": 60, "hour": 3600, "day": DAY_S, "week": 7 * DAY_S}
 HOURS = {"midnight": 0, "elevenses": 11, "noon": 12, "fika": 15, "teatime": 16}
 EXAMPLES = "it looks like 2026-07-13T14:30, 07/13, 14:30, now-2hours, today or midnight"

@@ -6,17 +6,20 @@ keeps an acknowledged segment through a power cut (https://sqlite.org/pragma.htm
 in WAL may lose the last commits), and a writer must say so at BEGIN, because a reader that turns into a
 writer fails at once where it should wait.
 
-MariaDB compares names without case, and without blanks at their end, unless a table says otherwise; and its
-TEXT ends at 64 KiB.
+MariaDB compares names without case, and without blanks at their end, unless a table says otherwise; its TEXT ends at
+64 KiB; and a server that was upgraded from of old makes rows whose indexes have no place for our names.
 """
 
 from __future__ import annotations
 
 import os
+import socket
 import sqlite3
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
+from weakref import WeakKeyDictionary, WeakSet
 
 from sqlalchemy import URL, Connection, Engine, Text, create_engine, event
 from sqlalchemy.engine import make_url
@@ -49,7 +52,9 @@ def parse_urls(text: str) -> list[URL]:
     Raises DatabaseError.
     """
     try:
-        urls = [make_url(word) for word in text.split()]
+        # A file's name may have blanks in it; several servers are told apart by them.
+        words = [text.strip()] if text.strip().startswith("sqlite") else text.split()
+        urls = [make_url(word) for word in words]
     except ArgumentError as err:
         raise DatabaseError(f"[aggregator] database: not a database URL that can be used: {err}") from err
     if len({(url.drivername, url.database) for url in urls}) != 1 or (len(urls) > 1 and is_sqlite(urls[0])):
@@ -139,7 +144,7 @@ def _server(urls: Sequence[URL]) -> Engine:
         pool_pre_ping=True,
         connect_args=connect_args,
     )
-    targets = [engine.dialect.create_connect_args(url) for url in urls]
+    targets = [_target(engine, url) for url in urls]
     good = [0]
 
     @event.listens_for(engine, "do_connect")
@@ -151,12 +156,22 @@ def _server(urls: Sequence[URL]) -> Engine:
                 connection = dialect.connect(*args, **{**params, **own})
                 if mariadb:
                     _prepare_mariadb(connection, of_several=len(targets) > 1)
+                else:
+                    _prepare_postgresql(connection)
             except dialect.loaded_dbapi.Error as err:
                 failure = err
             else:
                 good[0] = at
+                _open_connections.setdefault(engine, WeakSet()).add(connection)
                 return connection
         raise failure or AssertionError("no target")
+
+    if not mariadb:
+
+        @event.listens_for(engine, "begin")
+        def _begin(connection: Connection) -> None:
+            # In the transaction: a pooler has no session that could keep it, and refuses it as a startup parameter.
+            connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT_S}s'")
 
     @event.listens_for(engine, "handle_error")
     def _judge(context: Any) -> None:
@@ -166,11 +181,23 @@ def _server(urls: Sequence[URL]) -> Engine:
     return engine
 
 
+def cut(engine: Engine) -> None:
+    """Shut the sockets of all connections of an engine: who reads from one gets an error now. A file has none."""
+    for connection in list(_open_connections.get(engine, ())):
+        with suppress(Exception):  # it may be closed at this very moment
+            number = connection.fileno() if hasattr(connection, "fileno") else connection._sock.fileno()
+            with socket.socket(fileno=os.dup(number)) as shared:
+                shared.shutdown(socket.SHUT_RDWR)
+
+
+_open_connections: WeakKeyDictionary[Engine, WeakSet[Any]] = WeakKeyDictionary()
+
+
 def _mariadb() -> dict[str, Any]:
     session = f"SET SESSION innodb_lock_wait_timeout = {LOCK_TIMEOUT_S}, sql_mode = 'TRADITIONAL'"
     timeouts = {
         "connect_timeout": CONNECT_TIMEOUT_S,
-        "read_timeout": ANSWER_TIMEOUT_S,
+        "read_timeout": CONNECT_TIMEOUT_S,  # until it is connected; _prepare_mariadb
         "write_timeout": ANSWER_TIMEOUT_S,
     }
     return {"charset": "utf8mb4", "init_command": session, **timeouts}
@@ -178,8 +205,38 @@ def _mariadb() -> dict[str, Any]:
 
 def _postgresql() -> dict[str, Any]:
     keep = {"keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3}
-    options = f"-c lock_timeout={LOCK_TIMEOUT_S}s -c timezone=UTC"
-    return {"connect_timeout": CONNECT_TIMEOUT_S, "options": options, "client_encoding": "utf8", **keep}
+    return {"connect_timeout": CONNECT_TIMEOUT_S, "client_encoding": "utf8", **keep}
+
+
+def _target(engine: Engine, url: URL) -> tuple[Any, dict[str, Any]]:
+    """How a server is connected to; what psycopg wants as a number is one. Raises DatabaseError."""
+    args, params = engine.dialect.create_connect_args(url)
+    own = dict(params)
+    threshold = own.get("prepare_threshold")
+    if isinstance(threshold, str):
+        if threshold.lower() not in ("none", "") and not threshold.isdigit():
+            raise DatabaseError(f"[aggregator] database: prepare_threshold={threshold} is no number, nor None")
+        own["prepare_threshold"] = int(threshold) if threshold.isdigit() else None
+    return args, own
+
+
+def _prepare_postgresql(connection: Any) -> None:
+    """Refuse a database that cannot hold every name; do without prepared statements where a pooler stands before it.
+
+    A pooler (PgBouncer) hands a transaction to any of the server's processes, which do not know what another prepared.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_backend_pid(), current_setting('server_encoding'), current_database()")
+        process, encoding, name = cursor.fetchone()
+    connection.rollback()
+    if encoding != "UTF8":
+        connection.close()
+        made = f"CREATE DATABASE {name} ENCODING 'UTF8' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0"
+        raise DatabaseError(
+            f"the database {name} has the encoding {encoding}, which has no place for every name; make it anew: {made}"
+        )
+    if process != connection.info.backend_pid:
+        connection.prepare_threshold = None
 
 
 def _prepare_mariadb(connection: Any, of_several: bool) -> None:
@@ -192,6 +249,7 @@ def _prepare_mariadb(connection: Any, of_several: bool) -> None:
         cursor.execute("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED")
         cursor.execute("SHOW STATUS LIKE 'wsrep_ready'")
         row = cursor.fetchone()
+    connection._read_timeout = ANSWER_TIMEOUT_S
     if of_several and row is not None and row[1] != "ON":
         connection.close()
         raise type(connection).OperationalError(1047, "WSREP has not yet prepared node for application use")
@@ -200,7 +258,7 @@ def _prepare_mariadb(connection: Any, of_several: bool) -> None:
 @compiles(CreateTable, *MARIADB)
 def _create_table(element: CreateTable, compiler: Any, **options: Any) -> str:
     made = compiler.visit_create_table(element, **options).rstrip()
-    return f"{made} ENGINE=InnoDB CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin"
+    return f"{made} ENGINE=InnoDB ROW_FORMAT=DYNAMIC CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin"
 
 
 @compiles(Text, *MARIADB)

@@ -41,6 +41,8 @@ itself.
 OPEN_AGAIN_S = 1.0
 """The interval in seconds at which an unreachable database is tried again, however many callers ask for it."""
 
+REPAIR = "put the last `carbon-mgr backup` in its place, or have `sqlite3 FILE .recover` save what is left of it"
+
 T = TypeVar("T")
 
 
@@ -56,6 +58,10 @@ class Database:
         self._opening = threading.Lock()
         self._is_open = self._is_away = False
         self._failure: tuple[float, DatabaseError] | None = None
+        self.stalled = False
+        """It is known to stand still: whoever asks is refused at once."""
+        self.damage = ""
+        """What is wrong with its file; empty: nothing that is known."""
 
     def open(self) -> None:
         """Create or check the tables, if that has not been done. `read`, `write` and `run` do so themselves. Raises
@@ -84,8 +90,10 @@ class Database:
                 log.warning("%s: answers now", self.shown)
 
     @contextmanager
-    def read(self) -> Iterator[Session]:
-        """Yield a session with one consistent view, for queries only. Raises DatabaseError."""
+    def read(self, probe: bool = False) -> Iterator[Session]:
+        """A consistent view for queries; nothing is written. `probe`: also of one that stands still. Raises DatabaseError."""
+        if not probe:
+            self._check_stalled()
         self.open()
         with self._errors(), Session(self.engine) as session:
             if not self._is_file:
@@ -99,6 +107,7 @@ class Database:
 
         It is tried once. Programs use `run`, where others write as well.
         """
+        self._check_stalled()
         self.open()
         with self._errors(), self._transaction() as session:
             yield session
@@ -110,9 +119,11 @@ class Database:
         `work` may run several times, and once more after it was stored. It must then find that out and change nothing.
         Raises DatabaseError.
         """
+        self._check_stalled()
         self.open()
 
         def attempt() -> T:
+            self._check_stalled()
             with self._transaction() as session:
                 return work(session)
 
@@ -134,6 +145,14 @@ class Database:
     def close(self) -> None:
         """Close all connections."""
         self.engine.dispose()
+
+    def cut(self) -> None:
+        """Close the connections under whoever waits for them; they are made anew."""
+        connect.cut(self.engine)
+
+    def _check_stalled(self) -> None:
+        if self.stalled:
+            raise AwayError(f"{self.shown}: stands still")
 
     @property
     def _is_file(self) -> bool:
@@ -163,6 +182,10 @@ class Database:
             yield
         except SQLAlchemyError as err:
             away = faults.is_away(err)
+            if faults.is_damaged(err):
+                self.damage = (
+                    f"the database file is damaged: {connect.one_line(err)}; stop the aggregator, and {REPAIR}"
+                )
             reason = f"{self.shown}: {connect.one_line(err)}"
             if away and self._is_open and not self._is_away:
                 log.warning("%s; the nodes keep their rows until it answers", reason)

@@ -80,6 +80,13 @@ def is_away(err: SQLAlchemyError) -> bool:
     return refused and ("FATAL:" not in str(err.orig) or any(words in str(err.orig) for words in POSTGRESQL_NOT_YET))
 
 
+def is_damaged(err: SQLAlchemyError) -> bool:
+    """Whether a file of SQLite's is no whole database any more: what is in it must come from a copy."""
+    origin = getattr(err, "orig", None)
+    code = getattr(origin, "sqlite_errorcode", None) if isinstance(origin, sqlite3.Error) else None
+    return code is not None and code & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+
+
 def is_not_ready(err: BaseException) -> bool:
     """Return whether a node of a Galera cluster answers, but takes no statements. Another node may take them."""
     return bool(err.args) and err.args[0] == 1047

@@ -253,6 +253,42 @@ class Dropped(Base):
     other_uj: Mapped[int | None]
 
 
+class Apart(Base):
+    """A delivered row of a job's slot that does not fit what Slurm says of the run, and counts for nobody (sums/fit.py)."""
+
+    __tablename__ = "apart"
+    ledger_id: Mapped[int] = mapped_column(primary_key=True)
+    slot: Mapped[int] = mapped_column(primary_key=True)
+    reason: Mapped[str] = mapped_column(String(16))
+
+
+class NodeTotal(Base):
+    """What a node's rows of jobs in one slot say together, over all streams: what the node's ceilings are held to."""
+
+    __tablename__ = "node_total"
+    __table_args__ = (Index("node_total_slot", "slot"),)
+    node_id: Mapped[int] = mapped_column(primary_key=True)
+    slot: Mapped[int] = mapped_column(primary_key=True)
+    jobs: Mapped[int]
+    cpu_us: Mapped[int]
+    cpu_uj: Mapped[int]
+    dram_uj: Mapped[int]
+    gpu_uj: Mapped[int]
+    other_uj: Mapped[int]
+
+
+class LateChange(Base):
+    """What a node changed of a month after it was closed: rows of jobs, and by how much their energy grew or shrank."""
+
+    __tablename__ = "late_change"
+    node_id: Mapped[int] = mapped_column(primary_key=True)
+    month: Mapped[int] = mapped_column(primary_key=True)
+    """The month's first second, of the site's time zone."""
+    jobs: Mapped[int]
+    energy_uj: Mapped[int]
+    changed_at: Mapped[int]
+
+
 class FactorSource(Base):
     """The source of an emission factor: a provider's figures for a zone, or a site's contract."""
 

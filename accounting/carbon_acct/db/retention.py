@@ -18,7 +18,7 @@ from sqlalchemy.orm import Session
 
 from carbon_acct.db import meta
 from carbon_acct.db.engine import Database
-from carbon_acct.db.models import Job, JobDay, JobSlot, Ledger, NodeJobSlot, NodeSlot, Segment
+from carbon_acct.db.models import Apart, Job, JobDay, JobSlot, Ledger, NodeJobSlot, NodeSlot, NodeTotal, Segment
 from carbon_acct.db.rows import chunks
 from carbon_collector.units import DAY_S
 
@@ -86,6 +86,7 @@ Step = Callable[[Session], int]
 def _delivered(since: int) -> Iterator[Step]:
     yield lambda session: _ledgers(session, since)
     yield lambda session: _oldest_day(session, NodeSlot, NodeSlot.slot, since)
+    yield lambda session: _oldest_day(session, NodeTotal, NodeTotal.slot, since)
     yield lambda session: _oldest_day(session, Segment, Segment.received, since)
 
 
@@ -111,6 +112,7 @@ def _ledgers(session: Session, since: int) -> int:
     rows = len(ids)
     for part in chunks(ids):
         rows += _deleted(session, delete(NodeJobSlot).where(NodeJobSlot.ledger_id.in_(part)))
+        session.execute(delete(Apart).where(Apart.ledger_id.in_(part)))
         session.execute(delete(Ledger).where(Ledger.id.in_(part)))
     return rows
 

@@ -35,16 +35,27 @@ class StoredLedgerRow(LedgerRow, Protocol):
     revision: int
 
 
+class ExtentRow(Protocol):
+    """Where and when a run was, by Slurm's record."""
+
+    start: int | None
+    end: int | None
+    nodelist: str | None
+
+
 class JobRow(Protocol):
     """A run of a job in Slurm's record, with its cluster's name, and what is known of its unmetered time."""
 
     id: int
     cluster: str
+    cluster_id: int
+    job_id_raw: int
     partition: str | None
     association_id: int | None
     state: str
     start: int | None
     end: int | None
+    nodelist: str | None
     elapsed_s: int | None
     nnodes: int | None
     unmetered_us: int

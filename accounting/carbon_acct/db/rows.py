@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 from sqlalchemy import BindParameter, Dialect, Executable, Select, Table, bindparam, delete
 from sqlalchemy.orm import Session
 
-from carbon_acct.db import bulk
+from carbon_acct.db import bulk, lists
 
 IDS: BindParameter[Any] = bindparam("ids", expanding=True)
 """The placeholder in a query for the ids of `ask_ids`: `column.in_(IDS)`."""
@@ -55,12 +55,16 @@ def ask_ids(session: Session, query: Select[*tuple[Any, ...]], ids: Collection[i
     connection = session.connection()
     before, after, constants, order = _by_ids(query, connection.dialect)
     named = {**constants, **values}
-    asked: Any = named if order is None else tuple(named[name] for name in order)
+    is_file = connection.dialect.name == "sqlite"
     items = list(ids)
     found: list[Any] = []
     for at in range(0, len(items), AT_ONCE):
-        listed = ",".join(map(str, map(int, items[at : at + AT_ONCE])))
-        found += connection.exec_driver_sql(f"{before}({listed}){after}", asked).all()
+        listed = lists.as_json(items[at : at + AT_ONCE])
+        if is_file:  # one parameter: the driver keeps what it prepared, and would keep it for each text
+            named["ids"] = listed
+        asked: Any = named if order is None else tuple(named[name] for name in order if name != "ids" or is_file)
+        inside = lists.JSON_IDS if is_file else listed[1:-1]
+        found += connection.exec_driver_sql(f"{before}({inside}){after}", asked).all()
     return found
 
 
@@ -83,7 +87,7 @@ def _by_ids(
     compiled: Any = query.compile(dialect=dialect)
     before, after = str(compiled).split("(__[POSTCOMPILE_ids])")
     order = compiled.positiontup
-    return before, after, dict(compiled.params), None if order is None else tuple(n for n in order if n != "ids")
+    return before, after, dict(compiled.params), None if order is None else tuple(order)
 
 
 def insert_rows(session: Session, table: Table, rows: Sequence[dict[str, Any]]) -> None:

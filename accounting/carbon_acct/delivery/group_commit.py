@@ -1,28 +1,34 @@
 # SPDX-License-Identifier: MIT
 """Group commit: stores the segments that many nodes deliver at the same time in one transaction.
 
-A thread that arrives while a transaction is running queues its segment. When the transaction ends, the thread at the
-head of the queue stores every queued segment in one transaction and wakes each waiter with its own result. Waking them
-all at once matters: woken one by one, nodes would return too late for the next batch, and batches would shrink to two.
-If a batch fails, each of its segments is stored in a transaction of its own, so a bad segment takes no good one with
-it.
+Whoever comes while a transaction runs waits, and the first of those that wait then stores for all of them. Each has
+its own answer, and is woken by it alone: one that waited for its turn to see it would not be back in time with the next
+segment, and transactions would be of two. Where a transaction of many fails, each is stored in one of its own, so that
+a bad segment takes no good ones with it.
+
+A segment of many records is stored in several transactions, the last of which has its receipt, and of those that wait
+the node that delivered least lately comes first: nobody waits for more than one part of another's.
 """
 
 from __future__ import annotations
 
 import threading
+import time
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from carbon_acct.db import meta
 from carbon_acct.db.engine import Database
-from carbon_acct.delivery.segment import ParsedSegment
-from carbon_acct.delivery.store import Receipt, store_segments
+from carbon_acct.delivery.segment import ParsedSegment, RefusedLine
+from carbon_acct.delivery.store import Receipt, delivered_before, store_segments
 from carbon_acct.errors import AwayError
 from carbon_acct.factors.slot_factor import SiteTerms
 
 INTERRUPTED = RuntimeError("storing was interrupted")
-MAX_RECORDS = 5000
-"""The number of records in one transaction. Other deliveries wait for it, for a second or so."""
+MAX_RECORDS = 1000
+"""In one transaction: others wait for it, a quarter of a second or so."""
+LATELY_S = 60.0
 
 
 @dataclass(eq=False)
@@ -44,19 +50,36 @@ class GroupCommit:
         self._waiting: list[_Waiting] = []
         self._is_storing = False
         self._lock = threading.Lock()
+        self._lately: Counter[str] = Counter()
+        self._lately_since = time.monotonic()
 
     def store(self, segment: ParsedSegment, now: int) -> Receipt:
-        """Store a segment and return its receipt; the segment is committed by then. Raises RefusedError and
-        DatabaseError.
-        """
+        """Store a segment; it is stored when this returns. Raises RefusedError and DatabaseError."""
+        *parts, last = self._parts(segment)
+        refused: list[RefusedLine] = []
+        for part in parts:
+            refused += self._store_one(part, now).refused
+        return self._store_one(last.refusing(refused), now)
+
+    def _parts(self, segment: ParsedSegment) -> list[ParsedSegment]:
+        if len(segment.records) <= MAX_RECORDS:
+            return [segment]
+        with self._database.read() as session:
+            if delivered_before(session, segment):
+                return [segment]
+            return segment.kept(meta.delivered_from(session)).parts(MAX_RECORDS)
+
+    def _store_one(self, segment: ParsedSegment, now: int) -> Receipt:
         mine = _Waiting(segment)
         with self._lock:
             self._waiting.append(mine)
             is_first, self._is_storing = not self._is_storing, True
         if not is_first:
             mine.woken.wait()
-        if mine.answer is None:
+        while mine.answer is None:  # it is not always among those that come next
+            mine.woken.clear()
             self._store_next(now)
+            mine.woken.wait()
         if isinstance(mine.answer, Receipt):
             return mine.answer
         raise mine.answer or INTERRUPTED
@@ -76,8 +99,12 @@ class GroupCommit:
                     self._waiting[0].woken.set()
 
     def _next(self) -> list[_Waiting]:
-        """Take the segments that have waited longest from the queue, up to MAX_RECORDS, and return them."""
+        """Those of the nodes that delivered least lately, and of these those that have waited longest."""
         with self._lock:
+            if time.monotonic() - self._lately_since > LATELY_S:
+                self._lately.clear()
+                self._lately_since = time.monotonic()
+            self._waiting.sort(key=lambda one: self._lately[one.segment.header.node])
             many, records = 1, len(self._waiting[0].segment.records)
             while many < len(self._waiting):
                 records += len(self._waiting[many].segment.records)
@@ -85,6 +112,8 @@ class GroupCommit:
                     break
                 many += 1
             taken, self._waiting = self._waiting[:many], self._waiting[many:]
+            for one in taken:
+                self._lately[one.segment.header.node] += 1 + len(one.segment.records)
         return taken
 
     def _store(self, taken: list[_Waiting], now: int) -> None:

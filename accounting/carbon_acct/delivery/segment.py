@@ -8,7 +8,7 @@ are kept. Nothing here knows the database: the same text gives the same result f
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from operator import attrgetter
 from typing import Annotated, Literal, NamedTuple
@@ -94,6 +94,27 @@ class ParsedSegment:
     """The first slot of the segment; MAX_TIME where it has none."""
     refused: tuple[RefusedLine, ...]
     accepted: int
+    is_part: bool = False
+    """It is stored without a receipt: the rest of the segment comes after it."""
+
+    def refusing(self, lines: Collection[RefusedLine]) -> ParsedSegment:
+        """The segment with these lines refused besides, of which no records are in it any more."""
+        new = {line.line: line for line in lines}
+        refused = sorted([*self.refused, *new.values()], key=attrgetter("line"))
+        return replace(self, refused=tuple(refused), accepted=self.accepted - len(new)) if new else self
+
+    def parts(self, most: int) -> list[ParsedSegment]:
+        """The segment in pieces of at most so many records. The last one has the receipt."""
+        starts = range(0, max(1, len(self.records)), most)
+        return [
+            replace(
+                self,
+                records=self.records[at : at + most],
+                lines=self.lines[at : at + most],
+                is_part=at != starts[-1],
+            )
+            for at in starts
+        ]
 
     def kept(self, since: int) -> ParsedSegment:
         """Return the segment without the lines of slots before `since` (epoch seconds), of which delivered rows are no
@@ -119,9 +140,15 @@ class ParsedSegment:
         )
 
 
-def parse_segment(body: bytes, now: int) -> ParsedSegment:
-    """Check a segment and return its records. `now` (epoch seconds) bounds its slots. Raises RefusedError 413 or 422
-    for the whole.
+class ManyRowsError(Exception):
+    """The segment speaks of more rows than whoever asked wanted to have at once."""
+
+
+def parse_segment(body: bytes, now: int, rows: int = MAX_ROWS) -> ParsedSegment:
+    """Check a segment. `now` (epoch seconds) bounds its slots.
+
+    Raises RefusedError 413 or 422 for the whole; ManyRowsError for one of more than `rows`, where they are fewer than
+    MAX_ROWS.
     """
     if len(body) > MAX_SEGMENT_BYTES:
         raise RefusedError(413, f"the segment has {len(body)} bytes; at most {MAX_SEGMENT_BYTES} are allowed")
@@ -130,7 +157,7 @@ def parse_segment(body: bytes, now: int) -> ParsedSegment:
     lines = body.split(b"\n")
     if len(lines) < 3 or lines[-1] != b"":
         raise RefusedError(422, "torn segment: it does not end with a whole trailer line")
-    header = _header(lines[0])
+    header = parse_header(lines[0])
     _check_trailer(body, lines)
     records: list[Record] = []
     numbers: list[int] = []
@@ -143,6 +170,8 @@ def parse_segment(body: bytes, now: int) -> ParsedSegment:
             keys = list(map(_key, found))
             if not seen.isdisjoint(keys):
                 found = Refusal("twice", "a second record with the same key in one segment")
+            elif len(records) + len(found) > rows < MAX_ROWS:
+                raise ManyRowsError
             elif len(records) + len(found) > MAX_ROWS:
                 reason = f"with it the segment has more than {MAX_ROWS} slots of jobs and nodes"
                 found = Refusal("too_many", reason)
@@ -166,7 +195,8 @@ def _check_refused(refused: Sequence[RefusedLine]) -> None:
         raise RefusedError(422, f"more than {MAX_REFUSED} of its records are bad, the first: {refused[0].reason}")
 
 
-def _header(line: bytes) -> Header:
+def parse_header(line: bytes) -> Header:
+    """The first line of a segment: whose it is. Raises RefusedError 422."""
     try:
         header = Header.model_validate_json(line)
     except ValidationError as err:

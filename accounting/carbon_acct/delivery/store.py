@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence, Set
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from sqlalchemy import bindparam, select
@@ -22,6 +22,8 @@ from carbon_acct.db.clusters import cluster_named
 from carbon_acct.db.models import Dropped, Ledger, Node, NodeJobSlot, NodeSlot, Segment
 from carbon_acct.db.row_types import StoredLedgerRow
 from carbon_acct.db.rows import IDS, ask, ask_dicts, ask_ids, chunks, insert_rows, put_rows, table_of
+from carbon_acct.delivery import ceilings, late
+from carbon_acct.delivery.ceilings import Addition
 from carbon_acct.delivery.records import DroppedRecord, JobSlotRecord, LedgerRecord, NodeSlotRecord
 from carbon_acct.delivery.segment import PRUNED, ParsedSegment, RefusedLine
 from carbon_acct.errors import RefusedError
@@ -36,12 +38,16 @@ LedgerKey = tuple[int, str, int, str]
 """The key of a ledger: node, stream, JobID, run."""
 
 
+Line = tuple[int, int]
+"""Which of the segments, and the number of the line in it."""
+
+
 class _Records(NamedTuple):
     """The records of segments by kind, each with its key: a run on a node, or the node's id and the stream."""
 
     ledgers: list[tuple[LedgerKey, LedgerRecord]]
-    job_slots: list[tuple[LedgerKey, JobSlotRecord]]
-    node_slots: list[tuple[int, str, NodeSlotRecord]]
+    job_slots: list[tuple[LedgerKey, JobSlotRecord, Line]]
+    node_slots: list[tuple[int, str, NodeSlotRecord, Line]]
     dropped: list[tuple[int, str, DroppedRecord]]
 
 
@@ -72,20 +78,38 @@ def store_segments(
     by_cluster: dict[str, list[ParsedSegment]] = defaultdict(list)
     for segment in new:
         by_cluster[segment.header.cluster].append(segment)
+    refused: dict[str, tuple[RefusedLine, ...]] = {}
     for name, part in sorted(by_cluster.items()):
-        _store(session, cluster_named(session, name).id, part, terms, now)
-    return answers
+        refused |= _store(session, cluster_named(session, name).id, part, terms, now)
+    return [_less(answer, refused) for answer in answers]
 
 
-def _store(session: Session, cluster_id: int, segments: Sequence[ParsedSegment], terms: SiteTerms, now: int) -> None:
+def _less(answer: Receipt | RefusedError, refused: Mapping[str, tuple[RefusedLine, ...]]) -> Receipt | RefusedError:
+    """The answer, when lines of the segment were refused while it was stored."""
+    if isinstance(answer, RefusedError) or answer.segment not in refused:
+        return answer
+    lines = refused[answer.segment]
+    return Receipt(answer.segment, answer.accepted - len(lines), sorted([*answer.refused, *lines], key=_number))
+
+
+def _number(line: RefusedLine) -> int:
+    return line.line
+
+
+def _store(
+    session: Session, cluster_id: int, segments: Sequence[ParsedSegment], terms: SiteTerms, now: int
+) -> dict[str, tuple[RefusedLine, ...]]:
+    """Store segments; the lines that were refused, by the segments' names."""
     nodes = _nodes(session, cluster_id, {segment.header.node for segment in segments})
     records = _by_kind(nodes, segments)
     ledgers, by_run, to_match = _store_ledgers(session, cluster_id, records)
-    fresh, job_changes = _store_job_slots(session, ledgers, records.job_slots)
-    node_changes = _store_node_slots(session, records.node_slots)
+    fresh, job_changes, added, gone = _store_job_slots(session, ledgers, records.job_slots)
+    node_changes, too_much = _store_node_slots(session, records.node_slots)
+    late.note(session, added, terms.days, now)
+    segments, refused = _without(segments, gone | too_much)
     for dropped in records.dropped:
         _store_dropped(session, *dropped)
-    insert_rows(session, table_of(Segment), [_segment(nodes[s.header.node], s, now) for s in segments])
+    insert_rows(session, table_of(Segment), [_segment(nodes[s.header.node], s, now) for s in segments if not s.is_part])
     pairs = settle.rematch(session, cluster_id, to_match)
     # A ledger that has just found another run: its slots are in `pairs`, those of both runs.
     matched = {row.id: row.matched_id for row in ledgers.values() if row.matched_id is not None}
@@ -93,17 +117,32 @@ def _store(session: Session, cluster_id: int, segments: Sequence[ParsedSegment],
     cache = settle.TransactionCache(fresh, None if to_match else by_run)
     update_runs(session, {job for job, _ in pairs} | set(matched.values()), pairs, terms, cache)
     site_slot.change(session, cluster_id, node_changes, job_changes)
+    return refused
+
+
+def _without(
+    segments: Sequence[ParsedSegment], gone: Set[Line]
+) -> tuple[list[ParsedSegment], dict[str, tuple[RefusedLine, ...]]]:
+    """The segments as their receipts are stored, and the lines that were refused now, by the segments' names."""
+    by_segment: dict[int, list[RefusedLine]] = defaultdict(list)
+    for at, number in sorted(gone):
+        by_segment[at].append(RefusedLine(number, *ceilings.TOO_MUCH))
+    kept = list(segments)
+    for at, lines in by_segment.items():
+        refused = tuple(sorted([*segments[at].refused, *lines], key=_number))
+        kept[at] = replace(segments[at], refused=refused, accepted=segments[at].accepted - len(lines))
+    return kept, {segments[at].header.name: tuple(lines) for at, lines in by_segment.items()}
 
 
 def _by_kind(nodes: Mapping[str, int], segments: Sequence[ParsedSegment]) -> _Records:
     records = _Records([], [], [], [])
-    for segment in segments:
+    for at, segment in enumerate(segments):
         node, stream = nodes[segment.header.node], segment.header.stream
-        for record in segment.records:
+        for number, record in zip(segment.lines, segment.records, strict=True):
             if isinstance(record, JobSlotRecord):
-                records.job_slots.append(((node, stream, record.job_id, record.run), record))
+                records.job_slots.append(((node, stream, record.job_id, record.run), record, (at, number)))
             elif isinstance(record, NodeSlotRecord):
-                records.node_slots.append((node, stream, record))
+                records.node_slots.append((node, stream, record, (at, number)))
             elif isinstance(record, LedgerRecord):
                 records.ledgers.append(((node, stream, record.job_id, record.run), record))
             else:
@@ -122,9 +161,14 @@ def _answers(
         known |= {row.name: row for row in ask(session, _KNOWN_SEGMENTS, {"names": names})}
     answers: list[Receipt | RefusedError] = []
     new: dict[str, ParsedSegment] = {}
+    parts: list[ParsedSegment] = []
     since = meta.delivered_from(session)
     for segment in segments:
         name = segment.header.name
+        if segment.is_part:
+            parts.append(segment)
+            answers.append(Receipt(name, 0, []))
+            continue
         before = known.get(name) or new.get(name)
         if before is not None and before.sha256 != segment.sha256:
             answers.append(RefusedError(422, f"segment {name} was received before with another content"))
@@ -139,16 +183,26 @@ def _answers(
             else:
                 new[name] = kept
                 answers.append(Receipt(name, kept.accepted, list(kept.refused)))
-    return answers, list(new.values())
+    return answers, [*parts, *new.values()]
+
+
+def delivered_before(session: Session, segment: ParsedSegment) -> bool:
+    """Whether a segment of this name was stored, whatever was in it."""
+    return bool(ask(session, _KNOWN_SEGMENTS, {"names": [segment.header.name]}))
 
 
 def _refused_before(stored: str, segment: ParsedSegment) -> list[RefusedLine]:
     """Return the refused lines of a segment that was stored before, with the reasons that were given then.
 
-    The kind is not stored. It is the one for which the line is refused now; a line that is not, was older than what is kept.
+    The kind is not stored. It is the one for which the line is refused now; a line that is not, was refused when it was
+    stored, for one of two reasons.
     """
     kinds = {line.line: line.kind for line in segment.refused}
-    return [RefusedLine(it["line"], kinds.get(it["line"], PRUNED.kind), it["reason"]) for it in json.loads(stored)]
+    later = {refusal.reason: refusal.kind for refusal in (PRUNED, ceilings.TOO_MUCH)}
+    return [
+        RefusedLine(it["line"], kinds.get(it["line"], later.get(it["reason"], PRUNED.kind)), it["reason"])
+        for it in json.loads(stored)
+    ]
 
 
 _KNOWN_SEGMENTS = select(Segment.name, Segment.sha256, Segment.accepted, Segment.refused).where(
@@ -199,7 +253,7 @@ def _store_ledgers(
     """
     opened: dict[LedgerKey, int] = {}
     newest: dict[LedgerKey, LedgerRecord] = {}
-    for key, slot in records.job_slots:
+    for key, slot, _ in records.job_slots:
         opened.setdefault(key, slot.opened)
     for key, record in records.ledgers:
         opened.setdefault(key, record.opened)
@@ -266,57 +320,75 @@ _KNOWN_LEDGERS = (
 
 
 def _store_job_slots(
-    session: Session, ledgers: Mapping[LedgerKey, StoredLedgerRow], records: Sequence[tuple[LedgerKey, JobSlotRecord]]
-) -> tuple[dict[int, dict[int, dict[str, Any]]], list[Change]]:
-    """Store the newer rows. Return them by ledger and slot, and the rows that were replaced and added."""
-    rows: dict[tuple[int, int], JobSlotRecord] = {}
+    session: Session,
+    ledgers: Mapping[LedgerKey, StoredLedgerRow],
+    records: Sequence[tuple[LedgerKey, JobSlotRecord, Line]],
+) -> tuple[dict[int, dict[int, dict[str, Any]]], list[Change], list[Addition], set[Line]]:
+    """The rows that were stored, by ledger and slot, what came and went with them, and the lines that were refused."""
+    rows: dict[tuple[int, int], tuple[JobSlotRecord, Line]] = {}
     ids = {key: row.id for key, row in ledgers.items()}
-    for run, row in records:
+    node_of = {row.id: key[0] for key, row in ledgers.items()}
+    for run, row, line in records:
         key = (ids[run], row.slot)
-        if key not in rows or row.revision > rows[key].revision:
-            rows[key] = row
+        if key not in rows or row.revision > rows[key][0].revision:
+            rows[key] = row, line
     slots = [slot for _, slot in rows]
     between = {"low": min(slots, default=0), "high": max(slots, default=0)}
     asked = ask_dicts(session, _KNOWN_JOB_SLOTS, {ledger for ledger, _ in rows}, **between)
     stored = {(row["ledger_id"], row["slot"]): row for row in asked}
     newer = {
         key: _job_slot_values(key[0], row)
-        for key, row in rows.items()
+        for key, (row, _) in rows.items()
         if key not in stored or row.revision > stored[key]["revision"]
     }
+    added = [Addition(rows[key][1], node_of[key[0]], key[1], row, stored.get(key)) for key, row in newer.items()]
+    gone = ceilings.over_ceiling(added, ceilings.node_totals(session, added))
+    newer = {key: row for key, row in newer.items() if rows[key][1] not in gone}
+    added = [one for one in added if one.line not in gone]
     put_rows(session, table_of(NodeJobSlot), list(newer.values()))
+    ceilings.add(session, added)
     fresh: dict[int, dict[int, dict[str, Any]]] = defaultdict(dict)
     for (ledger, slot), values in newer.items():
         fresh[ledger][slot] = values
-    return fresh, _changes(stored, newer)
+    return fresh, _changes(stored, newer), added, gone
 
 
 _KNOWN_JOB_SLOTS = select(
-    NodeJobSlot.ledger_id, NodeJobSlot.revision, *(getattr(NodeJobSlot, name) for name in site_slot.JOB_COLUMNS)
+    *(NodeJobSlot.ledger_id, NodeJobSlot.revision, NodeJobSlot.cpu_us),
+    *(getattr(NodeJobSlot, name) for name in site_slot.JOB_COLUMNS),
 ).where(
     NodeJobSlot.ledger_id.in_(IDS),
     NodeJobSlot.slot.between(bindparam("low"), bindparam("high")),
 )
 
 
-def _store_node_slots(session: Session, records: Sequence[tuple[int, str, NodeSlotRecord]]) -> list[Change]:
-    """Store the newer rows, and return the rows that were replaced and added."""
-    rows: dict[tuple[int, str, int], NodeSlotRecord] = {}
-    for node, stream, row in records:
+def _store_node_slots(
+    session: Session, records: Sequence[tuple[int, str, NodeSlotRecord, Line]]
+) -> tuple[list[Change], set[Line]]:
+    """What came and went, and the lines that were refused."""
+    rows: dict[tuple[int, str, int], tuple[NodeSlotRecord, Line]] = {}
+    for node, stream, row, line in records:
         key = (node, stream, row.slot)
-        if key not in rows or row.revision > rows[key].revision:
-            rows[key] = row
+        if key not in rows or row.revision > rows[key][0].revision:
+            rows[key] = row, line
     slots = [slot for _, _, slot in rows]
     between = {"low": min(slots, default=0), "high": max(slots, default=0)}
     asked = ask_dicts(session, _KNOWN_NODE_SLOTS, {node for node, _, _ in rows}, **between)
     stored = {(row["node_id"], row["stream"], row["slot"]): row for row in asked}
     newer = {
         key: _node_slot_values(*key[:2], row)
-        for key, row in rows.items()
+        for key, (row, _) in rows.items()
         if key not in stored or row.revision > stored[key]["revision"]
     }
+    totals: dict[tuple[int, int], dict[str, int]] = defaultdict(lambda: dict.fromkeys(ceilings.MOST, 0))
+    for (node, _, slot), before in stored.items():
+        for name in ceilings.CEILINGS:
+            totals[node, slot][name] += before[name] or 0
+    added = [Addition(rows[key][1], key[0], key[2], row, stored.get(key)) for key, row in newer.items()]
+    gone = ceilings.over_ceiling(added, totals)
+    newer = {key: row for key, row in newer.items() if rows[key][1] not in gone}
     put_rows(session, table_of(NodeSlot), list(newer.values()))
-    return _changes(stored, newer)
+    return _changes(stored, newer), gone
 
 
 _KNOWN_NODE_SLOTS = select(

@@ -86,7 +86,8 @@ def _ask(question: Question, patience: Patience) -> bytes:
     import httpx  # noqa: PLC0415  it takes half as long as all of SQLAlchemy
 
     who = question.who
-    headers = {"User-Agent": f"carbon-acct/{__version__}", **(question.headers or {})}
+    agent = f"carbon-acct/{__version__}"
+    headers = {"User-Agent": agent, "Accept-Encoding": "identity", **(question.headers or {})}
     try:
         with (
             httpx.Client(timeout=patience.timeout_s, verify=_certificates()) as client,
@@ -110,10 +111,15 @@ def _certificates() -> ssl.SSLContext:
 
 
 def _body(who: str, response: httpx.Response, patience: Patience) -> bytes:
-    """Return a body, bounded in size and time. Every piece of a dripping body would arrive within the timeout."""
+    """A body, bounded in size and time: every piece of a dripping one would come within the timeout.
+
+    A compressed one was not asked for: 60 KB of it may stand for any amount.
+    """
+    if response.headers.get("Content-Encoding", "identity").lower() != "identity":
+        raise ProviderError(f"{who}: the answer is compressed; expected it as it is")
     deadline = time.monotonic() + patience.answer_s
     body = bytearray()
-    for piece in response.iter_bytes():
+    for piece in response.iter_raw():
         body += piece
         if len(body) > patience.max_bytes:
             raise ProviderError(f"{who}: the answer is larger than {patience.max_bytes} bytes")

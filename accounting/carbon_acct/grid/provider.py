@@ -45,7 +45,8 @@ class Patience:
     wait_max_s: float = 15.0
     timeout_s: float = 20.0
     answer_s: float = 60.0
-    max_bytes: int = 32 << 20
+    max_bytes: int = 8 << 20
+    """A week of a grid by production type has 1.5 MB; read, an answer takes twenty times its size."""
 
 
 @dataclass(frozen=True)

@@ -3,15 +3,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Subquery, and_, false, func, or_, select, union, union_all
+from sqlalchemy import ColumnElement, Select, Subquery, and_, func, or_, select, union, union_all
 from sqlalchemy.orm import Session
 
 from carbon_acct.access.viewer import Viewer
 from carbon_acct.client.job_states import STATES
+from carbon_acct.db.lists import Lists
 from carbon_acct.db.models import Association, Cluster, Job, JobSlot
 from carbon_acct.db.rows import ask, table_of
 from carbon_acct.slurm.matching import RESIZED
@@ -42,7 +43,9 @@ class Filters:
     truncate: bool = False
     duplicates: bool = False
     most: int | None = None
-    """Rows; where there are more, ValueError says how to ask for fewer."""
+    """Runs in a page (`find_page`); a JobID's runs are never of two pages."""
+    after: tuple[str, int] | None = None
+    """The page begins after this cluster and JobIDRaw."""
 
 
 SLURM_COLUMNS = (
@@ -59,22 +62,58 @@ SHOWN = (
 """The columns that `find_runs` selects: SLURM_COLUMNS first, then what the figures of a run need."""
 
 
+class Page(NamedTuple):
+    """Rows of SHOWN, sorted, and the cluster and JobIDRaw after which the next page begins; None: there is none."""
+
+    rows: list[Any]
+    next: tuple[str, int] | None
+
+
 def find_runs(session: Session, filters: Filters) -> list[Any]:
-    """Rows of SHOWN, sorted. Raises ValueError on a bad filter."""
+    """Return rows of SHOWN, sorted; those of a page where `filters.most` bounds them. Raises ValueError on a bad filter."""
+    return find_page(session, filters).rows
+
+
+def find_page(session: Session, filters: Filters) -> Page:
+    """The first `filters.most` runs, after `filters.after`. Raises ValueError on a bad filter.
+
+    Of nodes it is known only afterwards which jobs ran there, so a page may hold fewer and not be the last.
+    """
+    wanted = set(expand(filters.nodes))
+    found, next_ = _whole_jobs(session, _query(filters, session.get_bind().dialect.name), filters.most)
+    if filters.nodes:
+        found = [job for job in found if not wanted.isdisjoint(_nodes_of(job))]
+    return Page(_newest(found, filters), next_)
+
+
+def _whole_jobs(session: Session, query: Select[Any], most: int | None) -> tuple[list[Any], tuple[str, int] | None]:
+    """At most so many rows, without those of a JobID that would go on on the next page, and where that begins.
+
+    A JobID that was requeued more often than a page has rows makes the page longer.
+    """
+    if most is None:
+        return list(ask(session, query, {})), None
+    found = list(ask(session, query.limit(most + 1), {}))
+    if len(found) <= most:
+        return found, None
+    last = found[-1]
+    whole = [job for job in found if (job.cluster, job.job_id_raw) != (last.cluster, last.job_id_raw)]
+    if not whole:
+        return _whole_jobs(session, query, 2 * most)
+    return whole, (whole[-1].cluster, whole[-1].job_id_raw)
+
+
+def _query(filters: Filters, dialect: str) -> Select[Any]:
+    lists = Lists(dialect)
     query = select(*SHOWN).join(Cluster, Cluster.id == Job.cluster_id)
-    narrow = _narrow(filters)
+    narrow = _narrow(filters, lists)
     if narrow is not None:
         query = query.join(narrow, narrow.c.id == Job.id)
-    query = query.where(*_conditions(filters)).order_by(Cluster.name, Job.job_id_raw, Job.submit)
-    if filters.most is not None:
-        query = query.limit(filters.most + 1)
-    found = list(ask(session, query, {}))
-    if filters.most is not None and len(found) > filters.most:
-        raise ValueError(f"more than {filters.most} jobs; ask for fewer, by start and end, users, accounts or JobIDs")
-    if not filters.nodes:
-        return _newest(found, filters)
-    wanted = set(expand(filters.nodes))
-    return _newest([job for job in found if not wanted.isdisjoint(_nodes_of(job))], filters)
+    query = query.where(*_conditions(filters, lists)).order_by(Cluster.name, Job.job_id_raw, Job.submit)
+    if filters.after is not None:
+        cluster, job_id = filters.after
+        query = query.where(or_(Cluster.name > cluster, and_(Cluster.name == cluster, Job.job_id_raw > job_id)))
+    return query
 
 
 def _nodes_of(job: Any) -> list[str]:
@@ -94,7 +133,7 @@ def _newest(rows: list[Any], filters: Filters) -> list[Any]:
     return [job for job in rows if job.state == RESIZED or newest[job.cluster_id, job.job_id_raw] == job.id]
 
 
-def _narrow(filters: Filters) -> Subquery | None:
+def _narrow(filters: Filters, lists: Lists) -> Subquery | None:
     """The jobs among which those that are asked for are, in a form that each database has an index for.
 
     No database has one for `end >= x OR end IS NULL`, which is therefore asked in two halves; and whoever is asked
@@ -104,9 +143,9 @@ def _narrow(filters: Filters) -> Subquery | None:
         heads = {_head(text) for text in filters.jobs}
         of_clusters = select(Job.id).join(Cluster, Cluster.id == Job.cluster_id)
         return union(
-            of_clusters.where(Job.job_id_raw.in_(heads)), of_clusters.where(Job.leader_id.in_(heads))
+            of_clusters.where(lists.among(Job.job_id_raw, heads)), of_clusters.where(lists.among(Job.leader_id, heads))
         ).subquery()
-    associations = [*_visible(filters.viewer, Association), *_who(filters, Association)]
+    associations = [*_visible(filters.viewer, Association, lists), *_who(filters, Association, lists)]
     by_who = [Job.association_id.in_(select(Association.id).where(*associations))] if associations else []
     low = filters.window.low - (SKEW_S if filters.truncate else 0)
     if low <= 0 or "PENDING" in map(_state_name, filters.states):  # jobs that never started may have ended long before
@@ -115,43 +154,47 @@ def _narrow(filters: Filters) -> Subquery | None:
     return union_all(open_jobs, ended).subquery()
 
 
-def _who(filters: Filters, model: type[Job] | type[Association]) -> list[ColumnElement[bool]]:
+def _who(filters: Filters, model: type[Job] | type[Association], lists: Lists) -> list[ColumnElement[bool]]:
     """What is asked of the columns that a job has in common with its association."""
     conditions: list[ColumnElement[bool]] = []
     if filters.users or filters.uids:
-        conditions.append(or_(model.user.in_(filters.users), model.uid.in_(filters.uids)))
+        conditions.append(or_(lists.among(model.user, filters.users), lists.among(model.uid, filters.uids)))
     for column, wanted in (
         (model.account, filters.accounts),
         (model.partition, filters.partitions),
         (model.qos, filters.qos),
     ):
         if wanted:
-            conditions.append(column.in_(wanted))
+            conditions.append(lists.among(column, wanted))
     return conditions
 
 
-def _conditions(filters: Filters) -> list[ColumnElement[bool]]:
-    conditions = [*_visible(filters.viewer, Job), *_who(filters, Job), *_window_conditions(filters)]
+def _conditions(filters: Filters, lists: Lists) -> list[ColumnElement[bool]]:
+    conditions = [*_visible(filters.viewer, Job, lists), *_who(filters, Job, lists)]
+    conditions += _window_conditions(filters, lists)
     if filters.clusters:
-        conditions.append(Cluster.name.in_(filters.clusters))
+        conditions.append(lists.among(Cluster.name, filters.clusters))
     if filters.jobs:
-        conditions.append(or_(*(_job_condition(text) for text in filters.jobs)))
+        conditions.append(_of_jobs(filters.jobs, lists))
     return conditions
 
 
-def _visible(viewer: Viewer, model: type[Job] | type[Association]) -> list[ColumnElement[bool]]:
+def _visible(viewer: Viewer, model: type[Job] | type[Association], lists: Lists) -> list[ColumnElement[bool]]:
     if viewer.sees_all:
         return []
     own = [model.user == viewer.user] if viewer.user else []
-    return [or_(*own, model.account.in_(viewer.accounts))]
+    return [or_(*own, lists.among(model.account, viewer.accounts))]
 
 
-def _job_condition(text: str) -> ColumnElement[bool]:
+def _of_jobs(texts: Sequence[str], lists: Lists) -> ColumnElement[bool]:
     """`12` is that job, and every task or component of it; `12_3` and `12+1` are one each."""
-    head = _head(text)
-    if text.isdigit():
-        return or_(Job.job_id_raw == head, Job.leader_id == head)
-    return and_(Job.leader_id == head, Job.job_id == text)
+    whole = [_head(text) for text in texts if text.isdigit()]
+    parts = [text for text in texts if not text.isdigit()]
+    return or_(
+        lists.among(Job.job_id_raw, whole),
+        lists.among(Job.leader_id, whole),
+        and_(lists.among(Job.leader_id, map(_head, parts)), lists.among(Job.job_id, parts)),
+    )
 
 
 def _head(text: str) -> int:
@@ -162,10 +205,11 @@ def _head(text: str) -> int:
     return int(head)
 
 
-def _window_conditions(filters: Filters) -> list[ColumnElement[bool]]:
+def _window_conditions(filters: Filters, lists: Lists) -> list[ColumnElement[bool]]:
     """Jobs that overlap the window as in sacct; with `truncate` also any that has a slot in it."""
     window = filters.window
-    by_time = _in_states(filters.states, window) if filters.states else _eligible_in(window)
+    names = {_state_name(text) for text in filters.states}
+    by_time = _in_states(names, window, lists) if names else _eligible_in(window)
     if not filters.truncate or (window.start is None and window.end is None):
         return [by_time]
     # Not EXISTS: MariaDB would take it for a join, and look at every slot of the window.
@@ -173,8 +217,7 @@ def _window_conditions(filters: Filters) -> list[ColumnElement[bool]]:
         JobSlot.job_id == Job.id, JobSlot.slot > window.low - SLOT_S, JobSlot.slot < min(window.high, 2**62)
     )
     slots = first.scalar_subquery().is_not(None)
-    states = or_(*(_state(name) for name in filters.states)) if filters.states else None
-    return [or_(by_time, slots if states is None else and_(slots, states))]
+    return [or_(by_time, and_(slots, _state(names, lists)) if names else slots)]
 
 
 _END = func.coalesce(Job.end, FOREVER)
@@ -189,25 +232,24 @@ def _eligible_in(window: Window) -> ColumnElement[bool]:
     )
 
 
-def _in_states(states: Iterable[str], window: Window) -> ColumnElement[bool]:
+def _in_states(names: Set[str], window: Window, lists: Lists) -> ColumnElement[bool]:
     """With states sacct asks when the job was in that state."""
-    choices: list[ColumnElement[bool]] = [false()]
-    for text in states:
-        name = _state_name(text)
-        if name == "RUNNING":
-            choices.append(and_(Job.start < window.high, window.low < _END))
-        elif name == "PENDING":
-            eligible = func.coalesce(Job.eligible, Job.submit)
-            choices.append(and_(eligible < window.high, or_(Job.start.is_(None), Job.start > window.low)))
-        else:
-            ended = or_(Job.end.is_(None), and_(Job.end >= window.low, Job.end < window.high))
-            choices.append(and_(_state(text), ended))
+    choices: list[ColumnElement[bool]] = []
+    if "RUNNING" in names:
+        choices.append(and_(Job.start < window.high, window.low < _END))
+    if "PENDING" in names:
+        eligible = func.coalesce(Job.eligible, Job.submit)
+        choices.append(and_(eligible < window.high, or_(Job.start.is_(None), Job.start > window.low)))
+    if others := names - {"RUNNING", "PENDING"}:
+        ended = or_(Job.end.is_(None), and_(Job.end >= window.low, Job.end < window.high))
+        choices.append(and_(_state(others, lists), ended))
     return or_(*choices)
 
 
-def _state(text: str) -> ColumnElement[bool]:
-    """Return the condition for a state. `CANCELLED by 1000` is CANCELLED."""
-    return Job.state.startswith(_state_name(text), autoescape=True)
+def _state(names: Set[str], lists: Lists) -> ColumnElement[bool]:
+    """`CANCELLED by 1000` is CANCELLED."""
+    of_any = lists.among(Job.state, names)
+    return or_(of_any, Job.state.startswith("CANCELLED ")) if "CANCELLED" in names else of_any
 
 
 def _state_name(text: str) -> str:

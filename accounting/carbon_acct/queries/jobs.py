@@ -23,7 +23,7 @@ from carbon_acct.db import meta
 from carbon_acct.db.models import FactorSource
 from carbon_acct.known import sum_known
 from carbon_acct.queries import job_sums
-from carbon_acct.queries.job_filter import SLURM_COLUMNS, Filters, find_runs
+from carbon_acct.queries.job_filter import SLURM_COLUMNS, Filters, find_page, find_runs
 from carbon_acct.queries.job_sums import JobSums
 from carbon_acct.queries.quality import ComponentState, Verdict, judge
 from carbon_acct.slurm.matching import RESIZED
@@ -97,6 +97,12 @@ def list_jobs(session: Session, filters: Filters) -> list[JobRecord]:
     filter.
     """
     return records_of(session, find_runs(session, filters), filters, int(time.time()))
+
+
+def list_page(session: Session, filters: Filters) -> tuple[list[JobRecord], tuple[str, int] | None]:
+    """Return a page of them, and what the next page comes after (`Filters.after`); None: this is the last."""
+    found = find_page(session, filters)
+    return records_of(session, found.rows, filters, int(time.time())), found.next
 
 
 def records_of(session: Session, jobs: Iterable[FoundJob], filters: Filters, now: int) -> list[JobRecord]:

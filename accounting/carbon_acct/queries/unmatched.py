@@ -3,13 +3,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from carbon_acct.db.exact_sum import exact_parts, exact_whole
 from carbon_acct.db.models import Cluster, Ledger, Node, NodeJobSlot
+from carbon_acct.db.rows import IDS, ask_ids
 from carbon_acct.known import sum_known
 from carbon_collector.meters.base import COMPONENTS
 
@@ -37,18 +40,29 @@ class UnmatchedLedger:
 
 
 def unmatched_ledgers(session: Session, purged_before: int = 0) -> list[UnmatchedLedger]:
-    """Return the ledgers without a run of a job, oldest first. Slurm may have purged jobs from before `purged_before`."""
-    energies = [part for name in COMPONENTS for part in exact_parts(getattr(NodeJobSlot, f"{name}_uj"))]
+    """Return all ledgers without a run of a job. `purged_before`: jobs of before then Slurm may have purged."""
+    return unmatched_page(session, purged_before, 0, None)[0]
+
+
+def unmatched_page(
+    session: Session, purged_before: int, after: int, most: int | None
+) -> tuple[list[UnmatchedLedger], int | None]:
+    """Return at most so many ledgers without a run of a job, in the order in which they came, and where the rest begins.
+
+    `purged_before`: jobs of before then Slurm may have purged. The second is the `after` of the next page; None: there
+    is none.
+    """
     query = (
-        select(Cluster.name, Cluster.polled_until, Node.name, Ledger, *energies)
+        select(Cluster.name, Cluster.polled_until, Node.name, Ledger)
         .join(Node, Node.id == Ledger.node_id)
         .join(Cluster, Cluster.id == Ledger.cluster_id)
-        .outerjoin(NodeJobSlot, NodeJobSlot.ledger_id == Ledger.id)
-        .where(Ledger.matched_id.is_(None))
-        .group_by(Cluster.name, Cluster.polled_until, Node.name, *Ledger.__table__.columns)
-        .order_by(Ledger.opened, Node.name, Ledger.job_id)
+        .where(Ledger.matched_id.is_(None), Ledger.id > after)
+        .order_by(Ledger.id)
     )
-    return [
+    rows = session.execute(query if most is None else query.limit(most + 1)).all()
+    shown = rows if most is None else rows[:most]
+    energies = {row[0]: row[1:] for row in ask_ids(session, _ENERGIES, [ledger.id for *_, ledger in shown])}
+    found = [
         UnmatchedLedger(
             cluster=cluster,
             node=node,
@@ -58,11 +72,23 @@ def unmatched_ledgers(session: Session, purged_before: int = 0) -> list[Unmatche
             closed=ledger.closed,
             user=ledger.user,
             account=ledger.account,
-            energy_uj=sum_known(exact_whole(sums[i : i + 2]) for i in range(0, len(sums), 2)),
+            energy_uj=_energy_uj(energies.get(ledger.id, ())),
             why=_why(ledger, polled_until, purged_before),
         )
-        for cluster, polled_until, node, ledger, *sums in session.execute(query)
+        for cluster, polled_until, node, ledger in shown
     ]
+    return found, shown[-1][3].id if len(rows) > len(shown) else None
+
+
+_ENERGIES = (
+    select(NodeJobSlot.ledger_id, *(p for name in COMPONENTS for p in exact_parts(getattr(NodeJobSlot, f"{name}_uj"))))
+    .where(NodeJobSlot.ledger_id.in_(IDS))
+    .group_by(NodeJobSlot.ledger_id)
+)
+
+
+def _energy_uj(sums: Sequence[Any]) -> int | None:
+    return sum_known(exact_whole(sums[i : i + 2]) for i in range(0, len(sums), 2))
 
 
 def _why(ledger: Ledger, polled_until: int | None, purged_before: int) -> str:

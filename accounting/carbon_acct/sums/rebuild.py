@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from carbon_acct.db import meta
 from carbon_acct.db.associations import association_id
-from carbon_acct.db.models import DaySum, Job, JobDay, JobSlot, Ledger, NodeJobSlot, SiteSlot
+from carbon_acct.db.models import Apart, DaySum, Job, JobDay, JobSlot, Ledger, NodeJobSlot, SiteSlot
 from carbon_acct.db.rows import chunks
 from carbon_acct.errors import DatabaseError
 from carbon_acct.factors.slot_factor import SiteTerms
@@ -43,8 +43,8 @@ def where_needed(session: Session, terms: SiteTerms, timezone: str) -> None:
 
 
 def rebuild_all(session: Session, terms: SiteTerms) -> None:
-    """Recompute all sums from the delivered rows and Slurm's record. All details must be there."""
-    for table in (DaySum, JobDay, JobSlot, SiteSlot):
+    """Make all sums from the delivered rows and Slurm's record. Needs all details."""
+    for table in (DaySum, JobDay, JobSlot, SiteSlot, Apart):
         session.execute(delete(table))
     associations: dict[str, int] = {}
     for job in session.scalars(select(Job)):

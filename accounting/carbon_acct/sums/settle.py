@@ -22,7 +22,7 @@ from carbon_acct.estimates.arithmetic import Estimate
 from carbon_acct.estimates.unmetered_runs import estimate_unmetered
 from carbon_acct.factors.slot_factor import SiteTerms
 from carbon_acct.slurm.matching import Run, match
-from carbon_acct.sums import day_sum, unmetered
+from carbon_acct.sums import apart, day_sum, unmetered
 from carbon_acct.sums.day_sum import update
 from carbon_acct.sums.job_slot import Delivered, job_slot_row
 
@@ -137,16 +137,22 @@ def _settle(
     fresh = cache.rows
     ledgers = _ledgers(session, wanted) if cache.ledgers is None else cache.ledgers
     # Runs that ended before delivered rows are kept stay as they are.
-    again = [job for key, job in jobs.items() if key in counted and (job.end is None or job.end >= since)]
-    changed = unmetered.recount(session, again, ledgers, fresh)
-    for job, slot in ask_ids(session, _STORED_SLOTS, changed):
+    living = [job for job in jobs.values() if job.end is None or job.end >= since]
+    told = unmetered.told_by(session, living, ledgers, fresh)
+    checked = apart.check(session, living, ledgers, told)
+    for job, slot in checked.again:
+        wanted[job].add(slot)
+    again = [job for job in living if job.id in counted]
+    changed = unmetered.recount(session, again, checked.of_their_nodes(ledgers), fresh, told)
+    for job, slot in ask_ids(session, _STORED_SLOTS, changed.keys() | checked.doubtful):
         wanted[job].add(slot)
     unmetered_jobs = [key for key, job in jobs.items() if (changed[key].us if key in changed else job.unmetered_us)]
     estimated = estimate_unmetered(session, unmetered_jobs, terms.estimates)
     for job, slot in estimated:
         wanted[job].add(slot)
     kept = {job: {slot for slot in slots if slot >= since} for job, slots in wanted.items()}
-    _resum(session, jobs, ledgers, {job: slots for job, slots in kept.items() if slots}, estimated, terms, fresh)
+    wanted = {job: slots for job, slots in kept.items() if slots}
+    _resum(session, jobs, ledgers, wanted, estimated, terms, fresh, checked)
 
 
 _STORED_SLOTS = select(JobSlot.job_id, JobSlot.slot).where(JobSlot.job_id.in_(IDS))
@@ -160,6 +166,7 @@ def _resum(
     estimated: Mapping[JobSlotKey, Estimate],
     terms: SiteTerms,
     fresh: Mapping[int, Slots],
+    checked: apart.Checked,
 ) -> None:
     if not wanted:
         return
@@ -168,7 +175,7 @@ def _resum(
     between = {"low": min(slots), "high": max(slots)}
     stored = ask_dicts(session, _SUMMED_SLOTS, wanted, **between)
     before = {(row["job_id"], row["slot"]): row for row in stored}
-    delivered = _delivered(session, ledgers, wanted, fresh, between)
+    delivered = apart.fitting(session, checked, _delivered(session, ledgers, wanted, fresh, between))
     known = [key for key in keys if key in delivered or key in estimated]
     zones = {job: terms.zone(jobs[job].cluster, jobs[job].partition) for job in wanted}
     factors = terms.factors(session, {(zones[job], slot) for job, slot in known})
@@ -256,7 +263,8 @@ def lock_jobs(session: Session, job_keys: Iterable[int]) -> dict[int, JobRow]:
 
 _LOCKED_JOBS = (
     select(Job.id, Job.partition, Job.association_id, Job.unmetered_us, Job.unmetered_nodes, Job.state, Job.start)
-    .add_columns(Job.end, Job.nnodes, Job.elapsed_s, Cluster.name.label("cluster"))
+    .add_columns(Job.end, Job.nnodes, Job.elapsed_s, Job.nodelist, Job.job_id_raw, Job.cluster_id)
+    .add_columns(Cluster.name.label("cluster"))
     .join(Cluster, Cluster.id == Job.cluster_id)
     .where(Job.id.in_(IDS))
     .order_by(Job.id)

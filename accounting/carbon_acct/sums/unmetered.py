@@ -18,6 +18,7 @@ from carbon_acct.db.models import Job, NodeJobSlot
 from carbon_acct.db.row_types import JobRow, LedgerRow
 from carbon_acct.db.rows import IDS, ask_ids, change_rows, table_of
 from carbon_acct.slurm.matching import LATE_SOURCES, RESIZED
+from carbon_acct.sums.fit import Told
 from carbon_collector.units import US_PER_S
 
 SEAL_SLACK_S = 2
@@ -31,20 +32,31 @@ class Unmetered(NamedTuple):
     us: int
 
 
-def recount(
+def told_by(
     session: Session, jobs: Collection[JobRow], ledgers: Mapping[int, Sequence[LedgerRow]], with_rows: Collection[int]
-) -> dict[int, Unmetered]:
-    """Recompute the unmetered node-time of these runs, store the values that changed, and return them by job id.
-
-    `with_rows` are ledgers that are known to have rows.
-    """
+) -> dict[int, Told]:
+    """What the rows of ledgers say together; of those that go on, and of which it is known that they have rows, nothing."""
     asked = [
         ledger.id
         for job in jobs
         for ledger in ledgers.get(job.id, ())
         if ledger.id not in with_rows or job.end is not None or ledger.closed is not None
     ]
-    alloc_us = {row.ledger_id: int(row.alloc_us) for row in ask_ids(session, _ALLOCATED, asked)}
+    return {row.ledger_id: Told(int(row.alloc_us), row.first, row.last) for row in ask_ids(session, _ALLOCATED, asked)}
+
+
+def recount(
+    session: Session,
+    jobs: Collection[JobRow],
+    ledgers: Mapping[int, Sequence[LedgerRow]],
+    with_rows: Collection[int],
+    told: Mapping[int, Told],
+) -> dict[int, Unmetered]:
+    """Count again for runs with their ledgers; those of which it is another figure now, which is stored.
+
+    `with_rows`: ledgers of which it is known that they have rows. `told`: see `told_by`.
+    """
+    alloc_us = {ledger: rows.alloc_us for ledger, rows in told.items()}
     changed: dict[int, Unmetered] = {}
     for job in jobs:
         filled = [ledger for ledger in ledgers.get(job.id, ()) if ledger.id in with_rows or ledger.id in alloc_us]
@@ -78,6 +90,7 @@ def _by_node(ledgers: Sequence[LedgerRow]) -> Collection[list[LedgerRow]]:
 
 _ALLOCATED = (
     select(NodeJobSlot.ledger_id, func.sum(NodeJobSlot.alloc_us).label("alloc_us"))
+    .add_columns(func.min(NodeJobSlot.slot).label("first"), func.max(NodeJobSlot.slot).label("last"))
     .where(NodeJobSlot.ledger_id.in_(IDS))
     .group_by(NodeJobSlot.ledger_id)
 )

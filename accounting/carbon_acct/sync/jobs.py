@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -17,6 +17,7 @@ from carbon_acct.db.models import Job, Ledger
 from carbon_acct.db.rows import chunks, table_of
 from carbon_acct.factors.slot_factor import SiteTerms
 from carbon_acct.slurm.client import SlurmJob, leader_of
+from carbon_acct.slurm.matching import RESIZED
 from carbon_acct.sums import settle
 from carbon_acct.sums.day_sum import move_association
 from carbon_acct.sums.settle import update_runs
@@ -73,8 +74,14 @@ def _record(session: Session, cluster_id: int, jobs: Sequence[SlurmJob], terms: 
         changed.append(row)
     session.flush()
     pairs = settle.rematch(session, cluster_id, rematch)
-    update_runs(session, {row.id for row in changed} | {job for job, _ in pairs}, pairs, terms)
+    update_runs(session, _concerned(changed, known.values()) | {job for job, _ in pairs}, pairs, terms)
     return len(changed)
+
+
+def _concerned(changed: Collection[Job], known: Iterable[Job]) -> set[int]:
+    """Return the runs whose sums may change: those that changed, and the newest records of runs that were resized."""
+    resized = {row.job_id_raw for row in changed if row.state == RESIZED}
+    return {row.id for row in changed} | {row.id for row in known if row.job_id_raw in resized}
 
 
 def _fitting(values: dict[str, Any]) -> dict[str, Any]:

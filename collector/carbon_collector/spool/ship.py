@@ -11,10 +11,11 @@ import os
 import time
 from _thread import allocate_lock, start_new_thread
 
-from .. import http
+from .. import http, munge
 from ..errors import CarbonError, RequestError
 from ..lean import json
 from ..lean.typing import TYPE_CHECKING
+from . import proof
 
 if TYPE_CHECKING:
     from ..log import Log
@@ -34,10 +35,11 @@ MAX_RECEIPT = 4 << 20
 class Shipper:
     """Sends the segments of a spool to the first of `urls` that answers."""
 
-    def __init__(self, spool: Spool, urls: list[str], munge_socket: str, log: Log) -> None:
+    def __init__(self, spool: Spool, urls: list[str], munge_socket: str, log: Log, aggregator: str = "") -> None:
         self.spool = spool
         self.urls = urls
         self.munge_socket = munge_socket
+        self.aggregator = aggregator
         self.log = log
         self._asleep = allocate_lock()
         self._asleep.acquire()
@@ -139,7 +141,25 @@ class Shipper:
         answer = http.signed_request("POST", url, TARGET, body, munge_socket=self.munge_socket, most=MAX_RECEIPT)
         if answer.status != 200 and answer.status not in REFUSED_FOR_GOOD:
             raise RequestError(f"{url}: status {answer.status}: {_detail(answer.body)}", answer.status)
+        self._check_proof(url, answer, body)
         return answer
+
+    def _check_proof(self, url: str, answer: http.Answer, body: bytes) -> None:
+        """Raise RequestError unless the aggregator's user made this answer to this segment.
+
+        Whatever listens on the port of an aggregator that is down gets the segment; it must not have the node forget it.
+        """
+        credential = _credential_in(answer.body)
+        if not credential:
+            raise RequestError(
+                f"{url}: its answer carries no credential; upgrade carbon-aggregator there", answer.status
+            )
+        uid, payload = munge.decode(credential, self.munge_socket)
+        if not proof.is_aggregator(uid, self.aggregator):
+            reason = f"uid {uid} answers, which is not the aggregator's; see [collector] aggregator_user"
+            raise RequestError(f"{url}: {reason}", answer.status)
+        if payload != munge.receipt(answer.status, munge.digest(body)):
+            raise RequestError(f"{url}: its answer is to something else", answer.status)
 
 
 def _refused_in(body: bytes) -> list[str]:
@@ -153,6 +173,14 @@ def _refused_in(body: bytes) -> list[str]:
     if not isinstance(refused, list):
         raise RequestError(f"status 200, but not an aggregator's answer: {body[:100]!r}", 200)
     return [f"line {r.get('line')}: {r.get('reason')}" if isinstance(r, dict) else str(r) for r in refused]
+
+
+def _credential_in(body: bytes) -> str:
+    try:
+        answer = json.loads(body)
+    except ValueError:
+        return ""
+    return str(answer.get("credential") or "") if isinstance(answer, dict) else ""
 
 
 def _detail(body: bytes) -> str:

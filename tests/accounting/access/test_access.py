@@ -7,6 +7,7 @@ import socket
 
 import pytest
 
+from carbon_acct.access import node
 from carbon_acct.access.munge import Identity
 from carbon_acct.access.node import check_delivery, speaks_for
 from carbon_acct.errors import RefusedError
@@ -28,8 +29,17 @@ def identity(host: str, address: str, uid: int = 0) -> Identity:
         ("n1.cluster.example", "10.0.0.1", "10.0.0.1", "n1", "n1", True),
         ("n1", "10.0.0.1", "10.0.0.1", "n1.cluster.example", "n1.cluster.example", True),
         ("N1", "10.0.0.1", "10.0.0.1", "n1", "n1", True),
-        ("mgmt17", "10.0.0.1", "10.0.0.9", "n1", "10.0.0.1", True),
-        ("10.0.0.1", "10.0.0.1", "10.0.0.9", "n1", "10.0.0.1", True),
+        # Two addresses of one host: of its NodeAddr, and of its NodeHostName.
+        ("n1", "10.0.0.1", "10.1.0.1", "n1", "10.1.0.1", True),
+        ("n1", "10.1.0.1", "10.0.0.1", "n1", "10.1.0.1", True),
+        # A host that connects with the credential of another's munged, or whose munged states the other's address.
+        ("mgmt17", "10.0.0.1", "10.0.0.9", "n1", "10.0.0.1", False),
+        ("10.0.0.1", "10.0.0.1", "10.0.0.9", "n1", "10.0.0.1", False),
+        ("mgmt17", "10.0.0.9", "10.0.0.1", "n1", "10.0.0.1", False),
+        ("n1", "10.0.0.1", "127.0.0.1", "n1", "10.0.0.1", False),
+        # Who owns an address writes its name: it is looked up forwards.
+        ("n1", "192.0.2.9", "192.0.2.9", "n1", "n1", False),
+        ("n1.attacker.example", "192.0.2.9", "192.0.2.9", "n1", "n1", False),
         ("n2", "10.0.0.2", "10.0.0.2", "n1", "10.0.0.1", False),
         ("n2", "10.0.0.2", "127.0.0.1", "localhost", "127.0.0.1", False),
         ("n10", "10.0.0.10", "10.0.0.10", "n1", "10.0.0.1", False),
@@ -47,13 +57,26 @@ def identity(host: str, address: str, uid: int = 0) -> Identity:
         ("0.0.0.0", "0.0.0.0", "", "n1", "10.0.0.1", False),
     ],
 )
-def test_own_host_only(host: str, address: str, peer: str, node_host: str, node_addr: str, right: bool) -> None:
+def test_own_host_only(
+    host: str, address: str, peer: str, node_host: str, node_addr: str, right: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A host speaks for the nodes that live on it, and for no other."""
+
+    def resolver(name: str, _port: object) -> list[tuple[object, ...]]:
+        found = {"n1": "10.0.0.1", "n1.cluster.example": "10.0.0.1", "localhost": "127.0.0.1", "acct": "10.0.0.5"}
+        if name.lower() not in found:
+            raise OSError("no such name")
+        return [(0, 0, 0, "", (found[name.lower()], 0))]
+
+    node._addresses.cache_clear()
+    monkeypatch.setattr(node.socket, "getaddrinfo", resolver)
+    monkeypatch.setattr(node, "is_here", lambda found, _: found == "10.0.0.5")
     assert speaks_for(identity(host, address), peer, NodeHost("n1", node_host, node_addr), OWN) is right
+    node._addresses.cache_clear()
 
 
 @pytest.mark.parametrize(
-    ("uid", "cluster", "node", "nodes", "status", "reason"),
+    ("uid", "cluster", "name", "nodes", "status", "reason"),
     [
         (1000, "demo", "n1", True, 403, "only root"),
         (0, "demo", "n1", False, 503, "not known yet"),
@@ -62,11 +85,11 @@ def test_own_host_only(host: str, address: str, peer: str, node_host: str, node_
         (0, "demo", "far", True, 403, "may not deliver for node far"),
     ],
 )
-def test_refusals(uid: int, cluster: str, node: str, nodes: bool, status: int, reason: str) -> None:
+def test_refusals(uid: int, cluster: str, name: str, nodes: bool, status: int, reason: str) -> None:
     """Each refusal has its status and its reason."""
     known = {"n1": NodeHost("n1", HERE, HERE), "far": NodeHost("far", "far", "192.0.2.7")} if nodes else None
     with pytest.raises(RefusedError, match=reason) as err:
-        check_delivery(identity(HERE, "127.0.0.1", uid), "127.0.0.1", cluster, node, SlurmState("demo", known))
+        check_delivery(identity(HERE, "127.0.0.1", uid), "127.0.0.1", cluster, name, SlurmState("demo", known))
     assert err.value.status == status
 
 

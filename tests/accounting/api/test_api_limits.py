@@ -6,12 +6,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import resource
 import select
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, closing
+from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -20,10 +22,12 @@ from accounting.db.fixtures import Backend
 from accounting.samples import job_slot, ledger, segment
 from accounting.served import Served, serve
 from accounting.slurm_programs import StandIn
-from carbon_acct.api.limits import Lane, Limits, Rate, Rates
+from carbon_acct.api.budget import Budget
+from carbon_acct.api.limits import Lane, Limits, Rate, Rates, Shares
 from carbon_acct.errors import RefusedError
 from carbon_acct.site import Site
 from carbon_acct.sync.slurm import Poller
+from carbon_collector import munge
 
 USER, OTHER = 54001, 54002
 Serve = Callable[[Limits], Served]
@@ -106,17 +110,251 @@ def test_rate(limited: Serve) -> None:
     assert 1 <= int(retry.partition(b":")[2]) <= 100
 
 
-def test_rows(limited: Serve, slurm: StandIn) -> None:
-    """An answer has a bound, and the refusal says how to ask for less; it tells nothing of jobs that are not shown."""
-    slurm.jobs([{"JobIDRaw": str(n), "JobID": str(n)} for n in (1, 2, 3)])
+def pages(served: Served, target: str, uid: int = 0) -> list[list[str]]:
+    """The JobIDs of each page."""
+    found, after = [], ""
+    while True:
+        answer = served.ask("GET", target + (f"&after={after}" if after else ""), uid=uid)
+        assert answer.status == 200, answer.body
+        content = json.loads(answer.body)
+        found.append([job["job_id"] for job in content["jobs"]])
+        if content["next"] is None:
+            return found
+        after = content["next"]
+
+
+def test_pages(limited: Serve, slurm: StandIn) -> None:
+    """Answers have a bound; the pages hold every job once, a JobID's runs together, and nothing of jobs that are hidden."""
+    runs = [(n, n) for n in (1, 2, 3, 4, 6, 7)] + [(5, n) for n in (10, 11, 12, 13)]
+    slurm.jobs([{"JobIDRaw": str(n), "JobID": str(n), "Submit": str(1350000000 + at)} for n, at in runs])
     slurm.rights(private="jobs")
     served = limited(Limits(rows=2))
-    answer = served.ask("GET", "/v1/jobs")
-    assert answer.status == 400
-    assert json.loads(answer.body)["detail"].startswith("more than 2 jobs; ask for fewer, by start and end, users")
-    assert served.ask("GET", "/v1/jobs?jobs=1,2").status == 200
-    answer = served.ask("GET", "/v1/jobs?all_users=1", uid=USER)
-    assert (answer.status, json.loads(answer.body)["jobs"]) == (200, [])
+    everything = pages(served, "/v1/jobs?duplicates=1")
+    assert sorted(chain.from_iterable(everything)) == sorted(str(n) for n, _ in runs)
+    assert [page for page in everything if "5" in page] == [["5"] * 4]
+    assert list(chain.from_iterable(pages(served, "/v1/jobs?truncate=0"))) == list("1234567")
+    assert list(chain.from_iterable(pages(served, "/v1/jobs?nodes=n1"))) == list("1234567")
+    assert list(chain.from_iterable(pages(served, "/v1/jobs?nodes=n9"))) == []
+    assert pages(served, "/v1/jobs?all_users=1", USER) == [[]]
+    assert served.ask("GET", "/v1/jobs?after=tea").status == 400
+    assert served.ask("GET", f"/v1/jobs?after=demo:{'9' * 30}").status == 400
+
+
+def test_pages_of_unmatched(limited: Serve) -> None:
+    """Invented ledgers, however many, are listed in bounded answers, each once, with its energy."""
+    served = limited(Limits(rows=3))
+    rows = [row for n in range(1, 9) for row in (ledger(job_id=n), job_slot(job_id=n))]
+    assert served.ask("POST", "/v1/segments", segment(rows)).status == 200
+    found, after = [], 0
+    while after is not None:
+        content = json.loads(served.ask("GET", f"/v1/unmatched?after={after}").body)
+        assert len(content["unmatched"]) <= 3
+        found += [(one["job_id"], one["energy_uj"]) for one in content["unmatched"]]
+        after = content["next"]
+    assert sorted(found) == [(n, 1100) for n in range(1, 9)]
+
+
+@pytest.mark.parametrize("many", [1, 700, 1100, 5000])
+def test_long_lists(limited: Serve, slurm: StandIn, many: int) -> None:
+    """However many JobIDs, users and states are asked for, it is one question like any other."""
+    slurm.jobs([{}, {"JobIDRaw": "9", "JobID": "8_1", "Submit": "1350000001"}])
+    served = limited(Limits())
+    ids = ",".join(["7", *(f"{n}_1" for n in range(10, 8 + many))] if many > 1 else ["7"])
+    answer = served.ask("GET", f"/v1/jobs?jobs={ids[:32_000].rpartition(',')[0] or ids}")
+    assert (answer.status, [job["job_id"] for job in json.loads(answer.body)["jobs"]]) == (200, ["7"])
+    users = ",".join(["alice", *(f"u{n}" for n in range(many - 1))])
+    answer = served.ask("GET", f"/v1/jobs?users={users[:32_000]}&states={','.join(['CD', 'CA', 'F'] * many)[:32_000]}")
+    assert (answer.status, len(json.loads(answer.body)["jobs"])) == (200, 2)
+
+
+def test_lists_that_are_too_long(limited: Serve) -> None:
+    """More names than a list may have are the user's error, not the database's."""
+    served = limited(Limits())
+    answer = served.ask("GET", "/v1/jobs?jobs=" + ",".join(map(str, range(5001))))
+    assert (answer.status, json.loads(answer.body)["detail"]) == (
+        400,
+        "a list of more than 5000 names; ask for them in parts",
+    )
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "nodes=n[" + ",".join(["0-199999"] * 120) + "]",
+        "nodes=" + "," * 32_000 + "]",
+        "truncate=1&start=1&end=253402300800",
+        "truncate=1&start=1099511627776",
+        "truncate=1&start=253370764800&end=253370764800",
+    ],
+    ids=["node list", "commas", "after the year 9999", "the year 36812", "the last year"],
+)
+def test_short_text_that_expands(limited: Serve, query: str) -> None:
+    """A short text that stands for very much is refused in one line, or answered, at no cost."""
+    served = limited(Limits())
+    before = memory_kib()
+    answer = served.ask("GET", f"/v1/jobs?{query}")
+    assert answer.status in (200, 400)
+    assert json.loads(answer.body).keys() <= {"jobs", "warnings", "next", "detail"}
+    assert memory_kib() - before < 50 * 1024
+
+
+def memory_kib() -> int:
+    """What this process, and the server in it, has held at most."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
+def test_statements_are_not_kept_by_length(limited: Serve) -> None:
+    """Questions of forty different lengths leave one statement, not forty."""
+    served = limited(Limits())
+    cache = served.site.database.engine._compiled_cache
+    assert cache is not None
+    kept = []
+    for many in range(40):
+        assert served.ask("GET", "/v1/jobs?jobs=" + ",".join(str(n) for n in range(600 + many))).status == 200
+        kept.append(len(cache))
+    assert kept[-1] == kept[1]
+
+
+def test_heads_without_bodies(limited: Serve) -> None:
+    """A stranger's heads of requests whose bodies never come are charged to the address, and keep nobody out."""
+    served = limited(Limits(waiting_each=20))
+    head = b"POST /v1/segments HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n"
+    flood = [connect(served, head) for _ in range(60)]
+    try:
+        assert delivered(served) == 200
+        assert served.ask("GET", "/v1/jobs", uid=USER).status == 200
+        deadline = time.monotonic() + 20
+        while not all(is_closed(connection) or connection.recv(1) for connection in flood):
+            assert time.monotonic() < deadline
+    finally:
+        for connection in flood:
+            connection.close()
+
+
+def test_bodies_of_hosts_without_a_node(limited: Serve) -> None:
+    """Of a host whose first line names a node that is not its own, no more than that line is kept."""
+    served = limited(Limits())
+    body = segment([ledger()], node="n9") + b"x" * (7 << 20)
+    credential = served.credential("x")
+    head = f"POST /v1/segments HTTP/1.1\r\nHost: x\r\nAuthorization: MUNGE {credential}\r\n"
+    with closing(connect(served, f"{head}Content-Length: {8 << 20}\r\n\r\n".encode() + body[: 1 << 20])) as connection:
+        answer = b""
+        while b"}" not in answer:
+            answer += connection.recv(65536)
+    assert answer.startswith(b"HTTP/1.1 403")
+    assert b"not known to Slurm" in answer
+
+
+def test_body_byte_by_byte(limited: Serve) -> None:
+    """A body that trickles in is refused although a byte of it comes every moment."""
+    served = limited(Limits(grace_s=0.3, least_rate=1e6))
+    head = f"POST /v1/segments HTTP/1.1\r\nHost: x\r\nAuthorization: MUNGE {served.credential('x')}\r\n"
+    with closing(connect(served, f"{head}Content-Length: 999\r\n\r\n".encode())) as connection:
+        deadline = time.monotonic() + 20
+        while not select.select([connection], [], [], 0.05)[0]:
+            assert time.monotonic() < deadline
+            connection.sendall(b" ")
+        assert connection.recv(65536).startswith(b"HTTP/1.1 408")
+
+
+def test_bodies_in_total(limited: Serve) -> None:
+    """Bodies on their way have a bound in total: the one of whoever has most is dropped, to come again."""
+    served = limited(Limits(bodies=3 << 20))
+    body = segment([ledger()])
+    head = body.split(b"\n")[0] + b"\n"
+    sent = []
+    try:
+        for _ in range(4):
+            credential = served.credential("x")
+            start = f"POST /v1/segments HTTP/1.1\r\nHost: x\r\nAuthorization: MUNGE {credential}\r\n"
+            sent.append(connect(served, f"{start}Content-Length: {2 << 20}\r\n\r\n".encode()))
+            sent[-1].sendall(head + b"x" * ((1 << 20) - len(head)))
+        assert delivered(served) == 200
+        sent[0].sendall(b"x")
+        assert sent[0].recv(65536).startswith(b"HTTP/1.1 503")
+    finally:
+        for connection in sent:
+            connection.close()
+
+
+def test_slow_reader(limited: Serve, slurm: StandIn) -> None:
+    """A reader that takes an answer byte by byte is cut off at a least rate; who reads in time gets all of it."""
+    slurm.jobs([{"JobIDRaw": str(n), "JobID": str(n), "JobName": "x" * 1000} for n in range(1, 3000)])
+    served = limited(Limits(grace_s=1.0, least_rate=4e6))
+    target = "/v1/jobs?all_users=1"
+    credential = served.credential(munge.digest(target.encode()))
+    with closing(socket.socket()) as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        connection.connect(("127.0.0.1", served.port))
+        connection.sendall(f"GET {target} HTTP/1.1\r\nHost: x\r\nAuthorization: MUNGE {credential}\r\n\r\n".encode())
+        deadline = time.monotonic() + 30
+        while not is_reset(connection):
+            assert time.monotonic() < deadline
+            connection.recv(100)
+            time.sleep(0.05)  # the client's own pace
+    assert len(json.loads(served.ask("GET", target).body)["jobs"]) == 2999
+    assert b'carbon_acct_requests_refused_total{reason="slow"} 1' in served.ask("GET", "/metrics").body
+
+
+def test_budget_drops_whoever_has_most() -> None:
+    """Where there is too much, the oldest of the greatest owner goes; the small ones stay."""
+    budget, dropped = Budget(10, 8), []
+    small = budget.open("small", lambda: dropped.append("small"))
+    small.add(2)
+    many = [budget.open("great", lambda n=n: dropped.append(n)) for n in range(5)]  # type: ignore[misc]
+    for one in many:
+        one.add(2)
+    assert (dropped, budget.held, budget.of("great"), budget.of("small")) == ([0], 10, 8, 2)
+    budget.open("new", lambda: dropped.append("new")).add(3)
+    assert (dropped, budget.held) == ([0, 1, 2], 9)
+    for one in (small, *many):
+        one.end()
+        one.end()
+    assert budget.held == 3
+    many[3].add(5)  # what is over is charged no more
+    assert budget.held == 3
+
+
+def test_shares_leave_a_place() -> None:
+    """However many places the greedy take, who has none yet gets one."""
+    shares = Shares(100)
+    for greedy in range(7):
+        with pytest.raises(RefusedError):
+            fill(shares, [greedy] * 1000)
+    assert shares._inside.total() < 100
+    shares.enter("new")
+    with pytest.raises(RefusedError):
+        fill(shares, range(1000))
+
+
+def fill(shares: Shares, callers: Iterable[int]) -> None:
+    """Have them all enter."""
+    for one in callers:
+        shares.enter(one)
+
+
+def test_turns_by_what_was_used() -> None:
+    """Of those who wait for a thread the one who has used least comes first, and a thread is kept for the light ones."""
+
+    async def scene() -> list[str]:
+        lane, order, gate = Lane(threads=2, each=2, waiting=10, light=1), [], threading.Event()
+        lane._used.add("heavy", 100.0)
+
+        def work(name: str) -> Callable[[], None]:
+            def run() -> None:
+                order.append(name)
+                assert name == "light" or gate.wait(20)
+
+            return run
+
+        tasks = [asyncio.create_task(lane.run("heavy", work("heavy"))) for _ in range(3)]
+        await asyncio.sleep(0.1)  # two of them would have both threads
+        await lane.run("light", work("light"))
+        gate.set()
+        await asyncio.gather(*tasks)
+        return order
+
+    assert asyncio.run(scene()) == ["heavy", "light", "heavy", "heavy"]
 
 
 @pytest.mark.parametrize("sent", [b"", b"GET /healthz HT", b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n" + b"GET"])
@@ -235,23 +473,23 @@ def test_lane_is_shared_fairly() -> None:
         assert err.value.status == 429
         gate.set()
         assert await asyncio.gather(*greedy) == ["done"] * 4
-        assert not lane._queues
+        assert not lane._inside
+        assert not lane._running
 
     asyncio.run(scene())
 
 
 def test_kinds_of_work_do_not_wait_for_each_other(limited: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     """While every thread for queries is busy, segments are taken and health is told."""
-    from carbon_acct.queries import jobs
-    from carbon_acct.queries.jobs import list_jobs
+    from carbon_acct.api import queries
 
-    gate, real = threading.Event(), list_jobs
+    gate, real = threading.Event(), queries.list_page
 
     def slow(session: object, filters: object) -> object:
         assert gate.wait(20)
         return real(session, filters)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(jobs, "jobs", slow)
+    monkeypatch.setattr(queries, "list_page", slow)
     served = limited(Limits())
     statuses: list[int] = []
     asking = [

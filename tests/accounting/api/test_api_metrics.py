@@ -5,12 +5,14 @@ from __future__ import annotations
 
 import json
 
+import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from sqlalchemy import create_engine
 
 from accounting.samples import job_slot, ledger, segment
 from accounting.served import Served
 from accounting.slurm_programs import StandIn
+from carbon_acct.api import watch
 from carbon_collector.http import request
 
 
@@ -46,8 +48,9 @@ def test_counts(served: Served) -> None:
     assert refused(served) == {"parameter": 1}
 
 
-def test_state(served: Served, slurm: StandIn) -> None:
+def test_state(served: Served, slurm: StandIn, monkeypatch: pytest.MonkeyPatch) -> None:
     """The database, the poll of Slurm and the ledgers without a job are told as they are now."""
+    monkeypatch.setattr(watch, "COUNT_EVERY_S", 0.0)
     served.ask("POST", "/v1/segments", segment([ledger()]))
     found = metrics(served)
     assert found["carbon_acct_database_up"] == 1

@@ -6,13 +6,16 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import event
+from sqlalchemy.orm import Session
 
 from accounting.db.fixtures import Backend
 from accounting.delivery.test_store import content, deliver, tell
 from accounting.samples import NOW, SLOT, job, job_slot, ledger, new_site, node_slot, segment
+from carbon_acct.delivery import group_commit
 from carbon_acct.delivery.group_commit import GroupCommit
 from carbon_acct.delivery.segment import ParsedSegment, parse_segment
 from carbon_acct.delivery.store import Receipt
@@ -125,3 +128,39 @@ def test_a_segment_that_the_database_refuses_takes_no_other_with_it(tmp_path: Pa
     with pytest.raises(DatabaseError):
         GroupCommit(site.database, site.terms).store(segments[1], NOW)
     site.database.close()
+
+
+def test_a_large_segment_in_parts(backend: Backend, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A segment that is stored in many transactions leaves the same database, and the same answer, as one in a single one."""
+    rows = [row for n in range(7, 12) for row in (ledger(job_id=n), b"{}", job_slot(job_id=n, slots=4), b"tea")]
+    body = segment([*rows, node_slot()])
+    jobs = [job(job_id_raw=n, job_id=str(n)) for n in range(7, 12)]
+    with backend.site() as site:
+        tell(site, *jobs)
+        alone, expected = deliver(site, body), content(site)
+    monkeypatch.setattr(group_commit, "MAX_RECORDS", 3)
+    with backend.site() as site:
+        tell(site, *jobs)
+        (answer, again), writes = at_once(site, parsed([body, body]))
+        assert (answer, again) == (alone, alone)
+        assert content(site) == expected
+        assert writes > 5
+
+
+def test_who_delivers_much_waits_for_who_delivers_little(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between two parts of a large segment of one node the small one of another is stored."""
+    monkeypatch.setattr(group_commit, "MAX_RECORDS", 2)
+    large = segment([job_slot(job_id=n) for n in range(1, 41)], node="n1")
+    small = segment([job_slot(job_id=99)], node="n2")
+    order: list[str] = []
+    real = group_commit.store_segments
+
+    def told(session: Session, segments: Sequence[ParsedSegment], *more: Any) -> Any:
+        order.extend(one.header.node for one in segments)
+        return real(session, segments, *more)
+
+    monkeypatch.setattr(group_commit, "store_segments", told)
+    at_once(site, parsed([large, small]))
+
+    assert order.index("n2") <= 2
+    assert order.count("n1") == 20

@@ -120,13 +120,14 @@ def test_nodes_of_one_job(backend: Backend, fresh_database: Path) -> None:
     with ExitStack() as stack:
         url = stack.enter_context(backend.fresh())
         sites = two_sites(stack, url)
-        take(sites[0], JOB)
+        ran = job(nodelist="n[0-39]", nnodes=40)
+        take(sites[0], ran)
         at_once(*(lambda n=n: [take(sites[n], event) for event in events[n::2]] for n in (0, 1)))  # type: ignore[misc]
         with sites[1].database.read() as session:
             assert session.scalar(text("SELECT cpu_uj FROM job_slot")) == 40 * 1000
         together = figure(sites[1])
 
-    assert together == alone(fresh_database, [JOB, *events])
+    assert together == alone(fresh_database, [ran, *events])
 
 
 def test_a_job_and_its_rows_at_once(backend: Backend) -> None:

@@ -110,7 +110,7 @@ def test_streams_add_up(site: Site) -> None:
 
 
 @st.composite
-def deliveries(draw: st.DrawFn) -> tuple[list[bytes], list[SlurmJob]]:
+def deliveries(draw: st.DrawFn, nodelists: tuple[str | None, ...] = ("n[1-3]",)) -> tuple[list[bytes], list[SlurmJob]]:
     """Segments of three nodes, with rows that grow from segment to segment, and Slurm's runs of two jobs."""
     bodies = []
     for node in ("n1", "n2", "n3"):
@@ -134,14 +134,16 @@ def deliveries(draw: st.DrawFn) -> tuple[list[bytes], list[SlurmJob]]:
             parts = {name: node_share(total + 15, 10, 5) for name, total in energy.items()}
             rows.append(node_slot(parts, revision=sequence))
             bodies.append(segment(rows, node=node, sequence=sequence))
-    first = job(state="REQUEUED", end=SLOT + 100)
-    second = job(submit=SLOT + 101, start=SLOT + 190, end=SLOT + 400, nnodes=2)
-    other = job(job_id_raw=8, job_id="8", start=SLOT, end=None, state="RUNNING", user="bob", nnodes=3)
+    where = st.sampled_from(nodelists)
+    first = job(state="REQUEUED", end=SLOT + 100, nodelist=draw(where))
+    second = job(submit=SLOT + 101, start=SLOT + 190, end=SLOT + 400, nnodes=2, nodelist=draw(where))
+    running = {"start": SLOT, "end": None, "state": "RUNNING", "user": "bob", "nnodes": 3}
+    other = job(job_id_raw=8, job_id="8", nodelist=draw(where), **running)
     return bodies, [first, second, other]
 
 
 @hypothesis_settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(deliveries(), st.randoms(use_true_random=False))
+@given(deliveries(("n1", "n[2-3]", "n[1-3]", None)), st.randoms(use_true_random=False))
 def test_order_and_repetition(
     backend: Backend, given_: tuple[list[bytes], list[SlurmJob]], chance: random.Random
 ) -> None:
@@ -197,7 +199,7 @@ def test_site_total_beyond_64_bits(site: Site) -> None:
 
 def test_a_broken_node_stops_no_other(site: Site) -> None:
     """Counts as large as 64 bits go: refused with their line; what another node says of the same job's slot is taken."""
-    tell(site, JOB)
+    tell(site, job(nodelist="n[1-2]", nnodes=2))
     deliver(site, segment([ledger(), job_slot(cpu_us=2**63 - 1)]))
     deliver(site, segment([ledger(), job_slot(cpu_us=5)], node="n2"))
 

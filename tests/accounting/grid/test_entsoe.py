@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from datetime import datetime
 from decimal import Decimal
 
@@ -50,6 +51,22 @@ DAY = 24
 
 def values(make: Make, hours: int = 2) -> list[tuple[int, str]]:
     return [(p.start - T0, p.g_per_kwh) for p in make("entsoe", "DE").history(T0, T0 + hours * 3600)]
+
+
+@pytest.mark.parametrize("many", [1, 40])
+def test_a_short_answer_of_many_years(make: Make, service: Service, many: int) -> None:
+    """A curve that repeats one point for a century stands for millions: they are counted before one is made."""
+    one = series("B01", ["5"], step=15)
+    years = one.replace(f"<end>{moment(T0 + 900)}</end>", "<end>2099-01-01T00:00Z</end>")
+    week = one.replace(f"<end>{moment(T0 + 900)}</end>", f"<end>{moment(T0 + 90 * 86400)}</end>")
+    service.say(document(years if many == 1 else week * many))
+    tracemalloc.start()
+    try:
+        with pytest.raises(ProviderError, match="more than 200000 points; expected a week"):
+            make("entsoe", "DE").history(T0, T0 + 7200)
+        assert tracemalloc.get_traced_memory()[1] < 64 << 20
+    finally:
+        tracemalloc.stop()
 
 
 def test_mix(make: Make, service: Service) -> None:

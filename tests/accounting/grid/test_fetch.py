@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+import gzip
 import logging
 import socket
+import tracemalloc
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
@@ -147,3 +149,15 @@ def test_a_token_is_never_shown(service: Service, caplog: pytest.LogCaptureFixtu
         ask(service)
     assert TOKEN not in str(e.value) + caplog.text
     assert service.asked[0].params == {"securityToken": TOKEN}
+
+
+def test_a_compressed_answer(service: Service) -> None:
+    """An answer that was not asked for in that form is not expanded: 60 KB of it may stand for gigabytes."""
+    service.say(Reply(gzip.compress(bytes(50 << 20)), headers={"Content-Encoding": "gzip"}))
+    tracemalloc.start()
+    try:
+        with pytest.raises(ProviderError, match="is compressed; expected it as it is"):
+            ask(service)
+        assert tracemalloc.get_traced_memory()[1] < 8 << 20
+    finally:
+        tracemalloc.stop()

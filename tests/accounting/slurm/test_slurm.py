@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 import sys
 import time
+import tracemalloc
 import types
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -289,6 +290,35 @@ def test_no_node_list(bad: str) -> None:
     """What is no node list is refused, and never fills the memory."""
     with pytest.raises(ValueError, match="not a"):
         expand(bad)
+
+
+@pytest.mark.parametrize(
+    "short",
+    [
+        "n[" + ",".join(["0-199999"] * 120) + "]",
+        ",".join(["n[0-199999]"] * 120),
+        "x" * 20_000 + "[0-199999]",
+        "x" * 200 + "[0-199999]",
+        f"n[{'0' * 200}-{'9' * 5}]",
+        f"n[0-{'9' * 30_000}]",
+        "n" + "[0-9]" * 6000,
+        "," * 32_000 + "]",
+        "n[" + "1," * 16_000 + "x]",
+        "[" * 32_000,
+    ],
+    ids=["ranges", "words", "long name", "many long names", "wide", "digits", "product", "commas", "list", "brackets"],
+)
+def test_a_short_list_of_many_nodes_costs_nothing(short: str) -> None:
+    """What a text of 32 KiB at most would expand to is counted before it is built: a MiB and a fraction of a second."""
+    tracemalloc.start()
+    started = time.process_time()
+    try:
+        with contextlib.suppress(ValueError):
+            expand(short)
+        assert tracemalloc.get_traced_memory()[1] < 20 << 20
+        assert time.process_time() - started < 2
+    finally:
+        tracemalloc.stop()
 
 
 @given(st.text("nab[]-,0123456789", max_size=20))

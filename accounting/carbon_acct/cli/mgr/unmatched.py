@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from typing import Any
 
+    from carbon_collector.settings import Settings
+
     from .. import Parser
 
 COLUMNS = ("Cluster", "Node", "JobID", "Run", "User", "Account", "Opened", "Closed", "Joules", "Why")
@@ -32,22 +34,34 @@ ASK_TIMEOUT_S = 60.0
 
 def add(commands: argparse._SubParsersAction[Parser]) -> None:
     """Register the command."""
-    p = commands.add_parser("unmatched", help="list what nodes delivered for jobs that Slurm does not know, and why")
-    p.add_argument("--json", action="store_true", help="print the aggregator's answer as JSON")
+    p = commands.add_parser("unmatched", help="what nodes delivered of jobs that Slurm does not know, and why")
+    p.add_argument("--json", action="store_true", help="the aggregator's answers as they are")
     p.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
     """Run the command."""
-    from ...client.request import ask
-
-    _, answer = ask(settings.load(options.config), "GET", "/v1/unmatched", ASK_TIMEOUT_S)
+    ledgers = _all(settings.load(options.config))
     if options.json:
-        print(json.dumps(answer, indent=2))
+        print(json.dumps({"unmatched": ledgers}, indent=2))
         return 0
-    for line in _table(answer["unmatched"]):
+    for line in _table(sorted(ledgers, key=lambda one: (one["opened"], one["node"], one["job_id"]))):
         print(line)
     return 0
+
+
+def _all(config: Settings) -> list[dict[str, Any]]:
+    """Return the ledgers of all pages."""
+    from ...client.request import ask
+
+    url = ""
+    ledgers: list[dict[str, Any]] = []
+    after: int | None = 0
+    while after is not None:
+        url, answer = ask(config, "GET", f"/v1/unmatched?after={after}", ASK_TIMEOUT_S, url)
+        ledgers += answer["unmatched"]
+        after = answer.get("next")
+    return ledgers
 
 
 def _table(ledgers: Sequence[Mapping[str, Any]]) -> Iterator[str]:

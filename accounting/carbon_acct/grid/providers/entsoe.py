@@ -42,6 +42,8 @@ HOUR_S = 3600
 # A type that made less than this of what is in an answer may be silent without the mix looking different.
 LITTLE = Decimal("0.01")
 RESOLUTIONS = {"PT15M": 900, "PT30M": 1800, "PT60M": HOUR_S, "PT1H": HOUR_S}
+MAX_POINTS = 200_000
+"""Of an answer, as quarters of an hour: nine days of a hundred types and more. A curve that repeats expands to them."""
 # A curve of this type leaves out a point that equals the one before it.
 REPEATING = "A03"
 EIC = re.compile(r"[0-9]{2}[A-Z][A-Z0-9-]{13}")
@@ -111,11 +113,23 @@ class Entsoe:
         elif kind != "GL_MarketDocument":
             raise ProviderError(f"{self.text}: the answer is a {kind[:40]}; expected a GL_MarketDocument")
         curves: dict[str, Curve] = {}
+        left = MAX_POINTS
         for series in document.iterfind("{*}TimeSeries"):
             # What a pump or a plant itself takes has an outBiddingZone_Domain, and is no generation.
             if series.find("{*}outBiddingZone_Domain.mRID") is None:
+                left -= self._size(series)
+                if left < 0:
+                    raise ProviderError(f"{self.text}: the answer has more than {MAX_POINTS} points; expected a week")
                 self._join(curves.setdefault(self._said(series, "MktPSRType/psrType"), {}), self._points(series))
         return curves
+
+    def _size(self, series: Element) -> int:
+        """How many points of a quarter of an hour its periods stand for, before any of them is made."""
+        points = 0
+        for period in series.iterfind("{*}Period"):
+            start, end = (instant(self.text, self._times(period), name) for name in ("start", "end"))
+            points += max(0, end - start) // min(RESOLUTIONS.values()) + 1
+        return points
 
     def _check_reason(self, document: Element) -> None:
         reason = self._said(document, "Reason/text")

@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: MIT
+"""What callers hold of the aggregator, charged to each of them and bounded in total.
+
+Where there is too much, whoever holds most gives back, the oldest first: a flood costs the one who makes it.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+
+
+class Charge:
+    """What one connection or answer holds. `drop` takes it away from whom it is charged to."""
+
+    def __init__(self, budget: Budget, owner: Hashable, drop: Callable[[], None]) -> None:
+        self.owner = owner
+        self.amount = 0
+        self.drop = drop
+        self._budget = budget
+
+    def add(self, amount: int) -> None:
+        """Charge more; where that is too much in total, somebody is dropped, and it may be this one."""
+        self._budget.add(self, amount)
+
+    def end(self) -> None:
+        """Give all of it back; harmless if it was given back before."""
+        self._budget.end(self)
+
+
+class Budget:
+    """So much of something for everybody together, and at most `each` for one owner. Not for several threads."""
+
+    def __init__(self, total: int, each: int) -> None:
+        self.total = total
+        self.each = each
+        self.held = 0
+        self._of: dict[Hashable, OrderedDict[Charge, None]] = {}
+        self._sums: dict[Hashable, int] = {}
+
+    def open(self, owner: Hashable, drop: Callable[[], None]) -> Charge:
+        """A charge that holds nothing yet."""
+        charge = Charge(self, owner, drop)
+        self._of.setdefault(owner, OrderedDict())[charge] = None
+        self._sums.setdefault(owner, 0)
+        return charge
+
+    def of(self, owner: Hashable) -> int:
+        """What an owner holds."""
+        return self._sums.get(owner, 0)
+
+    def add(self, charge: Charge, amount: int) -> None:
+        """See Charge.add."""
+        if charge not in self._of.get(charge.owner, ()):
+            return  # dropped meanwhile
+        charge.amount += amount
+        self.held += amount
+        self._sums[charge.owner] += amount
+        while self._sums.get(charge.owner, 0) > self.each:
+            self._drop_oldest(charge.owner)
+        while self.held > self.total:
+            self._drop_oldest(max(self._sums, key=self._sums.__getitem__))
+
+    def end(self, charge: Charge) -> None:
+        """See Charge.end."""
+        own = self._of.get(charge.owner)
+        if own is None or charge not in own:
+            return
+        del own[charge]
+        self.held -= charge.amount
+        self._sums[charge.owner] -= charge.amount
+        if not own:
+            del self._of[charge.owner], self._sums[charge.owner]
+
+    def _drop_oldest(self, owner: Hashable) -> None:
+        oldest = next(one for one in self._of[owner] if one.amount)
+        self.end(oldest)
+        oldest.drop()

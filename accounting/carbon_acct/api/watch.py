@@ -1,0 +1,131 @@
+# SPDX-License-Identifier: MIT
+"""Watches whether the database answers, so that nobody has to wait for one that stands still.
+
+A server that was stopped, or a disk that hangs, refuses nothing: whoever asks waits. One thread asks `SELECT 1` again
+and again; another looks whether it got its answer. Where it did not, requests are refused at once, and the connections
+of those that wait are cut.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+import time
+from collections.abc import Callable
+
+from sqlalchemy import func, select, text
+
+from carbon_acct.db.engine import Database
+from carbon_acct.db.models import Ledger
+from carbon_acct.errors import DatabaseError
+from carbon_acct.sums import apart
+
+log = logging.getLogger(__name__)
+
+ASK_EVERY_S = 1.0
+ANSWER_S = 0.8
+"""Whoever asks about health is told within a second."""
+STALLED_S = 3.0
+"""A database that took longer for nothing stands still."""
+CUT_S = 10.0
+"""Connections that wait for a database that stands still are cut after so long."""
+LOOK_EVERY_S = 0.25
+COUNT_EVERY_S = 60.0
+
+AWAY = "the database does not answer; the aggregator's log says why"
+
+
+class Watch:
+    """What is known of the database's health. `state` and `fresh` may be called at any time."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self.unmatched: int | None = None
+        """Ledgers without a job of Slurm's, counted once a minute; None: not known."""
+        self.apart: dict[str, int] = {}
+        """Rows that count for no job, by reason; as often."""
+        self._counted_at = 0.0
+        self._problem = ""
+        self._answered_at = 0.0
+        self._begun = self._done = 0
+        self._asked_at: float | None = None
+        self._wanted = threading.Event()
+        self._stop = threading.Event()
+        self._threads = [
+            threading.Thread(target=run, daemon=True, name=f"database-{name}") for name, run in self._runs()
+        ]
+
+    def _runs(self) -> tuple[tuple[str, Callable[[], None]], ...]:
+        return ("ask", self._ask), ("look", self._look)
+
+    def start(self) -> None:
+        """Watch until `stop`."""
+        for thread in self._threads:
+            thread.start()
+
+    def stop(self) -> None:
+        """End it; an answer that is awaited is not waited for."""
+        self._stop.set()
+        self._wanted.set()
+        for thread in self._threads:
+            if thread.is_alive():
+                thread.join(2)
+
+    async def fresh(self) -> str:
+        """What is wrong with the database now; empty: it answers. It takes less than a second, whatever happens."""
+        wanted = self._begun + 1
+        self._wanted.set()
+        deadline = time.monotonic() + ANSWER_S
+        while self._done < wanted:
+            if time.monotonic() > deadline:  # a moment of much work is no fault of the database's
+                return self._problem if time.monotonic() - self._answered_at < STALLED_S else AWAY
+            await asyncio.sleep(0.01)
+        return self._problem
+
+    def _ask(self) -> None:
+        while not self._stop.is_set():
+            self._wanted.clear()
+            self._asked_at = time.monotonic()
+            self._begun += 1
+            try:
+                self._once()
+                self._problem, self._answered_at = self._database.damage, time.monotonic()
+            except DatabaseError as err:
+                log.debug("the database: %s", err)
+                self._problem, self.unmatched, self._counted_at = self._database.damage or AWAY, None, 0.0
+            except Exception:  # whatever it is, the watch goes on
+                log.exception("watching the database")
+                self._problem = AWAY
+            self._done, self._asked_at = self._begun, None
+            self._wanted.wait(ASK_EVERY_S)
+
+    def _once(self) -> None:
+        with self._database.read(probe=True) as session:
+            session.execute(text("SELECT 1"))
+            if self.unmatched is None or time.monotonic() - self._counted_at > COUNT_EVERY_S:
+                query = select(func.count()).select_from(Ledger).where(Ledger.matched_id.is_(None))
+                self.unmatched = session.execute(query).scalar_one()
+                self.apart = {one.reason: one.rows for one in apart.sums(session)}
+                self._counted_at = time.monotonic()
+
+    def _look(self) -> None:
+        cut_at = 0.0
+        while not self._stop.wait(LOOK_EVERY_S):
+            asked_at, now = self._asked_at, time.monotonic()
+            silent_s = 0.0 if asked_at is None else now - asked_at
+            self._tell(silent_s > STALLED_S)
+            if silent_s > CUT_S and now - cut_at > CUT_S:
+                log.warning("%s: connections that wait for it are cut", self._database.shown)
+                self._database.cut()
+                cut_at = now
+
+    def _tell(self, stalled: bool) -> None:
+        if stalled and not self._database.stalled:
+            log.warning("%s: stands still, and answers nothing; requests are refused meanwhile", self._database.shown)
+            self.unmatched = None
+        elif self._database.stalled and not stalled and not self._problem:
+            log.warning("%s: goes on", self._database.shown)
+        elif not stalled:
+            stalled = self._database.stalled and bool(self._problem)
+        self._database.stalled = stalled

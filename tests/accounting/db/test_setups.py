@@ -1,0 +1,211 @@
+# SPDX-License-Identifier: MIT
+"""Databases as they are set up elsewhere: poolers, encodings, old servers' defaults, names with blanks, damaged files."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from accounting.db.servers import UNPRIVILEGED, Server, free_ports, mariadb_server, private_folder, running
+from accounting.delivery.test_store import deliver, tell
+from accounting.samples import JOB, configure, job, job_slot, ledger, new_site, segment
+from accounting.served import Served, wait_for
+from carbon_acct import doctor
+from carbon_acct.access.viewer import EVERYTHING
+from carbon_acct.db.connect import parse_urls
+from carbon_acct.errors import DatabaseError
+from carbon_acct.queries.job_filter import Filters
+from carbon_acct.queries.jobs import list_jobs
+from carbon_acct.site import Site
+from carbon_acct.slurm.programs import Programs
+from carbon_collector import settings
+from carbon_collector.http import request
+
+NAME = "Łódź-沙漠-λ 🜁"
+
+
+def works(site: Site) -> int:
+    """Have a site take jobs and rows from two threads at once; the energy that it then has."""
+
+    def work(first: int) -> None:
+        for n in range(first, first + 15):
+            tell(site, job(job_id_raw=n, job_id=str(n), name=NAME))
+            deliver(site, segment([ledger(job_id=n), job_slot(job_id=n)], sequence=n))
+            with site.database.read() as session:
+                list_jobs(session, Filters(EVERYTHING))
+
+    threads = [threading.Thread(target=work, args=(first,)) for first in (100, 200)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    with site.database.read() as session:
+        found = list_jobs(session, Filters(EVERYTHING))
+    assert {record.name for record in found} == {NAME}
+    return sum(record.energy_uj or 0 for record in found)
+
+
+@pytest.mark.servers
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--innodb-default-row-format=compact"],
+        ["--innodb-snapshot-isolation=ON"],
+        ["--sql-mode=ORACLE", "--lower-case-table-names=1", "--character-set-server=latin1"],
+    ],
+    ids=["compact", "snapshot isolation", "Oracle"],
+)
+def test_mariadb(options: list[str], tmp_path: Path) -> None:
+    """Servers that were upgraded from of old, or are set up for others, serve as any other."""
+    with private_folder() as folder:
+        server = mariadb_server(folder, *options)
+        try:
+            try:
+                server.start()
+            except AssertionError as err:
+                if "unknown variable" in str(err):
+                    pytest.skip(f"this MariaDB does not know {options}")
+                raise
+            site = new_site(tmp_path, aggregator_database=server.new_database("carbon"))
+            assert works(site) == 30 * 1100
+            site.database.close()
+        finally:
+            server.kill()
+
+
+@pytest.fixture(scope="module")
+def postgresql_server() -> Iterator[Server]:
+    """A server of this module's own."""
+    with running("postgresql") as server:
+        yield server
+
+
+@pytest.mark.servers
+@pytest.mark.parametrize("encoding", ["LATIN1", "SQL_ASCII"])
+def test_encodings(postgresql_server: Server, encoding: str, tmp_path: Path) -> None:
+    """A database that has no place for every name is refused when it is opened, with the line to run; doctor says so."""
+    name = f"c_{encoding.lower()}"
+    made = f"CREATE DATABASE {name} ENCODING '{encoding}' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0"
+    postgresql_server.query(made)
+    url = postgresql_server.url.format(name)
+    with pytest.raises(DatabaseError, match=f"has the encoding {encoding}.*CREATE DATABASE {name} ENCODING 'UTF8'"):
+        new_site(tmp_path, aggregator_database=url)
+    assert finding(tmp_path) == "fix"
+
+
+@pytest.mark.servers
+@pytest.mark.parametrize("threshold", ["0", "5", "None", "tea"])
+def test_prepare_threshold(postgresql_server: Server, threshold: str, tmp_path: Path) -> None:
+    """A setting of psycopg's own may stand in the URL; what is no number is an error in one line."""
+    name = f"t_{threshold.lower()}"
+    url = f"{postgresql_server.new_database(name)}?prepare_threshold={threshold}"
+    if threshold == "tea":
+        with pytest.raises(DatabaseError, match="prepare_threshold=tea is no number"):
+            new_site(tmp_path, aggregator_database=url)
+        return
+    site = new_site(tmp_path, aggregator_database=url)
+    assert works(site) == 30 * 1100
+    site.database.close()
+
+
+@contextmanager
+def pgbouncer(server: Server) -> Iterator[int]:
+    """The port of a PgBouncer in transaction mode, as Debian packages it, before a server."""
+    program = shutil.which("pgbouncer", path="/usr/sbin:/usr/bin")
+    if program is None:
+        pytest.skip("pgbouncer is not installed (Debian's package pgbouncer)")
+    (port,) = free_ports(1)
+    behind = server.url.rpartition(":")[2].partition("/")[0]
+    ini = server.folder / "pgbouncer.ini"
+    lines = [
+        *("[databases]", f"carbon = host=127.0.0.1 port={behind} dbname=carbon user=carbon", "[pgbouncer]"),
+        *("listen_addr = 127.0.0.1", f"listen_port = {port}", "unix_socket_dir =", "auth_type = any"),
+        *("pool_mode = transaction", "default_pool_size = 2", f"auth_file = {server.folder}/users"),
+    ]
+    ini.write_text("\n".join(lines) + "\n")
+    (server.folder / "users").write_text('"carbon" ""\n')
+    process = subprocess.Popen([program, str(ini)], cwd=server.folder, stderr=subprocess.DEVNULL, **UNPRIVILEGED)
+    try:
+        yield port
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
+@pytest.mark.servers
+def test_pgbouncer(postgresql_server: Server, tmp_path: Path) -> None:
+    """A pooler in transaction mode before PostgreSQL: no parameter at the start, no prepared statement, every row stored."""
+    postgresql_server.new_database("carbon")
+    with pgbouncer(postgresql_server) as port:
+        url = f"postgresql+psycopg://carbon@127.0.0.1:{port}/carbon"
+
+        def opened() -> Site | None:
+            try:
+                return new_site(tmp_path, aggregator_database=url)
+            except DatabaseError:
+                return None
+
+        wait_for(opened)
+        site = opened()
+        assert site is not None
+        assert works(site) == 30 * 1100
+        site.database.close()
+        assert finding(tmp_path) == "ok"
+
+
+def test_a_blank_in_the_name(tmp_path: Path) -> None:
+    """A folder's name may have blanks: the file is there, and not two databases."""
+    folder = tmp_path / "my state"
+    site = new_site(folder)
+    tell(site, JOB)
+    site.database.close()
+    assert (folder / "carbon-acct.db").exists()
+    assert len(parse_urls("sqlite:////a b/c.db")) == 1
+    assert finding(folder) == "ok"
+
+
+def damage(path: Path) -> None:
+    """Overwrite the page of the table of ledgers."""
+    import sqlite3
+
+    connection = sqlite3.connect(path)
+    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    (root,) = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = 'ledger'").fetchone()
+    (size,) = connection.execute("PRAGMA page_size").fetchone()
+    connection.close()
+    with path.open("r+b") as file:
+        file.seek((root - 1) * size)
+        file.write(os.urandom(size))
+
+
+def finding(folder: Path) -> str:
+    """The gravest thing that doctor finds in the database of a folder's configuration."""
+    config = settings.load(str(folder / "carbon-acct.conf"))
+    patient = doctor.Patient(config, "", Programs(search=()), {}, 0.0)
+    levels = [one.level for one in doctor._database(patient) if one.subject == "database"]
+    return "fix" if "fix" in levels else "ok"
+
+
+def test_a_damaged_file(served: Served, tmp_path: Path) -> None:
+    """A damaged page shows in /healthz and in doctor, with what to do, once anybody came upon it."""
+    if served.site.database.engine.dialect.name != "sqlite":
+        pytest.skip("a file of SQLite's")
+    assert served.ask("POST", "/v1/segments", segment([ledger(), job_slot()])).status == 200
+    path = Path(served.site.database.engine.url.database or "")
+    configure(tmp_path, aggregator_database=f"sqlite:///{path}")
+    assert finding(tmp_path) == "ok"
+    served.site.database.engine.dispose()
+    damage(path)
+    assert served.ask("GET", "/v1/unmatched").status == 503
+    answer = request("GET", served.url, "/healthz", b"", {})
+    assert answer.status == 503
+    assert b"the database file is damaged" in answer.body
+    assert b"carbon-mgr backup" in answer.body
+    assert finding(tmp_path) == "fix"

@@ -1,0 +1,324 @@
+# SPDX-License-Identifier: MIT
+"""Rows that a node's root forges: none counts for a job that did not run there, then, or for so long; no honest one is lost."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from accounting.db.fixtures import Backend
+from accounting.delivery.test_store import content, deliver, only, shown, tell
+from accounting.samples import JOB, NOW, SLOT, job, job_slot, ledger, node_slot, segment, share
+from carbon_acct.client import status
+from carbon_acct.client.units import joules
+from carbon_acct.delivery.late import late_changes
+from carbon_acct.delivery.segment import parse_segment
+from carbon_acct.delivery.store import store_segment
+from carbon_acct.queries import totals
+from carbon_acct.site import Site
+from carbon_acct.slurm.client import SlurmJob
+from carbon_acct.sums import apart, rebuild
+
+HONEST = segment([ledger(), job_slot(), node_slot()])
+"""What n1 says of job 7, which ran there for a minute: 1100 uJ."""
+
+MUCH = {"cpu": share(3 * 10**13, metered_us=1_800_000_000)}
+
+
+def forged_rows(slots: Sequence[int], node: str, streams: int = 1) -> list[bytes]:
+    """Segments of a node with rows of job 7, each with as much as a row may say."""
+    rows: list[Any] = [ledger(), *(job_slot(MUCH, alloc_us=1_800_000_000, slot=slot) for slot in slots)]
+    return [segment(rows, node=node, stream=f"0bad{n:04x}") for n in range(streams)]
+
+
+FORGED = {
+    "another node": (forged_rows([SLOT], "n3"), "node"),
+    "many streams of another node": (forged_rows([SLOT], "n3", 20), "node"),
+    "a day after the end": (forged_rows([SLOT + 96 * 900], "n1"), "time"),
+    "a day before the start": (forged_rows([SLOT - 96 * 900], "n1"), "time"),
+    "a year of slots": (forged_rows([SLOT - 900 * n for n in range(200, 1200)], "n1"), "time"),
+    "node-time that the job did not have": (forged_rows([SLOT + 900 * n for n in range(3, 12)], "n1"), "node_time"),
+    "many streams of its node": (forged_rows([SLOT + 900 * n for n in range(3, 12)], "n1", 20), "node_time"),
+}
+
+
+@pytest.mark.parametrize("kind", FORGED)
+@pytest.mark.parametrize("order", ["forged first", "honest first", "Slurm last"])
+def test_forged_rows_count_for_nobody(site: Site, kind: str, order: str) -> None:
+    """The job keeps what its own node says, to the microjoule; what was forged is counted apart; honest rows are taken."""
+    bodies, reason = FORGED[kind]
+    if order != "Slurm last":
+        tell(site, JOB)
+    refused = 0
+    for body in [HONEST, *bodies] if order == "honest first" else [*bodies, HONEST]:
+        lines = deliver(site, body).refused
+        assert body != HONEST or not lines
+        assert {line.kind for line in lines} <= {"ceiling"}
+        refused += len(lines)
+    if order == "Slurm last":
+        tell(site, JOB)
+    record = only(site)
+    lost_uj = 0 if "node-time" not in kind and "its node" not in kind else allowed_uj(site)
+    assert record.energy_uj == 1100 + lost_uj
+    with site.database.read() as session:
+        found = apart.sums(session)
+    assert [one.reason for one in found] == [reason]
+    assert (sum(one.rows for one in found) + refused) * 3 * 10**13 + lost_uj == len(bodies) * (
+        len(bodies[0].splitlines()) - 3
+    ) * 3 * 10**13
+    before = content(site)
+    with site.database.write() as session:
+        rebuild.rebuild_all(session, site.terms)
+    assert content(site) == before
+
+
+def allowed_uj(site: Site) -> int:
+    """What a job's own node may say of the time that an epilog may have taken: two rows of half an hour."""
+    record = only(site)
+    assert record.energy_uj is not None
+    assert (record.energy_uj - 1100) % (3 * 10**13) == 0
+    assert record.energy_uj - 1100 <= 6 * 10**13
+    return record.energy_uj - 1100
+
+
+def test_who_says_nothing_is_still_missing(site: Site) -> None:
+    """A forged row of another node does not hide that the job's own node told of nothing."""
+    tell(site, JOB)
+    deliver(site, forged_rows([SLOT], "n3")[0])
+    record = only(site)
+    assert (record.energy_uj, record.quality) == (None, "none")
+    assert record.notes == ("no node reported this job",)
+
+
+HONEST_RUNS: dict[str, tuple[list[SlurmJob], list[bytes]]] = {
+    "a clock two hours ahead": (
+        [JOB],
+        [
+            segment(
+                [
+                    ledger(opened=SLOT + 7210, closed=SLOT + 7270, run=f"start:{SLOT + 10}"),
+                    job_slot(opened=SLOT + 7210, run=f"start:{SLOT + 10}", slot=SLOT + 7200),
+                ]
+            )
+        ],
+    ),
+    "a clock two hours behind": (
+        [JOB],
+        [
+            segment(
+                [
+                    ledger(opened=SLOT - 7190, closed=SLOT - 7130, run=f"start:{SLOT + 10}"),
+                    job_slot(opened=SLOT - 7190, run=f"start:{SLOT + 10}", slot=SLOT - 7200),
+                ]
+            )
+        ],
+    ),
+    "requeued": (
+        [job(state="REQUEUED"), job(submit=SLOT + 100, start=SLOT + 200, end=SLOT + 260, nodelist="n2")],
+        [
+            HONEST,
+            segment(
+                [
+                    ledger(run="restart:1", opened=SLOT + 200, closed=SLOT + 260),
+                    job_slot(run="restart:1", opened=SLOT + 200),
+                ],
+                node="n2",
+            ),
+        ],
+    ),
+    "resized": (
+        [
+            job(state="RESIZING", end=SLOT + 40, elapsed_s=30, nodelist="n[1-2]", nnodes=2),
+            job(submit=SLOT + 40, start=SLOT + 40, end=SLOT + 70, elapsed_s=30, nodelist="n1"),
+        ],
+        [HONEST, segment([ledger(), job_slot()], node="n2")],
+    ),
+    "a late epilog": (
+        [JOB],
+        [
+            segment(
+                [
+                    ledger(closed=SLOT + 1870),
+                    job_slot(alloc_us=890_000_000),
+                    job_slot(slot=SLOT + 900, alloc_us=900_000_000),
+                    job_slot(slot=SLOT + 1800, alloc_us=70_000_000),
+                ]
+            )
+        ],
+    ),
+    "no node list yet": ([job(nodelist=None, state="RUNNING", end=None), job(nodelist=None)], [HONEST]),
+    "a node list that cannot be read": ([job(nodelist="n[")], [HONEST]),
+    "many nodes": (
+        [job(nodelist="n[1-9]", nnodes=9)],
+        [segment([ledger(), job_slot()], node=f"n{n}") for n in range(1, 10)],
+    ),
+    "two streams": ([JOB], [HONEST, segment([ledger(), job_slot()], stream="00000002")]),
+    "a day that ended days ago": (
+        [job(start=SLOT - 86400 * 9, end=SLOT + 70)],
+        [
+            segment(
+                [
+                    ledger(opened=SLOT - 86400 * 9 + 5, closed=SLOT + 70, run=f"start:{SLOT - 86400 * 9}"),
+                    *(
+                        job_slot(
+                            slot=SLOT - 900 * n,
+                            alloc_us=900_000_000,
+                            run=f"start:{SLOT - 86400 * 9}",
+                            opened=SLOT - 86400 * 9 + 5,
+                        )
+                        for n in range(860)
+                    ),
+                ]
+            )
+        ],
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", HONEST_RUNS)
+@pytest.mark.parametrize("seed", range(3))
+def test_honest_rows_all_count(site: Site, kind: str, seed: int) -> None:
+    """Whatever a run went through, and in whatever order it is told, each honest row counts, and none is refused."""
+    jobs, bodies = HONEST_RUNS[kind]
+    if jobs[0] == jobs[-1] or len(jobs) == 1 or jobs[0].submit != jobs[1].submit:
+        events: list[Any] = [*jobs, *bodies]
+    else:  # Slurm's own order of what it says of one run
+        events = [jobs[-1], *bodies]
+    random.Random(seed).shuffle(events)
+    for event in events:
+        if isinstance(event, bytes):
+            assert not deliver(site, event).refused
+        else:
+            tell(site, event)
+    rows = sum(json.loads(line)["type"] == "job_slot" for body in bodies for line in body.splitlines())
+    assert sum(record.energy_uj or 0 for record in shown(site)) == 1100 * rows
+    with site.database.read() as session:
+        assert apart.sums(session) == []
+
+
+def test_what_slurm_says_later_counts(site: Site) -> None:
+    """A row that did not fit counts when Slurm's record changes so that it does, and the other way round."""
+    tell(site, job(nodelist="n2"))
+    deliver(site, HONEST)
+    assert only(site).energy_uj is None
+    tell(site, job(nodelist="n[1-2]", nnodes=2))
+    assert only(site).energy_uj == 1100
+    tell(site, job(nodelist="n2"))
+    assert only(site).energy_uj is None
+
+
+CEILING_ROW = 100_000 * 1_860_000_000
+"""Most microjoules of a row's `other`."""
+
+
+def test_the_ceiling_holds_over_all_streams(site: Site) -> None:
+    """As many streams as a node's root likes say no more of a slot than one: the sums stay far below 64 bits, honest rows
+    of others are taken, and the refusals name their lines.
+    """
+    tell(site, JOB, job(job_id_raw=8, job_id="8", nodelist="n2"))
+    node_row = {
+        "other": {
+            "energy_uj": CEILING_ROW,
+            "idle_uj": 0,
+            "system_uj": 0,
+            "metered_us": 1_800_000_000,
+            "method": "counter",
+        }
+    }
+    job_row = {"other": share(CEILING_ROW, metered_us=1_800_000_000, static_uj=0)}
+    refused = 0
+    for n in range(12):
+        rows = [
+            ledger(),
+            node_slot(node_row, elapsed_us=1_800_000_000),
+            job_slot(job_row, alloc_us=0),
+            job_slot(job_id=9),
+        ]
+        receipt = deliver(site, segment(rows, stream=f"0bad{n:04x}"))
+        refused += len(receipt.refused)
+        assert receipt.accepted + len(receipt.refused) == 4
+        assert {line.kind for line in receipt.refused} <= {"ceiling"}
+        assert deliver(site, segment(rows, stream=f"0bad{n:04x}")) == receipt
+    assert refused == 2 * 11
+    assert not deliver(site, segment([ledger(job_id=8), job_slot(job_id=8), node_slot()], node="n2")).refused
+    assert [record.energy_uj for record in shown(site, jobs=["8"])] == [1100]
+    with site.database.read() as session:
+        assert totals.conservation(session).components["other"].metered_uj == CEILING_ROW
+
+
+def test_sums_of_the_site_beyond_64_bits(backend: Backend) -> None:
+    """Totals over slots and nodes whose sum has more than 64 bits are exact on each kind of database."""
+    slots, nodes = 300, 180
+    row = {
+        "other": {
+            "energy_uj": CEILING_ROW,
+            "idle_uj": CEILING_ROW,
+            "system_uj": 0,
+            "metered_us": 1_800_000_000,
+            "method": "counter",
+        }
+    }
+    with backend.site() as site:
+        for n in range(nodes):
+            rows = [node_slot(row, slot=SLOT - 900 * at, elapsed_us=1_800_000_000) for at in range(slots)]
+            deliver(site, segment(rows, node=f"n{n}"))
+        with site.database.read() as session:
+            balance = totals.conservation(session).components["other"]
+    assert balance.metered_uj == slots * nodes * CEILING_ROW > 2**63
+    assert (balance.idle_uj, balance.difference_uj) == (balance.metered_uj, 0)
+
+
+def test_invented_jobs_have_a_bound(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A node cannot have any number of jobs in a slot."""
+    from carbon_acct.delivery import ceilings
+
+    monkeypatch.setitem(ceilings.MOST, "jobs", 50)
+    receipt = deliver(site, segment([job_slot(job_id=n) for n in range(1, 71)]))
+    assert (receipt.accepted, len(receipt.refused)) == (50, 20)
+    receipt = deliver(site, segment([job_slot(job_id=1, revision=2), job_slot(job_id=99, revision=2)], sequence=2))
+    assert [line.line for line in receipt.refused] == [3]
+
+
+def test_a_change_of_a_closed_month(site: Site) -> None:
+    """What a node changes of a month after it was closed is counted with the node's name and by how much."""
+    tell(site, JOB)
+    deliver(site, HONEST)
+    later = NOW + 86400 * 60
+
+    def revise(energy_uj: int, revision: int) -> None:
+        body = segment([job_slot({"cpu": share(energy_uj), "dram": share(100)}, revision=revision)], sequence=revision)
+        with site.database.write() as session:
+            store_segment(session, parse_segment(body, later), site.terms, later)
+
+    with site.database.read() as session:
+        assert late_changes(session) == []
+    revise(5000, 2)
+    revise(4000, 3)
+    with site.database.read() as session:
+        (found,) = late_changes(session)
+    assert (found.cluster, found.node, found.rows, found.energy_uj, found.changed_at) == ("demo", "n1", 2, 3000, later)
+    assert found.month <= SLOT < found.month + 32 * 86400
+
+
+def test_status_shows_it() -> None:
+    """A person who asks for the status sees what counts for nobody, and what changed closed months."""
+    shown = {
+        "apart": [{"reason": "node", "rows": 3, "energy_uj": "2000000"}],
+        "late": [{"node": "n1", "month": 1_790_000_000, "rows": 2, "energy_uj": "-3000000", "changed_at": 0}],
+    }
+    rest = {"version": "1", "zone": "DE", "database": "d", "grid": [], "last_slot": None, "jobs": 0, "nodes": 0}
+    more = {
+        "segments": 0,
+        "unmatched": 0,
+        "silent": {"never": 0, "day": 0},
+        "dropped": {"records": 0},
+        "simulated": False,
+    }
+    slurm = {"cluster": "c", "polled_at": None, "source": "", "error": "", "behind_s": 0}
+    text = "\n".join(status.lines({**shown, **rest, **more, "slurm": slurm, "conservation": {}}))
+    assert f"3 rows that count for no job, {joules(2_000_000)} J: their node is not in the job's NodeList" in text
+    assert f"node n1 changed 2026-10 after it was closed: 2 rows, {joules(-3_000_000)} J" in text
