@@ -77,3 +77,14 @@ def test_the_lines_of_status(python: Callable[..., subprocess.CompletedProcess[s
     done = python(code, json.dumps(STATUS))
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.splitlines()[-1].split() == ["total", "0.000010", "0.000006", "0.000003", "0.000001", "0"]
+
+
+def test_carbon_estimate(python: Callable[..., subprocess.CompletedProcess[str]]) -> None:
+    """The same lines from every Python: multiplied in fractions, tables read from the package."""
+    code = "from carbon_acct.cli import estimate; sys.exit(estimate.main())"
+    done = python(code, "-G", "a100-sxm4-40gb:4", "--hours", "1", "--zone", "FR", "--pue", "1.2", "--compare")
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines()[2] == (
+        "Carbon    x 44.18 g/kWh (FR, Ember 2024, yearly, lifecycle)    84.8 g     12.7 to 84.8 g"
+    )
