@@ -81,6 +81,8 @@ def test_api(unlimited: Served, uid: int) -> None:
         "GET /v1/jobs",
         "GET /v1/status",
         "GET /v1/unmatched",
+        "GET /v1/intensity",
+        "GET /v1/power",
         "POST /v1/sync",
         "GET /healthz",
         "GET /metrics",
