@@ -192,7 +192,7 @@ def test_the_database_of_a_long_outage_adds_up(site: Site, tmp_path: Path, seed:
     chance.shuffle(bodies)
     for body in bodies:
         with site.database.write() as session:
-            assert not store_segment(session, parse_segment(body, 2**39), site.terms, 2**39).refused
+            assert not store_segment(session, parse_segment(body, 2**33), site.terms, 2**33).refused
     with site.database.read() as session:
         found = totals.conservation(session).components
         windows = [totals.conservation(session, START + at, START + at + 900) for at in range(0, 192 * 900, 900)]
