@@ -257,7 +257,7 @@ class Cgroups:
         return self._below(self.root, self._scopes), 2
 
     def _below(self, root: str, names: tuple[str, str]) -> list[str]:
-        """Return the directories of the first of these names that there is, at any depth."""
+        """Return the directories of the first of these names that hold jobs, else of the first that there is."""
         found: dict[str, list[str]] = {name: [] for name in names}
         folders, seen = [root], 0
         while folders and seen < MOST_FOLDERS:
@@ -268,11 +268,17 @@ class Cgroups:
                     found[name].append(f"{folder}/{name}")
                 elif not name.startswith("job_"):
                     folders.append(f"{folder}/{name}")
-        return sorted(next((paths for paths in found.values() if paths), []))
+        there = [sorted(paths) for paths in found.values() if paths]
+        # One of another name may be left of a Slurm that was built otherwise: jobs are where jobs are.
+        return next((paths for paths in there if any(map(_has_jobs, paths))), there[0] if there else [])
 
     def _under(self, controller: str, path: str) -> str:
         """Return the same cgroup under another controller of v1."""
         return f"{self.root}/{controller}/{path[len(self.root) + 1 :].partition('/')[2]}"
+
+
+def _has_jobs(path: str) -> bool:
+    return any(name.startswith(("job_", "uid_")) or is_sluid(name) for name, _ in _dirs(path))
 
 
 def _is_huge(name: str, end: str) -> bool:

@@ -341,7 +341,7 @@ class Collector:
         for ledger in self.books.open_ledgers():
             age_us = clock.mono_us - ledger.open_mono_us
             cgroup = next((found[name] for name in ledger.cgroup_names if name in found), None)
-            if cgroup is None and ledger.last is None and (age_us > SEARCH_AFTER_US or not self.cgroups.parents()):
+            if cgroup is None and ledger.last is None and (age_us > SEARCH_AFTER_US or not found):
                 self.cgroups.search(is_urgent=age_us <= URGENT_US)
             looks = self._looks.get(ledger.key, 0)
             if looks < FIRST_LOOKS or is_due:

@@ -106,6 +106,17 @@ def test_jobs_of_a_slurmd_in_a_container_are_found_on_v1(tmp_path: Path, control
     assert [found.path.split("/")[-3] for found in cgroups.jobs().values()] == ["slurm_n1"]
 
 
+def test_a_scope_of_another_name_that_is_left_hides_no_jobs(tmp_path: Path) -> None:
+    """A Slurm that was built anew without --enable-multiple-slurmd (ceems-dev/ceems issue 284) leaves its old scope."""
+    for scope in ("n1_slurmstepd.scope", "slurmstepd.scope/job_5"):
+        (tmp_path / "system.slice" / scope).mkdir(parents=True)
+    cgroups = Cgroups(str(tmp_path), "n1", Topology({0: 0}))
+    assert cgroups.jobs() == {}
+    cgroups.search(is_urgent=True)
+
+    assert list(cgroups.jobs()) == ["5"]
+
+
 def test_two_pods_with_a_slurmd_each_are_both_seen(tmp_path: Path) -> None:
     """The meters count the whole host, so the jobs of every scope share them (stackhpc/slurm-k8s-cluster)."""
     for pod, job in (("pod1", "5"), ("pod2", "6")):
