@@ -84,6 +84,10 @@ name = Demonstration
 zone = DE
 pue = 1.3
 
+[collector]
+# A user of the cluster's own, with an id that no account of the system has.
+aggregator_user = carbon-acct
+
 [slurm]
 poll = 5 s
 """

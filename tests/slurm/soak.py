@@ -49,6 +49,7 @@ pue = 1.3
 timezone = UTC
 
 [collector]
+aggregator_user = carbon-acct
 aggregators = http://127.0.0.1:6829 http://127.0.0.1:6830
 
 [aggregator]
