@@ -178,6 +178,7 @@ class Keeper:
         self.seen: dict[tuple[str, int], dict[str, tuple[int, int]]] = {}
         self.since: dict[str, Since] = {}
         self.lower: dict[str, Since] = {}
+        self.believed_us: dict[str, int] = {}
 
     def _new_books(self) -> Books:
         books = Books(self._stream(), TOPOLOGY, DOMAINS, {})
@@ -314,11 +315,15 @@ class Keeper:
         if not counter.readable or is_first:
             if counter.readable:
                 self.lower[name] = Since(counter.register, now.mono_us, counter.total, counter.breaks)
+                self.believed_us[name] = since.mono_us if since else last.mono_us
             if since:
                 self.since[name] = since
                 if elapsed > PATIENCE_US:
                     del self.since[name]
             return 0
         self.since.pop(name, None)
-        since = since or (lower if lower and lower.mono_us == last.mono_us else None)
+        if since is None and lower and lower.mono_us == last.mono_us:
+            # The register may have come round since the last reading that was believed: then nothing is known.
+            unseen = d.range_uj and d.max_watts * (now.mono_us - self.believed_us[name]) >= d.range_uj
+            since = None if unseen else lower
         return counter.total - since.total if since else 0
