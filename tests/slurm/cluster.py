@@ -95,6 +95,9 @@ User - 'bob':DefaultAccount='chemistry'
 """
 
 
+SHELLS = (b"sh\0", b"/bin/sh\0")
+
+
 class ClusterError(Exception):
     """The cluster could not be brought up, or a command in it failed; the message says where the logs are."""
 
@@ -349,7 +352,9 @@ class Cluster:
         moment when several start.
         """
         namespace = Path(f"/proc/{self.host_pid(node)}/ns/mnt").readlink()
-        return [pid for pid in in_mount_namespace(namespace) if b"carbon-collector" in command_line(pid)]
+        lines = {pid: command_line(pid) for pid in in_mount_namespace(namespace)}
+        # The shell that started one looks after it for three seconds, and has its name among its words.
+        return [pid for pid, words in lines.items() if b"carbon-collector" in words and not words.startswith(SHELLS)]
 
     def host_pid(self, node: str) -> int:
         """Process id (on this host) of the process that holds a node's namespaces."""
