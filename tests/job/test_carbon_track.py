@@ -107,11 +107,11 @@ def test_sigterm_is_followed_by_a_line_in_the_log(environment: dict[str, str], t
     """A command that ignores the signal may be killed with carbon-track at any time: what it came to is in the log."""
     log = tmp_path / "log.jsonl"
     command = [sys.executable, "-m", "carbon_job", "--log", str(log), "--"]
-    command += ["sh", "-c", "trap '' TERM; echo ready; i=0; while [ $i -lt 30 ]; do sleep 0.1; i=$((i+1)); done"]
+    command += ["sh", "-c", "trap '' TERM; echo ready; i=0; while [ $i -lt 80 ]; do sleep 0.1; i=$((i+1)); done"]
     started = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     assert started.stdout is not None
     started.stdout.readline()
-    time.sleep(1)
+    time.sleep(3)  # until there is a reading, also on a busy machine
     started.terminate()
     time.sleep(1)
     found = [json.loads(line) for line in log.read_text().splitlines()]

@@ -147,7 +147,7 @@ def aggregator(folder: Path, config: Path, slurm: StandIn) -> Iterator[tuple[sub
         yield process, url
     finally:
         process.terminate()
-        process.wait(60)
+        process.communicate(timeout=60)
 
 
 def memory_mib(pid: int) -> int:

@@ -16,7 +16,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 log = logging.getLogger(__name__)
 
-ATTEMPTS = 12
+ATTEMPTS = 40
 PATIENCE_S = 20.0
 """The time in seconds after which nothing is retried. The node that waits for the answer has its own timeout, and
 delivers again.
