@@ -205,12 +205,14 @@ class Keeper:
         for kind, job, mono_us in self.tickets:
             self._apply(kind, job, mono_us)
         now = self.world.snapshot()
+        lower = dict(self.lower)
         expected = self._expect(self.books.last, now)
         try:
             advance(self.books, now)
         except ClockWentBack:
             self.books.overdue.clear()
-            self.since = {}
+            # What was owed is a gap; a counter that had wrapped goes on from its last reading.
+            self.since, self.lower = {}, lower
             expected = self._expect(self.books.last, now)
             self.seal(slot_of(1 << 62))
             self.books.new_stream(self._stream())
