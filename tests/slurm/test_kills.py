@@ -74,7 +74,7 @@ def test_kills_at_random_moments_under_load(
     print(f"KILL_SEED={SEED}: {len(hit)} kills, {Counter(hit)}")
     last = on_each_node(cluster, "alice", "bring-back", seconds=1)
     complete(cluster, last)
-    aftermath.check([*short, last, *long.values()])
+    aftermath.check([*short, last, *long.values()], shared=True)
     after = take_stock(cluster, product)
 
     assert len(hit) >= 12

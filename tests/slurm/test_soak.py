@@ -69,7 +69,7 @@ def test_a_soak(cluster: Cluster, product: Books, aftermath: Aftermath) -> None:
     ended = time.monotonic()
     last = on_each_node(cluster, "alice", "bring-back", seconds=1)
     cluster.wait_for([last])
-    aftermath.check([*arrays, last], timeout=240)
+    aftermath.check([*arrays, last], timeout=240, shared=True)
     settled = time.monotonic()
 
     for part in AGGREGATORS:
