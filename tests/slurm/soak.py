@@ -134,7 +134,7 @@ class Killing:
         for loop in self._loops:
             loop.result()
 
-    def rebuild_all(self) -> None:
+    def everything(self) -> None:
         """Kill all there is, and start again what nobody else starts; it answers when this returns."""
         for node in NODES:
             self._collector(node)
