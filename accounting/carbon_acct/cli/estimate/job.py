@@ -47,7 +47,7 @@ class Estimate:
     @property
     def name(self) -> str:
         """What Slurm will call the job."""
-        return self.components[0].name or (os.path.basename(self.line.rest[0]) if self.line.rest else "")  # noqa: PTH119
+        return self.components[0].name or (os.path.basename(self.line.rest[0]) if self.line.rest else "")  # noqa: PTH119  a name, no path of this host
 
     def asks(self) -> bool:
         """Whether the aggregator is asked: of a job that has a name or a partition, unless the hardware is asked for."""
