@@ -103,9 +103,21 @@ class Cgroups:
         return found
 
     def usage(self, job: Found) -> Usage | None:
-        """Return what a job has used since its cgroup was made, children that are gone included; `None` once it is gone."""
+        """Return what a job has used since its cgroup was made, children that are gone included; `None` once it is gone.
+
+        The memory is read first: its cgroup may be removed in between, and that is not a missing controller.
+        """
+        memory = self._memory(job.path)
         used = self._cpu(job.path)
-        return None if used is None else used._replace(memory=self._memory(job.path), inode=job.inode)
+        if used is None:
+            return None
+        if memory is None and self.version == 1 and any(map(self._has_memory_on_v1, self.parents())):
+            memory = 0
+        return used._replace(memory=memory, inode=job.inode)
+
+    def _has_memory_on_v1(self, parent: str) -> bool:
+        """Return whether the jobs have the memory controller; a job without its directory has it not yet, or no longer."""
+        return os.path.isdir(self._under("memory", parent))
 
     def _cpu(self, path: str) -> Usage | None:
         if self.version == 1:

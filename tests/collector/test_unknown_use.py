@@ -193,6 +193,30 @@ def test_memory_that_no_cgroup_shows_is_the_jobs_that_holds_it(
     assert got.is_conserved()
 
 
+@pytest.mark.parametrize("uses_memory", [True, False])
+def test_a_memory_cgroup_that_goes_first_is_no_missing_controller(tmp_path: Path, uses_memory: bool) -> None:
+    """On v1 slurmstepd removes the job's directories one after the other (or `ConstrainRAMSpace` is off and there is none
+    of memory for anybody): a job whose memory is no longer shown keeps what it showed last.
+    """
+    node = FileNode(tmp_path)
+    node.start_job("1")
+    node.set_job_memory("1", 3 * GIB)
+    cgroups = Cgroups(str(node.cgroupfs), node.name, Topology({0: 0}))
+    job = cgroups.jobs()["1"]
+    before = cgroups.usage(job)
+    memory = node.cgroupfs / f"memory/slurm_{node.name}"
+    shutil.rmtree(memory / "uid_1000" if uses_memory else memory)
+    after = cgroups.usage(job)
+
+    assert before is not None
+    assert after is not None
+    assert (before.memory, after.memory) == (3 * GIB, 0 if uses_memory else None)
+    presence = Presence(0, 9, {0: 1000}, (), after, before, gone=True)
+    ledger = Ledger(make_job(1, cpus=1), PROLOG, 0, 0)
+    snapshot = World().snapshot()._replace(memory=8 * GIB, memory_total=32 * GIB)
+    assert memory_use([ledger], [presence], snapshot, 2 * GIB, 8) == ([3 * GIB], 3 * GIB, [False])
+
+
 def test_limits_that_slurmstepd_sets_late_are_not_missed(tmp_path: Path, aggregator: Aggregator) -> None:
     """The cgroup is there before it is confined (PrincetonUniversity/jobstats issue 8): what was read then is not final."""
     node = FileNode(tmp_path / "node", cgroup="v2")

@@ -94,9 +94,11 @@ class Doubts:
             return self._believe(name, raw)
         if suspect is not None and raw.uj >= suspect.uj and _agree(domain, suspect, raw):
             if found.energy_uj is not None:
-                believed.confirmed[name] = suspect
+                if _between(domain, known, suspect).energy_uj is not None:
+                    believed.confirmed[name] = suspect
+                    self._known[name] = suspect
                 return self._believe(name, raw)
-            if _can_have_begun_anew(domain, known, suspect) or not self._was_too_high(domain, known, raw):
+            if not (self._was_too_high(domain, known, suspect) and self._was_too_high(domain, known, raw)):
                 believed.reset[name] = suspect
                 self._known.pop(name)
                 return self._believe(name, raw)
@@ -105,7 +107,10 @@ class Doubts:
         return Reading(None, found.reason or WENT_DOWN)
 
     def _was_too_high(self, domain: Domain, known: Known, raw: Known) -> bool:
-        """Return whether the count goes on from before the last reading that was believed: that one was too high."""
+        """Return whether the count goes on from before the last reading that was believed: that one was too high.
+
+        A young counter that was reset can look the same. Then a gap is booked, and nothing above what was counted.
+        """
         prior = self._prior.get(domain.name)
         return (
             prior is not None and prior.uj <= raw.uj < known.uj and _between(domain, prior, raw).energy_uj is not None

@@ -46,9 +46,10 @@ def memory_use(ledgers: list[Ledger], jobs: list[Presence], now: Snapshot, base:
 
 def _shown(job: Presence, now: Snapshot) -> int | None:
     """Return the bytes that a job's cgroup shows, or showed last; 0 for a job without one, `None` if they are not shown."""
-    usage = job.usage or job.before
-    if usage is not None:
-        return usage.memory
+    if job.usage is not None and (job.usage.memory or job.before is None):
+        return job.usage.memory
+    if job.before is not None:
+        return job.before.memory
     return None if now.parent is None else 0
 
 
