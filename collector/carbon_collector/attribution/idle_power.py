@@ -134,7 +134,8 @@ class IdlePower:
         full_uw = y / (self.share + (1 - self.share) * min(1.0, x / self.cpus))
         assumed = full_uw * (1 - self.share) / self.cpus
         lacking = max(0.0, FIT_MIN_SPREAD - variance)
-        slope = (xy / weight - x * y + lacking * assumed) / (variance + lacking)
+        # More use never draws less: a falling line is noise, and would put idle power above all that was seen.
+        slope = max(0.0, (xy / weight - x * y + lacking * assumed) / (variance + lacking))
         power_uw = max(0, int(y - slope * x))
         bounded = power_uw if self.lowest.power_uw < 0 else min(int(self.lowest.power_uw), power_uw)
         return Idle(bounded, "fit" if variance >= FIT_MIN_SPREAD else "prior")
