@@ -25,8 +25,9 @@ test: $(STAMP) debian lint zipapp ## install what is needed and pass all tests: 
 
 # More processes than CPUs: many tests wait for a program. The plugin that is left out serves the fuzzer alone.
 check: $(STAMP) lint zipapp ## the quick one: rings 1 and 2, without root, network, Slurm, database servers and what is slow
-	HYPOTHESIS_PROFILE=quick $(BIN)/pytest -q -n 4 -p no:schemathesis --ignore tests/fuzz \
+	HYPOTHESIS_PROFILE=quick $(BIN)/pytest -q -n 4 -p no:schemathesis --ignore tests/fuzz --cov --cov-report= \
 	  -m "not slurm and not gpu and not servers and not root and not slow"
+	@echo "lines covered (programs that a test starts not counted): $$($(BIN)/coverage report --format=total) %"
 
 test-vm: $(STAMP) zipapp ## ring 5: the newest Slurm under systemd in an emulated machine that crashes (root, minutes)
 	@$(MAKE) --no-print-directory debian DEBIAN="qemu-system-x86 qemu-utils debootstrap e2fsprogs"
