@@ -8,12 +8,12 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import select
+from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from carbon_acct.days import Days
 from carbon_acct.db.models import Cluster, LateChange, Node
-from carbon_acct.db.rows import table_of
+from carbon_acct.db.rows import add_rows, table_of
 from carbon_acct.delivery.ceilings import Addition
 from carbon_collector.meters.base import COMPONENTS
 from carbon_collector.units import DAY_S
@@ -31,13 +31,15 @@ def note(session: Session, additions: Iterable[Addition], days: Days, now: int) 
             change = changes[one.node, month_of(one.slot, days)]
             change[0] += 1
             change[1] += _energy_uj(one.now) - _energy_uj(one.before or {})
-    for (node, month), (rows, energy_uj) in changes.items():
-        stored = session.get(LateChange, (node, month))
-        if stored is None:
-            stored = LateChange(node_id=node, month=month, jobs=0, energy_uj=0, changed_at=now)
-            session.add(stored)
-        stored.jobs, stored.energy_uj, stored.changed_at = stored.jobs + rows, stored.energy_uj + energy_uj, now
-    session.flush()
+    if not changes:
+        return
+    table = table_of(LateChange)
+    names = ("node_id", "month", "jobs", "energy_uj", "changed_at")
+    add_rows(session, table, [dict(zip(names, (*key, *change, 0))) for key, change in changes.items()])
+    for month in {month for _, month in changes}:
+        nodes = [node for node, of in changes if of == month]
+        changed = update(table).where(table.c.month == month, table.c.node_id.in_(nodes))
+        session.execute(changed.values(changed_at=now))
 
 
 def month_of(epoch: int, days: Days) -> int:
