@@ -126,7 +126,7 @@ def entry_points(wheel: Path) -> dict[str, str]:
 
 
 def stage_common(stage: Path, output: Path) -> None:
-    """Put together what is copied as it is."""
+    """Copy what all packages share into the stage: collector, hooks, unit, example configuration and licences."""
     for name in PACKAGES:
         shutil.copytree(HERE / name, stage / name)
     shutil.copy(output / "carbon-collector", stage)

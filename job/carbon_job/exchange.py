@@ -23,12 +23,13 @@ Known = dict[int, dict[int, float]]
 
 
 class Exchange:
-    """The way between nodes. This one goes nowhere."""
+    """A way to exchange figures between the nodes of a job. This one, for programs that have no way, exchanges nothing.
+    """
 
     name = ""
 
     def publish(self, mark: int, energy_uj: float) -> None:
-        """Say what the own node used up to a mark."""
+        """Publish the energy that this node used up to a mark."""
 
     def collect(self, mark: int) -> dict[int, float]:  # noqa: ARG002 - there is nobody to ask
         """Return what is known of all nodes at a mark, the own one included: node -> microjoules."""
@@ -36,7 +37,7 @@ class Exchange:
 
 
 class TorchStore(Exchange):
-    """By the key-value store of torch.distributed's default group."""
+    """Exchanges figures through the key-value store of torch.distributed's default group."""
 
     name = "torch.distributed"
 

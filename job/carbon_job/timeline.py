@@ -119,7 +119,7 @@ class Timeline:
 
     @property
     def so_far(self) -> Span:
-        """The run as it stands, or as it ended."""
+        """Return the span of the run: up to the last mark while it goes on, else to its end."""
         if not self.spans:
             return self._run
         run = self.spans[0]

@@ -118,7 +118,9 @@ class ApartAnswer:
 
 @dataclass(frozen=True)
 class LateAnswer:
-    """What a node changed of a month after that was closed: rows of jobs, and their energy more or less."""
+    """The changes that a node delivered for a month after the month was closed: the number of job rows, and the
+    difference in energy, which may be negative.
+    """
 
     cluster: str
     node: str

@@ -141,7 +141,10 @@ async def _known(request: Request) -> Caller:
 
 @contextlib.contextmanager
 def _inside(request: Request, caller: Caller) -> Iterator[None]:
-    """Charge what the connection holds to the caller from here on. Raises RefusedError 429."""
+    """Count a request of this caller while it is served, and charge its connection to the caller from now on.
+
+    Raises RefusedError 429 where the caller has too many requests at once.
+    """
     shares = request.app.state.gate.requests
     shares.enter(caller.key)
     try:
@@ -159,7 +162,10 @@ def _check_digest(caller: Caller, digest: str) -> None:
 
 @contextlib.asynccontextmanager
 async def _lingering(request: Request) -> AsyncIterator[None]:
-    """Read on for a moment where a request is refused, and keep the first reason, which is the one that helps."""
+    """Read the body of a refused request for LINGER_S, without keeping it, and raise the refusal again.
+
+    An error while it is read is ignored: the refusal says why, the error does not.
+    """
     try:
         yield
     except RefusedError:

@@ -83,7 +83,8 @@ class RefusedLine:
 class ParsedSegment:
     """A whole segment: its header, its good records, and the refused lines.
 
-    `records` has one entry for each slot, and `lines` the line of each. `accepted` counts the lines.
+    A line that covers several slots gives one record for each of them. `records` holds those records, and `lines` the
+    line number of each record. `accepted` is the number of lines that were taken.
     """
 
     header: Header
@@ -220,7 +221,9 @@ def _check_trailer(body: bytes, lines: list[bytes]) -> None:
 
 
 def _records(line: bytes, now: int) -> Sequence[Record] | Refusal:
-    """Return the record, one for each of its slots, or why it is refused."""
+    """Return the record of a line as a list, or why it is refused. A record of several slots is split into one for each
+    slot.
+    """
     try:
         record = _ADAPTER.validate_json(line)
     except ValidationError as err:

@@ -80,7 +80,11 @@ def gpu_types(alloc_tres: str) -> Mapping[str, int]:
 
 @cache
 def typical_cpu_mw(node_cpus: int | None) -> int:
-    """Return the milliwatts of a CPU: a node's may be its cores or its hardware threads."""
+    """Return the typical milliwatts of one CPU in a node with `node_cpus` CPUs.
+
+    It is the median over the listed models of which 1 or more make such a node. Slurm may count a node's cores or its
+    hardware threads as CPUs, so both are tried. Where no model fits, it is CPU_MW.
+    """
     fitting = [
         1000 * sockets * model.watts // (sockets * count)
         for model in cpus()

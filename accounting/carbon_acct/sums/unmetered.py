@@ -35,7 +35,9 @@ class Unmetered(NamedTuple):
 def told_by(
     session: Session, jobs: Collection[JobRow], ledgers: Mapping[int, Sequence[LedgerRow]], with_rows: Collection[int]
 ) -> dict[int, Told]:
-    """Return what the rows of ledgers say together; nothing for ledgers that go on and are known to have rows."""
+    """Return what the rows of each ledger add up to. Open ledgers of running jobs that are known to have rows are left
+    out.
+    """
     asked = [
         ledger.id
         for job in jobs
@@ -52,9 +54,10 @@ def recount(
     with_rows: Collection[int],
     told: Mapping[int, Told],
 ) -> dict[int, Unmetered]:
-    """Count again for runs with their ledgers; those of which it is another figure now, which is stored.
+    """Recompute the unmetered node-time of these runs, store the values that changed, and return them by the run's row
+    id.
 
-    `with_rows`: ledgers of which it is known that they have rows. `told`: see `told_by`.
+    `with_rows`: ids of ledgers that are known to have rows. `told`: the answer of `told_by`.
     """
     alloc_us = {ledger: rows.alloc_us for ledger, rows in told.items()}
     changed: dict[int, Unmetered] = {}

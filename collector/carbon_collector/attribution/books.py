@@ -327,7 +327,10 @@ class Books:
         self.last_sealed = max([self.last_sealed, *nodes, *(k[2] for k in jobs if k[2] < slot)])
 
     def _remember_end(self, ledger: Ledger) -> None:
-        """Remember the end of a run; one of which only an epilog is known may yet come."""
+        """Remember when a run ended and which cgroups it left behind, so that neither opens it again.
+
+        The end of a run that only an epilog announced is not remembered: its prolog may still arrive.
+        """
         if ledger.here and ledger.last is not None:
             self.left.update(dict.fromkeys(ledger.cgroup_names, ledger.last.inode))
         if ledger.source != EPILOG:

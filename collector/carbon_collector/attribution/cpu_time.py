@@ -279,7 +279,10 @@ def _tails(rest: Usage, heirs: list[Presence], known: list[Usage]) -> tuple[list
 
 
 def _left_of_own(job: Presence, known: Usage) -> dict[int, int] | None:
-    """Return for how long a job's own CPUs were busy beyond what is known of it, by socket."""
+    """Return the CPU time of a job's own CPUs that its cgroup does not account for, in microseconds by socket.
+
+    None where the job has no CPUs of its own.
+    """
     if job.own is None:
         return None
     total = sum(job.own.values())

@@ -83,5 +83,5 @@ def _alive(job: Presence, start_us: int, end_us: int) -> int:
 
 
 def _by_life(used: dict[int, int], life: list[int]) -> dict[int, list[int]]:
-    """Return CPU time by socket and piece, divided by how long the job was there in each piece."""
+    """Return a job's CPU time by socket, divided among the pieces in proportion to its time in each."""
     return {socket: slots.share_out(us, [(0, 0, alive) for alive in life]) for socket, us in used.items()}

@@ -80,7 +80,7 @@ def watch(watched: list[Watched]) -> None:
 
 
 def why(err: BaseException) -> str:
-    """What went wrong, in few words."""
+    """Return what went wrong in a few words."""
     if isinstance(err, OSError):
         return f"{os.path.basename(err.filename)}: {reason_of(err)}" if err.filename else reason_of(err)
     return str(err) or repr(err)

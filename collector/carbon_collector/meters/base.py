@@ -106,7 +106,7 @@ class Meter:
 
 
 class Found(NamedTuple):
-    """What looking for a meter gave: the meter if it works, and why each component is missing if not."""
+    """The result of looking for a meter: the meter if it works, and the reason for each component that is missing."""
 
     meter: Meter | None
     missing: dict[str, str]

@@ -31,7 +31,7 @@ def dimms(sysfs: str) -> int:
 
 
 def _structures(sysfs: str) -> Iterator[tuple[int, bytes, list[str]]]:
-    """Type, formatted area and strings of each structure, as far as the table is whole."""
+    """Yield type, formatted area and strings of each structure, up to the first damaged one."""
     try:
         with open(f"{sysfs}/{TABLE}", "rb") as file:
             table = file.read()

@@ -50,7 +50,10 @@ class Estimate:
         return self.components[0].name or (os.path.basename(self.line.rest[0]) if self.line.rest else "")  # noqa: PTH119  a name, no path of this host
 
     def asks(self) -> bool:
-        """Whether the aggregator is asked: of a job that has a name or a partition, unless the hardware is asked for."""
+        """Return whether the aggregator is asked. With `--basis hardware` it is not, with any other basis it is.
+
+        Without `--basis` it is asked for a job that has a name or a partition.
+        """
         basis = self.given.get("basis", "auto")
         return basis != "hardware" and bool(basis != "auto" or self.name or self.components[0].partition)
 

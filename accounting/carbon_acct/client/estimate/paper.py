@@ -64,7 +64,7 @@ def statement(found: Sums, form: str, training_type: str = "", offset_kg: Fracti
 
 
 def _sentences(found: Sums, offset_kg: Fraction | None) -> list[str]:
-    """The statement in plain sentences, one a line."""
+    """Return the statement on measured jobs in plain sentences, one an item."""
     hours = f"{_round(found.gpu_hours)} GPU hours and {_round(found.cpu_hours)} CPU hours"
     said = [f"The experiments are {found.jobs} {_jobs(found.jobs)} of {hours}{_with(found)}{_when(found)}."]
     if found.energy_uj is not None:

@@ -42,7 +42,11 @@ def figures(basis: str, watts: float, run: Run, pue: Pue, intensity: Callable[[f
 
 
 def rows(text: str, found: Figures, run: Run, pue: Pue, priced: str, place: Place) -> list[list[str]]:
-    """Return the cells of the lines: label, figure, text, range, at most. `text`: the basis; `priced`: by what."""
+    """Return the lines of the table as cells: label, figure, explanation, range, upper limit.
+
+    `text` names the basis of the energy. `priced` names the intensities that the carbon was computed with; if it is
+    empty, `place` is named.
+    """
     most = f"at most ({show.duration(run.most)})" if run.most else ""
     ranged = "10 to 90 %" if found.low_kwh is not None else ""
     lines = [["Basis", "", text, ranged, most]]
