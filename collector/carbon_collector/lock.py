@@ -37,7 +37,8 @@ class Lock:
         self._fd = -1
 
     def take(self, patience_s: float = PATIENCE_S) -> bool:
-        """Take the lock and publish the process id. Returns False if another collector holds the lock. Raises OSError.
+        """Take the lock and publish the process id. Returns False if another collector holds the lock. Raises
+        OSError.
         """
         self._fd = os.open(self.path, FLAGS, 0o600)
         deadline = time.monotonic() + patience_s

@@ -81,7 +81,8 @@ def _cgroups(chosen: Settings, node: str) -> Cgroups:
 
 
 def look(chosen: Settings, node: str) -> dict[str, Any]:
-    """Return all facts that are shown. Energies are in microjoules, powers in microwatts; `None` is what is not known.
+    """Return all facts that are shown. Energies are in microjoules, powers in microwatts; `None` is what is
+    not known.
     """
     place = tuning.place_of(chosen)
     topology = host.topology(place.sysfs, place.procfs)
@@ -197,7 +198,8 @@ def _books(chosen: Settings, topology: Topology, meters: Meters) -> tuple[Books,
 
 
 def _interval(chosen: Settings, domains: dict[str, Domain]) -> dict[str, Any]:
-    """Return the seconds between two readings, the seconds that the setting asks for, and the counter that needs fewer.
+    """Return the seconds between two readings, the seconds that the setting asks for, and the counter that
+    needs fewer.
     """
     asked_s = chosen.number("collector", "interval")
     longest_s = tuning.longest_interval_s(domains)

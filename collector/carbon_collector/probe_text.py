@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""Writes the page that `carbon-collector probe` shows to people: plain text of 100 columns, harmless to any terminal.
+"""Writes the page that `carbon-collector probe` shows to people: plain text of 100 columns, harmless to any
+terminal.
 """
 
 from __future__ import annotations

@@ -18,7 +18,8 @@ def place_of(settings: Settings) -> Place:
 
 
 def longest_interval_s(domains: dict[str, Domain]) -> float:
-    """Return the longest time between two readings in which no counter can advance by more than a quarter of its range.
+    """Return the longest time between two readings in which no counter can advance by more than a quarter of
+    its range.
     """
     turns = [d.range_uj / d.max_watts / US_PER_S for d in domains.values() if d.range_uj]
     return min(turns, default=float("inf")) / 4

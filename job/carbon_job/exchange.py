@@ -23,7 +23,8 @@ Known = dict[int, dict[int, float]]
 
 
 class Exchange:
-    """A way to exchange figures between the nodes of a job. This one, for programs that have no way, exchanges nothing.
+    """A way to exchange figures between the nodes of a job. This one, for programs that have no way, exchanges
+    nothing.
     """
 
     name = ""

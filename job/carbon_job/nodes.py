@@ -44,7 +44,8 @@ class Nodes:
 
     @property
     def hopeful(self) -> bool:
-        """Return whether the other nodes can send their figures: through the user's `reduce`, or a way that was found.
+        """Return whether the other nodes can send their figures: through the user's `reduce`, or a way that
+        was found.
         """
         return self._reduce is not None or (self._way is not None and bool(self._way.name))
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The HTTP API: puts its parts together, gives all errors one form, and counts everything."""
+"""Puts the parts of the HTTP API together, gives all errors one form, and counts requests."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ times are epoch seconds, UTC; `null` is not known. An error is `{"detail": "<one
 def create_app(
     site: Site, poller: Poller, munge_socket: str = "", limits: Limits | None = None, follower: Follower | None = None
 ) -> FastAPI:
-    """Return the API over a site's database and what its poller knows of Slurm. `app.state.metrics` are its counters.
+    """Return the API over a site's database and what its poller knows of Slurm.
 
-    `app.state.watch` watches the database: start and stop it with the server.
+    `app.state.metrics` holds the counters. `app.state.watch` watches the database: start and stop it with the server.
     """
     app = FastAPI(
         title="carbon-aggregator", version=__version__, description=DESCRIPTION, docs_url=None, redoc_url=None
@@ -54,7 +54,7 @@ def create_app(
 
 
 def _add_errors(app: FastAPI, metrics: Metrics) -> None:
-    """Give every error one line of `detail`, and count it."""
+    """Answer every error with one line of `detail`, and count it."""
 
     def refuse(err: RefusedError) -> JSONResponse:
         metrics.refuse(err.kind)

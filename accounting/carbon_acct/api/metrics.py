@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Counters for Prometheus: requests and records, and nothing about any user.
+"""Counts requests and records for Prometheus. It counts nothing about any user.
 
 No label holds what a stranger sent. Labels are routes, classes of reasons and statuses, so the number of series is
 bounded.
@@ -28,7 +28,7 @@ METHODS = ("GET", "POST")
 
 
 class Metrics:
-    """The aggregator's counters, and gauges that are read when they are scraped."""
+    """The aggregator's counters, and its gauges, which are read when Prometheus scrapes them."""
 
     def __init__(self, poller: Poller, watch: Watch) -> None:
         self.registry = CollectorRegistry()
@@ -62,7 +62,7 @@ class Metrics:
         self.refused.labels(kind).inc()
 
     def text(self, database_up: bool) -> bytes:
-        """Return all of it, as Prometheus reads it. Nothing here asks the database."""
+        """Return all metrics in Prometheus' format. It does not ask the database."""
         self._state.database_up = database_up
         return generate_latest(self.registry)
 
@@ -76,11 +76,11 @@ class _State(Collector):
         self.database_up = False
 
     def describe(self) -> list[Metric]:
-        """Return nothing: registering must not ask the database."""
+        """Return an empty list: registering must not ask the database."""
         return []
 
     def collect(self) -> Iterator[Metric]:
-        """Yield the gauges. One that is not known is left out."""
+        """Yield the gauges whose values are known."""
         info = GaugeMetricFamily("carbon_acct_build_info", "Always 1; the version is a label.", labels=["version"])
         info.add_metric([__version__], 1)
         yield info
@@ -103,14 +103,14 @@ class _State(Collector):
 
 
 class Measured:
-    """The outermost layer, which counts and times every request."""
+    """The outermost layer of the application, which counts and times every request."""
 
     def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
         self._app = app
         self._metrics = metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve a request."""
+        """Serve a request, and count and time it."""
         status = 500
 
         async def note(message: Message) -> None:
@@ -130,5 +130,5 @@ class Measured:
 
 
 def _route(scope: Scope) -> str:
-    """Return the route's own path, or `other` for a path that is no route."""
+    """Return the template of the route that a request matches, or `other`, so that no label holds a caller's text."""
     return str(getattr(scope.get("route"), "path", "other"))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The operations of users, who ask for jobs, and of those who may see the state of the accounting."""
+"""Defines the operations for users, who ask for jobs, and for those who may see the state of the accounting."""
 
 from __future__ import annotations
 
@@ -41,18 +41,18 @@ from carbon_collector import __version__
 
 T = TypeVar("T")
 NAMED = 20
-"""The number of nodes that are named. The others are only counted."""
+"""The most nodes that an answer names. The others are only counted."""
 MAX_TEXT = 32 * 1024
-"""The characters of a parameter. All that precedes the body of a request has 64 KiB."""
+"""The most characters of a parameter. All that precedes the body of a request has 64 KiB."""
 MAX_WORDS = 5000
-"""In a list: carbon-acct asks for more JobIDs in several requests."""
+"""The most words of a list. carbon-acct asks for more JobIDs in several requests."""
 MAX_CURSOR = 512
 
 Names = Annotated[str, Query(description="comma separated", max_length=MAX_TEXT)]
 
 
 def routes(aggregator: Aggregator) -> APIRouter:
-    """Return the operations that read."""
+    """Return these operations."""
     router = APIRouter(tags=["queries"])
 
     @router.get("/v1/jobs", response_model=JobsAnswer, responses=errors(400, 401, 408, 413, 429, 503))
@@ -74,8 +74,8 @@ def routes(aggregator: Aggregator) -> APIRouter:
         duplicates: Annotated[bool, Query(description="every run of a JobID, not the newest only")] = False,
         after: Annotated[str, Query(description="`next` of the page before", max_length=MAX_CURSOR)] = "",
     ) -> Response:
-        """Return a page of jobs with their energy and carbon. It holds the jobs that the caller may see, and no hint of
-        others.
+        """Return a page of jobs with their energy and carbon. It holds only jobs that the caller may see, and no hint
+        of others.
         """
         filters = Filters(
             viewer=aggregator.viewer(caller),
@@ -120,8 +120,8 @@ def routes(aggregator: Aggregator) -> APIRouter:
 
 
 async def read(aggregator: Aggregator, caller: Caller, work: Callable[[Session], object]) -> Response:
-    """Return the result of a query as JSON. It runs in a thread with a deadline, and is charged to the caller until it
-    is read.
+    """Return the result of a query as JSON. The query runs in a thread with a deadline. The answer is charged to the
+    caller until it is read.
     """
     gate = aggregator.gate
     if 2 * gate.answers.of(caller.key) > gate.limits.answers_each:
@@ -186,7 +186,7 @@ def _status(aggregator: Aggregator, session: Session, within: Window) -> StatusA
 
 
 def _words(names: str) -> list[str]:
-    """Return the words of a list, each once. Raises RefusedError 400."""
+    """Return the words of a list without duplicates. Raises RefusedError 400."""
     words = list(dict.fromkeys(word.strip() for word in names.split(",") if word.strip()))
     if len(words) > MAX_WORDS:
         raise RefusedError(400, f"a list of more than {MAX_WORDS} names; ask for them in parts")
@@ -194,7 +194,7 @@ def _words(names: str) -> list[str]:
 
 
 def _after(text: str) -> tuple[str, int] | None:
-    """Return the cluster and the JobID of `demo:12`. Raises RefusedError 400."""
+    """Return the cluster and the JobID of a text such as `demo:12`. Raises RefusedError 400."""
     cluster, _, job_id = text.rpartition(":")
     if not text:
         return None
@@ -204,7 +204,7 @@ def _after(text: str) -> tuple[str, int] | None:
 
 
 def _uids(users: str, all_users: bool, caller: Caller) -> list[int]:
-    """Return the ids among the names. Without any names that is the caller's own, and for root everybody's."""
+    """Return the user ids among the names. Without names it is the caller's own, and for root everybody's."""
     if not users and not all_users and caller.identity.uid != 0:
         return [caller.identity.uid]
     return [int(w) for w in _words(users) if w.isascii() and w.isdigit() and len(w) < 11]

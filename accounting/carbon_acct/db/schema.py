@@ -33,7 +33,8 @@ def newest() -> str:
 
 
 def present(connection: Connection) -> str | None:
-    """Return the revision of the database's schema (Alembic's `version_num`), or None for a database without a schema.
+    """Return the revision of the database's schema (Alembic's `version_num`), or None for a database without a
+    schema.
     """
     if not inspect(connection).has_table("alembic_version"):
         return None
