@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: MIT
-"""Energy by the hardware's figures: devices x watts x hours, CPUs and memory beside them. Exact, in fractions.
+"""Computes a job's energy from its hardware: devices x watts x hours, CPUs and memory beside them. Exact, in fractions.
 
     E = (N_gpu x W_gpu + CPUs x TDP / threads + GiB x 0.3725 W) x hours x utilization
 
-At full use it is an upper bound; the lower one is the part that is drawn without any use (`IDLE_SHARE`). What was
-not asked for by number is not in it, and `left_out` names it.
+At full use it is an upper bound. The lower bound is what is drawn without any use (`IDLE_SHARE`). What was not asked
+for by number is not in it, and `left_out` names it.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ if TYPE_CHECKING:
     from .asked import Asked
 
 CPU_WATTS = Fraction(4)
-"""Of a CPU whose model was not named: half of a core's 8 W (carbon_collector.meters.model)."""
+"""The watts of a CPU whose model was not named: half of a core's 8 W (carbon_collector.meters.model)."""
 LABELS = {"npu": "NPU", "tpu": "TPU"}
 
 
 class Part(NamedTuple):
-    """What one component consumes, in kWh: as expected, without use, and at full use; `text` says how it came about."""
+    """The energy of one component in kWh: as expected, without use, and at full use. `text` shows the calculation."""
 
     label: str
     text: str
@@ -40,7 +40,7 @@ class Part(NamedTuple):
 
 @dataclass(frozen=True)
 class Choice:
-    """What the command line says of the hardware; None: not said. `table`: accelerators, the site's own first."""
+    """What the command line says about the hardware. None: nothing. `table`: accelerators, the site's own first."""
 
     table: Sequence[tdp.Accelerator]
     watts: Fraction | None = None
@@ -50,7 +50,7 @@ class Choice:
 
 @dataclass(frozen=True)
 class Energy:
-    """What a job consumes by its hardware. `notes` are for people, `left_out` names what was not given."""
+    """The energy of a job by its hardware. `notes` are for people, `left_out` names what was not given."""
 
     parts: tuple[Part, ...] = ()
     left_out: tuple[str, ...] = ()
@@ -66,7 +66,7 @@ class Energy:
 
 
 def energy(components: Sequence[Asked], hours: Sequence[Fraction], choice: Choice) -> Energy:
-    """Return the energy of a job's components, each for its own time. Raises UsageError where something is not known."""
+    """Return the energy of a job's components, each over its own hours. Raises UsageError if something is not known."""
     parts: list[Part] = []
     notes: list[str] = []
     given: set[str] = set()
@@ -88,7 +88,7 @@ def energy(components: Sequence[Asked], hours: Sequence[Fraction], choice: Choic
 
 
 def device(name: str, table: Sequence[tdp.Accelerator]) -> tdp.Accelerator:
-    """Return the accelerator of that name. Raises UsageError that names the nearest."""
+    """Return the accelerator of a name. Raises UsageError that names the nearest one."""
     found = tdp.accelerator(name, list(table))
     if found is None:
         known = {text: one.name for one in table for text in (one.name, *one.aliases)}
@@ -155,5 +155,5 @@ def _part(
 
 
 def shown(value: Fraction) -> str:
-    """A number as short as it is exact to six digits: `400`, `62.5`, `57.1429`."""
+    """Return a number in its shortest form, to six digits if it is no integer: `400`, `62.5`, `57.1429`."""
     return f"{float(value):.10g}" if value.denominator == 1 else f"{float(value):.6g}"

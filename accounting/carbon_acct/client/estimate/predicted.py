@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The figures and lines of an estimate that rests on watts of earlier jobs, and not on the hardware's."""
+"""Computes and shows an estimate whose power is that of earlier jobs. `plan` does so for the power of the hardware."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ S_PER_H = 3600
 
 
 class Run(NamedTuple):
-    """How long a job will take, in seconds; None: not known."""
+    """The expected run time of a job in seconds: typical, low, high and at most. None: not known."""
 
     typical: float | None = None
     low: float | None = None
@@ -30,7 +30,9 @@ class Run(NamedTuple):
 
 
 def figures(basis: str, watts: float, run: Run, pue: Pue, intensity: Callable[[float], float]) -> Figures:
-    """Return energy and grams of a run; `intensity`: the mean of a run of so many seconds that begins now."""
+    """Return energy and grams of a run. `intensity` returns the mean of a run that begins now and takes so many
+    seconds.
+    """
     found = Figures(basis, None)
     for name, seconds in (("", run.typical), ("low_", run.low), ("high_", run.high), ("most_", run.most)):
         if seconds is not None:
@@ -77,7 +79,7 @@ def rows(text: str, found: Figures, run: Run, pue: Pue, priced: str, place: Plac
 
 
 def laid_out(cells: list[list[str]], others: list[Row]) -> list[str]:
-    """The lines in columns; the basis begins where the figures do."""
+    """Return the lines in columns. The text of the basis begins in the column of the figures."""
     body = [f"{figure:<12}{text}" if label != "Basis" else text for label, figure, text, *_ in cells]
     width = max(len(text) for text in body) + 4
     ranges = max((len(cell[3]) for cell in cells), default=0) + 2
