@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Finds the best time to begin a job: the intensity of each slot to come, and the begin whose run is the cleanest.
+"""Finds the best time to begin a job: the intensity of each slot to come, and the start whose run is the cleanest.
 Pure.
 
 The intensity of a slot is that of the forecast, else the mean of the same time of day in the last seven days, else the
@@ -31,7 +31,7 @@ class Period(NamedTuple):
 
 
 class Begin(NamedTuple):
-    """A time to begin, and the mean intensity of the run that begins then."""
+    """A start time, and the mean intensity of the run that begins then."""
 
     at: int
     g_per_kwh: float
@@ -84,7 +84,7 @@ class Curve:
         return total / (end - begin)
 
     def best(self, now: int, within: float, seconds: float) -> Begin | None:
-        """Return the cleanest begin within `within` seconds from now, the earliest of equal ones.
+        """Return the cleanest start within `within` seconds from now, the earliest of equal ones.
 
         None if no whole run lies within the forecast.
         """

@@ -92,7 +92,7 @@ def intensity_text(place: Place) -> str:
 
 
 def compare_rows(places: Sequence[Place], here: Place, kwh: Fraction, pue: Pue) -> list[Row]:
-    """Return a row for each place, in their order. Energy and PUE are the same at every place."""
+    """Return a row for each place. `places` are sorted by intensity. Energy and PUE are the same at every place."""
     rows = []
     for place in places:
         ends = "Cleanest" if place == places[0] else "Dirtiest" if place == places[-1] else "There"

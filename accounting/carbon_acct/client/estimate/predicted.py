@@ -30,8 +30,8 @@ class Run(NamedTuple):
 
 
 def figures(basis: str, watts: float, run: Run, pue: Pue, intensity: Callable[[float], float]) -> Figures:
-    """Return energy and grams of a run. `intensity` returns the mean of a run that begins now and takes so many
-    seconds.
+    """Return energy and grams of a run. `intensity` takes the seconds of a run that begins now, and returns its mean in
+    g/kWh.
     """
     found = Figures(basis, None)
     for name, seconds in (("", run.typical), ("low_", run.low), ("high_", run.high), ("most_", run.most)):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Writes the figures of an estimate for people: in columns, with as many digits as a figure deserves."""
+"""Writes the figures of an estimate for people: in columns, with no more digits than their accuracy justifies."""
 
 from __future__ import annotations
 
@@ -55,14 +55,14 @@ def gram_range(low: Fraction, high: Fraction) -> str:
 
 
 def places(value: Fraction, digits: int) -> str:
-    """Return a number with so many decimals, rounded half up, computed without doubles."""
+    """Return a number with `digits` decimals, rounded half up, computed without doubles."""
     scaled = value * 10**digits
     whole = (2 * scaled.numerator + scaled.denominator) // (2 * scaled.denominator)
     return f"{whole // 10**digits}.{whole % 10**digits:0{digits}}" if digits else str(whole)
 
 
 def rough(value: Fraction) -> str:
-    """Return a predicted figure with about as many digits as a prediction deserves: `848`, `16.0`, `2.2`, `0.31`."""
+    """Return a predicted figure with the few digits that a prediction justifies: `848`, `16.0`, `2.2`, `0.31`."""
     if value >= 100 or value == 0:
         return places(value, 0)
     return places(value, 1 if value >= 1 else 2 if value >= Fraction(1, 10) else 3)
