@@ -166,24 +166,24 @@ def parse_segment(body: bytes, now: int, rows: int = MAX_ROWS) -> ParsedSegment:
     refused: list[RefusedLine] = []
     seen: set[tuple[object, ...]] = set()
     for number, line in enumerate(lines[1:-2], start=2):
-        found = _records(line, now)
-        if not isinstance(found, Refusal):
-            keys = list(map(_key, found))
+        outcome = _records(line, now)
+        if not isinstance(outcome, Refusal):
+            keys = list(map(_key, outcome))
             if not seen.isdisjoint(keys):
-                found = Refusal("twice", "a second record with the same key in one segment")
-            elif len(records) + len(found) > rows < MAX_ROWS:
+                outcome = Refusal("twice", "a second record with the same key in one segment")
+            elif len(records) + len(outcome) > rows < MAX_ROWS:
                 raise ManyRowsError
-            elif len(records) + len(found) > MAX_ROWS:
+            elif len(records) + len(outcome) > MAX_ROWS:
                 reason = f"with it the segment has more than {MAX_ROWS} slots of jobs and nodes"
-                found = Refusal("too_many", reason)
-        if isinstance(found, Refusal):
-            refused.append(RefusedLine(number, *found))
+                outcome = Refusal("too_many", reason)
+        if isinstance(outcome, Refusal):
+            refused.append(RefusedLine(number, *outcome))
             _check_refused(refused)
             continue
         seen.update(keys)
-        records += found
-        numbers += [number] * len(found)
-        first = found[0]
+        records += outcome
+        numbers += [number] * len(outcome)
+        first = outcome[0]
         if isinstance(first, SLOTTED) and first.slot < oldest:
             oldest = first.slot
     accepted = len(lines) - 3 - len(refused)

@@ -67,7 +67,7 @@ def recount(
         if nodes != job.unmetered_nodes or us != job.unmetered_us:
             changed[job.id] = Unmetered(nodes, us)
     if changed:
-        rows = [(job, *found) for job, found in changed.items()]
+        rows = [(job, *unmetered) for job, unmetered in changed.items()]
         change_rows(session, table_of(Job), ("id", "unmetered_nodes", "unmetered_us"), rows)
     return changed
 

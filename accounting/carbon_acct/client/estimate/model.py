@@ -72,9 +72,9 @@ def energy(components: Sequence[Asked], hours: Sequence[Fraction], choice: Choic
     given: set[str] = set()
     for asked, time in zip(components, hours):
         for kind, number in asked.gpus.items():
-            found = _device(kind, choice, notes)
-            parts.append(_gpu(found, number, asked.tasks, time, choice))
-            given |= {"CPUs", "memory"} if found.kind == "gpu+cpu" else set()
+            accelerator = _device(kind, choice, notes)
+            parts.append(_gpu(accelerator, number, asked.tasks, time, choice))
+            given |= {"CPUs", "memory"} if accelerator.kind == "gpu+cpu" else set()
         if asked.cpus and "CPUs" not in given:
             parts.append(_cpu(asked, time, choice, notes))
         if asked.memory_mib and "memory" not in given:
@@ -89,13 +89,13 @@ def energy(components: Sequence[Asked], hours: Sequence[Fraction], choice: Choic
 
 def device(name: str, table: Sequence[tdp.Accelerator]) -> tdp.Accelerator:
     """Return the accelerator of a name. Raises UsageError that names the nearest one."""
-    found = tdp.accelerator(name, list(table))
-    if found is None:
+    accelerator = tdp.accelerator(name, list(table))
+    if accelerator is None:
         known = {text: one.name for one in table for text in (one.name, *one.aliases)}
         close = dict.fromkeys(known[text] for text in difflib.get_close_matches(name.lower(), known, 6, 0.6))
         hint = f"did you mean {' or '.join(list(close)[:3])}? " if close else ""
         raise UsageError(f"-G {name}: no such accelerator; {hint}--hardware lists them, --watts W does without")
-    return found
+    return accelerator
 
 
 def _device(kind: str, choice: Choice, notes: list[str]) -> tdp.Accelerator:
@@ -103,21 +103,21 @@ def _device(kind: str, choice: Choice, notes: list[str]) -> tdp.Accelerator:
         return tdp.Accelerator(kind, kind, float(choice.watts), "given")
     if not kind:
         raise UsageError("which GPU is it? Say -G TYPE:N, e.g. -G a100:4, or --watts W")
-    found = device(kind, choice.table)
-    if found.watts is None:
-        raise UsageError(f"-G {kind}: the watts of {found.full_name} are not published; give --watts W")
-    if tdp.key(kind) != tdp.key(found.name):
-        notes.append(f"{kind} is taken for {found.full_name}; --watts W or [site] accelerators says otherwise")
-    if found.note and (found.kind != "gpu" or found.devices > 1 or "Grace" in found.note):
-        notes.append(f"{found.name}: {found.note}")
-    return found
+    accelerator = device(kind, choice.table)
+    if accelerator.watts is None:
+        raise UsageError(f"-G {kind}: the watts of {accelerator.full_name} are not published; give --watts W")
+    if tdp.key(kind) != tdp.key(accelerator.name):
+        notes.append(f"{kind} is taken for {accelerator.full_name}; --watts W or [site] accelerators says otherwise")
+    if accelerator.note and (accelerator.kind != "gpu" or accelerator.devices > 1 or "Grace" in accelerator.note):
+        notes.append(f"{accelerator.name}: {accelerator.note}")
+    return accelerator
 
 
-def _gpu(found: tdp.Accelerator, number: int, tasks: int, hours: Fraction, choice: Choice) -> Part:
-    watts = choice.watts if choice.watts is not None else Fraction(str(found.watts))
+def _gpu(accelerator: tdp.Accelerator, number: int, tasks: int, hours: Fraction, choice: Choice) -> Part:
+    watts = choice.watts if choice.watts is not None else Fraction(str(accelerator.watts))
     times = f"{tasks} tasks x " if tasks > 1 else ""
-    text = f"{times}{number} x {shown(watts)} W ({found.document})"
-    return _part(LABELS.get(found.kind, "GPU"), text, tasks * number * watts, hours, "gpu", choice.utilization)
+    text = f"{times}{number} x {shown(watts)} W ({accelerator.document})"
+    return _part(LABELS.get(accelerator.kind, "GPU"), text, tasks * number * watts, hours, "gpu", choice.utilization)
 
 
 def _cpu(asked: Asked, hours: Fraction, choice: Choice, notes: list[str]) -> Part:
@@ -127,13 +127,13 @@ def _cpu(asked: Asked, hours: Fraction, choice: Choice, notes: list[str]) -> Par
         notes.append("the CPUs' model was not given: 4 W a CPU; --cpu-type names it")
         watts, text = CPU_WATTS, f"{times}{number} x 4 W (model not given)"
     else:
-        found = tdp.cpu([choice.cpu_type])
-        if found is None:
+        cpu_model = tdp.cpu([choice.cpu_type])
+        if cpu_model is None:
             raise UsageError(f"--cpu-type {choice.cpu_type}: not in the table; write it as lscpu does")
-        each = found.cores if asked.whole_cores else found.threads
+        each = cpu_model.cores if asked.whole_cores else cpu_model.threads
         unit = "cores" if asked.whole_cores else "threads"
-        watts = Fraction(found.watts, each)
-        text = f"{times}{number} of {each} {unit} x {found.watts} W ({found.name})"
+        watts = Fraction(cpu_model.watts, each)
+        text = f"{times}{number} of {each} {unit} x {cpu_model.watts} W ({cpu_model.name})"
     return _part("CPU", text, asked.tasks * number * watts, hours, "cpu", choice.utilization)
 
 
