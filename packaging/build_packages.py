@@ -149,7 +149,9 @@ def pynvml_header() -> list[str]:
 
 
 def stage_client(stage: Path, wheel: Path, scripts: dict[str, str]) -> None:
-    """Put together the users' commands: of the wheel what they run, which is for Python 3.9, and a script for each."""
+    """Copy the users' commands into the stage: the parts of the wheel that run on Python 3.9, and a script for each
+    command.
+    """
     with zipfile.ZipFile(wheel) as archive:
         wanted = [name for name in archive.namelist() if not CLIENT_LEAVES_OUT.match(name)]
         archive.extractall(stage / "client-packages", wanted)

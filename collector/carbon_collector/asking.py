@@ -67,7 +67,7 @@ class Asking:
             _drain(reader)
 
     def _arm(self, armed: bool) -> None:
-        """Let bytes wake the collector, or not."""
+        """Choose whether bytes in a FIFO wake the collector."""
         if self._shut == armed:
             for reader, _ in self._doors.values():
                 fcntl.fcntl(reader, fcntl.F_SETFL, os.O_NONBLOCK | (os.O_ASYNC if armed else 0))

@@ -116,7 +116,9 @@ class Cgroups:
         return used._replace(memory=memory, inode=job.inode)
 
     def _has_memory_on_v1(self, parent: str) -> bool:
-        """Return whether the jobs have the memory controller; a job without its directory has it not yet, or no longer."""
+        """Return whether the parent has a directory in the memory controller. A job may lack its own only because it
+        has just begun or ended.
+        """
         return os.path.isdir(self._under("memory", parent))
 
     def _cpu(self, path: str) -> Usage | None:

@@ -36,10 +36,9 @@ def digest(data: bytes) -> str:
 
 
 def request_digest(method: str, target: str, body: bytes) -> str:
-    """What the credential of a request must carry: the body's digest, or for a GET the target's.
+    """Return the digest that the credential of a request must carry: that of the body, or for a GET that of the target.
 
-    `target` is the path with its query, as sent. A GET has no body, and the digest of nothing would
-    fit every request.
+    `target` is the path with its query, as sent. A GET has no body, and the digest of nothing would fit every request.
     """
     return digest(body if method != "GET" else target.encode())
 

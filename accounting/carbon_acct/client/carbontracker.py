@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: MIT
-"""Reads what Carbontracker left behind: logs of its releases 1 and 2, and events of carbontracker-tui. Pure but for files.
+"""Reads what Carbontracker left behind: logs of its releases 1 and 2, and events of carbontracker-tui. Pure but for
+files.
 
-Every run keeps what its log says, and beside it what that has to be taken for: its PUE is inside the totals; releases
-2.0 to 2.4.7 averaged the devices of a component and did not add them; where only a prediction was written, that is no
-measurement. Nothing of it belongs to a job of the accounting.
+A run keeps the figures that its log states. Flags beside them say how to read them: the PUE is inside the totals;
+releases 2.0 to 2.4.7 averaged the devices of a component and did not add them; a prediction alone is no measurement.
+Nothing of it belongs to a job of the accounting.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 AVERAGED = ((2, 0, 0), (2, 4, 7))
-"""First and last release that averaged devices."""
+"""The first and the last release that averaged devices."""
 J_PER_KWH = 3_600_000
 MOST_BYTES = 64 << 20
 
@@ -40,9 +41,9 @@ _INTENSITY = re.compile(r"Average carbon intensity during training was ([\d.]+)"
 
 @dataclass
 class TrackedRun:
-    """A run of Carbontracker. kWh and grams as its log says them; None: the log says nothing.
+    """A run of Carbontracker. kWh and grams are as its log states them; None: the log does not.
 
-    `measured_kwh` is made anew from the epochs: all devices added up, without PUE.
+    `measured_kwh` is computed again from the epochs: all devices added up, without PUE.
     """
 
     name: str
@@ -67,7 +68,7 @@ class TrackedRun:
 
 
 def runs(folder: Path) -> list[TrackedRun]:
-    """Return the runs in a folder and those below it, by name. Raises UsageError where there is none."""
+    """Return the runs in a folder and in the folders below it, sorted by name. Raises UsageError if there is none."""
     if not folder.is_dir():
         raise UsageError(f"{folder}: no such folder")
     logs = sorted(folder.rglob("*_carbontracker.log"))
@@ -82,7 +83,7 @@ def runs(folder: Path) -> list[TrackedRun]:
 
 
 def of_logs(name: str, standard: str, output: str) -> TrackedRun:
-    """Return a run of releases 1 or 2: its standard log, and the one of what it printed."""
+    """Return a run of releases 1 or 2, from its standard log and the log of its output."""
     both = f"{standard}\n{output}"
     run = TrackedRun(name, "log")
     version = _VERSION.search(standard)
@@ -107,7 +108,7 @@ def of_logs(name: str, standard: str, output: str) -> TrackedRun:
 
 
 def of_events(name: str, lines: Iterable[str]) -> TrackedRun:
-    """Return a run of carbontracker-tui; its energies are without PUE. A line that is torn is counted and left out."""
+    """Return a run of carbontracker-tui. Its energies are without PUE. A torn line is counted and left out."""
     run = TrackedRun(name, "events")
     kwh = [_line(run, line) for line in filter(None, map(str.strip, lines))]
     torn, spans = kwh.count(None), sum(value for value in kwh if value is not None)
@@ -120,7 +121,7 @@ def of_events(name: str, lines: Iterable[str]) -> TrackedRun:
 
 
 def _line(run: TrackedRun, line: str) -> float | None:
-    """Take in a line; the kWh of an outermost span, None for a torn line."""
+    """Add the event in a line to a run. Return the kWh of an outermost span, else 0, or None for a torn line."""
     try:
         return _event(run, json.loads(line))
     except (ValueError, KeyError, TypeError, AttributeError):
@@ -128,7 +129,10 @@ def _line(run: TrackedRun, line: str) -> float | None:
 
 
 def _event(run: TrackedRun, event: dict[str, Any]) -> float:
-    """Take in an event; the kWh of an outermost span. Raises ValueError, KeyError, TypeError and AttributeError."""
+    """Add an event to a run. Return the kWh of an outermost span, else 0.
+
+    Raises ValueError, KeyError, TypeError and AttributeError.
+    """
     kind = event["__type__"]
     summary = event.get("config_summary") or {}
     if summary.get("pue") is not None:
@@ -146,7 +150,7 @@ def _event(run: TrackedRun, event: dict[str, Any]) -> float:
 
 
 def _measure(run: TrackedRun, standard: str, release: tuple[int, ...]) -> None:
-    """Energy of the epochs: watts of each component x duration. A list of watts is one for each device."""
+    """Add up the energy of the epochs: watts of each component x duration. A list of watts has one for each device."""
     joules, known, seconds = 0.0, False, 0.0
     for part in re.split(r"(?=Epoch \d+:)", standard):
         duration = _DURATION.search(part)

@@ -42,9 +42,10 @@ class Addition(NamedTuple):
 
 
 def over_ceiling(additions: Sequence[Addition], stored: Mapping[tuple[int, int], Mapping[str, int]]) -> set[Any]:
-    """Return the lines of rows with which a node has too much in a slot. `stored`: what it has, by node and slot.
+    """Return the lines whose rows would bring a node above the ceiling in a slot. `stored`: what it has, by node and
+    slot.
 
-    The additions come in the order in which they were told: what is too much is what comes last.
+    Rows are added in the order in which they were delivered, so the last ones are refused.
     """
     totals: dict[tuple[int, int], dict[str, int]] = {}
     gone = set()

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""Counts what nodes change of months that were closed: reports of them were made, and would be others now."""
+"""Counts the changes that nodes deliver for closed months. The reports of such a month were already made.
+
+The rows themselves are stored by `store`, as any others.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,7 @@ from carbon_collector.meters.base import COMPONENTS
 from carbon_collector.units import DAY_S
 
 CLOSED_AFTER_S = 3 * DAY_S
-"""A month is closed so long after its end: by then what was under way has come."""
+"""The seconds after its end at which a month counts as closed: by then delayed deliveries have arrived."""
 
 
 def note(session: Session, additions: Iterable[Addition], days: Days, now: int) -> None:
@@ -53,7 +56,7 @@ def _energy_uj(row: Any) -> int:
 
 
 class Late(NamedTuple):
-    """What a node changed of a closed month."""
+    """The changes that a node delivered for a closed month."""
 
     cluster: str
     node: str

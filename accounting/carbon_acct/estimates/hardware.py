@@ -48,7 +48,7 @@ class Hardware:
         return Basis("hardware", text, {"cpu": Power(cpu_mw, UNIT_US), "gpu": Power(gpu_mw, UNIT_US)})
 
     def _gpu(self, alloc_tres: str) -> tuple[int, str]:
-        """Milliwatts of a GPU of the job, the mean over its types, and what they are called."""
+        """Return the milliwatts of a GPU of the job, the mean over its types, and the names of these types."""
         known = [*self.models, *_shipped()]
         total_w, count, names = 0.0, 0, []
         for name, number in gpu_types(alloc_tres).items():

@@ -88,9 +88,10 @@ def _start(books: Books, now: Snapshot) -> int:
 
 
 def _first(books: Books, now: Snapshot) -> None:
-    """Account for the jobs that are there at the first snapshot: until now they, and their CPU time, were unmetered.
+    """Book the jobs that are there at the first snapshot: their time until now was unmetered, and so was their CPU
+    time.
 
-    In the first interval that CPU time would outweigh that of their neighbours.
+    If that CPU time counted in the first interval, it would outweigh their neighbours'.
     """
     to_wall = now.wall_us - now.mono_us
     for ledger in books.ledgers.values():
@@ -219,7 +220,7 @@ def _named(ledger: Ledger, usages: dict[str, Usage]) -> Usage | None:
 
 
 def _others(books: Books, last: Snapshot, now: Snapshot) -> list[Usage]:
-    """Return what was used in cgroups that no ledger here has, or that one has only from now on."""
+    """Return what was used in cgroups that belong to no ledger, or belong to one only from this snapshot on."""
     own = {
         name
         for ledger in books.ledgers.values()

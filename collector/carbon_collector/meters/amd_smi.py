@@ -36,7 +36,7 @@ class AmdSmi:
 
 
 def _quietly(rocm: str) -> Any:
-    """Import it, keeping what it prints to itself."""
+    """Return the module `amdsmi`, imported without showing what it prints."""
     import io
 
     path, out = list(sys.path), sys.stdout

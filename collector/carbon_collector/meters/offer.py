@@ -29,7 +29,7 @@ class Offer(NamedTuple):
     condemned: dict[str, str] = {}  # noqa: RUF012 - never changed in place
 
     def of(self, component: str) -> list[Domain]:
-        """Domains of one component."""
+        """Return the domains of one component."""
         return [domain for domain in self.domains if domain.component == component]
 
     def fault(self, component: str) -> str:

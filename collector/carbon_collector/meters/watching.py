@@ -99,7 +99,9 @@ class Pair:
             self._start = first_uj, second_uj, now_us, took_us
 
     def _differ(self) -> None:
-        """Two looks in a row decide: one may fall between the steps of two counters."""
+        """Note that the two counters differ. They count as different after two looks in a row, because a single look
+        may fall between the steps of the two.
+        """
         self._different += 1
         self._same = 0
         self._powers = float("inf"), 0.0
