@@ -95,7 +95,9 @@ def _send(connection: socket.socket, message: bytes) -> None:
 
 
 def split_url(url: str) -> tuple[str, str, int, str]:
-    """`http://host:6829/prefix` -> (scheme, host, port, prefix). Raises RequestError on anything else."""
+    """Return the parts of a URL: `http://host:6829/prefix` -> (scheme, host, port, prefix). Raises RequestError on
+    anything else.
+    """
     scheme, sep, rest = url.partition("://")
     authority, slash, path = rest.partition("/")
     prefix = f"/{path}".rstrip("/") if slash else ""
@@ -128,7 +130,7 @@ def _connect(scheme: str, host: str, port: int, timeout_s: float, ca: str) -> so
 
 
 def _plain(host: str, port: int, timeout_s: float) -> socket.socket:
-    """A connection to the first of the host's addresses that answers. Raises OSError."""
+    """Return a connection to the first of the host's addresses that answers. Raises OSError."""
     # As bytes: a text, whatever is in it, would go through the IDNA codec, and that costs a node a megabyte.
     name = host.encode() if host.isascii() else host
     error = OSError("the host has no address")

@@ -31,7 +31,7 @@ SEARCH = ("/usr/bin", "/usr/local/bin", "/opt/munge/bin", "/usr/sbin")
 
 
 def digest(data: bytes) -> str:
-    """Hexadecimal SHA-256 of `data`: what a credential's payload is."""
+    """Return the hexadecimal SHA-256 of `data`, which is the payload of a credential."""
     return str(sha256(data).hexdigest())
 
 

@@ -34,7 +34,9 @@ def is_jobs(path: str) -> bool:
 
 
 def _own_paths() -> list[tuple[str, str]]:
-    """(controllers, path) of each hierarchy, as cgroups(7) has it in /proc/self/cgroup; version 2 has no controllers."""
+    """Return (controllers, path) of each hierarchy, as cgroups(7) has it in /proc/self/cgroup; version 2 has no
+    controllers.
+    """
     lines = [line.split(":", 2) for line in read_text("/proc/self/cgroup").splitlines()]
     return [(line[1], line[2]) for line in lines if len(line) == 3]
 

@@ -28,7 +28,7 @@ class Program:
         return now is not None and now != self._was and time.time() - now[2] / 1e9 > SETTLED_S
 
     def start_again(self) -> None:
-        """Become the new program. Locks and files are closed by it. Raises OSError."""
+        """Replace this process by the new program. This closes locks and files. Raises OSError."""
         with open("/proc/self/cmdline", "rb") as file:
             args = file.read().split(b"\0")[:-1]
         os.execv(sys.executable, args)  # noqa: S606 - no shell is wanted

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def place_of(settings: Settings) -> Place:
-    """Where this node shows its hardware."""
+    """Return where this node shows its hardware."""
     return Place(*(settings.text("collector", key) for key in Place._fields))
 
 
@@ -26,7 +26,9 @@ def longest_interval_s(domains: dict[str, Domain]) -> float:
 
 
 def idle_watts(settings: Settings, domains: dict[str, Domain]) -> tuple[dict[str, float], str]:
-    """[collector] idle_watts by domain, one figure for all sockets or one each; and what is wrong with it."""
+    """Return [collector] idle_watts by domain, and what is wrong with it. It is one figure for all sockets, or one for
+    each.
+    """
     words = settings.words("collector", "idle_watts")
     try:
         watts = [float(word) for word in words]

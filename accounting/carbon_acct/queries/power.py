@@ -112,7 +112,7 @@ def _power(session: Session, jobs: Iterable[Any], partition: str, gres: str, bas
 
 
 def _blurred(found: Power) -> Power:
-    """Two digits, and no number of jobs."""
+    """Return the power with two digits, and without the number of jobs, so that no job can be told from it."""
     return Power(
         partition=found.partition,
         gres=found.gres,

@@ -82,7 +82,9 @@ class IdlePower:
         self.still_uj = self.still_us = self.still_busy_us = 0
 
     def save(self) -> list[float]:
-        """What `saved` takes: quiet, lowest (-1: not seen), CPUs, the sums of the fit, and of how many both are means."""
+        """Return what `saved` takes: quiet, lowest (-1: not seen), CPUs, the sums of the fit, and the counts of both
+        means.
+        """
         counts = [self.quiet.count, self.lowest.count]
         return [self.quiet.power_uw, self.lowest.power_uw, self.cpus, *self.sums, *counts]
 
@@ -113,7 +115,7 @@ class IdlePower:
             self.still_uj = self.still_us = self.still_busy_us = 0
 
     def idle(self) -> Idle:
-        """Idle power by the most trusted rule that has something to say; `unknown` before the first interval."""
+        """Return the idle power by the most trusted rule that has a figure; `unknown` before the first interval."""
         if self.setting_uw is not None:
             return Idle(self.setting_uw, "setting")
         if self.quiet.power_uw >= 0:
@@ -123,7 +125,7 @@ class IdlePower:
         return self._line()
 
     def _line(self) -> Idle:
-        """Where the line meets no use, between nothing and the lowest level of power ever seen.
+        """Return the idle power by a fit: where the line meets no use, but between 0 and the lowest power ever seen.
 
         Its slope is that of the least squares; where use has not varied enough, the assumed one fills up what is
         missing: (cov + l x assumed) / (var + l), with l = FIT_MIN_SPREAD - var (a ridge regression that fades).

@@ -34,7 +34,7 @@ class Blind(NamedTuple):
 
     @property
     def length_us(self) -> int:
-        """Length of the interval in microseconds."""
+        """Return the length of the interval in microseconds."""
         return sum(piece.length for piece in self.pieces)
 
 
@@ -111,5 +111,7 @@ class Overdue:
 
 
 def _counts_on(domain: Domain) -> bool:
-    """Whether a counter counts while it is not read. An integral does not; nor is a rest known whose parts were not."""
+    """Return whether a counter counts while it is not read. An integral does not. A rest does not, because the parts
+    that are taken off are not known.
+    """
     return domain.method != INTEGRATED and not domain.contains

@@ -169,7 +169,7 @@ class JobRow:
 
     @property
     def key(self) -> tuple[int, str, int]:
-        """(JobID, run, slot): what the row is known by on this node."""
+        """Return the key of the row on this node: (JobID, run, slot)."""
         return self.job_id, self.run, self.slot
 
     def component(self, name: str) -> JobShare:

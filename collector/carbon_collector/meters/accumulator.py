@@ -53,7 +53,7 @@ class Watched:
         return True
 
     def _against_power(self, watts: float) -> str:
-        """Why the power says that this cannot be; empty where it agrees, or is not known."""
+        """Return why the accumulator contradicts the power; empty if it agrees, or if the power is not known."""
         try:
             power = self.power() / 1e6
         except UNREADABLE:

@@ -48,7 +48,7 @@ class Domain(NamedTuple):
 
 
 def inside(domain: Domain, domains: dict[str, Domain]) -> list[Domain]:
-    """The domains whose energy is inside this one's counter."""
+    """Return the domains whose energy is inside this one's counter."""
     held = domain.contains
     return [d for d in domains.values() if held and d.name != domain.name and (d.name in held or d.component in held)]
 

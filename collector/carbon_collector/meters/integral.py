@@ -9,7 +9,7 @@ from .base import Reading
 
 
 def now_us() -> int:
-    """Now by the monotonic clock, in microseconds: the time that energies are summed up over."""
+    """Return the time of the monotonic clock in microseconds, over which power is integrated."""
     return time.monotonic_ns() // 1000
 
 
@@ -43,7 +43,9 @@ class Integral:
         self._power_uw = power_uw
 
     def reading(self, now_us: int) -> Reading:
-        """The energy so far; unknown where the power was not seen for too long since the last reading, or is not now."""
+        """Return the energy so far, or unknown if the power was not seen for too long since the last reading, or is not
+        seen now.
+        """
         since = self.longest_us + 1 if self._at_us is None else now_us - self._at_us
         gap, self._gap_us = max(self._gap_us, since if since > self.longest_us else 0), 0
         if gap:

@@ -45,7 +45,7 @@ class Guesses(NamedTuple):
 
 
 def energy_uj(uptime_us: int, busy_us: int, cpus: int, full_mw: int) -> int:
-    """Microjoules of a socket of `cpus` CPUs since boot, after `busy_us` of CPU time."""
+    """Return the microjoules of a socket of `cpus` CPUs since boot, after `busy_us` of CPU time."""
     idle_mw = int(full_mw * IDLE_SHARE["cpu"])
     return (uptime_us * idle_mw * cpus + busy_us * (full_mw - idle_mw)) // (1000 * cpus)
 
@@ -63,7 +63,7 @@ class Model(Meter):
         self._guesses = guesses
 
     def read(self) -> dict[str, Reading]:
-        """Energy since boot."""
+        """Return the energy since boot."""
         if not host.is_current(self._topology, self._sysfs):
             # A CPU that is switched off takes its line out of /proc/stat, and brings all of its past back.
             self._topology = host.topology(self._sysfs, self._procfs)
@@ -87,7 +87,7 @@ def _domain(name: str, component: str, socket: int, guess: Guess, simulated: boo
 
 
 def find(place: Place) -> Found:
-    """Guess what the node draws."""
+    """Return a model of the node's power, and what is missing without one."""
     topology = host.topology(place.sysfs, place.procfs)
     if not topology.cpus:
         why = f"no CPU in {place.sysfs}/devices/system/cpu"
@@ -97,7 +97,7 @@ def find(place: Place) -> Found:
 
 
 def guess_all(place: Place, topology: Topology) -> Guesses:
-    """What the node's sockets and memory draw at most."""
+    """Return what the node's sockets and memory draw at most."""
     info = host.cpu_facts(place.procfs)
     virtual = host.is_guest(place.procfs)
     names = [info.get("model name", ""), *smbios.processors(place.sysfs), _soc(place.sysfs), info.get("cpu", "")]
@@ -113,7 +113,9 @@ def guess_all(place: Place, topology: Topology) -> Guesses:
 
 
 def _of_table(known: tdp.Cpu, cpus: int, virtual: bool) -> Guess:
-    """A virtual machine has its part of a socket; so has what shows fewer CPUs than the model has cores."""
+    """Return the power of a socket by the table. A virtual machine has its share of a socket, and so has a host that
+    shows fewer CPUs than the model has cores.
+    """
     why = f"{known.name}: TDP {known.watts} W ({known.source})"
     if (virtual or cpus < known.cores) and cpus < known.threads:
         return Guess(known.watts * 1000 * cpus // known.threads, f"{why}, {cpus} of {known.threads} threads of it")
@@ -138,5 +140,5 @@ def _memory(place: Place, virtual: bool) -> Guess:
 
 
 def _soc(sysfs: str) -> str:
-    """`jep106:036b:0241`: maker and chip by SMCCC_ARCH_SOC_ID, on Arm."""
+    """Return maker and chip by SMCCC_ARCH_SOC_ID, on Arm: `jep106:036b:0241`."""
     return host.read_text(f"{sysfs}/devices/soc0/soc_id")

@@ -65,7 +65,7 @@ class Device:
         self.domain = self.domain._replace(method=INTEGRATED)
 
     def read(self) -> Reading:
-        """Energy so far; unknown with NVML's words where it does not tell."""
+        """Return the energy so far, or unknown with NVML's message."""
         try:
             reading = self._reading()
         except self.nvml.NVMLError as err:
@@ -86,8 +86,8 @@ class Device:
         return self.integral.reading(at_us)
 
     def gives_up(self) -> bool:
-        """Integrate the power from now on where the counter stands still for long though power is drawn; return whether
-        that is new.
+        """Integrate the power from now on if the counter has stood still for long while power is drawn. Returns whether
+        that has just begun.
         """
         if self.integral is not None or self._units < 0 or now_us() - self._moved_us < STILL_US:
             return False
@@ -108,10 +108,10 @@ class Device:
             self.integral.add(power_mw * UW_PER_MW, at_us)
 
     def parts(self) -> dict[str, Part]:
-        """What a ticket may call this device or a part of it, and what a job then holds.
+        """Return what a job holds, by each name that its ticket may have for this device or a part of it.
 
-        Slurm's index is the N of /dev/nvidiaN. A GPU that is partitioned is not given as a whole; its index may
-        then be that of something else.
+        Slurm's index is the N of /dev/nvidiaN. A GPU that is partitioned is not given as a whole; its index may then be
+        that of something else.
         """
         uuid = self.domain.name
         parts = {uuid: Part(uuid, WHOLE, uuid)}
@@ -134,7 +134,7 @@ class Device:
         self.capacity = max([most or 0, *(one.instance_slices for one in self.slices)])
 
     def _slice(self, position: int) -> Slice | None:
-        """A MIG device; there may be holes between them."""
+        """Return the MIG device at a position, or None: there may be holes between them."""
         mig = ask(self.nvml, "nvmlDeviceGetMigDeviceHandleByIndex", self.handle, position)
         ids = [ask(self.nvml, f"nvmlDeviceGet{what}", mig) for what in ("UUID", "GpuInstanceId", "ComputeInstanceId")]
         if mig is None or None in ids:
@@ -145,7 +145,8 @@ class Device:
         return Slice(text(ids[0]), alias, ids[1], (has.computeInstanceSliceCount if has else 0) or whole, whole)
 
     def _max_watts(self) -> int:
-        """Most watts that a counter can mean: twice the highest limit that the board allows, where it states one.
+        """Return the most watts that a counter can mean: twice the highest limit that the board allows, where it states
+        one.
 
         That is a property of the board; the limit in force is a setting and bounds nothing.
         """
@@ -154,7 +155,7 @@ class Device:
         return watts * 2 if 0 < watts <= MOST_WATTS else MAX_WATTS
 
     def _lacks(self, query: str) -> bool:
-        """Whether the device has no such thing. One that only fails now may have it."""
+        """Return whether the device does not support a query. A device on which it only fails now may support it."""
         try:
             getattr(self.nvml, query)(self.handle)
         except self.nvml.NVMLError as err:
@@ -163,7 +164,9 @@ class Device:
 
 
 def find_devices(nvml: Any) -> tuple[list[Device], str]:
-    """The devices, and what NVML says of those that cannot be had: they take no other with them."""
+    """Return the devices, and NVML's message about those that cannot be opened. They do not prevent the use of the
+    others.
+    """
     simulated = "simulated" in text(nvml.nvmlSystemGetDriverVersion()).lower()
     devices, lost = [], ""
     for position in range(nvml.nvmlDeviceGetCount()):
@@ -175,7 +178,7 @@ def find_devices(nvml: Any) -> tuple[list[Device], str]:
 
 
 def ask(nvml: Any, query: str, *args: Any) -> Any:
-    """What NVML answers; `None` where the device, the driver or the binding does not know."""
+    """Return NVML's answer to a query, or `None` if the device, the driver or the binding does not know it."""
     try:
         return getattr(nvml, query)(*args)
     except (nvml.NVMLError, AttributeError):
@@ -183,5 +186,5 @@ def ask(nvml: Any, query: str, *args: Any) -> Any:
 
 
 def text(value: str | bytes) -> str:
-    """Older bindings give bytes."""
+    """Return a text as str: older bindings give bytes."""
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else value

@@ -29,8 +29,8 @@ class Sharing:
         self._samples: dict[tuple[str, int], Any] = {}
 
     def read(self, devices: list[Device], since_us: int) -> dict[str, dict[str, int]]:
-        """By device what was done on it since the last call (processes: since that wall-clock time), by UUID of the
-        slice or `pid:<number>`. A device is absent where that is not known.
+        """Return what was done on each device since the last call (processes: since that wall-clock time), by UUID of
+        the slice or `pid:<number>`. A device for which that is unknown is absent.
         """
         before, self._samples = self._samples, {}
         done = {d.domain.name: self._slices(d, before) if d.slices else self._processes(d, since_us) for d in devices}
@@ -39,7 +39,9 @@ class Sharing:
         return {name: amounts for name, amounts in done.items() if amounts is not None}
 
     def _slices(self, device: Device, before: dict[tuple[str, int], Any]) -> dict[str, int] | None:
-        """Busy slices by UUID, in any unit; unknown if it is of one GPU instance, or the others would pay for it."""
+        """Return the busy slices by UUID, in any unit. If one GPU instance is unknown all are, or the others would pay
+        for it.
+        """
         instances: dict[int, list[Slice]] = {}
         for one in device.slices:
             instances.setdefault(one.instance, []).append(one)
@@ -55,7 +57,7 @@ class Sharing:
         return done
 
     def _utilisation(self, device: Device, instance: int, before: dict[tuple[str, int], Any]) -> float | None:
-        """Percent of a GPU instance's multiprocessors that were busy since the last reading."""
+        """Return the percentage of a GPU instance's multiprocessors that were busy since the last reading, or None."""
         key = device.domain.name, instance
         try:
             sample = self._nvml.nvmlGpmSampleAlloc()
@@ -82,9 +84,10 @@ class Sharing:
         return next((min(100.0, value) for value in known if value >= 0), None)
 
     def _processes(self, device: Device, since_us: int) -> dict[str, int] | None:
-        """Percent of the device by process, which NVML averages since then.
+        """Return the percentage of the device that each process used, which NVML averages since that time.
 
-        It leaves out who did nothing, and is known to fill up its list with what is none (nvtop, issue 110).
+        NVML leaves out processes that did nothing, and is known to fill its list with entries that are no processes
+        (nvtop, issue 110).
         """
         try:
             samples = self._nvml.nvmlDeviceGetProcessUtilization(device.handle, since_us)

@@ -33,11 +33,11 @@ class Offer(NamedTuple):
         return [domain for domain in self.domains if domain.component == component]
 
     def fault(self, component: str) -> str:
-        """Why nothing of this component can be used; empty if something can."""
+        """Return why no domain of this component can be used; empty if one can."""
         return self.condemned.get(component) or self.unreadable(component)
 
     def unreadable(self, component: str) -> str:
-        """Why nothing of this component could be read when it was looked for; empty if something could."""
+        """Return why no domain of this component could be read when it was looked for; empty if one could."""
         faults = [self.first[d.name].reason if d.name in self.first else "" for d in self.of(component)]
         return "" if "" in faults else faults[0] if faults else self.missing.get(component, "")
 
@@ -49,7 +49,7 @@ def offer_of(found: Found, first: dict[str, Reading]) -> Offer:
 
 
 def read_safely(meter: Meter | None) -> dict[str, Reading]:
-    """A meter's readings."""
+    """Return a meter's readings, or unknown ones if it fails."""
     if meter is None:
         return {}
     try:
@@ -59,6 +59,6 @@ def read_safely(meter: Meter | None) -> dict[str, Reading]:
 
 
 def weakest(domain: Domain, domains: dict[str, Domain]) -> Domain:
-    """What is left of a counter is as good as the weakest of what was taken off."""
+    """Return a domain with its least certain method: what is left of a counter is no better than what was taken off."""
     methods = [domain.method, *(one.method for one in inside(domain, domains))]
     return domain._replace(method=max(methods, key=METHODS.index))

@@ -38,11 +38,11 @@ class Held:
         self._gap = False
 
     def is_fresh(self, now_us: int) -> bool:
-        """Whether the power is still known."""
+        """Return whether the power is still known."""
         return now_us - self._seen_us <= self._longest_us
 
     def see(self, watts: int, now_us: int) -> None:
-        """The power is this, at a time of the monotonic clock."""
+        """Note the power at a time of the monotonic clock."""
         if self.is_fresh(now_us):
             self._hold(now_us)
         elif self._seen_us >= 0:
@@ -50,7 +50,9 @@ class Held:
         self._watts, self._at_us, self._seen_us = watts, now_us, now_us
 
     def energy_uj(self, now_us: int) -> int | None:
-        """Energy so far; unknown where the power is not known, or was not for some time since this was last asked."""
+        """Return the energy so far, or None if the power is not known, or was not for some of the time since the last
+        call.
+        """
         if not self.is_fresh(now_us):
             return None
         self._hold(now_us)

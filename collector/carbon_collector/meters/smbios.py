@@ -16,7 +16,7 @@ EMPTY = (b"\0\0", b"\xff\xff")
 
 
 def processors(sysfs: str) -> list[str]:
-    """What the processors call themselves; /proc/cpuinfo has no names on Arm."""
+    """Return the processors' own names. /proc/cpuinfo has no names on Arm."""
     found = []
     for kind, body, strings in _structures(sysfs):
         if kind == PROCESSOR and len(body) > VERSION_AT and 0 < body[VERSION_AT] <= len(strings):
