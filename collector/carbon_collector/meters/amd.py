@@ -70,8 +70,8 @@ class Gpu:
             self._integral.add(power_uw, now_us())
 
     def gives_up(self) -> bool:
-        """Return whether the accumulator has just been given up because it stopped for good. The power is taken from
-        then on.
+        """Take the power from now on if the accumulator stands still for long while power is drawn. Returns whether
+        that has just begun.
         """
         if not self.counts or time.monotonic() - self._moved_s < self._patience_s:
             return False
