@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: MIT
-"""Slurm's cgroups: which jobs are here, and the CPU time and memory of each.
+"""Reads Slurm's cgroups: which jobs are here, and the CPU time and memory of each.
 
-v1 is `<controller>/slurm[_<node>]/uid_<uid>/job_<id>`, v2 `<slice>/[<node>_]slurmstepd.scope/job_<id>`, from Slurm 26.05
-on `.../<SLUID>`. Where slurmd runs in a container or a pod these lie below the cgroup of that, at any depth. The parent
-keeps the CPU time of jobs whose own directory is gone. The last moments of a job are found by it, because the directory
-no longer exists when the epilog runs.
+v1 is `<controller>/slurm[_<node>]/uid_<uid>/job_<id>`, v2 `<slice>/[<node>_]slurmstepd.scope/job_<id>`, from Slurm
+26.05 on `.../<SLUID>`. Where slurmd runs in a container or a pod these lie below the cgroup of that, at any depth. The
+parent keeps the CPU time of jobs whose own directory is gone. The last moments of a job are found by it, because the
+directory no longer exists when the epilog runs.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The node itself: its CPUs and sockets, how busy they were, its memory, its boot."""
+"""Reads the node itself: its CPUs and sockets, how busy they were, its memory, its boot. It reads no meter."""
 
 from __future__ import annotations
 

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""The smallest HTTP client that serves: one request, one answer, a deadline for all of it.
+"""Sends one HTTP request and reads one answer, with a deadline for both together. It does no more than this project
+needs.
 
-`http.client` pulls in `email` and `ssl`, which would double the collector's memory and
-`carbon-acct`'s start-up time. TLS is loaded only for an https URL.
+`http.client` pulls in `email` and `ssl`, which would double the collector's memory and `carbon-acct`'s start-up time.
+TLS is loaded only for an https URL.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ MAX_ANSWER = 512 * 1024 * 1024
 
 
 class Answer(NamedTuple):
-    """What came back: HTTP status and body."""
+    """The answer to a request: HTTP status and body."""
 
     status: int
     body: bytes

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: MIT
-"""MUNGE: who is speaking, on the trust that the cluster already has.
+"""Makes MUNGE credentials, which say who sends a request, on the trust that the cluster already has.
 
-A request carries a credential whose payload is a digest of the request, so that a credential
-cannot be taken from one request and put on another; munged itself refuses to decode one twice.
-The `munge` program makes it, not libmunge: it costs a node a few milliseconds now and then, and no memory.
-The aggregator, which reads one with each request, asks libmunge (carbon_acct.access.viewer.munge).
+A request carries a credential whose payload is a digest of the request, so that a credential cannot be taken from one
+request and put on another; munged itself refuses to decode one twice. The `munge` program makes it, not libmunge: it
+costs a node a few milliseconds now and then, and no memory. The aggregator, which reads one with each request, asks
+libmunge (carbon_acct.access.munge).
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""`carbon-collector probe --doctor`: what on this node would make a figure unknown, and the line to change.
+"""`carbon-collector probe --doctor`: shows what on this node would make a figure unknown, and the line to change.
 
-It looks at the meters, the cgroups, slurm.conf as scontrol shows it, the folders, MUNGE, the hooks, and whether an aggregator
-answers from here. It changes nothing.
+It looks at the meters, the cgroups, slurm.conf as scontrol shows it, the folders, MUNGE, the hooks, and whether an
+aggregator answers from here. It changes nothing.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ HOOK = "carbon-acct"
 
 
 class Finding(NamedTuple):
-    """One thing that was looked at: what it is about, whether it is well, what was found, and the line to change."""
+    """One finding: what it is about, whether that is well, what was found, and the line to change."""
 
     subject: str
     well: bool

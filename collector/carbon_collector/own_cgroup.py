@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""The collector's own cgroup: it must not be a job's.
+"""Moves the collector out of a job's cgroup.
 
 With `PrologFlags=RunInJob` Slurm runs the prolog inside the job. A collector that such a prolog starts would be billed
-to that job, and would end with it. So it leaves: to the root of each hierarchy, where no job is.
+to that job, and would end with it. So it moves to the root of each hierarchy, where no job is.
 """
 
 from __future__ import annotations

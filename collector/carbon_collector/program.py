@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""The program's own file: whether it was replaced under the running collector, and how the collector starts anew.
+"""Watches the program's own file: whether it was replaced under the running collector. Then the collector starts again.
 
-What is imported late would come from the new file, at the places where the old one had it. So a collector whose file was
-replaced starts again, as the same process and with the same arguments; its state is on disk.
+A module that is imported late would be read from the new file, at the places where the old one had it. So a collector
+whose file was replaced starts again, as the same process and with the same arguments; its state is on disk.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What the settings come to on the hardware of this node."""
+"""Adapts the settings to the hardware of this node: the interval, idle power, the place of the hardware's files."""
 
 from __future__ import annotations
 

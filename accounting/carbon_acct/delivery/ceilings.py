@@ -32,7 +32,9 @@ TOO_MUCH = Refusal("ceiling", "with it the node has more in this slot than any n
 
 
 class Addition(NamedTuple):
-    """A row that is to be stored, and the one that it replaces, of a node's slot; `line`: where it was told."""
+    """A row of a node's slot that is to be stored, and the row that it replaces. `line` identifies its line in its
+    segment.
+    """
 
     line: Any
     node: int

@@ -142,7 +142,7 @@ class ParsedSegment:
 
 
 class ManyRowsError(Exception):
-    """The segment speaks of more rows than whoever asked wanted to have at once."""
+    """The segment has more rows than the caller accepts at once."""
 
 
 def parse_segment(body: bytes, now: int, rows: int = MAX_ROWS) -> ParsedSegment:

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""Watts of hardware of which nobody has measured anything: the makers' figures, at full use.
+"""States the watts of hardware that nobody has measured: the makers' figures, at full use. It measures nothing.
 
-A GPU's type comes from the job's AllocTRES. A type that the tables do not know, or none, has the median model's
-watts. The aggregator does not know which CPUs a node has, only how many: the figure is the median of all models that
-make up a node of so many. A site that knows better gives its own watts.
+A GPU's type comes from the job's AllocTRES. A type that the tables do not know, or none, has the median model's watts.
+The aggregator knows how many CPUs a node has, but not of which model: the figure is the median of all models that can
+make up such a node. A site that knows better states its own watts.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A ledger: one run of a job on this node, from its prolog to its epilog. No I/O."""
+"""Defines a ledger: one run of a job on this node, from its prolog to its epilog. No I/O."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""Whether an energy accumulator can be believed: it must count, and about as much as the power says.
+"""Judges whether an energy accumulator can be believed: it must count, and about as much as the power says.
 
-That of an MI100 may stand still until the machine is rebooted (github.com/ROCm/amdsmi/issues/38), amdsmi may show
-one value for ever (rocm_smi_lib/issues/180), and not every chip counts in the same unit.
+That of an MI100 may stand still until the machine is rebooted (github.com/ROCm/amdsmi/issues/38), amdsmi may show one
+value for ever (rocm_smi_lib/issues/180), and not every chip counts in the same unit.
 """
 
 from __future__ import annotations

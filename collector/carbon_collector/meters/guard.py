@@ -64,7 +64,7 @@ class Guard:
         return {domain.name: Reading(None, reason) for domain in meter.domains} if meter else {}
 
     def end(self) -> None:
-        """Let the thread go, as soon as it answers: nobody will ask again."""
+        """End the thread once it has answered: nothing is asked any more."""
         self._over = True
         if not self.wait(0.0):
             return  # it sees that it is over when it has answered

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Energy from power, for sensors that do not count: the trapezoidal rule over what was seen of it."""
+"""Integrates power to energy, for sensors that do not count: the trapezoidal rule over the samples."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ def now_us() -> int:
 
 
 class Integral:
-    """Microjoules under a power since the first sample.
+    """The microjoules under a power since the first sample.
 
-    Between samples farther apart than `longest_us` the power is not known: the next reading says so.
+    Between samples farther apart than `longest_us` the power is not known, and the next reading is unknown.
     """
 
     __slots__ = ("_at_us", "_gap_us", "_power_uw", "_rest", "_uj", "longest_us")

@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: MIT
-"""Where nothing can be read: energy of CPUs by their TDP and use, of memory by what is installed. An estimate.
+"""Estimates energy where nothing can be read: that of CPUs by their TDP and use, that of memory by what is installed.
 
     P(u) = P_idle + (TDP - P_idle) x u        P_idle = IDLE_SHARE x TDP, u the part of the socket's CPU time in use
 
-It is reckoned as energy since boot from the kernel's own counters, uptime and busy CPU time. So it never falls, needs
-no state, and a collector that starts again goes on where the last one was. docs/methodology.md says how far off it is.
+It is computed as energy since boot from the kernel's own counters, uptime and busy CPU time. So it never falls, needs
+no state, and a collector that starts again continues where the last one was. docs/methodology.md says how far off it
+is.
 """
 
 from __future__ import annotations
@@ -31,14 +32,14 @@ GIB = 1 << 30
 
 
 class Guess(NamedTuple):
-    """Most milliwatts of something, and what that rests on."""
+    """The most milliwatts of a socket or of the memory, and the basis of that figure."""
 
     full_mw: int
     why: str
 
 
 class Guesses(NamedTuple):
-    """What a node is taken for: each socket by its number, and the memory (nothing where it is inside the CPUs)."""
+    """The guesses for a node: each socket by its number, and the memory (0 if it is inside the CPUs)."""
 
     sockets: dict[int, Guess]
     memory: Guess

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""One NVIDIA GPU: how its energy is had, how much that can be, and what of it a job may hold.
+"""Reads one NVIDIA GPU: its energy (counter or integrated power), its most power, and the parts of it (MIG devices)
+that a job can be allocated.
 
 From Volta on a GPU counts millijoules since the driver was loaded, in 64 bits: a decrease is a reset, never a wrap.
 Before, its power is integrated. MIG devices have neither; they are parts of their GPU.
@@ -27,7 +28,7 @@ UNSEEN_US = 2 * US_PER_S
 
 
 class Slice(NamedTuple):
-    """One MIG device: `slices` compute slices of a GPU instance that has `instance_slices` of them.
+    """A MIG device: `slices` compute slices of a GPU instance that has `instance_slices` of them.
 
     `alias` is the name that drivers before R470 gave it, and Slurm with them.
     """
@@ -40,7 +41,7 @@ class Slice(NamedTuple):
 
 
 class Device:
-    """One GPU. `failed`: it did not answer when it was last read; `capacity`: compute slices that it has."""
+    """A GPU. `failed`: it did not answer when it was last read; `capacity`: compute slices that it has."""
 
     __slots__ = ("_moved_us", "_units", "capacity", "domain", "failed", "handle", "integral", "minor", "nvml", "slices")
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""What was done between two readings on a GPU that several jobs hold.
+"""Reads how much each of several jobs used a GPU that they share, between two readings.
 
-On the slices of MIG: how busy their multiprocessors were (GPM, Hopper and later). On a whole GPU, which MPS or
-Slurm's shards divide: how busy each process kept it.
+For MIG it reads how busy the slices' multiprocessors were (GPM, Hopper and later). For a whole GPU, which MPS or
+Slurm's shards divide, it reads how busy each process kept it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ MILLI = 1000
 
 
 class Sharing:
-    """Keeps of each GPU instance the sample that its next utilisation is reckoned from."""
+    """The samples of each GPU instance, from which its next utilisation is computed."""
 
     def __init__(self, nvml: Any) -> None:
         self._nvml = nvml

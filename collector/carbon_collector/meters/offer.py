@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What one source offers for each component, and what became of it."""
+"""Holds what one source offers for each component, and whether it is used."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from .base import METHODS, Domain, Found, Meter, Reading, inside
 
 
 class Verdict(NamedTuple):
-    """What became of one source of one component: whether it is used, and why not (or what is wrong with it)."""
+    """The verdict on one source of one component: whether it is used, and why not (or what is wrong with it)."""
 
     component: str
     source: str
@@ -17,7 +17,7 @@ class Verdict(NamedTuple):
 
 
 class Offer(NamedTuple):
-    """What a source found: its domains, what their first readings were, and what it has not and why.
+    """The offer of a source: its domains, what their first readings were, and what it lacks and why.
 
     `condemned`: by component, why what it shows cannot be true, as its behaviour over time has shown.
     """

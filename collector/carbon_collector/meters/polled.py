@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""A meter of the whole node that is asked for its power at a slow pace, in a thread of its own: a BMC answers in
-anything from milliseconds to seconds, and has other work. Between two answers the last power is held.
+"""Polls the power of the whole node slowly, in a thread of its own: a BMC answers in anything from milliseconds to
+seconds, and has other work. Between two answers the last power is held.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ INSIDE = ("cpu", "dram", "gpu")
 
 
 class Answer(NamedTuple):
-    """What a BMC said: watts, or why not; and whether it says that it measures."""
+    """The answer of a BMC: watts, or why there are none; and whether the BMC says that it measures."""
 
     watts: int
     reason: str
@@ -27,7 +27,9 @@ class Answer(NamedTuple):
 
 
 class Held:
-    """Microjoules of a power that is known now and then, and holds until it is known again, at most `longest_us`."""
+    """The microjoules of a power that is seen now and then, and is held until it is seen again, at most for
+    `longest_us`.
+    """
 
     __slots__ = ("_at_us", "_gap", "_longest_us", "_seen_us", "_uj", "_watts")
 
@@ -65,7 +67,7 @@ class Held:
 
 
 class Polled(Meter):
-    """A power that is asked for every `period_s`; reading it never waits."""
+    """A power that is polled every `period_s`. Reading it never waits."""
 
     def __init__(self, name: str, period_s: float, max_watts: int) -> None:
         super().__init__([Domain(name, "other", -1, 0, max_watts, INTEGRATED, False, INSIDE)])

@@ -40,7 +40,7 @@ OTHERS_MAY = 0o077
 
 
 class Failed(Exception):  # noqa: N818 - a reason, in words for people
-    """Why there is no power."""
+    """The error that a BMC's power cannot be read. Its message says why."""
 
 
 class Redfish(Polled):

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""What the firmware says of the node's parts: its SMBIOS table (DMTF DSP0134), which the kernel shows to root."""
+"""Reads what the firmware states about the node's parts: its SMBIOS table (DMTF DSP0134), which the kernel shows to
+root.
+"""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The CPU sockets that are online."""
+"""Lists the CPU sockets that are online."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Reading small files of the kernel's, and the GPUs that its DRM shows."""
+"""Reads small files of the kernel's, and finds the GPUs that its DRM shows."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Counters followed over time: whether one still counts, and whether two of them are one. Pure; no I/O.
+"""Follows counters over time: whether one still counts, and whether two of them are one. Pure; no I/O.
 
 A counter is known by its behaviour, not by its name. One that stands still on hardware that is on is dead. Two that
 count the same between every two looks are mirrors of one register. Reports of both are in docs/methodology.md.

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""`carbon-estimate` for a job that has not run: out of its options and script, on the best basis that there is."""
+"""`carbon-estimate` for a job that has not run: it reads the job's options and script, and takes the best basis that
+there is.
+"""
 
 from __future__ import annotations
 

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""`carbon-estimate -j`: what jobs consumed, and what is to come of those that run; and `--hints` on the own jobs."""
+"""`carbon-estimate -j`: shows what jobs consumed and what running ones will consume. `--hints`: what the user's own
+jobs could save.
+"""
 
 from __future__ import annotations
 
