@@ -38,7 +38,7 @@ def note(session: Session, additions: Iterable[Addition], days: Days, now: int) 
         return
     table = table_of(LateChange)
     names = ("node_id", "month", "jobs", "energy_uj", "changed_at")
-    add_rows(session, table, [dict(zip(names, (*key, *change, 0))) for key, change in changes.items()])
+    add_rows(session, table, [dict(zip(names, (*key, *change, 0), strict=True)) for key, change in changes.items()])
     for month in {month for _, month in changes}:
         nodes = [node for node, of in changes if of == month]
         changed = update(table).where(table.c.month == month, table.c.node_id.in_(nodes))
