@@ -157,6 +157,8 @@ class StatusAnswer:
     """The newest changes to closed months."""
     slurm: SlurmAnswer
     grid: list[GridAnswer]
+    settings: dict[str, str]
+    """The settings that the aggregator runs with and that change figures, by `[section] key`."""
     simulated: bool
     conservation: dict[str, BalanceAnswer]
 

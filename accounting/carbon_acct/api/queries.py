@@ -180,6 +180,7 @@ def _status(aggregator: Aggregator, session: Session, within: Window) -> StatusA
             GridAnswer(source.zone, source.provider, source.text, source.fetched_at, source.error)
             for source in (aggregator.follower.states.values() if aggregator.follower else ())
         ],
+        settings=dict(aggregator.site.settings),
         simulated=found.simulated,
         conservation=balances(found),
     )

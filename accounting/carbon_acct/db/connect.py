@@ -45,6 +45,8 @@ FILE_BEFORE = "/var/lib/carbon-acct/carbon-acct.db"
 
 MARIADB = ("mariadb", "mysql")
 """The names of SQLAlchemy's dialect for MariaDB."""
+EXTRAS = {"sqlite": "", "mysql": "mariadb", "mariadb": "mariadb", "postgresql": "postgresql"}
+"""The kinds of database that are supported, and the extra of this distribution that has the driver of each."""
 
 
 def parse_urls(text: str) -> list[URL]:
@@ -67,8 +69,23 @@ def is_sqlite(url: URL) -> bool:
     return url.get_backend_name() == "sqlite"
 
 
+def check_driver(url: URL) -> None:
+    """Raise DatabaseError unless the kind of database is one that is supported, and its driver is installed."""
+    kind = url.get_backend_name()
+    if kind not in EXTRAS:
+        raise DatabaseError(f"[aggregator] database: {kind} is none of SQLite, MariaDB and PostgreSQL")
+    try:
+        url.get_dialect().import_dbapi()
+    except (ImportError, SQLAlchemyError) as err:
+        how = f"pip install 'carbon-acct[{EXTRAS[kind]}]' installs one" if EXTRAS[kind] else "Python lacks it"
+        raise DatabaseError(
+            f"[aggregator] database: the driver of {url.drivername} is missing ({one_line(err)}): {how}"
+        ) from err
+
+
 def engine_of(urls: Sequence[URL]) -> Engine:
     """Return an engine that has not connected yet. Raises DatabaseError."""
+    check_driver(urls[0])
     try:
         if is_sqlite(urls[0]):
             if urls[0].database in (None, "", ":memory:"):
