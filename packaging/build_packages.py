@@ -179,8 +179,9 @@ def stage_server(stage: Path, wheel: Path, scripts: dict[str, str]) -> None:
     for folder in ("accounting", "reports"):
         for unit in sorted(p for p in (CHECKOUT / folder).iterdir() if p.suffix in (".service", ".timer")):
             shutil.copy(unit, units)
+    shutil.copytree(CHECKOUT / "accounting/monitoring", stage / "server-monitoring")
     (stage / "server-copyright").write_text(bundled(libraries))
-    tidy(venv, units)
+    tidy(venv, units, stage / "server-monitoring")
     unchecked = py_compile.PycInvalidationMode.UNCHECKED_HASH
     inside = f"{SERVER}/lib/python{MINOR}/site-packages"
     compileall.compile_dir(

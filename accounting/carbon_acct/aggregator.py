@@ -103,9 +103,11 @@ def _serve(
     poller.start()
     follower.start()
     app.state.watch.start()
+    app.state.site_figures.start()
     try:
         _Server(protocol.options(app, limits, app.state.metrics.refuse, proxies)).run(sockets=[listener])
     finally:
+        app.state.site_figures.stop()
         app.state.watch.stop()
         follower.stop()
         poller.stop()

@@ -160,7 +160,9 @@ def test_several_lines_with_ours_among_them(examine: Examine, slurm: StandIn) ->
 
 def test_nodes_that_a_prolog_drained(examine: Examine, slurm: StandIn) -> None:
     """Nodes are named with Slurm's reason and the command that resumes them; other reasons are not the doctor's."""
-    slurm.says("sinfo %N|%T|%E", "n1|drained|Prolog error\nn2|draining|Prolog error\nn3|drained|new disk\nn4|idle|none\n")
+    slurm.says(
+        "sinfo %N|%T|%E", "n1|drained|Prolog error\nn2|draining|Prolog error\nn3|drained|new disk\nn4|idle|none\n"
+    )
     (found,) = examine()["drained"]
 
     assert found.level == FIX

@@ -98,7 +98,7 @@ def _take(aggregator: Aggregator, caller: Caller, body: bytes, rows: int) -> Res
     now = int(time.time())
     segment = parse_segment(body, now, rows)
     taken = aggregator.group_commit.store(segment, now)
-    aggregator.metrics.received(taken)
+    aggregator.metrics.received(taken, now - segment.header.created)
     if taken.refused:
         node, first = segment.header.node, taken.refused[0]
         log.warning(

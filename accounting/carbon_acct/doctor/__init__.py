@@ -31,6 +31,8 @@ from carbon_collector.http import signed_request
 from carbon_collector.settings import DEFAULT_PATH, Settings
 from carbon_collector.units import DAY_S
 
+__all__ = ["FIX", "LOOK", "OK", "Finding", "findings"]
+
 MAX_SKEW_S = 5
 LEAST_FREE = 0.1
 MAX_QUEUE = 1000

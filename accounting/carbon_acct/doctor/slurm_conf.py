@@ -63,7 +63,9 @@ def _cgroups(config: Mapping[str, str]) -> Iterator[Finding]:
     tracked, gathered = config.get("ProctrackType", ""), config.get("JobAcctGatherType", "")
     if tracked and tracked != "proctrack/cgroup":
         text = f"ProctrackType={tracked}: jobs have no cgroups, so their use of shared nodes is not known"
-        yield Finding(LOOK, "slurm.conf", f"{text}: ProctrackType=proctrack/cgroup, with slurmd restarted on idle nodes")
+        yield Finding(
+            LOOK, "slurm.conf", f"{text}: ProctrackType=proctrack/cgroup, with slurmd restarted on idle nodes"
+        )
     elif "ProctrackType" in config and gathered != "jobacct_gather/cgroup":
         text = f"JobAcctGatherType={gathered or 'none'}: on nodes with cgroup v1 the CPU time of jobs is not known"
         yield Finding(LOOK, "slurm.conf", f"{text}: JobAcctGatherType=jobacct_gather/cgroup (v2 needs nothing)")

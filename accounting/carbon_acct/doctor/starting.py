@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from carbon_acct.api.address import is_loopback, listen_address
-from carbon_acct.db.connect import check_driver, is_sqlite, parse_urls
+from carbon_acct.db.connect import check_kind, parse_urls
 from carbon_acct.db.engine import url_of
 from carbon_acct.doctor.finding import FIX, LOOK, OK, Finding, Patient
 from carbon_acct.errors import DatabaseError, SlurmError
@@ -52,10 +52,7 @@ def grid(patient: Patient) -> Iterator[Finding]:
 def database_url(patient: Patient) -> Iterator[Finding]:
     """Yield a finding where [aggregator] database is no URL of a database that can be used."""
     try:
-        first = parse_urls(url_of(patient.config))[0]
-        check_driver(first)
-        if is_sqlite(first) and first.database in (None, "", ":memory:"):
-            raise DatabaseError("[aggregator] database: SQLite needs a file: sqlite:////PATH/carbon-acct.db")
+        check_kind(parse_urls(url_of(patient.config))[0])
     except DatabaseError as err:
         yield Finding(FIX, "database", f"{err}; {WOULD_NOT_START}")
 
@@ -101,7 +98,9 @@ def differences(patient: Patient) -> Iterator[Finding]:
         theirs = content.get("settings", {})  # an older aggregator does not say
         others = [name for name in ours if name in theirs and theirs[name] != ours[name]]
         if others:
-            listed = ", ".join(f"{name} = {theirs[name] or '(empty)'}, here {ours[name] or '(empty)'}" for name in others)
+            listed = ", ".join(
+                f"{name} = {theirs[name] or '(empty)'}, here {ours[name] or '(empty)'}" for name in others
+            )
             advice = "restart carbon-aggregator, or correct the file"
             yield Finding(LOOK, "settings", f"{url} runs with {listed}: {advice}")
         elif theirs:
