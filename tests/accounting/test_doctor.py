@@ -131,8 +131,11 @@ def test_exit_1_where_the_aggregator_would_not_start(
 
 SLURM_FAULTS = {
     "no hooks": ({"Prolog": "(null)", "Epilog": "(null)"}, "add Epilog=/etc/slurm/epilog.d/carbon-acct.sh"),
-    "a hook of the site's own": ({"Prolog": "/opt/p.sh"}, "Prolog=/opt/p.sh, which is not ours"),
-    "lines of its own": ({"Prolog": "", "Prolog[0]": "/opt/p.sh", "Prolog[1]": "/opt/q.sh"}, "/opt/p.sh,/opt/q.sh"),
+    "a hook of the site's own": ({"Prolog": "/opt/p.sh"}, "replace it with Prolog=/etc/slurm/prolog.d/*.sh"),
+    "lines of its own": (
+        {"Prolog": "", "Prolog[0]": "/opt/p.sh", "Prolog[1]": "/opt/q.sh"},
+        "the Prolog of the last line only",
+    ),
     "no Alloc": ({"PrologFlags": "NoHold"}, "PrologFlags=NoHold,Alloc"),
     "no cgroups": ({"ProctrackType": "proctrack/linuxproc"}, ": ProctrackType=proctrack/cgroup"),
     "no CPU time": ({"JobAcctGatherType": "(null)"}, ": JobAcctGatherType=jobacct_gather/cgroup"),
@@ -154,6 +157,7 @@ def test_several_lines_with_ours_among_them(examine: Examine, slurm: StandIn) ->
     """Slurm 24.05 and newer show each line of a setting by number; one of them may be ours."""
     several = {"Prolog": "", "Prolog[0]": "/opt/p.sh", "Prolog[1]": "/etc/slurm/prolog.d/carbon-acct.sh"}
     slurm.says("scontrol show config", "".join(f"{k} = {v}\n" for k, v in (SLURM_CONF | several).items()))
+    slurm.jobs([], version="24.05.4")
 
     assert levels(examine())["slurm.conf"] == OK
 

@@ -5,13 +5,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from carbon_acct.doctor.facts import lines_of
 from carbon_acct.doctor.finding import FIX, LOOK, OK, Finding, Patient
 from carbon_acct.errors import SlurmError
-from carbon_acct.slurm.programs import Programs
+from carbon_acct.slurm.hooks import KINDS, steps
 
-HOOK = "carbon-acct"
-ALLOC = {"alloc", "contain", "x11", "runinjob"}
-"""The flags with which slurmd runs the prolog at the allocation (slurm.conf(5), PrologFlags)."""
 REASONS = ("prolog", "epilog")
 NAMED = 8
 
@@ -19,48 +17,31 @@ NAMED = 8
 def settings(patient: Patient) -> Iterator[Finding]:
     """Yield a finding for each setting of slurm.conf that has to change, with the line, or one that all are right."""
     try:
-        config = running(patient.programs)
+        config = lines_of(patient.programs.run("scontrol", "show", "config"))
+        version = patient.programs.version()
     except SlurmError:
         return  # another check has said so
-    found = [*_hooks(config), *_flags(config), *_cgroups(config)]
+    found = [*_hooks(config, version), *_cgroups(config)]
     yield from found or [Finding(OK, "slurm.conf", "Prolog, Epilog, PrologFlags, ProctrackType, JobAcctGatherType")]
 
 
-def running(programs: Programs) -> dict[str, str]:
-    """Return what slurmctld runs with, by key. The lines of a setting that has several (`Prolog[0]`, Slurm 24.05 and
-    newer) are joined by commas; what is not set is not in it. Raises SlurmError.
-    """
-    found: dict[str, str] = {}
-    for line in programs.run("scontrol", "show", "config").splitlines():
-        key, equals, value = (part.strip() for part in line.partition("="))
-        name = key.partition("[")[0]
-        if equals and value not in ("", "(null)"):
-            found[name] = f"{found[name]},{value}" if name in found else value
-    return found
+def _hooks(config: Mapping[str, tuple[str, ...]], version: tuple[int, int]) -> Iterator[Finding]:
+    """Yield findings on the hooks. What a glob matches is on the nodes: `carbon-collector probe --doctor` looks there."""
+    for kind, step in zip((*KINDS, "PrologFlags"), steps(config, version), strict=True):
+        now = f"{kind}={','.join(config[kind])}" if kind in config else f"no {kind} is set"
+        if step.case == "flags":
+            text = "the prolog runs with a job's first step, and what a node consumed before is not metered"
+            yield Finding(LOOK, "slurm.conf", f"{now}: {text}: {step.line}")
+        elif step.case == "unclear":
+            yield Finding(LOOK, "slurm.conf", f"{now}: {step.why}")
+        elif step.line and not any("carbon-acct" in one for one in config.get(kind, ())):
+            how = f"replace it with {step.line}" if step.replaces else f"add {step.line}"
+            advice = f"{how}, when each node has the files (docs/rollout.md)"
+            yield Finding(LOOK, "slurm.conf", f"{now}, so jobs are noticed late: {advice}")
 
 
-def _hooks(config: Mapping[str, str]) -> Iterator[Finding]:
-    for kind in ("Prolog", "Epilog"):
-        value, folder = config.get(kind, ""), f"/etc/slurm/{kind.lower()}.d"
-        # What a glob matches is on the nodes: `carbon-collector probe --doctor` looks there.
-        if any(HOOK in one or "*" in one or "?" in one for one in value.split(",")):
-            continue
-        line = f"{kind}={folder}/carbon-acct.sh"
-        is_now = f"{kind}={value}, which is not ours" if value else f"no {kind} is set"
-        advice = f"add {line}, when each node has the file: README.md says how beside a script of the site's own"
-        yield Finding(LOOK, "slurm.conf", f"{is_now}, so jobs are noticed late: {advice}")
-
-
-def _flags(config: Mapping[str, str]) -> Iterator[Finding]:
-    flags = config.get("PrologFlags", "")
-    if not ALLOC & set(flags.lower().split(",")):
-        line = f"PrologFlags={flags + ',' if flags else ''}Alloc"
-        text = "the prolog runs with a job's first step, and what a node consumed before is not metered"
-        yield Finding(LOOK, "slurm.conf", f"{text}: {line}")
-
-
-def _cgroups(config: Mapping[str, str]) -> Iterator[Finding]:
-    tracked, gathered = config.get("ProctrackType", ""), config.get("JobAcctGatherType", "")
+def _cgroups(config: Mapping[str, tuple[str, ...]]) -> Iterator[Finding]:
+    tracked, gathered = (config.get(key, ("",))[0] for key in ("ProctrackType", "JobAcctGatherType"))
     if tracked and tracked != "proctrack/cgroup":
         text = f"ProctrackType={tracked}: jobs have no cgroups, so their use of shared nodes is not known"
         yield Finding(

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from carbon_acct.api.address import is_loopback, listen_address
 from carbon_acct.db.connect import check_kind, parse_urls
 from carbon_acct.db.engine import url_of
+from carbon_acct.doctor.facts import elsewhere
 from carbon_acct.doctor.finding import FIX, LOOK, OK, Finding, Patient
 from carbon_acct.errors import DatabaseError, SlurmError
 from carbon_acct.factors.slot_factor import load_terms
@@ -65,11 +66,11 @@ def listen(patient: Patient) -> Iterator[Finding]:
     except CarbonError as err:
         yield Finding(FIX, "listen", f"{err}; {WOULD_NOT_START}")
         return
-    elsewhere = _nodes_elsewhere(patient)
-    if not is_loopback(host) or config.words("aggregator", "proxies") or not elsewhere:
+    away = _nodes_elsewhere(patient)
+    if not is_loopback(host) or config.words("aggregator", "proxies") or not away:
         yield Finding(OK, "listen", config.text("aggregator", "listen"))
         return
-    some = f"{elsewhere[0]}{' and others' if len(elsewhere) > 1 else ''}"
+    some = f"{away[0]}{' and others' if len(away) > 1 else ''}"
     lines = f"[aggregator] listen = {ANY_ADDRESS}:{port} here, [collector] aggregators = http://THIS-HOST:{port} on all"
     yield Finding(
         FIX,
@@ -80,15 +81,10 @@ def listen(patient: Patient) -> Iterator[Finding]:
 
 def _nodes_elsewhere(patient: Patient) -> list[str]:
     """Return the nodes of Slurm that are not on this host. Without an answer of Slurm's that is none."""
-    from carbon_acct.access.node import own_names  # noqa: PLC0415  it imports the resolver
-
     try:
-        nodes = load_nodes(patient.programs)
+        return elsewhere(load_nodes(patient.programs))
     except SlurmError:
         return []
-    own = own_names()
-    here = {name for name, node in nodes.items() if node.hostname.lower().partition(".")[0] in own}
-    return sorted(name for name, node in nodes.items() if name not in here and not is_loopback(node.address))
 
 
 def differences(patient: Patient) -> Iterator[Finding]:
