@@ -5,10 +5,10 @@ PYTHON ?= /usr/bin/python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-DEBIAN := python3 python3-venv gcc libc6-dev shellcheck munge slurm-wlm slurmdbd mariadb-server galera-4 rsync lsof postgresql pgbouncer util-linux man-db systemd
+DEBIAN := python3 python3-venv gcc libc6-dev shellcheck munge slurm-wlm slurmdbd mariadb-server galera-4 rsync lsof postgresql pgbouncer util-linux man-db mandoc systemd
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-stop test test-pythons structure test-vm test-site soak siege check lint zipapp dist debian format clean bench-accuracy bench-overhead bench-latency bench-spool bench-emissions bench-estimate bench-recalculate bench-privacy bench-receive bench-report bench-large bench-tracking bench-track-overhead
+.PHONY: help docs picture demo demo-stop test test-pythons structure test-vm test-site soak siege check lint zipapp dist debian format clean bench-accuracy bench-overhead bench-latency bench-spool bench-emissions bench-estimate bench-recalculate bench-privacy bench-receive bench-report bench-large bench-tracking bench-track-overhead
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -52,6 +52,14 @@ lint: $(STAMP) ## ruff, mypy, import-linter, vermin (Python 3.9 on nodes and log
 	  accounting/carbon_acct/cli/__init__.py accounting/carbon_acct/cli/acct.py accounting/carbon_acct/cli/estimate ansible packaging/build_zipapp.py
 	cd ansible && ../$(BIN)/yamllint --strict . && PATH="$(CURDIR)/$(BIN):$$PATH" ansible-lint --offline -q
 	@if command -v shellcheck >/dev/null; then shellcheck prolog/*.sh packaging/*/*.sh ansible/roles/*/files/*.sh; else echo "shellcheck is not installed: scripts not checked"; fi
+
+docs: $(STAMP) ## build the documentation as a site into build/docs/html, with warnings as errors
+	@$(MAKE) --no-print-directory debian DEBIAN=mandoc
+	@$(BIN)/python docs/build.py
+
+picture: $(STAMP) ## draw the pictures of the documentation from their texts (Debian's graphviz)
+	@$(MAKE) --no-print-directory debian DEBIAN=graphviz
+	@$(BIN)/python docs/pictures/draw.py
 
 structure: $(STAMP) ## imports that run back up from a lower room, and circles of files: both are to be none
 	@$(BIN)/python tests/structure.py
