@@ -172,7 +172,7 @@ def stage_completion(stage: Path, scripts: dict[str, str]) -> None:
         call = f"import sys; sys.path.insert(0, {str(stage / 'client-packages')!r}); sys.argv[0] = {name!r}; "
         call += f"from {module} import {function}; sys.exit({function}())"
         for shell, form in COMPLETION.items():
-            command = [sys.executable, "-IS", "-c", call, "--completion", shell]
+            command = [sys.executable, "-BIS", "-c", call, "--completion", shell]
             done = subprocess.run(command, capture_output=True, text=True, check=False)
             if done.returncode == 0 and done.stdout:
                 folder = stage / f"client-{shell}"
