@@ -8,7 +8,7 @@ STAMP := $(VENV)/.installed
 DEBIAN := python3 python3-venv gcc libc6-dev shellcheck munge slurm-wlm slurmdbd mariadb-server galera-4 rsync lsof postgresql pgbouncer util-linux man-db mandoc systemd
 
 .DEFAULT_GOAL := help
-.PHONY: help docs picture demo demo-stop test test-pythons structure test-vm test-site soak siege check lint zipapp dist debian format clean bench-accuracy bench-overhead bench-latency bench-spool bench-emissions bench-estimate bench-recalculate bench-privacy bench-receive bench-report bench-large bench-tracking bench-track-overhead
+.PHONY: help docs picture demo demo-stop test test-pythons structure test-vm test-site test-slurms soak siege check lint zipapp dist debian format clean bench-accuracy bench-overhead bench-latency bench-spool bench-emissions bench-estimate bench-recalculate bench-privacy bench-receive bench-report bench-large bench-tracking bench-track-overhead
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -36,6 +36,10 @@ test-vm: $(STAMP) zipapp ## ring 5: the newest Slurm under systemd in an emulate
 test-site: $(STAMP) debian ## packages in fresh Debian roots, the Ansible role over ssh on a running Slurm (root, 20 minutes)
 	@$(MAKE) --no-print-directory debian DEBIAN="debootstrap rpm rpm2cpio cpio iproute2 openssh-server openssh-client sudo"
 	$(BIN)/pytest -q -m site tests/packages tests/rollout
+
+test-slurms: $(STAMP) ## which prologs the Slurm of Debian 12, 13 and testing runs, each in a root of its own; the table (root, minutes)
+	@$(MAKE) --no-print-directory debian DEBIAN="debootstrap util-linux"
+	$(BIN)/pytest -q -m site tests/slurms
 
 soak: $(STAMP) debian zipapp ## 2,000 jobs while collectors, aggregators and the database are killed (a real Slurm; root, 10 minutes)
 	SOAK_JOBS=2000 $(BIN)/pytest -q -s -m slurm tests/slurm/test_soak.py
