@@ -57,6 +57,7 @@ def packages(site: Site) -> Iterator[None]:
         for deb in site.packages.glob("*.deb"):
             machine.install(deb, f"{FOLDER}/{deb.name}")
     yield
+    site.head.run(["sacctmgr", "-i", "delete", "user", "carbon-acct"], check=False)
     for machine in site.machines.values():
         machine.run(["sh", "-c", "dpkg -P carbon-acct-node carbon-acct-server carbon-acct-client 2>/dev/null || true"])
 
