@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
+import subprocess
 import time
 from pathlib import Path
 from typing import Any
@@ -85,6 +87,19 @@ def test_every_metric_of_dashboard_and_alerts_is_there(samples: dict[str, list[d
     # It has samples only where the site states a contract.
     assert lacking == {"carbon_acct_day_market_carbon_grams"}
     assert wrong == []
+
+
+def test_prometheus_understands_every_expression(tmp_path: Path) -> None:
+    """Prometheus' own checker reads the rules, and each query of the dashboard as one."""
+    if not shutil.which("promtool"):
+        pytest.skip("promtool is not installed (Debian's package prometheus)")
+    recorded = [{"record": f"panel:{i}", "expr": text} for i, text in enumerate(expressions().values())]
+    path = tmp_path / "panels.yml"
+    path.write_text(yaml.safe_dump({"groups": [{"name": "panels", "rules": recorded}]}))
+    checking = ["promtool", "check", "rules", str(MONITORING / "prometheus-rules.yml"), str(path)]
+    done = subprocess.run(checking, capture_output=True, text=True, check=False)
+
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_every_metric_is_described(samples: dict[str, list[dict[str, str]]]) -> None:
