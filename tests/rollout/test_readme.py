@@ -56,10 +56,13 @@ def packages(site: Site) -> Iterator[None]:
         machine.run(["rm", "-rf", FOLDER, "/etc/carbon-acct", "/var/lib/carbon-aggregator"])
         for deb in site.packages.glob("*.deb"):
             machine.install(deb, f"{FOLDER}/{deb.name}")
-    yield
-    site.head.run(["sacctmgr", "-i", "delete", "user", "carbon-acct"], check=False)
-    for machine in site.machines.values():
-        machine.run(["sh", "-c", "dpkg -P carbon-acct-node carbon-acct-server carbon-acct-client 2>/dev/null || true"])
+    try:
+        yield
+    finally:
+        site.head.run(["sacctmgr", "-i", "delete", "user", "carbon-acct"], check=False)
+        purge = "dpkg -P carbon-acct-node carbon-acct-server carbon-acct-client 2>/dev/null || true"
+        for machine in site.machines.values():
+            machine.run(["sh", "-c", purge])
 
 
 def hand_over(site: Site, node: str) -> None:
