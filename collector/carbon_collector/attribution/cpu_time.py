@@ -122,7 +122,7 @@ def spread(used: Usage, cpuset: tuple[int, ...], weight: dict[int, int], topolog
 
 def _sockets(cpuset: tuple[int, ...], busy: dict[int, int], topology: Topology) -> list[int]:
     allowed = {topology.socket_of[cpu] for cpu in cpuset if cpu in topology.socket_of}
-    return sorted(socket for socket in busy if socket in allowed) or sorted(busy)
+    return sorted(allowed & busy.keys() or busy)
 
 
 def _spread_all(
@@ -133,15 +133,19 @@ def _spread_all(
     Parts that are confined to one socket come first; the others are spread by what was busy beyond those. Otherwise
     the parts of a socket could add up to more than its busy time.
     """
-    alone = [len(_sockets(cpuset, busy, topology)) == 1 for _, cpuset in parts]
+    found: list[dict[int, int]] = [{} for _ in parts]
     left = dict(busy)
-    for (used, cpuset), is_alone in zip(parts, alone):
-        if is_alone:
-            for socket, us in spread(used, cpuset, busy, topology).items():
-                left[socket] = max(0, left.get(socket, 0) - us)
-    return [
-        spread(used, cpuset, busy if is_alone else left, topology) for (used, cpuset), is_alone in zip(parts, alone)
-    ]
+    others = []
+    for place, (used, cpuset) in enumerate(parts):
+        if len(_sockets(cpuset, busy, topology)) != 1:
+            others.append(place)
+            continue
+        found[place] = spread(used, cpuset, busy, topology)
+        for socket, us in found[place].items():
+            left[socket] = max(0, left.get(socket, 0) - us)
+    for place in others:
+        found[place] = spread(*parts[place], left, topology)
+    return found
 
 
 def growth(now: Usage, before: Usage | None) -> tuple[Usage, bool]:
