@@ -181,7 +181,12 @@ def _resum(
     factors = terms.factors(session, {(zones[job], slot) for job, slot in known})
     after = {
         key: job_slot_row(
-            key, delivered.get(key, ()), estimated.get(key), factors[zones[key[0]], key[1]], terms.node_types
+            key,
+            delivered.get(key, ()),
+            estimated.get(key),
+            factors[zones[key[0]], key[1]],
+            terms.node_types,
+            jobs[key[0]].alloc_tres,
         )
         for key in known
     }
@@ -263,7 +268,7 @@ def lock_jobs(session: Session, job_keys: Iterable[int]) -> dict[int, JobRow]:
 
 _LOCKED_JOBS = (
     select(Job.id, Job.partition, Job.association_id, Job.unmetered_us, Job.unmetered_nodes, Job.state, Job.start)
-    .add_columns(Job.end, Job.nnodes, Job.elapsed_s, Job.nodelist, Job.job_id_raw, Job.cluster_id)
+    .add_columns(Job.end, Job.nnodes, Job.elapsed_s, Job.nodelist, Job.job_id_raw, Job.cluster_id, Job.alloc_tres)
     .add_columns(Cluster.name.label("cluster"))
     .join(Cluster, Cluster.id == Job.cluster_id)
     .where(Job.id.in_(IDS))
