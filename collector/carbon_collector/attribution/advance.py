@@ -130,21 +130,22 @@ def _between(books: Books, last: Snapshot, now: Snapshot, cuts: list[tuple[int, 
     books.faults = {name: energy.reason for name, energy in energies.items() if energy.uj is None}
     if all(0 <= us <= 2 * most[s] for s, us in grown.items()):
         _learn(books, energies, elapsed, busy, now, ledgers, jobs)
-    why = CPU_GUESSED if now.parent is None else TAIL_GUESSED
+    no_cgroup = [now.parent is None or job.unaccounted for job in jobs]
+    reasons = [(CPU_GUESSED if none else TAIL_GUESSED) if guess else "" for none, guess in zip(no_cgroup, guessed)]
     memory, outside, unseen = memory_use(ledgers, jobs, now, books.memory_base, topology.cpus)
     work = Work(
         ledgers=ledgers,
         jobs=jobs,
         cpu=times,
         # Without CPU accounting by cgroup (v1 with another JobAcctGatherType) CPU time is unknown, not 0.
-        cpu_known=[job.usage is not None or now.parent is not None for job in jobs],
+        cpu_known=[job.usage is not None or not none for job, none in zip(jobs, no_cgroup)],
         memory=memory,
         system=system,
         system_memory=outside,
         memory_total=now.memory_total,
         energies=energies,
         activity=now.activity,
-        shared=[_why_shared(why if guess else "", new) for guess, new in zip(guessed, unseen)],
+        shared=[_why_shared(why, new) for why, new in zip(reasons, unseen)],
         resumed=books.resumed,
     )
     books.guesses = {why for job, reasons in zip(jobs, work.shared) if not job.gone for why in reasons.values()}
@@ -196,6 +197,7 @@ def _presence(books: Books, ledger: Ledger, last: Snapshot, now: Snapshot, own: 
         before=ledger.last,
         gone=ledger.closed_us is not None or (usage is None and (ledger.here or ended is not None)),
         own=own,
+        unaccounted=usage is None and ended is None and not now.unaccounted.isdisjoint(ledger.cgroup_names),
     )
 
 
