@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 READABLE_NOW = "readable only since now"
 CPU_GUESSED = "shared by CPUs held: no cgroup shows the job's own CPU time"
 TAIL_GUESSED = "shared by CPUs held: jobs ended together, and how much each used last was not seen"
+QUIET_MEMORY = 0.002
+"""Share of the node's memory that jobs may use while its idle power is learned: half a GiB of 256 GiB, which draw one
+percent of the idle power."""
 MEMORY_UNSEEN = "shared by memory held: no cgroup shows the job's own use"
 
 
@@ -288,6 +291,7 @@ def _learn(
     """Learn the idle power of every domain, and how much memory the system itself uses."""
     held = {name for ledger in ledgers for name in ledger.parts}
     topology = books.topology
+    uses_memory = _use_memory(jobs, now)
     for name, (energy, _) in energies.items():
         domain = books.domains[name]
         if energy is None or domain.component == "other":
@@ -298,7 +302,13 @@ def _learn(
         else:
             cpus = topology.cpus_on(domain.socket) or topology.cpus
             used = busy[domain.socket] if domain.socket in busy else sum(busy.values())
-            books.idle_of(name).learn(energy, elapsed, used, cpus)
+            books.idle_of(name).learn(energy, elapsed, used, cpus, domain.component == "dram" and uses_memory)
     if now.memory is not None and not any(job.usage for job in jobs):
         # A job's cgroup holds its page cache, which MemAvailable does not count as used.
         books.learn_memory(now.memory)
+
+
+def _use_memory(jobs: list[Presence], now: Snapshot) -> bool:
+    """Return whether jobs use so much memory that it draws more than idle power, or may use it unseen."""
+    used = [job.usage.memory for job in jobs if job.usage is not None]
+    return None in used or sum(each or 0 for each in used) > now.memory_total * QUIET_MEMORY
