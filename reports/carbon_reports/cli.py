@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from .period import Period
 
 PROGRAM = "carbon-report"
-FORMATS = ("html", "csv", "json", "pdf")
+FORMATS = ("html", "csv", "json", "pdf", "parquet")
+USUAL = "html,csv,json,pdf"
 PAGES = ("site", "accounts", "users")
 
 
@@ -44,7 +45,7 @@ def parser() -> argparse.ArgumentParser:
             "--output", default="", metavar="DIR", help="folder for the report's own; else [reports] output_dir"
         )
         each.add_argument(
-            "--format", default=",".join(FORMATS), metavar="LIST", help="of html, csv, json, pdf; else all"
+            "--format", default=USUAL, metavar="LIST", help="of html, csv, json, pdf, parquet; else all but parquet"
         )
         each.add_argument("--pdf", default="site", metavar="LIST", help="whose pages are PDFs: site, accounts, users")
         each.add_argument("--no-jobs", action="store_true", help="write no lists of all jobs in CSV and JSON")

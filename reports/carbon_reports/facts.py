@@ -131,7 +131,7 @@ def read_period(
 ) -> Facts:
     """Return the facts of the period, read in a session that has read nothing yet. Raises DatabaseError."""
     scope = Scope(period.start, period.end, now)
-    _must_be_days_of(session, str(period.zone))
+    must_be_days_of(session, str(period.zone))
     whose = _associations(session)
     terms, _ = load_terms(settings)
     with ThreadPoolExecutor(1) as pool:
@@ -274,7 +274,8 @@ def _must_exist(url: str) -> None:
         )
 
 
-def _must_be_days_of(session: Session, timezone: str) -> None:
+def must_be_days_of(session: Session, timezone: str) -> None:
+    """Raise DatabaseError where the database's days are of another time zone."""
     made = meta.get(session, meta.TIMEZONE)
     if made not in (None, timezone):
         raise DatabaseError(

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
     from pathlib import Path
 
+    from sqlalchemy.orm import Session
+
     from carbon_collector.settings import Settings
 
     from .facts import Facts, Job
@@ -115,6 +117,8 @@ def write_report(settings: Settings, period: Period, output: Path, wanted: Wante
                 reasons = site_page.provisional(facts, sums.total(facts.parts))
                 open_ = bool(reasons) or not about["complete"]
                 digest.save(fresh, made, {"title": period.title, "provisional": open_})
+                if "parquet" in wanted.formats:
+                    _write_parquet(fresh / "usage.parquet", session, report)
                 _write_all(fresh, report, picture)
                 if report.lists and not {"csv", "json"}.isdisjoint(wanted.formats):
                     write_lists(fresh, all_runs(session, period, now), period, wanted.formats)
@@ -125,6 +129,14 @@ def write_report(settings: Settings, period: Period, output: Path, wanted: Wante
     except OSError as err:
         raise OutputError(f"{err.filename or output}: {err.strerror}; the report itself is in {folder}") from err
     return folder / "index.html" if "html" in wanted.formats else folder
+
+
+def _write_parquet(path: Path, session: Session, report: Report) -> None:
+    """Write the sums by day, and by whom the site lets a report name."""
+    from . import data  # noqa: PLC0415  pandas takes a second that other formats do not need
+
+    by = [name for name, kind in (("user", USERS), ("account", ACCOUNTS)) if kind in report.kinds]
+    data.write_parquet(path, data.usage_of(session, report.period, ["cluster", *by], "D"))
 
 
 def _figures(facts: Facts, period: Period, now: int, kinds: Collection[Kind]) -> dict[str, Any]:

@@ -262,8 +262,16 @@ WRONG = {
     "a day": (["--month", "2024-03-01"], 2, "'2024-03-01' is no month; it looks like "),
     "before computers": (["--month", "0001-01"], 2, "'0001-01' is no month; it looks like "),
     "future": (["--month", "2999-01"], 1, "2999-01 has not begun: in Europe/Berlin it is "),
-    "format": (["--month", "2024-03", "--format", "doc"], 2, "--format: unknown format 'doc'; one of html, csv, json"),
-    "no format": (["--month", "2024-03", "--format", ","], 2, "--format: unknown format ''; one of html, csv, json"),
+    "format": (
+        ["--month", "2024-03", "--format", "doc"],
+        2,
+        "--format: unknown format 'doc'; one of html, csv, json, pdf, parquet",
+    ),
+    "no format": (
+        ["--month", "2024-03", "--format", ","],
+        2,
+        "--format: unknown format ''; one of html, csv, json, pdf, parquet",
+    ),
     "no month": ([], 2, "the following arguments are required: --month (--help lists the options)"),
 }
 
