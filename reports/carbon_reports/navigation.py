@@ -38,9 +38,9 @@ class Row(NamedTuple):
 
 
 def link(output: Path, period: Period, site: str, group: int, own: str) -> None:
-    """Write the list of all reports, and the links of this period's pages and of its neighbours'. Raises OSError."""
+    """Write the list of all reports, and the links of the neighbours' pages to this period. Raises OSError."""
     put(output / "index.html", pages.render("reports.html.j2", {"site": site, "rows": _rows(output)}, own), group)
-    for each in (period.before(), period, period.following()):
+    for each in (period.before(), period.following()):
         if (output / each.name / MARK).is_file():
             _relink(output, each, group)
 
@@ -69,19 +69,22 @@ def _sum(*texts: str | None) -> int | None:
     return sum(known) if known else None
 
 
+def links(output: Path, period: Period, inside: Path) -> Markup:
+    """Return the links of a page, which is at `inside` in its report: to all reports, to the period before and after."""
+    up = "../" * len(inside.parts)
+    made = [LINK.format(f"{up}index.html", "All reports")]
+    for arrow, each in (("←", period.before()), ("→", period.following())):
+        if (output / each.name / inside).is_file():
+            made.append(LINK.format(f"{up}{each.name}/{inside.as_posix()}", f"{arrow} {each.title}"))
+    return Markup("<ul>{}</ul>").format(Markup("").join(made))
+
+
 def _relink(output: Path, period: Period, group: int) -> None:
-    before, after = period.before(), period.following()
     folder = output / period.name
     for path in folder.rglob("*.html"):
-        inside = path.relative_to(folder)
-        up = "../" * len(inside.parts)
-        links = [LINK.format(f"{up}index.html", "All reports")]
-        for arrow, each in (("← ", before), ("→ ", after)):
-            if (output / each.name / inside).is_file():
-                links.append(LINK.format(f"{up}{each.name}/{inside.as_posix()}", f"{arrow}{each.title}"))
         text = path.read_text(encoding="utf-8")
         head, begin, rest = text.partition(BEGIN)
         _, end, tail = rest.partition(END)
-        made = f"{head}{begin}<ul>{''.join(links)}</ul>{end}{tail}"
+        made = f"{head}{begin}{links(output, period, path.relative_to(folder))}{end}{tail}"
         if end and made != text:
             put(path, made, group)

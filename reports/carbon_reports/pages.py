@@ -13,7 +13,7 @@ from markupsafe import Markup
 from carbon_acct.client.safe_text import visible
 from carbon_collector.errors import CarbonError
 
-from . import charts
+from . import cells, charts
 from .numbers import carbon, covered, energy, grouped, percent
 from .sums import intensity_g_per_kwh, percent_of
 
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from jinja2 import BaseLoader
-
-FILTERS = (energy, carbon, grouped, percent, covered, visible, percent_of, intensity_g_per_kwh)
 
 
 class PageError(CarbonError):
@@ -38,6 +36,10 @@ def render(template: str, facts: Mapping[str, Any], own: str = "") -> str:
         return _environment(own).get_template(template).render(facts)
     except TemplateError as err:
         raise PageError(f"[reports] templates = {own}: {template}: {err.message}") from err
+
+
+ROWS = (cells.number_rows, cells.bar_rows, cells.job_rows, cells.share_rows)
+FILTERS = (energy, carbon, grouped, percent, covered, visible, percent_of, intensity_g_per_kwh, *ROWS)
 
 
 @lru_cache

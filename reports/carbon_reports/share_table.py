@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from carbon_acct.client import fields
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 SCREEN = fields.Screen()
 MOST_NAME = 60
+_known = lru_cache(fields.field)
 
 
 class Row(NamedTuple):
@@ -139,7 +141,7 @@ def job_table(jobs: Sequence[Mapping[str, Any]], owner: bool, project: bool) -> 
 
 
 def _field(job: Mapping[str, Any], name: str) -> str:
-    return fields.field(name).show(job, SCREEN) or "–"
+    return _known(name).show(job, SCREEN) or "–"
 
 
 def _short(name: str) -> str:

@@ -7,6 +7,7 @@ import gc
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from . import charts, digest, drawings, files, navigation, part_page, pdf, site_page, sums
@@ -22,8 +23,8 @@ from .share_table import job_table, share_table
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
-    from pathlib import Path
 
+    from markupsafe import Markup
     from sqlalchemy.orm import Session
 
     from carbon_collector.settings import Settings
@@ -81,6 +82,11 @@ class Report:
     wanted: Wanted
     target_kg: float | None
     templates: str
+    output: Path
+
+    def links(self, *inside: str) -> Markup:
+        """Return the links of a page to other reports."""
+        return navigation.links(self.output, self.period, Path(*inside))
 
     @property
     def kinds(self) -> tuple[Kind, ...]:
@@ -112,7 +118,7 @@ def write_report(settings: Settings, period: Period, output: Path, wanted: Wante
             about = about_it(settings, period, facts, now)
             made = digest.writing(about["written"], _figures(facts, period, now, NAMED[about["names"]]))
             about |= {"digest": made.digest, "changes": digest.changes(digest.read(folder), made)}
-            report = Report(facts, period, now, about, wanted, target, templates)
+            report = Report(facts, period, now, about, wanted, target, templates, output)
             with replaced(folder, group) as fresh:
                 reasons = site_page.provisional(facts, sums.total(facts.parts))
                 open_ = bool(reasons) or not about["complete"]
@@ -169,19 +175,29 @@ def _write_all(folder: Path, report: Report, picture: str) -> None:
         parts = sums.by(facts.parts, kind.column)
         work += [(kind, label, some, shown[kind.column].get(label, [])) for label, some in parts.items()]
     before = tuple(drawings.earlier(facts.before, place) for place in (0, 1))
-    # A fork, because a new process would import for longer than this takes; frozen, what it shares stays shared.
+    # A fork, because a new process would import for longer than this takes; frozen, what it shares stays shared. What
+    # all of them need is inherited: sending it to each took as long as writing the pages.
     gc.freeze()
-    with ProcessPoolExecutor(2, get_context("fork")) as cpus:
-        done = [cpus.submit(_write_site, folder, report, picture)]
-        done += [cpus.submit(_write_parts, folder, work[at::CHUNKS], report, before, picture) for at in range(CHUNKS)]
+    shared = (folder, report, work, before, picture)
+    with ProcessPoolExecutor(2, get_context("fork"), initializer=_inherited.extend, initargs=(shared,)) as cpus:
+        done = [cpus.submit(_write_site_inherited), *(cpus.submit(_write_parts, at) for at in range(CHUNKS))]
         for each in done:
             each.result()
 
 
-def _write_parts(
-    folder: Path, work: Sequence[Work], report: Report, before: Sequence[dict[str, Amounts]], picture: str
-) -> None:
-    for kind, label, parts, jobs in work:
+_inherited: list[Any] = []
+"""What a process that writes pages has from its parent: folder, report, work, the period before, and the logo."""
+
+
+def _write_site_inherited() -> None:
+    folder, report, _, _, picture = _inherited
+    _write_site(folder, report, picture)
+
+
+def _write_parts(at: int) -> None:
+    """Write one of CHUNKS parts of the pages of users and accounts."""
+    folder, report, work, before, picture = _inherited
+    for kind, label, parts, jobs in work[at::CHUNKS]:
         then = before[kind.place].get(label, Amounts())
         _write_part(folder / kind.folder, report, kind, label, parts, jobs, then, picture)
 
@@ -219,10 +235,10 @@ def _write_site(folder: Path, report: Report, picture: str) -> None:
             else [],
         }
         if "html" in wanted.formats:
-            shown = site_page.view(*head, charts.HEIGHT) | page | {"paper": False}
+            shown = site_page.view(*head, charts.HEIGHT) | page | {"paper": False, "links": report.links("index.html")}
             _write(folder / "index.html", render("site.html.j2", shown, report.templates))
         if "pdf" in wanted.formats and "site" in wanted.pdf:
-            shown = site_page.view(*head, charts.PAPER_HEIGHT) | page | {"paper": True}
+            shown = site_page.view(*head, charts.PAPER_HEIGHT) | page | {"paper": True, "links": ""}
             pdf.write(render("site.html.j2", shown, report.templates), folder / "report.pdf")
     if "csv" in wanted.formats:
         for kind, found in shares.items():
@@ -270,6 +286,7 @@ def _write_part(
         )
         page |= {"about": about | {"logo": picture}, "kind": kind, "label": label, "total": total}
         page |= {"simulated": total.simulated, "csv": f"{stem}.csv" if lists_csv else "", "paper": False}
+        page |= {"links": report.links(kind.folder, f"{stem}.html")}
         text = render("part.html.j2", page, report.templates)
         if "html" in wanted.formats:
             _write(folder / f"{stem}.html", text)

@@ -98,7 +98,7 @@ def test_what_is_drawn_is_what_is_known(busy: Path) -> None:
     exact = sum(int(row["JobsMeteredEnergyRaw"]) for row in rows(busy / "hours.csv"))
     assert exact == pytest.approx(total["energy_uj"] / 1e6, abs=60)
     where = tables["where-title"]
-    assert sum(number(row[1]) for row in where[1:-1]) == pytest.approx(number(where[-1][1]), abs=0.01)
+    assert sum(number(row[1]) for row in where[1:-1]) == pytest.approx(number(where[-1][1]), abs=0.03)
     projects = {row[0]: number(row[1]) for row in tables["projects-title"][1:]}
     accounts = {share["label"]: share["total"]["carbon_ug"] / KG for share in report["accounts"]}
     assert projects == pytest.approx(accounts, abs=0.001)

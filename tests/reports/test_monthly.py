@@ -121,7 +121,7 @@ def test_hostile_names_are_text(site: Site, carbon_report: Callable[..., Outcome
         assert "@SUM(A1)<b>" not in page
         assert "@SUM(A1)&lt;b&gt;" in page
         assert "\x1b" not in page
-        assert "=&lt;script&gt;alert(&#39;x&#39;)&lt;/script&gt;\\x1b[2J\\n" in page
+        assert "=&lt;script&gt;alert(&#x27;x&#x27;)&lt;/script&gt;\\x1b[2J\\n" in page
     (job,) = rows(folder / "jobs.csv")
     assert job["JobName"] == "'=<script>alert('x')</script>\\x1b[2J\\n"
     assert job["Account"] == "'@SUM(A1)<b>"
