@@ -306,7 +306,9 @@ SETTINGS: tuple[Setting, ...] = (
         "Carbon of a month that the site wants to stay below, jobs, idle and system, in kg CO2e. Empty: no line is drawn.",
     ),
     Setting("reports", "contact", "text", "", "Whom readers ask, as reports print it: a name, an address of mail."),
-    Setting("reports", "logo", "path", "", "Picture at the head of reports: a PNG, JPEG or SVG file of at most 100 kB."),
+    Setting(
+        "reports", "logo", "path", "", "Picture at the head of reports: a PNG, JPEG or SVG file of at most 100 kB."
+    ),
     Setting(
         "reports",
         "templates",

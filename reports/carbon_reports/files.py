@@ -30,7 +30,7 @@ PARTS = ("CPU", "DRAM", "GPU", "Other", "Idle", "System")
 
 JOB_FIELDS = tuple(field for field in fields.FIELDS if field.name not in FOR_PEOPLE)
 NOT_SHOWN = ("owner", "project")
-"""The labels of a run that are not among the keys of the HTTP API."""
+"""The keys of a run that the HTTP API does not have."""
 
 
 def jobs_head() -> str:
@@ -91,7 +91,10 @@ def as_json(content: dict[str, Any]) -> str:
 
 
 def json_begin(content: dict[str, Any], then: str = "") -> str:
-    """Return the same without its end. `then` is a list that is begun; its items and JSON_END follow."""
+    """Return the beginning of a JSON object with this content. It is not closed: JSON_END must follow.
+
+    With `then` a list of that name is begun last; its items must follow before JSON_END.
+    """
     parts = [f" {json.dumps(name)}: {json.dumps(value, default=vars)}" for name, value in content.items()]
     return "{\n" + ",\n".join(parts) + (f',\n "{then}": [' if then else "")
 

@@ -22,6 +22,9 @@ MARK = ".carbon-report"
 """The name of the file that marks a folder as a report. Only such a folder is ever replaced."""
 
 FILE_MODE, FOLDER_MODE = 0o640, 0o750
+PLACE_MODE = 0o755
+"""The folder that holds all reports: whoever may read one of them must be able to enter it."""
+
 PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
 
 
@@ -60,7 +63,7 @@ def replaced(folder: Path, group: int = -1) -> Iterator[Path]:
             raise OutputError(f"{folder}: exists and is no report; move it away or choose another --output")
         if not folder.parent.is_dir():
             folder.parent.mkdir(parents=True)
-            for_readers(folder.parent, group)
+            folder.parent.chmod(PLACE_MODE)
         fresh.mkdir(mode=0o700)
         (fresh / MARK).write_text("Written by carbon-report; it replaces this folder.\n", encoding="ascii")
         yield fresh

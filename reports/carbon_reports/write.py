@@ -6,6 +6,7 @@ from __future__ import annotations
 import gc
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from importlib.util import find_spec
 from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -106,6 +107,8 @@ def write_report(settings: Settings, period: Period, output: Path, wanted: Wante
     """
     if "pdf" in wanted.formats:
         pdf.need()
+    if "parquet" in wanted.formats and not (find_spec("pandas") and find_spec("pyarrow")):
+        raise OutputError("--format parquet: pandas and pyarrow are not there: pip install 'carbon-acct[frames]'")
     group = group_of(settings.text("reports", "readers"))
     templates, target, picture = settings.text("reports", "templates"), target_kg(settings), logo(settings)
     database = open_existing(settings)

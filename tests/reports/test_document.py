@@ -9,6 +9,7 @@ import re
 import sqlite3
 import stat
 from html.parser import HTMLParser
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -17,11 +18,11 @@ from carbon_reports import data
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from conftest import Outcome, Site
 
 KWH, KG = 3.6e12, 1e9
+NOTEBOOK = Path(__file__).parents[2] / "docs" / "notebooks" / "reports.ipynb"
 
 
 class Tables(HTMLParser):
@@ -164,8 +165,9 @@ def test_account_pages_link_to_no_user(busy: Path) -> None:
 
 
 def test_files_are_for_the_readers(busy: Path) -> None:
-    """Every file is 0640 and every folder 0750."""
-    for path in (busy.parent, *busy.parent.rglob("*")):
+    """Every file is 0640 and every folder of a report 0750; everybody may enter the folder that holds them."""
+    assert stat.S_IMODE(busy.parent.stat().st_mode) == 0o755
+    for path in busy.parent.rglob("*"):
         assert stat.S_IMODE(path.stat().st_mode) == (0o750 if path.is_dir() else 0o640), path
 
 
@@ -186,6 +188,17 @@ def test_frames_are_the_report(busy: Path) -> None:
     runs = data.jobs("2024-03-01", "2024-04-01", config)
     assert sum(map(int, runs["carbon_ug"])) == report["total"]["carbon_ug"]
     assert str(runs["start"].iloc[0]) == "2024-03-01 22:10:00+01:00"
+
+
+def test_the_notebook_runs(busy: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """The notebook's cells run in order on a filled site, and print the report's exact total."""
+    monkeypatch.setenv("CARBON_ACCT_CONF", str(busy.parent.parent / "carbon-acct.conf"))
+    cells = json.loads(NOTEBOOK.read_text("utf-8"))["cells"]
+    exec("\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"), {})
+    total = json.loads((busy / "report.json").read_text("ascii"))["total"]
+    said = capsys.readouterr().out
+    assert f"exact total: {total['energy_uj']} uJ" in said
+    assert "FAILED" in said
 
 
 @pytest.mark.parametrize("names", ["accounts", "none"])
