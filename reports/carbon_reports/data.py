@@ -32,7 +32,7 @@ from .numbers import KG, KWH
 from .period import Period, days_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from sqlalchemy.orm import Session
 
@@ -134,7 +134,7 @@ def _key(name: str) -> str:
     return named.get(name) or f"{name}_{'uj' if name in ENERGIES else 'ug'}"
 
 
-def _add_amounts(frame: pd.DataFrame, amounts: dict[str, Sequence[int | None]]) -> None:
+def _add_amounts(frame: pd.DataFrame, amounts: Mapping[str, Sequence[int | None]]) -> None:
     """Add each amount as a float with its unit, and beside it as exact text."""
     for name, values in amounts.items():
         size, unit, exact = (KWH, "kwh", "uj") if name in ENERGIES else (KG, "kg", "ug")

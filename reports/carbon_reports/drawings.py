@@ -4,19 +4,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from carbon_acct.client.safe_text import visible
 from carbon_acct.known import sum_known
 
 from . import charts, heat, history, sentences
-from .numbers import KG, KWH, carbon, energy, fixed, grouped, percent, places, whole_percent
+from .numbers import KG, KWH, UNKNOWN, carbon, energy, fixed, grouped, percent, places, whole_percent
 from .period import MONTHS
 from .sums import percent_of
 from .tables import Shown, column, kg, kwh, rows
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from .charts import Bar, Segment, Stacked
     from .facts import Facts
@@ -171,11 +171,12 @@ def when(facts: Facts, period: Period, now: int) -> tuple[list[HeatTable], str]:
     """Return the two heat tables, and what the same energy would have emitted at the mean intensity."""
     hours = heat.heat(facts.history.slots, period, now)
     head = [(f"{hour}{'b' if again else ''}", hour % 3 == 0 and not again) for hour, again in hours.columns]
+    names = [name for name, _ in hours.rows]
     energies = [[hour.jobs_uj for hour in cells] for _, cells in hours.rows]
     decimals = min(places([uj for many in energies for uj in many], KWH), 2)
-    warm = _heat(hours.rows, energies, lambda uj: fixed(uj, KWH, decimals))
+    warm = _heat(names, energies, lambda uj: fixed(uj, KWH, decimals))
     grid = [[hour.g_per_kwh for hour in cells] for _, cells in hours.rows]
-    cold = _heat(hours.rows, grid, lambda g: f"{g:.0f}")
+    cold = _heat(names, grid, lambda g: f"{g:.0f}")
     tables = [
         HeatTable("Metered energy of the jobs by hour, kWh", "energy", head, warm),
         HeatTable("Intensity of the grid by hour, g CO₂e/kWh", "grid", head, cold),
@@ -192,12 +193,15 @@ def when(facts: Facts, period: Period, now: int) -> tuple[list[HeatTable], str]:
     return tables, said
 
 
-def _heat(named: Sequence[tuple[str, object]], values: Sequence[Sequence[float | None]], text: object) -> list:  # type: ignore[type-arg]
+def _heat(
+    names: Sequence[str], values: Sequence[Sequence[float | None]], text: Callable[[Any], str]
+) -> list[tuple[str, list[tuple[int | None, str]]]]:
+    """Return the rows of a heat table: a shade and a text for each value."""
     known = [value for many in values for value in many if value is not None]
     least, most = min(known, default=0), max(known, default=0)
     return [
-        (name, [(heat.shade(value, least, most), "–" if value is None else text(value)) for value in many])  # type: ignore[operator]
-        for (name, _), many in zip(named, values, strict=True)
+        (name, [(heat.shade(value, least, most), UNKNOWN if value is None else text(value)) for value in many])
+        for name, many in zip(names, values, strict=True)
     ]
 
 

@@ -8,6 +8,7 @@ import json
 import re
 import sqlite3
 import stat
+import sys
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from carbon_reports import data
+from carbon_reports.share_table import share_table
+from carbon_reports.sums import Share, Total
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -348,6 +351,55 @@ def test_wrong_settings(site: Site, carbon_report: Callable[..., Outcome], line:
     done = carbon_report("monthly", "--month", "2024-03")
     assert (done.status, done.err.count("\n")) == (1, 1)
     assert done.err.startswith(f"carbon-report: {message}")
+
+
+@pytest.mark.root
+def test_a_group_may_read(site: Site, carbon_report: Callable[..., Outcome], tmp_path: Path) -> None:
+    """With `readers` all files of a report, and the list of all, belong to that group."""
+    site.run("2024-03-05T10:00", "2024-03-05T12:00")
+    site.save()
+    setting(site, "reports", "readers = daemon")
+    assert carbon_report("monthly", "--month", "2024-03").status == 0
+    assert {path.group() for path in (tmp_path / "reports").rglob("*")} == {"daemon"}
+
+
+def test_a_logo_is_in_the_page(site: Site, carbon_report: Callable[..., Outcome], tmp_path: Path) -> None:
+    """A logo and whom to ask are in the page itself: nothing is fetched."""
+    site.run("2024-03-05T10:00", "2024-03-05T12:00")
+    site.save()
+    (tmp_path / "logo.png").write_bytes(b"PNG of ours")
+    setting(site, "reports", f"logo = {tmp_path}/logo.png")
+    setting(site, "reports", "contact = <energy@site.example>")
+    carbon_report("monthly", "--month", "2024-03")
+    page = page_of(tmp_path / "reports/2024-03")
+    assert 'src="data:image/png;base64,UE5HIG9mIG91cnM="' in page
+    assert "Questions: &lt;energy@site.example&gt;." in page
+
+
+def test_without_weasyprint(
+    site: Site, carbon_report: Callable[..., Outcome], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where no PDF can be made that is one line which says what to install, and nothing is written."""
+    site.save()
+    monkeypatch.setitem(sys.modules, "weasyprint", None)
+    done = carbon_report("monthly", "--month", "2024-03", "--format", "html,pdf")
+    assert (done.status, done.err.count("\n")) == (1, 1)
+    assert "libpango-1.0-0" in done.err
+    assert not (tmp_path / "reports").exists()
+
+
+def test_five_thousand_users() -> None:
+    """The table of 5,000 users has 26 rows, and loses nobody's energy."""
+    nobody = {"facility_uj": None, "carbon_ug": 10**9, "coverage": 100.0, "qualities": {}, "quality_uj": {}}
+    shares = [
+        Share(f"u{n}", Total(jobs=1, energy_uj=(5000 - n) * 10**13, estimated_uj=None, simulated=False, **nobody), 0.02)
+        for n in range(5000)
+    ]
+    table = share_table(shares, "users", "")
+    assert (len(table.rows), table.left_out) == (25, 4975)
+    kwh = table.head.index("kWh")
+    shown = sum(number(row.cells[kwh]) for row in table.rows) + number(table.others[kwh])
+    assert shown == pytest.approx(sum((share.total.energy_uj or 0) for share in shares) / KWH, abs=1)
 
 
 def test_own_templates(site: Site, carbon_report: Callable[..., Outcome], tmp_path: Path) -> None:
