@@ -29,7 +29,7 @@ sys.path.insert(0, str(CHECKOUT / "tests"))
 from accounting.samples import new_site
 
 VAR_TMP = Path(os.environ.get("TMPDIR", "/var/tmp"))  # noqa: S108  a folder of its own is made in it
-BUDGET_S, BUDGET_MIB = 8.0, 400
+BUDGET_S = 8.0
 MONTH, DAYS = "2024-08", 31
 END = int(datetime(2024, 9, 1, tzinfo=UTC).timestamp())
 WAYS = {
