@@ -97,13 +97,14 @@ class SilentAnswer:
 
 @dataclass(frozen=True)
 class GridAnswer:
-    """The state of one provider of intensities."""
+    """The state of one provider of intensities. `refused` says what was left out of its last answer."""
 
     zone: str
     provider: str
     text: str
     fetched_at: int | None
     error: str
+    refused: str = ""
 
 
 @dataclass(frozen=True)

@@ -177,7 +177,7 @@ def _status(aggregator: Aggregator, session: Session, within: Window) -> StatusA
             behind_s=state.behind_s,
         ),
         grid=[
-            GridAnswer(source.zone, source.provider, source.text, source.fetched_at, source.error)
+            GridAnswer(source.zone, source.provider, source.text, source.fetched_at, source.error, source.refused)
             for source in (aggregator.follower.states.values() if aggregator.follower else ())
         ],
         settings=dict(aggregator.site.settings),

@@ -85,7 +85,9 @@ def _slurm(slurm: Mapping[str, Any], now: float) -> str:
 def _grid(source: Mapping[str, Any], now: float) -> str:
     fetched = source["fetched_at"]
     when = "never answered yet" if fetched is None else f"last answer {max(0, int(now - fetched))} s ago"
-    return f"{source['zone']}, {source['text']}: {when}" + (f"; now: {source['error']}" if source["error"] else "")
+    left_out = f"; left out: {source['refused']}" if source.get("refused") else ""
+    now_is = f"; now: {source['error']}" if source["error"] else ""
+    return f"{source['zone']}, {source['text']}: {when}{now_is}{left_out}"
 
 
 def _utc(seconds: int) -> str:

@@ -181,6 +181,8 @@ def _providers(patient: Patient) -> Iterator[Finding]:
                     "grid",
                     f"{url} gets nothing from {name}: {source['error']}; the yearly factor holds meanwhile",
                 )
+            elif source.get("refused"):
+                yield Finding(LOOK, "grid", f"{url} leaves a part of {name} out: {source['refused']}")
             else:
                 yield Finding(OK, "grid", name)
 

@@ -68,6 +68,27 @@ def periods(session: Session, sources: Sequence[int], start: int, end: int) -> l
     return list(found.items())
 
 
+def said(session: Session, zone: str, provider: str, text: str, scope: str, start: int, end: int) -> dict[int, str]:
+    """Return what a source said last of each period that begins in [start, end), by its beginning. An unknown source
+    said nothing.
+    """
+    query = (
+        select(Intensity)
+        .join(FactorSource, FactorSource.id == Intensity.source_id)
+        .filter(
+            FactorSource.zone == zone,
+            FactorSource.provider == provider,
+            FactorSource.text == text,
+            FactorSource.scope == scope,
+            FactorSource.purpose == LOCATION,
+            Intensity.period_start >= start,
+            Intensity.period_start < end,
+            Intensity.period_end.is_not(None),
+        )
+    )
+    return {row.period_start: row.g_per_kwh for row in session.scalars(query.order_by(Intensity.revision))}
+
+
 def keep(session: Session, source: int, fetched: Iterable[Period], now: int) -> list[Period]:
     """Store what a source says, and return the periods that are new or different. What it said before stays as an
     earlier revision.

@@ -9,7 +9,7 @@ like the rest. Where that is more than a quarter of the whole, the mix has no fi
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from functools import cache
 from importlib.resources import files
@@ -29,7 +29,7 @@ def fuel_factors() -> dict[str, Decimal]:
     return {row["psr_type"]: Decimal(row["g_per_kwh"]) for row in csv.DictReader(text.splitlines())}
 
 
-def counted(types: Mapping[str, object]) -> set[str]:
+def counted(types: Iterable[str]) -> set[str]:
     """Return the production types that make up a mix."""
     return set(types) - STORAGE - NO_GENERATION
 

@@ -9,7 +9,7 @@ whoever asks, and is stored once.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -34,6 +34,14 @@ class Period:
     g_per_kwh: str
     estimated: bool = False
     updated_at: int | None = None
+
+
+class Answer(list[Period]):
+    """The good periods of an answer: sorted and disjoint. `refused` says in a line each what was not believed of it."""
+
+    def __init__(self, periods: Iterable[Period] = (), refused: Iterable[str] = ()) -> None:
+        super().__init__(periods)
+        self.refused = tuple(refused)
 
 
 @dataclass(frozen=True)
@@ -87,8 +95,11 @@ class Provider(Protocol):
     def max_range_s(self) -> int:
         """Return the longest range of one request in seconds. A longer one is asked for in pieces."""
 
-    def history(self, start: int, end: int) -> list[Period]:
-        """Return what is known of [start, end): sorted, disjoint, checked, possibly with gaps. Raises ProviderError."""
+    def history(self, start: int, end: int) -> Answer:
+        """Return what is known of [start, end): sorted, disjoint, checked, possibly with gaps.
+
+        What is bad costs its own period. Raises ProviderError where nothing of an answer can be believed.
+        """
 
     def forecast(self, start: int, end: int) -> list[Period]:
         """Return what is expected of [start, end), all of it estimated, or nothing where there is no forecast. Raises

@@ -3,8 +3,9 @@
 change.
 
 Only the aggregator does this, in a thread of its own, and nothing waits for it. A provider that fails is left alone for
-a growing time and logged once; meanwhile the next one in the zone's order is used. Values are fetched again for two
-days, because providers revise them. Gaps that an outage left are fetched once a day for a month.
+a growing time and logged once; meanwhile the next one in the zone's order is used. A bad period of an answer costs that
+period. After an answer that is bad as a whole the next request asks for half as much of the past. Values are fetched
+again for two days, because providers revise them. Gaps that an outage left are fetched once a day for a month.
 """
 
 from __future__ import annotations
@@ -26,15 +27,16 @@ from carbon_acct.db.models import SlotFactor
 from carbon_acct.errors import DatabaseError, ProviderError
 from carbon_acct.factors.slot_factor import SiteTerms
 from carbon_acct.grid import forecast, intensity
-from carbon_acct.grid.provider import Period, Provider
+from carbon_acct.grid.provider import Answer, Period, Provider
+from carbon_acct.grid.shift import MOST_S, shift
 from carbon_acct.sums import recalculate
 from carbon_collector.errors import CarbonError
 from carbon_collector.units import DAY_S, SLOT_S
 
 log = logging.getLogger(__name__)
 
-NEW_S = 2 * 3600
-"""The time in seconds before the last answer that each request covers, because values arrive late."""
+NEW_S = 6 * 3600
+"""The time in seconds before the last answer that each request covers: values arrive late, and are compared."""
 
 REVISED_S = 48 * 3600
 """The time in seconds within which a provider may revise its values."""
@@ -46,17 +48,23 @@ FORGET_EVERY_S = DAY_S
 FORECAST_EVERY_S = 3600
 WAIT_S = 60.0
 WAIT_MOST_S = 3600.0
+NARROWED = ("answer", "timeout", "shifted")
+"""The kinds of errors after which less of the past is asked for: it may be one part of it that cannot be had."""
 
 
 @dataclass(frozen=True)
 class State:
-    """The state of a provider of a zone. Times are epoch seconds. `error` is empty while it answers."""
+    """The state of a provider of a zone. Times are epoch seconds. `error` is empty while it answers; `refused` says what
+    was left out of its last answer. `reach_s` bounds how far back the next request goes (0: no bound).
+    """
 
     zone: str
     provider: str
     text: str
     fetched_at: int | None = None
     error: str = ""
+    refused: str = ""
+    reach_s: int = 0
     error_kind: str = ""
     failures: int = 0
     again_at: float = 0.0
@@ -126,22 +134,28 @@ class Follower:
             since = self._since(session, state, revised, gaps, int(now))
         try:
             periods = provider.history(since, int(now) + SLOT_S)
+            self._compare(key[0], provider, periods)
         except ProviderError as err:
-            self._failed(key, err, now)
+            self._failed(key, err, now, since)
             return
         except Exception as err:  # one provider's surprise must not stop the others
             log.exception("grid: %s", provider.text)
             name = type(err).__name__
-            self._failed(key, ProviderError(f"{provider.text}: {name}: {err}", kind=name), now)
+            self._failed(key, ProviderError(f"{provider.text}: {name}: {err}", kind=name), now, since)
             return
         for part in _by_day(periods):
             self._database.run(partial(self._take, key[0], provider, part, int(now)))
         if state.error:
             log.warning("grid: zone %s: %s answers again", *key)
+        refused = _refused(periods)
+        if refused and not state.refused:
+            log.warning("grid: zone %s: left out: %s", key[0], refused)
         self.states[key] = replace(
             state,
             fetched_at=int(now),
             error="",
+            refused=refused,
+            reach_s=0,
             error_kind="",
             failures=0,
             again_at=now + self._interval_s,
@@ -150,6 +164,21 @@ class Follower:
         )
         if now - state.forecast_at >= FORECAST_EVERY_S:
             self._foresee(key, provider, int(now))
+
+    def _compare(self, zone: str, provider: Provider, periods: Answer) -> None:
+        """Compare an answer with what the source said before. Raises ProviderError where its times are shifted."""
+        if not periods:
+            return
+        with self._database.read() as session:
+            start, end = periods[0].start - MOST_S, periods[-1].end + MOST_S
+            known = intensity.said(session, zone, provider.slug, provider.text, provider.scope, start, end)
+        by = shift(known, periods)
+        if by:
+            raise ProviderError(
+                f"{provider.text}: the answer has the values that were known of {abs(by) / 3600:g} h"
+                f" {'earlier' if by > 0 else 'later'}; its times are shifted",
+                kind="shifted",
+            )
 
     def _foresee(self, key: tuple[str, str], provider: Provider, now: int) -> None:
         """Fetch the forecast and keep it in place of the one before; without a new one that one stays, with its age."""
@@ -181,14 +210,20 @@ class Follower:
                 SlotFactor.zone == state.zone, SlotFactor.slot >= now - GAPS_S
             )
             since = min(since, session.scalar(first) or since)
+        since = max(since, now - state.reach_s) if state.reach_s else since
         return since - since % SLOT_S
 
-    def _failed(self, key: tuple[str, str], error: ProviderError, now: float) -> None:
-        """Note the error, log it where its kind is new, and wait longer than after the failure before."""
+    def _failed(self, key: tuple[str, str], error: ProviderError, now: float, since: int) -> None:
+        """Note the error and log it where its kind is new. Ask soon for less, or wait longer than after the failure
+        before.
+        """
         state = self.states[key]
         if error.kind != state.error_kind:
             log.warning("grid: zone %s: %s; the next source is used meanwhile", key[0], error)
-        wait = min(min(WAIT_S, self._interval_s) * 2**state.failures, WAIT_MOST_S) * random.uniform(0.8, 1.2)  # noqa: S311  no secret
+        asked_s = int(now) - since
+        narrows = error.kind in NARROWED and not error.permanent and asked_s > NEW_S
+        failures = 0 if narrows else state.failures
+        wait = min(min(WAIT_S, self._interval_s) * 2**failures, WAIT_MOST_S) * random.uniform(0.8, 1.2)  # noqa: S311  no secret
         wait = max(wait, error.retry_after_s or 0.0)
         self.states[key] = replace(
             state,
@@ -196,6 +231,7 @@ class Follower:
             error_kind=error.kind,
             failures=min(state.failures + 1, 10),
             again_at=now + wait,
+            reach_s=max(NEW_S, asked_s // 2) if narrows else state.reach_s,
         )
 
     def _take(self, zone: str, provider: Provider, periods: Iterable[Period], now: int, session: Session) -> None:
@@ -218,3 +254,11 @@ def _by_day(periods: Iterable[Period]) -> Iterator[list[Period]]:
     """Yield the periods of each day, which one transaction stores."""
     for _, part in groupby(periods, key=lambda p: p.start // DAY_S):
         yield list(part)
+
+
+def _refused(periods: Answer) -> str:
+    """Return one line about what was left out of an answer, empty where it was all good."""
+    if not periods.refused:
+        return ""
+    more = len(periods.refused) - 1
+    return periods.refused[0] + (f" (and {more} more)" if more else "")

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from decimal import Decimal
 from itertools import pairwise
 
@@ -63,11 +64,14 @@ def test_order_does_not_matter(found: list[Sample]) -> None:
     "value", [-1, "103", True, 5001, Decimal("NaN"), Decimal("Infinity"), Decimal("1e400"), [], {}, 1.5]
 )
 def test_a_value_that_is_no_intensity(value: object) -> None:
-    """Negative, text, truth, absurd and endless values refuse the answer, with field, time and what was expected."""
+    """Negative, text, truth, absurd and endless values cost their period, with field, time and what was expected."""
     found = [Sample(T0, T0 + 900, 100), Sample(T0 + 900, T0 + 1800, value)]
+    answer = ask(found)
 
-    with pytest.raises(ProviderError, match=r"^the provider: value of 2026-01-01T00:15Z is .*expected a number from 0"):
-        ask(found)
+    assert [p.start for p in answer] == [T0]
+    assert re.match(r"the provider: value of 2026-01-01T00:15Z is .*expected a number from 0", answer.refused[0])
+    with pytest.raises(ProviderError, match="expected a number from 0"):
+        ask(found[1:])
 
 
 def test_null_is_unknown() -> None:

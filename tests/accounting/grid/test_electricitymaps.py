@@ -45,6 +45,8 @@ def test_past_range(make: Make, service: Service) -> None:
     assert asked.params == {
         "zone": "DE",
         "emissionFactorType": "lifecycle",
+        "temporalGranularity": "hourly",
+        "shouldUseFallbackCallerLookup": "false",
         "start": "2026-01-01T00:00:00Z",
         "end": "2026-01-01T02:00:00Z",
     }
@@ -85,7 +87,7 @@ def test_a_plan_without_ranges(make: Make, service: Service, allowed: str, hours
 
 def test_direct_and_another_zone(make: Make, service: Service) -> None:
     """The settings may ask for direct emissions, and for a zone by Electricity Maps' own name."""
-    service.say(as_json({"data": [hour(T0, 120, emissionFactorType="direct")]}))
+    service.say(as_json({"data": [hour(T0, 120, emissionFactorType="direct", zone="DK-DK1")]}))
     provider = make("electricitymaps+direct:DK-DK1", "DK1")
 
     assert [p.g_per_kwh for p in provider.history(T0, T0 + 3600)] == ["120"]
@@ -125,7 +127,7 @@ def test_forecast(make: Make, service: Service) -> None:
 )
 def test_a_changed_format_is_named(make: Make, service: Service, row: dict[str, object], says: str) -> None:
     """A field that is gone or of another kind is named, with what was expected."""
-    service.say(as_json({"data": [row]}))
+    service.say(as_json({"zone": "DE", "data": [row]}))
 
     with pytest.raises(ProviderError) as e:
         make("electricitymaps").history(T0, T0 + 3600)

@@ -209,7 +209,7 @@ def test_nothing_there_yet(make: Make, service: Service, status: int) -> None:
         (document(series("B14", ["1"]).replace("<position>1", "<position>2")), "position is '2'; expected 1 to 1"),
         (document(series("B14", ["1"]).replace("psrType>", "fuel>")), "MktPSRType/psrType is missing"),
         (document(series("B14", ["1"]).replace("Z</start>", "</start>")), "expected a time with its zone"),
-        (document(series("B14", ["1"]), series("B14", ["2"])), "two values of quantity"),
+        (document(series("B14", ["1"]), series("B14", ["2"])), "two values of B14"),
         (Reply(b'<!DOCTYPE a [<!ENTITY b "c">]><a>&b;</a>'), "the answer is not XML"),
     ],
 )

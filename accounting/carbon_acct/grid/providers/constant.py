@@ -8,7 +8,7 @@ from decimal import Decimal, InvalidOperation
 
 from carbon_acct.errors import ProviderError
 from carbon_acct.grid.check import amount, plain
-from carbon_acct.grid.provider import FOREVER, LIFECYCLE, Access, Period
+from carbon_acct.grid.provider import FOREVER, LIFECYCLE, Access, Answer, Period
 from carbon_collector.units import DAY_S
 
 SLUG = "constant"
@@ -29,9 +29,9 @@ class Constant:
         """Return the name of the source that people see."""
         return f"constant {self.g_per_kwh} g/kWh, set by the site, {self.scope}"
 
-    def history(self, start: int, end: int) -> list[Period]:
+    def history(self, start: int, end: int) -> Answer:
         """Return one period, whatever is asked."""
-        return [Period(0, FOREVER, self.g_per_kwh)] if start < end else []
+        return Answer([Period(0, FOREVER, self.g_per_kwh)] if start < end else [])
 
     def forecast(self, start: int, end: int) -> list[Period]:  # noqa: ARG002  # the protocol's
         """Return nothing: it would be the same."""

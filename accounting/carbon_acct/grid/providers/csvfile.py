@@ -17,7 +17,7 @@ from pathlib import Path
 from carbon_acct.errors import ProviderError
 from carbon_acct.grid.answer import plausible
 from carbon_acct.grid.check import Sample, amount, checked
-from carbon_acct.grid.provider import FOREVER, LIFECYCLE, Access, Period
+from carbon_acct.grid.provider import FOREVER, LIFECYCLE, Access, Answer, Period
 
 SLUG = "csv"
 NEEDED = ("start", "g_per_kwh")
@@ -52,11 +52,11 @@ class CsvFile:
         """Return the name of the source that people see."""
         return f"file {self.path.name}, {self.scope}"
 
-    def history(self, start: int, end: int) -> list[Period]:
+    def history(self, start: int, end: int) -> Answer:
         """Return what the file has of the range, after checking all of it. Raises ProviderError."""
         try:
             samples = list(self._samples(sorted(self._lines(), key=lambda line: line.start)))
-            return checked(str(self.path), "g_per_kwh", self.scope, samples, start, end)
+            return _whole(checked(str(self.path), "g_per_kwh", self.scope, samples, start, end))
         except ProviderError as e:
             # Whatever it is, it stays until a person mends the file.
             raise ProviderError(str(e), kind=e.kind, permanent=True) from e
@@ -132,6 +132,13 @@ class CsvFile:
                 raise ProviderError(f"{who}: it overlaps line {following.number}")
             length = end - line.start
             yield Sample(line.start, end, line.value, line.estimated)
+
+
+def _whole(answer: Answer) -> Answer:
+    """Return an answer that has no fault. Raises ProviderError."""
+    if answer.refused:
+        raise ProviderError(answer.refused[0])
+    return answer
 
 
 def csvfile(access: Access) -> CsvFile:

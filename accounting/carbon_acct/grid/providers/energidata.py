@@ -8,19 +8,22 @@ Five-minute values of direct emissions (CO2Emis), and their prognosis (CO2EmisPr
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from decimal import Decimal
 
 from carbon_acct.errors import ProviderError
 from carbon_acct.grid.answer import instant, member, parse, value_of
-from carbon_acct.grid.check import Sample, checked, spans
+from carbon_acct.grid.check import Fault, Sample, checked, each, live, spans
 from carbon_acct.grid.fetch import Question, fetch, stamp
-from carbon_acct.grid.provider import DIRECT, Access, Period, pieces
+from carbon_acct.grid.provider import DIRECT, Access, Answer, Period, pieces
 from carbon_collector.units import DAY_S
 
 SLUG = "energidata"
 BASE_URL = "https://api.energidataservice.dk"
 AREAS = ("DK1", "DK2")
 STEP_S = 300
+# Heat is made with fire in both areas: neither comes to nothing.
+LEAST = Decimal(1)
 # Local time is one or two hours ahead: a range that is written in UTC begins too early by that, and must end later.
 AHEAD_S = 3 * 3600
 
@@ -41,7 +44,7 @@ class EnergiData:
         """Return the name of the source that people see."""
         return f"Energi Data Service (Energinet) {self.area}, 5-minute, direct"
 
-    def history(self, start: int, end: int) -> list[Period]:
+    def history(self, start: int, end: int) -> Answer:
         """Return what was measured. Raises ProviderError."""
         return self._series("CO2Emis", start, end, estimated=False)
 
@@ -49,17 +52,17 @@ class EnergiData:
         """Return the prognosis. Raises ProviderError."""
         return self._series("CO2EmisProg", start, end, estimated=True)
 
-    def _series(self, dataset: str, start: int, end: int, *, estimated: bool) -> list[Period]:
-        rows: dict[int, object] = {}
-        for a, b in pieces(start, end, self.max_range_s):
-            for at, value in self._ask(dataset, a, b):
-                # A five-minute value that two pieces share is the same one.
-                if rows.setdefault(at, value) != value:
-                    raise ProviderError(f"{self.text}: {stamp(at)} has two values of CO2Emission; expected one")
-        found = [Sample(a, b, rows[a], estimated) for a, b in spans(list(rows), self.step_s)]
-        return checked(self.text, "CO2Emission", self.scope, found, start, end)
+    def _series(self, dataset: str, start: int, end: int, *, estimated: bool) -> Answer:
+        ranges = pieces(start, end, self.max_range_s)
+        found = [s for a, b in ranges for s in each(self._ask(dataset, a, b), self._sample)]
+        known = [s for s in found if isinstance(s, Sample)]
+        ends = dict(spans([s.start for s in known], self.step_s))
+        samples: list[Sample | Fault] = [replace(s, end=ends[s.start], estimated=estimated) for s in known]
+        samples += [f for f in found if isinstance(f, Fault)]
+        rules = live(self.scope, [self.step_s], LEAST)
+        return checked(self.text, "CO2Emission", self.scope, samples, start, end, rules)
 
-    def _ask(self, dataset: str, start: int, end: int) -> list[tuple[int, object]]:
+    def _ask(self, dataset: str, start: int, end: int) -> list[object]:
         params = {
             "start": stamp(start - start % STEP_S, "%Y-%m-%dT%H:%M"),
             "end": stamp(end + AHEAD_S, "%Y-%m-%dT%H:%M"),
@@ -69,13 +72,14 @@ class EnergiData:
         }
         url = f"{self.access.base_url or BASE_URL}/dataset/{dataset}"
         answer = parse(self.text, fetch(Question(self.text, url, params), self.access.patience))
-        return [self._row(row) for row in member(self.text, answer, "records", list)]
+        return member(self.text, answer, "records", list)
 
-    def _row(self, row: object) -> tuple[int, object]:
+    def _sample(self, row: object) -> Sample:
         area = member(self.text, row, "PriceArea", str)
         if area != self.area:
             raise ProviderError(f"{self.text}: PriceArea is {area[:20]!r}; expected {self.area}")
-        return instant(self.text, row, "Minutes5UTC", naive_is_utc=True), value_of(self.text, row, "CO2Emission")
+        at = instant(self.text, row, "Minutes5UTC", naive_is_utc=True)
+        return Sample(at, at, value_of(self.text, row, "CO2Emission"))
 
 
 def energidata(access: Access) -> EnergiData:

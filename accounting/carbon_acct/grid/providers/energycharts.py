@@ -13,9 +13,9 @@ from itertools import pairwise
 
 from carbon_acct.errors import ProviderError
 from carbon_acct.grid.answer import describe, member, parse, plausible
-from carbon_acct.grid.check import Sample, checked, spans
+from carbon_acct.grid.check import Fault, Sample, checked, live, spans
 from carbon_acct.grid.fetch import Question, fetch, stamp
-from carbon_acct.grid.provider import LIFECYCLE, Access, Period, pieces
+from carbon_acct.grid.provider import LIFECYCLE, Access, Answer, Period, pieces
 from carbon_collector.units import DAY_S
 
 SLUG = "energycharts"
@@ -77,7 +77,7 @@ class EnergyCharts:
         """Return the name of the source that people see."""
         return f"Energy-Charts (Fraunhofer ISE) {self.country.upper()}, lifecycle"
 
-    def history(self, start: int, end: int) -> list[Period]:
+    def history(self, start: int, end: int) -> Answer:
         """Return the past, with its forecast as an estimate where nothing else is known. Raises ProviderError."""
         return self._series(start, end, ("co2eq", "co2eq_forecast"))
 
@@ -85,19 +85,27 @@ class EnergyCharts:
         """Return what is expected. Raises ProviderError."""
         return self._series(start, end, ("co2eq_forecast",))
 
-    def _series(self, start: int, end: int, columns: tuple[str, ...]) -> list[Period]:
+    def _series(self, start: int, end: int, columns: tuple[str, ...]) -> Answer:
         found = [s for a, b in pieces(start, end, self.max_range_s) for s in self._piece(a, b, columns)]
-        return checked(self.text, columns[0], self.scope, found, start, end)
+        rules = live(self.scope, [STEP_S, 2 * STEP_S, HOUR_S])
+        return checked(self.text, columns[0], self.scope, found, start, end, rules)
 
-    def _piece(self, start: int, end: int, columns: tuple[str, ...]) -> Iterator[Sample]:
+    def _piece(self, start: int, end: int, columns: tuple[str, ...]) -> Iterator[Sample | Fault]:
         # An hour is asked for by its beginning: the one that holds `start` too.
         answer = self._ask(start - start % HOUR_S, end)
-        starts = [self._second(at) for at in member(self.text, answer, "unix_seconds", list)]
-        ends = dict(spans(starts, _step(starts)))
+        starts = member(self.text, answer, "unix_seconds", list)
         series = {name: self._column(answer, name, len(starts)) for name in columns}
+        known: dict[int, int] = {}
         for row, at in enumerate(starts):
+            try:
+                known[row] = self._second(at)
+            except ProviderError as e:
+                yield Fault(str(e))
+        ends = dict(spans(list(known.values()), _step(list(known.values()))))
+        filled_in = isinstance(answer, dict) and answer.get("substitute") is True
+        for row, at in known.items():
             if start - HOUR_S < at < end:
-                yield _first_known(at, ends[at], {name: values[row] for name, values in series.items()})
+                yield _first_known(at, ends[at], {name: values[row] for name, values in series.items()}, filled_in)
 
     def _ask(self, start: int, end: int) -> object:
         params = {"country": self.country, "start": stamp(start), "end": stamp(end)}
@@ -117,14 +125,17 @@ class EnergyCharts:
 
 
 def _step(starts: list[int]) -> int:
-    """Return a quarter of an hour, or an hour where the country reports by the hour."""
+    """Return the most usual distance of two values: a quarter of an hour, or an hour where the country reports by the
+    hour. One time that is wrong does not change it.
+    """
     gaps = [b - a for a, b in pairwise(sorted(set(starts)))]
-    return HOUR_S if gaps and min(gaps) >= HOUR_S else STEP_S
+    usual = max(sorted(set(gaps)), key=gaps.count, default=STEP_S)
+    return HOUR_S if usual >= HOUR_S else STEP_S
 
 
-def _first_known(start: int, end: int, values: dict[str, object]) -> Sample:
+def _first_known(start: int, end: int, values: dict[str, object], filled_in: bool) -> Sample:
     known = next(((name, value) for name, value in values.items() if value is not None), ("", None))
-    return Sample(start, end, known[1], estimated=known[0].endswith("_forecast"))
+    return Sample(start, end, known[1], estimated=filled_in or known[0].endswith("_forecast"))
 
 
 def energycharts(access: Access) -> EnergyCharts:

@@ -13,7 +13,7 @@ import csv
 import difflib
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
 from functools import cache
 from importlib.resources import files
@@ -26,10 +26,10 @@ from defusedxml.ElementTree import fromstring
 
 from carbon_acct.errors import ProviderError
 from carbon_acct.grid.answer import instant
-from carbon_acct.grid.check import Sample, checked, moment
+from carbon_acct.grid.check import checked, live
+from carbon_acct.grid.curves import HOUR_S, Curves, Habit, mixed
 from carbon_acct.grid.fetch import Question, fetch, stamp
-from carbon_acct.grid.mix import SOLAR, counted, intensity
-from carbon_acct.grid.provider import LIFECYCLE, Access, Period, pieces
+from carbon_acct.grid.provider import LIFECYCLE, Access, Answer, Period, pieces
 from carbon_acct.grid.secret import read_token
 from carbon_collector.units import DAY_S
 
@@ -38,9 +38,6 @@ if TYPE_CHECKING:
 
 SLUG = "entsoe"
 BASE_URL = "https://web-api.tp.entsoe.eu"
-HOUR_S = 3600
-# A type that made less than this of what is in an answer may be silent without the mix looking different.
-LITTLE = Decimal("0.01")
 RESOLUTIONS = {"PT15M": 900, "PT30M": 1800, "PT60M": HOUR_S, "PT1H": HOUR_S}
 MAX_POINTS = 200_000
 """Of an answer, as quarters of an hour: nine days of a hundred types and more. A curve that repeats expands to them."""
@@ -49,8 +46,8 @@ REPEATING = "A03"
 EIC = re.compile(r"[0-9]{2}[A-Z][A-Z0-9-]{13}")
 NO_DATA = "no matching data found"
 
-# Megawatts by the start of the period, its length beside them.
-Curve = dict[tuple[int, int], Decimal]
+# What the document must be: actual generation by type, realised, in megawatts.
+ASKED = {"type": "A75", "process.processType": "A16"}
 
 
 @dataclass(frozen=True)
@@ -65,25 +62,25 @@ class Entsoe:
     scope: str = LIFECYCLE
     step_s: int = 900
     max_range_s: int = 7 * DAY_S
+    habit: Habit = field(default_factory=Habit, compare=False, repr=False)
 
     @property
     def text(self) -> str:
         """Return the name of the source that people see."""
         return f"ENTSO-E generation mix of {self.area}, IPCC AR5 median factors, lifecycle"
 
-    def history(self, start: int, end: int) -> list[Period]:
+    def history(self, start: int, end: int) -> Answer:
         """Return the intensity of what was generated, where all production types have reported. Raises ProviderError."""
-        found = [s for a, b in pieces(start, end, self.max_range_s) for s in self._week(a, b)]
-        return checked(self.text, "quantity", self.scope, found, start, end)
+        ranges = pieces(start, end, self.max_range_s)
+        found = [s for a, b in ranges for s in mixed(self._between, self.habit, a, b)]
+        return checked(self.text, "quantity", self.scope, found, start, end, live(self.scope, RESOLUTIONS.values()))
 
     def forecast(self, start: int, end: int) -> list[Period]:  # noqa: ARG002  # the protocol's
         """Return nothing: only wind and solar are forecast by type."""
         return []
 
-    def _week(self, start: int, end: int) -> list[Sample]:
-        # A day more than is wanted: only by what reported then can be told what is late now.
-        curves = self._curves(self._ask(start - start % HOUR_S - DAY_S, end + -end % HOUR_S))
-        return [Sample(at, at + step, intensity(mix)) for at, step, mix in mixes(curves)]
+    def _between(self, start: int, end: int) -> Curves:
+        return self._curves(self._ask(start, end))
 
     def _ask(self, start: int, end: int) -> Element:
         token = read_token(self.token_file)
@@ -106,13 +103,15 @@ class Entsoe:
         except (ParseError, DefusedXmlException, ValueError, LookupError) as e:
             raise ProviderError(f"{self.text}: the answer is not XML; expected a GL_MarketDocument") from e
 
-    def _curves(self, document: Element) -> dict[str, Curve]:
+    def _curves(self, document: Element) -> Curves:
         kind = document.tag.rpartition("}")[2]
         if kind == "Acknowledgement_MarketDocument":
             self._check_reason(document)
         elif kind != "GL_MarketDocument":
             raise ProviderError(f"{self.text}: the answer is a {kind[:40]}; expected a GL_MarketDocument")
-        curves: dict[str, Curve] = {}
+        for name, wanted in ASKED.items():
+            self._check(document, name, wanted)
+        curves = Curves()
         left = MAX_POINTS
         for series in document.iterfind("{*}TimeSeries"):
             # What a pump or a plant itself takes has an outBiddingZone_Domain, and is no generation.
@@ -120,8 +119,33 @@ class Entsoe:
                 left -= self._size(series)
                 if left < 0:
                     raise ProviderError(f"{self.text}: the answer has more than {MAX_POINTS} points; expected a week")
-                self._join(curves.setdefault(self._said(series, "MktPSRType/psrType"), {}), self._points(series))
+                self._series(series, curves)
         return curves
+
+    def _check(self, where: Element, name: str, wanted: str) -> None:
+        """Refuse what answers another question: another document, area or unit. What is not said is taken as asked."""
+        said = (where.findtext(f"{{*}}{name}") or wanted).strip()
+        if said != wanted:
+            raise ProviderError(f"{self.text}: {name} is {said[:20]!r}; expected {wanted!r}")
+
+    def _series(self, series: Element, curves: Curves) -> None:
+        """Add a series to the curves. A period that cannot be read takes its own time away, of every type."""
+        fuel = self._said(series, "MktPSRType/psrType")
+        self._check(series, "inBiddingZone_Domain.mRID", self.eic)
+        self._check(series, "quantity_Measure_Unit.name", "MAW")
+        repeating = self._said(series, "curveType") == REPEATING
+        for period in series.iterfind("{*}Period"):
+            start, end = (instant(self.text, self._times(period), name) for name in ("start", "end"))
+            try:
+                points = list(self._points(period, start, end, repeating=repeating))
+            except ProviderError as e:
+                curves.faults.append(str(e))
+                curves.bad.append((start, end))
+                continue
+            for at, step, mw in points:
+                if isinstance(mw, str):
+                    curves.faults.append(f"{self.text}: quantity is {mw[:20]!r}; expected megawatts")
+                curves.add(self.text, fuel, at, step, None if isinstance(mw, str) else mw)
 
     def _size(self, series: Element) -> int:
         """Return how many quarters of an hour the periods stand for, before any point is made."""
@@ -137,23 +161,17 @@ class Entsoe:
             shown = "".join(c if c.isprintable() else " " for c in reason)[:200]
             raise ProviderError(f"{self.text} refuses the request ({shown})", permanent=True)
 
-    def _join(self, curve: Curve, points: Iterator[tuple[int, int, Decimal]]) -> None:
-        for start, step, mw in points:
-            if curve.setdefault((start, step), mw) != mw:
-                raise ProviderError(f"{self.text}: {moment(start)} has two values of quantity; expected one")
-
-    def _points(self, series: Element) -> Iterator[tuple[int, int, Decimal]]:
-        repeating = self._said(series, "curveType") == REPEATING
-        for period in series.iterfind("{*}Period"):
-            start, end = (instant(self.text, self._times(period), name) for name in ("start", "end"))
-            step = RESOLUTIONS.get(resolution := self._said(period, "resolution"), 0)
-            if not step:
-                raise ProviderError(
-                    f"{self.text}: resolution is {resolution[:20]!r}; expected {', '.join(RESOLUTIONS)}"
-                )
-            given = {self._position(p, (end - start) // step): self._quantity(p) for p in period.iterfind("{*}Point")}
-            for position, mw in _filled(given, (end - start) // step, repeating=repeating):
-                yield start + (position - 1) * step, step, mw
+    def _points(
+        self, period: Element, start: int, end: int, *, repeating: bool
+    ) -> Iterator[tuple[int, int, Decimal | str]]:
+        """Yield start, length and megawatts of each point, or what was said in their place."""
+        step = RESOLUTIONS.get(resolution := self._said(period, "resolution"), 0)
+        if not step:
+            raise ProviderError(f"{self.text}: resolution is {resolution[:20]!r}; expected {', '.join(RESOLUTIONS)}")
+        most = (end - start) // step
+        given = {self._position(p, most): _megawatts(self._said(p, "quantity")) for p in period.iterfind("{*}Point")}
+        for position, mw in _filled(given, most, repeating=repeating):
+            yield start + (position - 1) * step, step, mw
 
     def _times(self, period: Element) -> dict[str, str]:
         return {name: self._said(period, f"timeInterval/{name}") for name in ("start", "end")}
@@ -164,16 +182,6 @@ class Entsoe:
             raise ProviderError(f"{self.text}: position is {text[:20]!r}; expected 1 to {most}")
         return int(text)
 
-    def _quantity(self, point: Element) -> Decimal:
-        text = self._said(point, "quantity")
-        try:
-            mw = Decimal(text)
-        except InvalidOperation:
-            mw = Decimal("NaN")
-        if not (mw.is_finite() and abs(mw) < 1_000_000):
-            raise ProviderError(f"{self.text}: quantity is {text[:20]!r}; expected megawatts")
-        return mw
-
     def _said(self, where: Element, path: str) -> str:
         found = where.findtext("/".join(f"{{*}}{name}" for name in path.split("/")))
         if found is None:
@@ -181,41 +189,22 @@ class Entsoe:
         return found.strip()
 
 
-def _filled(given: dict[int, Decimal], most: int, *, repeating: bool) -> Iterator[tuple[int, Decimal]]:
+def _megawatts(text: str) -> Decimal | str:
+    """Return an amount, or the text itself where it is none."""
+    try:
+        mw = Decimal(text)
+    except InvalidOperation:
+        return text
+    return mw if mw.is_finite() and abs(mw) < 1_000_000 else text
+
+
+def _filled(given: dict[int, Decimal | str], most: int, *, repeating: bool) -> Iterator[tuple[int, Decimal | str]]:
     """Return the points of a period, including those that a repeating curve leaves out."""
-    last: Decimal | None = None
+    last: Decimal | str | None = None
     for position in range(1, most + 1):
         last = given.get(position, last if repeating else None)
         if last is not None:
             yield position, last
-
-
-def mixes(curves: dict[str, Curve]) -> Iterator[tuple[int, int, dict[str, Decimal]]]:
-    """Yield each period of the finest resolution, its length, and what each type generated in it.
-
-    A period that lacks a type which reports elsewhere in the answer is left out: the newest hours are incomplete, and a
-    mix without its coal would look clean. Two kinds may be missing: types that generated next to nothing, and solar at
-    an hour at which it generated nothing the day before (some report none at night).
-    """
-    step = min((step for curve in curves.values() for _, step in curve), default=HOUR_S)
-    fine: dict[str, dict[int, Decimal]] = {
-        t: {at: mw for (start, long), mw in curve.items() for at in range(start, start + long, step)}
-        for t, curve in curves.items()
-        if curve
-    }
-    needed = _large(fine) - {SOLAR}
-    for at in sorted({at for t in needed for at in fine[t]}):
-        mix = {t: curve[at] for t, curve in fine.items() if at in curve}
-        sun_is_late = SOLAR not in mix and fine.get(SOLAR, {}).get(at - DAY_S, 0) > 0
-        if needed <= set(mix) and not sun_is_late:
-            yield at, step, mix
-
-
-def _large(fine: dict[str, dict[int, Decimal]]) -> set[str]:
-    """Return the types that generated more than a little of the whole; all of them where nothing was generated."""
-    made = {t: sum((max(Decimal(0), mw) for mw in fine[t].values()), Decimal(0)) for t in counted(fine)}
-    least = sum(made.values(), Decimal(0)) * LITTLE
-    return {t for t, mw in made.items() if mw >= least}
 
 
 @cache
@@ -230,9 +219,15 @@ def entsoe(access: Access) -> Entsoe:
     if access.token_file is None:
         raise ProviderError("entsoe needs a token file", permanent=True)
     area = (access.argument or access.zone).upper()
-    eic = area if EIC.fullmatch(area) else areas().get(area)
+    # Others write DK-DK1 for what is DK1 here.
+    country, _, own = area.partition("-")
+    name = own if own.startswith(country) and own in areas() else area
+    eic = area if EIC.fullmatch(area) else areas().get(name)
     if eic is None:
         close = difflib.get_close_matches(area, areas(), 3, 0.4)
-        near = f"did you mean {', '.join(close)}?" if close else "an EIC code has 16 characters"
-        raise ProviderError(f"entsoe: no area is named {area}; {near}", permanent=True)
+        near = f"did you mean {', '.join(close)}? " if close else ""
+        raise ProviderError(
+            f"entsoe: no area is named {area}; {near}An area's EIC code (16 characters) works too: entsoe:10YFR-RTE------C",
+            permanent=True,
+        )
     return Entsoe(access, access.token_file, area, eic)

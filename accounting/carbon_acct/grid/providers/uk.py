@@ -7,19 +7,21 @@ some time after it, an actual; a region never has an actual, so its values stay 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
+from decimal import Decimal
 
 from carbon_acct.errors import ProviderError
 from carbon_acct.grid.answer import instant, member, parse, value_of
-from carbon_acct.grid.check import Sample, checked, moment
+from carbon_acct.grid.check import Fault, Sample, checked, each, live, moment
 from carbon_acct.grid.fetch import Question, fetch
-from carbon_acct.grid.provider import DIRECT, Access, Period, pieces
+from carbon_acct.grid.provider import DIRECT, Access, Answer, Period, pieces
 from carbon_collector.units import DAY_S
 
 SLUG = "uk"
 BASE_URL = "https://api.carbonintensity.org.uk"
 REGIONS = range(1, 18)
+# Nationally something burns at any hour. A region may live on wind alone.
+LEAST = Decimal(1)
 
 
 @dataclass(frozen=True)
@@ -38,25 +40,31 @@ class CarbonIntensityUk:
         """Return the name of the source that people see."""
         return f"UK Carbon Intensity API (NESO){f', region {self.region}' if self.region else ''}, half-hourly, direct"
 
-    def history(self, start: int, end: int) -> list[Period]:
+    def history(self, start: int, end: int) -> Answer:
         """Return the actual value of each half-hour, else its forecast as an estimate. Raises ProviderError."""
         found = [s for a, b in pieces(start, end, self.max_range_s) for s in self._ask(a, moment(b))]
         return self._checked(found, start, end)
 
     def forecast(self, start: int, end: int) -> list[Period]:
         """Return the forecast of the 48 hours from `start`. Raises ProviderError."""
-        return self._checked([s for s in self._ask(start, "fw48h") if s.estimated], start, end)
+        return self._checked([s for s in self._ask(start, "fw48h") if isinstance(s, Fault) or s.estimated], start, end)
 
-    def _checked(self, found: list[Sample], start: int, end: int) -> list[Period]:
-        return checked(self.text, "intensity", self.scope, found, start, end)
+    def _checked(self, found: list[Sample | Fault], start: int, end: int) -> Answer:
+        rules = live(self.scope, [self.step_s], Decimal(0) if self.region else LEAST)
+        return checked(self.text, "intensity", self.scope, found, start, end, rules)
 
-    def _ask(self, start: int, end: str) -> Iterator[Sample]:
+    def _ask(self, start: int, end: str) -> list[Sample | Fault]:
         url = f"{self.access.base_url or BASE_URL}/{'regional/' if self.region else ''}intensity/{moment(start)}/{end}"
         url += f"/regionid/{self.region}" if self.region else ""
         answer = parse(self.text, fetch(Question(self.text, url, {}), self.access.patience))
-        where = member(self.text, answer, "data", dict) if self.region else answer
-        for row in member(self.text, where, "data", list):
-            yield self._sample(row)
+        where = self._region(answer) if self.region else answer
+        return list(each(member(self.text, where, "data", list), self._sample))
+
+    def _region(self, answer: object) -> object:
+        where = member(self.text, answer, "data", dict)
+        if where.get("regionid", self.region) != self.region:
+            raise ProviderError(f"{self.text}: regionid is {str(where['regionid'])[:20]}; expected {self.region}")
+        return where
 
     def _sample(self, row: object) -> Sample:
         start, end = instant(self.text, row, "from"), instant(self.text, row, "to")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from carbon_acct.client.zones import Factor
 from carbon_acct.grid.factors import factor
-from carbon_acct.grid.provider import FOREVER, Access, Period
+from carbon_acct.grid.provider import FOREVER, Access, Answer, Period
 from carbon_collector.units import DAY_S
 
 SLUG = "yearly"
@@ -32,9 +32,9 @@ class Yearly:
         """Return the scope of the factor's own source."""
         return self.factor.scope
 
-    def history(self, start: int, end: int) -> list[Period]:
+    def history(self, start: int, end: int) -> Answer:
         """Return one period, whatever is asked."""
-        return [Period(0, FOREVER, self.factor.g_per_kwh)] if start < end else []
+        return Answer([Period(0, FOREVER, self.factor.g_per_kwh)] if start < end else [])
 
     def forecast(self, start: int, end: int) -> list[Period]:  # noqa: ARG002  # the protocol's
         """Return nothing: it would be the same."""
