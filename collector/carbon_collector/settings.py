@@ -252,6 +252,8 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("grid", "poll", "seconds", "15 m", "Time between two queries of a provider."),
     Setting("grid", "electricitymaps_token", "path", "", "File with the token of Electricity Maps."),
     Setting("grid", "entsoe_token", "path", "", "File with the security token of ENTSO-E."),
+    Setting("grid", "eia_token", "path", "", "File with the API key of the US Energy Information Administration."),
+    Setting("grid", "openelectricity_token", "path", "", "File with the API key of OpenElectricity (Australia)."),
     Setting(
         "grid",
         "market",

@@ -16,7 +16,7 @@ from carbon_collector.errors import SettingsError
 if TYPE_CHECKING:
     from carbon_collector.settings import Settings
 
-TOKENS = ("electricitymaps", "entsoe")
+TOKENS = ("electricitymaps", "entsoe", "eia", "openelectricity")
 
 
 def chains(settings: Settings, zones: Collection[str]) -> dict[str, tuple[Provider, ...]]:

@@ -48,7 +48,7 @@ FORGET_EVERY_S = DAY_S
 FORECAST_EVERY_S = 3600
 WAIT_S = 60.0
 WAIT_MOST_S = 3600.0
-NARROWED = ("answer", "timeout", "shifted")
+NARROWED = ("answer", "timeout")
 """The kinds of errors after which less of the past is asked for: it may be one part of it that cannot be had."""
 
 

@@ -28,6 +28,8 @@ ASKED = [
     ("rte", "FR"),
     ("energycharts", "DE"),
     ("entsoe", "DE"),
+    ("eia", "US-CAL-CISO"),
+    ("openelectricity", "AU-NSW"),
 ]
 NONSENSE = {
     "html": Reply(b"<html><body>Maintenance</body></html>", content_type="text/html"),
@@ -129,6 +131,10 @@ def test_yearly(make: Make) -> None:
         ("energidata", "neither DK1 nor DK2"),
         ("energycharts:../x", "not a country's code"),
         ("entsoe:NO6", "did you mean NO"),
+        ("entsoe:ATLANTIS", "EIC code (16 characters) works too"),
+        ("eia", "DE is no balancing authority; write e.g. eia:CISO"),
+        ("openelectricity:WA1", "WA1 is no region; known are NSW1, QLD1"),
+        ("watttime", "prices no job"),
     ],
 )
 def test_a_spec_that_is_wrong(make: Make, text: str, says: str) -> None:

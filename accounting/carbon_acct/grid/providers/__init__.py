@@ -17,10 +17,12 @@ from carbon_acct.grid.provider import DIRECT, LIFECYCLE, Access, Patience, Provi
 from carbon_acct.grid.providers import (
     constant,
     csvfile,
+    eia,
     electricitymaps,
     energidata,
     energycharts,
     entsoe,
+    openelectricity,
     rte,
     uk,
     yearly,
@@ -46,10 +48,16 @@ PROVIDERS: dict[str, Entry] = {
     rte.SLUG: Entry(rte.rte),
     energycharts.SLUG: Entry(energycharts.energycharts, argument="country"),
     entsoe.SLUG: Entry(entsoe.entsoe, argument="area", needs_token=True),
+    eia.SLUG: Entry(eia.eia, argument="balancing authority", needs_token=True),
+    openelectricity.SLUG: Entry(openelectricity.openelectricity, argument="region", needs_token=True),
     csvfile.SLUG: Entry(csvfile.csvfile, argument="/path/file.csv", needs_argument=True, has_scopes=True),
     constant.SLUG: Entry(constant.constant, argument="g/kWh", needs_argument=True, has_scopes=True),
     yearly.SLUG: Entry(yearly.yearly, argument="zone"),
 }
+
+
+# Services whose signal answers another question than what a kWh carried.
+MARGINAL = frozenset({"watttime"})
 
 
 @dataclass(frozen=True)
@@ -70,6 +78,11 @@ def parse_spec(text: str, zone: str, means: Means | None = None) -> Provider:
     head, _, argument = text.strip().partition(":")
     slug, plus, scope = head.strip().casefold().partition("+")
     entry = PROVIDERS.get(slug)
+    if slug in MARGINAL:
+        raise ProviderError(
+            f"{text}: {slug} has the marginal emissions of one kWh more; that is advice when to run, and prices no job",
+            permanent=True,
+        )
     if entry is None:
         raise ProviderError(f"{text}: no such provider; {_nearest(slug)}", permanent=True)
     _check(text, slug, entry, argument.strip(), (plus, scope), known)

@@ -129,14 +129,16 @@ class Entsoe:
             raise ProviderError(f"{self.text}: {name} is {said[:20]!r}; expected {wanted!r}")
 
     def _series(self, series: Element, curves: Curves) -> None:
-        """Add a series to the curves. A period that cannot be read takes its own time away, of every type."""
+        """Add a series to the curves. A period that cannot be read, or is of another area, takes its own time away, of
+        every type.
+        """
         fuel = self._said(series, "MktPSRType/psrType")
-        self._check(series, "inBiddingZone_Domain.mRID", self.eic)
-        self._check(series, "quantity_Measure_Unit.name", "MAW")
         repeating = self._said(series, "curveType") == REPEATING
         for period in series.iterfind("{*}Period"):
             start, end = (instant(self.text, self._times(period), name) for name in ("start", "end"))
             try:
+                self._check(series, "inBiddingZone_Domain.mRID", self.eic)
+                self._check(series, "quantity_Measure_Unit.name", "MAW")
                 points = list(self._points(period, start, end, repeating=repeating))
             except ProviderError as e:
                 curves.faults.append(str(e))
