@@ -8,7 +8,7 @@ STAMP := $(VENV)/.installed
 DEBIAN := python3 python3-venv gcc libc6-dev shellcheck munge slurm-wlm slurmdbd mariadb-server galera-4 rsync lsof postgresql pgbouncer util-linux man-db mandoc prometheus systemd chromium poppler-utils fonts-dejavu-core libpango-1.0-0 libpangoft2-1.0-0 libharfbuzz-subset0
 
 .DEFAULT_GOAL := help
-.PHONY: help docs picture demo demo-stop test test-pythons structure test-vm test-site test-slurms soak siege check lint zipapp dist debian format clean bench-accuracy bench-overhead bench-latency bench-spool bench-emissions bench-estimate bench-recalculate bench-privacy bench-receive bench-report bench-large bench-tracking bench-track-overhead
+.PHONY: help docs picture demo demo-stop test test-pythons structure test-vm test-site test-slurms test-pyslurm soak siege check lint zipapp dist debian format clean bench-accuracy bench-overhead bench-latency bench-spool bench-emissions bench-estimate bench-recalculate bench-privacy bench-receive bench-report bench-large bench-tracking bench-track-overhead
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -40,6 +40,10 @@ test-site: $(STAMP) debian ## packages in fresh Debian roots, the Ansible role o
 test-slurms: $(STAMP) ## which prologs the Slurm of Debian 12, 13 and testing runs, each in a root of its own; the table (root, minutes)
 	@$(MAKE) --no-print-directory debian DEBIAN="debootstrap util-linux"
 	$(BIN)/pytest -q -m site tests/slurms
+
+test-pyslurm: $(STAMP) debian ## a real pyslurm beside sacct, job by job: PYSLURM_PYTHON=/venv/bin/python (root, a minute)
+	@[ -x "$(PYSLURM_PYTHON)" ] || { sed -n '2,8p' tests/slurm/compare_pyslurm.py >&2; exit 2; }
+	@cd tests && ../$(BIN)/python -m slurm.compare_pyslurm $(PYSLURM_PYTHON)
 
 soak: $(STAMP) debian zipapp ## 2,000 jobs while collectors, aggregators and the database are killed (a real Slurm; root, 10 minutes)
 	SOAK_JOBS=2000 $(BIN)/pytest -q -s -m slurm tests/slurm/test_soak.py

@@ -223,7 +223,8 @@ SETTINGS: tuple[Setting, ...] = (
         "source",
         "choice",
         "auto",
-        "Source of Slurm's records. auto: pyslurm if it fits the site's Slurm and reports every run, else sacct.",
+        "Source of Slurm's records. auto: sacct, until a pyslurm reports every run. pyslurm (in a process of its own): the"
+        " newest runs only, no AllocTRES, and before 25.11 no heterogeneous JobIDs.",
         ("auto", "pyslurm", "sacct"),
     ),
     Setting("slurm", "poll", "seconds", "60 s", "Time between two queries of Slurm's accounting."),

@@ -21,23 +21,26 @@ def choose_client(source: str, programs: Programs) -> SlurmClient:
     A pyslurm of another release reads slurmdbd's answers wrongly, so it is never taken. One that reports only the
     newest run of a JobID is taken only if it is asked for by name (ADR 6). Raises SlurmError.
     """
-    if source == "sacct":
+    if source == "sacct" or (source == "auto" and not PyslurmClient.every_run):
         return SacctClient(programs)
-    problem = _unfit(programs)
+    release = pyslurm_release(programs)
+    problem = _unfit(release, programs)
     if source == "pyslurm":
         if problem:
             raise SlurmError(f"[slurm] source = pyslurm: {problem}; set sacct")
-        log.warning("[slurm] source = pyslurm: only the newest run of a job that is requeued or resized will be known")
-        return PyslurmClient()
-    if not problem and PyslurmClient.every_run:
-        return PyslurmClient()
-    log.info("%s: using sacct", problem or "pyslurm reports only the newest run of each job")
+        log.warning(
+            "[slurm] source = pyslurm: only the newest run of a job that is requeued or resized will be known, and no"
+            " AllocTRES; before Slurm 25.11 the components of heterogeneous jobs are shown by their own numbers"
+        )
+        return PyslurmClient(programs, release)
+    if not problem:
+        return PyslurmClient(programs, release)
+    log.info("%s: using sacct", problem)
     return SacctClient(programs)
 
 
-def _unfit(programs: Programs) -> str:
+def _unfit(release: tuple[int, int] | None, programs: Programs) -> str:
     """Return why pyslurm cannot be used here, or an empty text if it can."""
-    release = pyslurm_release()
     if release is None:
         return "pyslurm is not installed"
     site = programs.version()

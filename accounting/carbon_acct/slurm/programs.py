@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Runs Slurm's own programs. No other module does. They are found by absolute path and run with a deadline, in the C
+"""Runs Slurm's own programs, and a Python that asks Slurm's library. No other module does. They are found by absolute path and run with a deadline, in the C
 locale.
 
 Their environment is built here, so that neither the administrator's SLURM_* variables nor a time zone can change what
@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+import sys
 import tempfile
 import threading
 from collections.abc import Sequence
@@ -26,22 +27,36 @@ MOST_BYTES = 64 << 20
 
 
 class Programs:
-    """Slurm's programs on this host; `search` are the folders that may hold them."""
+    """Slurm's programs on this host; `search` are the folders that may hold them, `python` is the one that may have
+    pyslurm.
+    """
 
     def __init__(
-        self, search: Sequence[str] = SEARCH, timeout_s: float = TIMEOUT_S, most_bytes: int = MOST_BYTES
+        self,
+        search: Sequence[str] = SEARCH,
+        timeout_s: float = TIMEOUT_S,
+        most_bytes: int = MOST_BYTES,
+        python: str = sys.executable,
     ) -> None:
-        self._search = search
+        self.search = search
         self._timeout_s = timeout_s
         self._most_bytes = most_bytes
+        self._python = python
         self._running: set[subprocess.Popen[bytes]] = set()
 
     def run(self, name: str, *args: str) -> str:
         """Return the output of a program. Bytes that are no UTF-8 become replacement characters. Raises SlurmError."""
+        return self._run(name, [self._find(name), *args])
+
+    def run_python(self, name: str, *args: str) -> str:
+        """Return the output of a Python script that speaks for `name`, bounded as programs are. Raises SlurmError."""
+        return self._run(name, [self._python, *args])
+
+    def _run(self, name: str, command: Sequence[str]) -> str:
         with tempfile.TemporaryFile() as errors:
             try:
                 process = subprocess.Popen(
-                    [self._find(name), *args],
+                    command,
                     env=_environment(),
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.PIPE,
@@ -95,11 +110,11 @@ class Programs:
             process.terminate()
 
     def _find(self, name: str) -> str:
-        for folder in self._search:
+        for folder in self.search:
             path = f"{folder}/{name}"
             if os.access(path, os.X_OK):
                 return path
-        raise SlurmError(f"{name} is not installed (looked in {', '.join(self._search)})")
+        raise SlurmError(f"{name} is not installed (looked in {', '.join(self.search)})")
 
 
 def _environment() -> dict[str, str]:

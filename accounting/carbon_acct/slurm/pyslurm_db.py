@@ -1,31 +1,40 @@
 # SPDX-License-Identifier: MIT
-"""Reads Slurm's record of the jobs by pyslurm's `pyslurm.db`. No other module imports pyslurm.
+"""Reads Slurm's record of the jobs by pyslurm, which a process of its own imports (`pyslurm_child`); no other does.
 
 pyslurm is bound to one Slurm release and comes from the site. Its `JobFilter` asks slurmdbd for the newest record of
 each JobID only: it sets JOBCOND_FLAG_NO_TRUNC and not JOBCOND_FLAG_DUP, and has no option for that
-(pyslurm/db/job.pyx). Releases whose `Jobs` is a map also keep only one record for each JobID. ADR 6 says what follows.
+(pyslurm/db/job.pyx). Releases whose `Jobs` is a map also keep only one record for each JobID. None tells AllocTRES in
+Slurm's own text, and before 25.11 none tells a heterogeneous job's components from other jobs. ADR 6 says what follows.
 """
 
 from __future__ import annotations
 
-import importlib
+import json
+import logging
 import pwd
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from carbon_acct.errors import SlurmError
 from carbon_acct.slurm.client import SlurmJob
+from carbon_acct.slurm.programs import Programs
+
+log = logging.getLogger(__name__)
+
+CHILD = Path(__file__).with_name("pyslurm_child.py")
+NEEDED = ("cluster", "id", "submit_time", "state")
+"""What a record must have to be a job's."""
 
 
-def pyslurm_release() -> tuple[int, int] | None:
+def pyslurm_release(programs: Programs) -> tuple[int, int] | None:
     """Return the Slurm release that the installed pyslurm was built for, e.g. (22, 5), or None where there is none."""
     try:
-        module = importlib.import_module("pyslurm")
-        importlib.import_module("pyslurm.db")
-    except (ImportError, OSError):  # OSError: its libslurm is not there
+        said = json.loads(programs.run_python("pyslurm", str(CHILD), "release"))
+    except (SlurmError, ValueError):
         return None
-    found = re.match(r"(\d+)\.(\d+)", str(getattr(module, "__version__", "")))
+    found = re.match(r"(\d+)\.(\d+)", str(said.get("release", "")))
     return (int(found[1]), int(found[2])) if found else None
 
 
@@ -34,75 +43,80 @@ class PyslurmClient:
 
     every_run = False
 
-    def __init__(self) -> None:
-        self._db: Any = importlib.import_module("pyslurm.db")
-        release = pyslurm_release()
+    def __init__(self, programs: Programs, release: tuple[int, int] | None = None) -> None:
+        self._programs = programs
+        self._told: set[str] = set()
         self.name = f"pyslurm {release[0]}.{release[1]}" if release else "pyslurm"
 
     def jobs(self, since: int, until: int, job_ids: Sequence[int] = ()) -> list[SlurmJob]:
         """Return the jobs as SlurmClient says. Raises SlurmError."""
-        asked: dict[str, Any] = {"start_time": since, "end_time": until}
-        if job_ids:
-            asked["ids"] = list(job_ids)
+        asked = [str(number) for number in (since, until, *job_ids)]
+        _, *lines = self._programs.run_python("pyslurm", str(CHILD), *asked).splitlines() or [""]
         try:
-            found = self._db.Jobs.load(self._db.JobFilter(**asked))
-            records = _records(found)
-        except Exception as err:
-            raise SlurmError(f"pyslurm: {' '.join(str(err).split())}") from err
-        jobs = [_job(record) for record in records if record.submit_time]
+            records = [json.loads(line) for line in lines]
+        except ValueError as err:
+            raise SlurmError("pyslurm: the answer is no JSON; is pyslurm's own output among it?") from err
+        jobs = []
+        for record in records:
+            self._tell(record)
+            if all(record[name] for name in NEEDED):
+                jobs.append(_job(record))
         return sorted(jobs, key=lambda j: (j.submit, j.job_id_raw))
 
+    def _tell(self, record: Mapping[str, Any]) -> None:
+        """Log what cannot be read of a record, each kind once."""
+        for name, why in record["faults"].items():
+            if name not in self._told:
+                self._told.add(name)
+                log.warning(
+                    "pyslurm: job %s: %s is unknown: %s; more of this kind are not told", record["id"], name, why
+                )
 
-def _records(found: Any) -> list[Any]:
-    """Return the records. `Jobs` was a list at first, and is now a map of maps by cluster and JobID."""
-    data = getattr(found, "data", None)
-    return list(found) if data is None else [job for jobs in data.values() for job in jobs.values()]
 
-
-def _job(record: Any) -> SlurmJob:
-    start, end = record.start_time or None, record.end_time or None
+def _job(record: Mapping[str, Any]) -> SlurmJob:
     return SlurmJob(
-        cluster=record.cluster,
-        job_id_raw=record.id,
+        cluster=record["cluster"],
+        job_id_raw=record["id"],
         job_id=_job_id(record),
-        name=record.name or "",
-        user=record.user_name or None,
-        uid=record.user_id,
-        account=record.account or None,
-        partition=record.partition or None,
-        qos=record.qos or None,
+        name=record["name"] or "",
+        user=record["user_name"] or None,
+        uid=record["user_id"],
+        account=record["account"] or None,
+        partition=record["partition"] or None,
+        qos=record["qos"] or None,
         state=_state(record),
-        exit_code=f"{record.exit_code or 0}:{record.exit_code_signal or 0}",
+        exit_code=f"{record['exit_code'] or 0}:{record['exit_code_signal'] or 0}",
         restarts=None,
         sluid=None,
-        submit=record.submit_time,
-        eligible=record.eligible_time or None,
-        start=start,
-        end=end,
-        elapsed_s=record.elapsed_time or 0,
-        nnodes=record.num_nodes,
-        ncpus=record.cpus,
+        submit=record["submit_time"],
+        eligible=record["eligible_time"] or None,
+        start=record["start_time"] or None,
+        end=record["end_time"] or None,
+        elapsed_s=record["elapsed_time"] or 0,
+        nnodes=record["num_nodes"],
+        ncpus=record["cpus"],
         alloc_tres=None,
-        nodelist=record.nodelist or None,
+        nodelist=record["nodelist"] or None,
     )
 
 
-def _job_id(record: Any) -> str:
+def _job_id(record: Mapping[str, Any]) -> str:
     """Return the JobID as sacct prints it: `12_3` for a task of an array, `12+1` for a component of a heterogeneous
-    job.
+    job. Where the release does not tell the component, it is the job's own number.
     """
-    if record.array_id and not record.array_tasks_waiting:
-        return f"{record.array_id}_{record.array_task_id or 0}"  # pyslurm gives None for 0
-    if record.heterogeneous_id:
-        return f"{record.heterogeneous_id}+{record.heterogeneous_offset or 0}"
-    return str(record.id)
+    if record["array_id"] and not record["array_tasks_waiting"]:
+        return f"{record['array_id']}_{record['array_task_id'] or 0}"  # pyslurm gives None for 0
+    if record["heterogeneous_id"]:
+        return f"{record['heterogeneous_id']}+{record['heterogeneous_offset'] or 0}"
+    return str(record["id"])
 
 
-def _state(record: Any) -> str:
+def _state(record: Mapping[str, Any]) -> str:
     """Return the state as sacct prints it: `CANCELLED by 1000`. pyslurm has the user's name where sacct has the id."""
-    if record.state != "CANCELLED" or not record.cancelled_by:
-        return str(record.state)
+    by = record["cancelled_by"]
+    if record["state"] != "CANCELLED" or not by:
+        return str(record["state"])
     try:
-        return f"CANCELLED by {pwd.getpwnam(record.cancelled_by).pw_uid}"
+        return f"CANCELLED by {pwd.getpwnam(by).pw_uid}"
     except KeyError:
-        return f"CANCELLED by {record.cancelled_by}"
+        return f"CANCELLED by {by}"

@@ -46,7 +46,7 @@ class SacctClient:
             self._version = self._programs.version()
         fields = fields_of(self._version)
         delimiter = f"<{secrets.token_hex(12)}>"
-        args = ["-a", "-D", "-X", "-n", "-p", "--noconvert", f"--delimiter={delimiter}", "-S", _iso(since)]
+        args = ["-a", "-D", "-X", "--local", "-n", "-p", "--noconvert", f"--delimiter={delimiter}", "-S", _iso(since)]
         args += ["-E", _iso(until), "-o", ",".join(fields)]
         args += ["-j", ",".join(str(job_id) for job_id in job_ids)] if job_ids else []
         return parse(self._programs.run("sacct", *args), delimiter, fields)

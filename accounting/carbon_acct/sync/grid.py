@@ -106,9 +106,14 @@ class Follower:
                 self.step(time.time())
             except CarbonError as err:
                 log.warning("grid: %s", err)
-            except Exception:
-                log.exception("following the grid failed")
+            except Exception as err:  # noqa: BLE001  nobody expected it, and it is a state as any other
+                self._surprised(f"following the grid failed: {type(err).__name__}: {err}")
             self._stop.wait(self._pause(time.time()))
+
+    def _surprised(self, error: str) -> None:
+        if any(state.error != error for state in self.states.values()):
+            log.exception("%s", error)
+        self.states = {key: replace(state, error=error) for key, state in self.states.items()}
 
     def _pause(self, now: float) -> float:
         """Return the seconds until the next provider is due."""

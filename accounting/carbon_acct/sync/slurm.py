@@ -8,6 +8,7 @@ days the missed time is queried a day at a time, with rests between (slurm/pace.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 import time
@@ -119,6 +120,11 @@ class Poller:
             except CarbonError as err:
                 self._note(str(err))
                 raise
+            except Exception as err:
+                # Nobody expected it, and it is a state as any other: told once, shown, and tried again.
+                if self._note(f"the poll failed: {type(err).__name__}: {' '.join(str(err).split())[:200]}"):
+                    log.exception("the poll of Slurm failed")
+                raise
             self._note("")
             return changed
 
@@ -143,12 +149,8 @@ class Poller:
 
     def _run(self) -> None:
         while not self._stop.is_set():
-            try:
+            with contextlib.suppress(Exception):  # noted, and told once
                 self.poll()
-            except CarbonError:
-                pass  # noted, and told once
-            except Exception:
-                log.exception("the poll of Slurm failed")
             self._stop.wait(self.rest_s)
 
     @property
@@ -157,13 +159,16 @@ class Poller:
         least = LEAST_REST_S if self.state.behind_s and not self.state.error else self._interval_s
         return max(least, self._pace.rest_s)
 
-    def _note(self, error: str) -> None:
-        if error != self.state.error and not self._stop.is_set():
+    def _note(self, error: str) -> bool:
+        """Note the state, and return whether it is another one than before."""
+        is_new = error != self.state.error
+        if is_new and not self._stop.is_set():
             if error:
                 log.warning("slurm: %s; going on with what is known", error)
             else:
                 log.warning("slurm: answers again")
         self._know(error=error)
+        return is_new
 
     def _know(self, **facts: Any) -> None:
         with self._state_lock:

@@ -4,29 +4,23 @@
 from __future__ import annotations
 
 import contextlib
-import sys
 import time
 import tracemalloc
-import types
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from accounting.samples import JOB, SLOT, job
+from accounting.samples import JOB, SLOT
 from accounting.slurm import sacct_text as texts
 from accounting.slurm_programs import StandIn
 from carbon_acct.errors import SlurmError
-from carbon_acct.slurm.choose import choose_client
-from carbon_acct.slurm.client import SlurmClient, SlurmJob, leader_of
+from carbon_acct.slurm.client import SlurmJob, leader_of
 from carbon_acct.slurm.dbd import DbdLimits, load_limits
 from carbon_acct.slurm.matching import Run, match, whole
 from carbon_acct.slurm.nodes import load_nodes
 from carbon_acct.slurm.programs import Programs
-from carbon_acct.slurm.pyslurm_db import PyslurmClient
 from carbon_acct.slurm.rights import load_rights
 from carbon_acct.slurm.sacct import SacctClient, fields_of, parse
 from carbon_collector.hostlist import expand
@@ -363,135 +357,3 @@ def test_circular_accounts(slurm: StandIn) -> None:
     """A tree that bites its tail ends the search, not the program."""
     slurm.rights(users="anna|None|a\n", tree="b|c|\nc|b|\na|b|\n")
     assert load_rights(slurm.programs).accounts_of("anna") == {"a"}
-
-
-class Record:
-    """A record with the attributes that pyslurm.db.Job documents."""
-
-    def __init__(self, found: SlurmJob) -> None:
-        array, _, task = found.job_id.partition("_")
-        head, _, offset = found.job_id.partition("+")
-        self.id = found.job_id_raw
-        self.array_id = int(array) if task else None
-        self.array_task_id = int(task) or None if task else None  # pyslurm's u32_parse: 0 becomes None
-        self.array_tasks_waiting = None
-        self.heterogeneous_id = int(head) if offset else None
-        self.heterogeneous_offset = int(offset) or None if offset else None
-        self.cluster, self.name, self.account = found.cluster, found.name, found.account
-        self.user_name, self.user_id, self.partition, self.qos = found.user, found.uid, found.partition, found.qos
-        self.state, _, by = found.state.partition(" by ")
-        self.cancelled_by = {"": None, "0": "root"}.get(by, by)
-        self.exit_code, self.exit_code_signal = (int(part) for part in (found.exit_code or "0:0").split(":"))
-        self.requeue_count = found.restarts
-        self.submit_time, self.eligible_time = found.submit, found.eligible
-        self.start_time, self.end_time, self.elapsed_time = found.start, found.end, found.elapsed_s
-        self.num_nodes, self.cpus, self.nodelist = found.nnodes, found.ncpus, found.nodelist
-        self.allocated_tres = None
-
-
-REQUEUED = job(alloc_tres=None, submit=SLOT - 100, start=SLOT - 90, end=SLOT - 30, state="REQUEUED")
-JOBS = [
-    REQUEUED,
-    job(alloc_tres=None),
-    job(job_id_raw=20, job_id="19_0", alloc_tres=None, submit=SLOT + 1),
-    job(job_id_raw=31, job_id="30+0", alloc_tres=None, submit=SLOT + 2, state="CANCELLED by 0", exit_code="0:15"),
-    job(job_id_raw=40, job_id="40", alloc_tres=None, submit=SLOT + 3, end=None, state="RUNNING"),
-]
-
-
-@pytest.fixture
-def fake_pyslurm(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], types.ModuleType]]:
-    """Puts a stand-in for pyslurm of any release on sys.path."""
-
-    def install(version: str, listed: bool = False) -> types.ModuleType:
-        package, db = types.ModuleType("pyslurm"), types.ModuleType("pyslurm.db")
-        asked: list[Any] = []
-
-        class JobFilter:
-            def __init__(self, **values: Any) -> None:
-                asked.append(values)
-
-        newest = {j.job_id_raw: Record(j) for j in JOBS}  # slurmdbd tells no other without the flag for duplicates
-
-        class Jobs(list[Record]):
-            """A list in the branch for 22.05, a map of maps later."""
-
-            @staticmethod
-            def load(_filter: JobFilter) -> Any:
-                return Jobs(newest.values()) if listed else types.SimpleNamespace(data={"demo": newest})
-
-        package.__version__ = version  # type: ignore[attr-defined]
-        db.Jobs, db.JobFilter, db.asked = Jobs, JobFilter, asked  # type: ignore[attr-defined]
-        monkeypatch.setitem(sys.modules, "pyslurm", package)
-        monkeypatch.setitem(sys.modules, "pyslurm.db", db)
-        return db
-
-    return install
-
-
-def _sacct(slurm: StandIn, _fake: Any) -> SlurmClient:
-    def text(value: int | str | None) -> str:
-        return "" if value is None else str(value)
-
-    slurm.jobs(
-        [
-            {"JobIDRaw": text(j.job_id_raw), "JobID": j.job_id, "Submit": text(j.submit), "State": j.state}
-            | {"Start": text(j.start), "End": text(j.end) or "Unknown", "ExitCode": text(j.exit_code), "AllocTRES": ""}
-            for j in JOBS
-        ]
-    )
-    return choose_client("sacct", slurm.programs)
-
-
-def _pyslurm(slurm: StandIn, fake: Any) -> SlurmClient:
-    slurm.jobs([], version="22.05.8")
-    fake("22.5.1")
-    return choose_client("pyslurm", slurm.programs)
-
-
-def _listed_pyslurm(slurm: StandIn, fake: Any) -> SlurmClient:
-    slurm.jobs([], version="22.05.8")
-    fake("22.5.1", listed=True)
-    return choose_client("pyslurm", slurm.programs)
-
-
-@pytest.mark.parametrize("make", [_sacct, _pyslurm, _listed_pyslurm])
-def test_contract(make: Callable[[StandIn, Any], SlurmClient], slurm: StandIn, fake_pyslurm: Any) -> None:
-    """Sacct and pyslurm give the same objects for the same jobs, oldest submit first."""
-    client = make(slurm, fake_pyslurm)
-    found = client.jobs(SLOT, SLOT + 900)
-    assert found == (JOBS if client.every_run else [j for j in JOBS if j != REQUEUED])
-    assert client.name.split()[0] in ("sacct", "pyslurm")
-
-
-@pytest.mark.parametrize("release", ["22.5.1", "25.11.2", "unknown"])
-def test_auto(release: str, slurm: StandIn, fake_pyslurm: Any) -> None:
-    """`auto` takes pyslurm only if its release is the site's and it tells every run, which none does (ADR 6)."""
-    fake_pyslurm(release)
-    assert choose_client("auto", slurm.programs).every_run
-
-
-def test_auto_takes_a_pyslurm_that_tells_every_run(
-    slurm: StandIn, fake_pyslurm: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Once pyslurm tells every run, `auto` takes it where it fits the site's Slurm, and only there."""
-    monkeypatch.setattr(PyslurmClient, "every_run", True)
-    names = []
-    for release in ("22.5.1", "25.11.2", "unknown"):
-        fake_pyslurm(release)
-        names.append(choose_client("auto", slurm.programs).name)
-    assert names == ["pyslurm 22.5", "sacct", "sacct"]
-
-
-def test_no_pyslurm(slurm: StandIn) -> None:
-    """Without pyslurm `auto` is sacct, and asking for pyslurm is an error that says what to do."""
-    assert choose_client("auto", slurm.programs).name == "sacct"
-    with pytest.raises(SlurmError, match="pyslurm is not installed"):
-        choose_client("pyslurm", slurm.programs)
-
-
-def test_foreign_pyslurm(slurm: StandIn, fake_pyslurm: Any) -> None:
-    """Pyslurm of another release is not taken even where it is asked for."""
-    fake_pyslurm("25.11.2")
-    with pytest.raises(SlurmError, match=r"pyslurm 25\.11 does not fit the site's Slurm 22\.05"):
-        choose_client("pyslurm", slurm.programs)

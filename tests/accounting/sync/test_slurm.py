@@ -24,6 +24,7 @@ from carbon_acct.queries import totals
 from carbon_acct.queries.job_filter import Filters
 from carbon_acct.queries.jobs import list_jobs
 from carbon_acct.site import Site
+from carbon_acct.slurm.client import SlurmJob
 from carbon_acct.slurm.dbd import DbdLimits
 from carbon_acct.slurm.pace import LEAST_WINDOW_S, LONGEST_REST_S, SLOW_S, Pace
 from carbon_acct.sync.jobs import MAX_ASKED, Turn, unsettled
@@ -251,3 +252,46 @@ def test_matched_when_the_record_comes(site: Site, slurm: StandIn, poller: Polle
     with site.database.read() as session:
         assert list_jobs(session, Filters(EVERYTHING))[0].energy_uj == 1100
         assert session.execute(text("SELECT slot FROM job_slot")).scalars().all() == [SLOT]
+
+
+def test_a_surprise_is_a_state(site: Site, slurm: StandIn, caplog: pytest.LogCaptureFixture) -> None:
+    """What nobody expected is told once, is shown as Slurm's state, and polling goes on; then it is over."""
+
+    class Broken:
+        name, every_run = "pyslurm 22.5", False
+
+        def jobs(self, *_: object) -> list[SlurmJob]:
+            raise AttributeError("no attribute 'x'")
+
+    poller = Poller(site, slurm.programs, "sacct", 60)
+    poller._client = Broken()  # type: ignore[assignment]
+    for _ in range(3):
+        with pytest.raises(AttributeError):
+            poller.poll()
+    failed = poller.state.error
+    poller._client = None
+    poller.poll()
+
+    assert failed == "the poll failed: AttributeError: no attribute 'x'"
+    assert poller.state.error == ""
+    assert len([r for r in caplog.records if r.exc_info]) == 1
+
+
+def test_a_sister_clusters_jobs(site: Site, slurm: StandIn) -> None:
+    """A federation's slurmdbd tells of all its clusters unless it is asked for this one's jobs; a sibling that another
+    cluster took shows with -D alone (sacct(1), --local and -D; as_mysql_jobacct_process.c).
+    """
+    slurm.jobs(
+        [
+            {"JobIDRaw": "67108865", "JobID": "67108865", "State": "REVOKED", "AllocTRES": ""},
+            {"JobIDRaw": "5", "JobID": "5"},
+        ]
+    )
+    poller = Poller(site, slurm.programs, "sacct", 60)
+    poller.poll()
+    with site.database.read() as session:
+        shown = [j.job_id for j in list_jobs(session, Filters(EVERYTHING))]
+        every = [j.job_id for j in list_jobs(session, Filters(EVERYTHING, duplicates=True))]
+
+    assert (shown, every) == (["5"], ["5", "67108865"])
+    assert "--local" in slurm.calls()[-1]
