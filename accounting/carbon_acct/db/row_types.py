@@ -75,6 +75,7 @@ class EndedJobRow(Protocol):
     nnodes: int | None
     ncpus: int | None
     alloc_tres: str | None
+    elapsed_s: int | None
 
 
 class MeasuredJobRow(Protocol):

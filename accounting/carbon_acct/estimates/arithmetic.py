@@ -47,7 +47,8 @@ class Held:
     """Nodes that held a run in [begin, end), the CPUs and GPUs of them together, and the time by slot of which rows
     exist.
 
-    `covered_us` is None for nodes without any row. Otherwise the object is one node.
+    `covered_us` is None for nodes without any row. Otherwise the object is one node. `suspended_s` of the time it was
+    held without running, nobody knows when: it is left out of each slot by its share.
     """
 
     begin: int
@@ -56,6 +57,7 @@ class Held:
     gpus: int
     covered_us: Mapping[int, int] | None = None
     nodes: int = 1
+    suspended_s: int = 0
 
 
 @dataclass(frozen=True)
@@ -94,9 +96,11 @@ def unmetered_us(held: Held) -> dict[int, int]:
     """
     covered = held.covered_us or {}
     gaps: dict[int, int] = {}
+    held_s = max(1, held.end - held.begin)
+    ran_s = max(0, held_s - held.suspended_s)
     for slot in range(held.begin // SLOT_S * SLOT_S, held.end, SLOT_S):
         here_s = min(held.end, slot + SLOT_S) - max(held.begin, slot)
-        gaps[slot] = max(0, here_s * US_PER_S - covered.get(slot, 0))
+        gaps[slot] = max(0, here_s * US_PER_S * ran_s // held_s - covered.get(slot, 0))
     forgiven = 0 if held.covered_us is None else WHOLE_SECONDS_US
     for slot in reversed(gaps):
         part = min(forgiven, gaps[slot])
@@ -119,9 +123,9 @@ def unmetered_run(nodes: Iterable[Held]) -> UnmeteredRun:
     return UnmeteredRun(slots, without_rows, partly)
 
 
-def estimates(run: UnmeteredRun, nnodes: int, bases: Sequence[Basis]) -> dict[int, Estimate]:
+def estimates(run: UnmeteredRun, nnodes: int, bases: Sequence[Basis], without: str = "") -> dict[int, Estimate]:
     """Return the estimate of each slot. Each component uses the first of `bases` that knows its power. A slot for which
-    none does is left out.
+    none does is left out. `without` names what of the job no estimate is known for.
     """
     found: dict[int, Estimate] = {}
     for slot, gap in sorted(run.slots.items()):
@@ -136,6 +140,7 @@ def estimates(run: UnmeteredRun, nnodes: int, bases: Sequence[Basis]) -> dict[in
         if used:
             used.sort(key=bases.index)
             note = f"{_nodes(run, nnodes)} estimated from {' and '.join(b.text for b in used)}"
+            note += f"; not estimated: {without}" if without else ""
             found[slot] = Estimate(uj, used[-1].method, note, any(b.simulated for b in used))
     return found
 

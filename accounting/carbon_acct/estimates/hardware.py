@@ -25,6 +25,9 @@ SOCKETS = (1, 2)
 CPU_MW = 4_000
 """Of a CPU of a node of which not even their number is known, or fits no model: about half a core's 8 W."""
 
+MIG_PARTS = 7
+"""The compute slices of a GPU that MIG divides (NVIDIA MIG User Guide, «Concepts»)."""
+
 UNIT_US = 1000
 """A milliwatt is a microjoule in a millisecond."""
 
@@ -52,11 +55,16 @@ class Hardware:
         known = [*self.models, *_shipped()]
         total_w, count, names = 0.0, 0, []
         for name, number in gpu_types(alloc_tres).items():
-            found = accelerator(name, known)
-            if found is None or found.watts is None:
+            model, share = slice_part(name)
+            found = accelerator(model, known) if model else None
+            if found is not None and found.watts is not None:
+                watts, called = float(found.watts), name
+            elif share < 1:
+                watts, called = typical_gpu_mw() / 1000, name
+            else:
                 return typical_gpu_mw(), "GPU"
-            total_w, count = total_w + found.watts * number, count + number
-            names.append(name)
+            total_w, count = total_w + watts * share * number, count + number
+            names.append(called)
         if not count:
             return typical_gpu_mw(), "GPU"
         return round(1000 * total_w / count), " or ".join(names)
@@ -76,6 +84,26 @@ def gpu_types(alloc_tres: str) -> Mapping[str, int]:
     """Return the number of GPUs of each type that AllocTRES names: `gres/gpu:a100=4` -> {"a100": 4}."""
     found = re.findall(r"(?:^|,)gres/gpu:([^=,]+)=(\d+)(?=,|$)", alloc_tres or "")
     return {name: int(number) for name, number in found if int(number)}
+
+
+def gpus_of(alloc_tres: str) -> int:
+    """Return the number of GPUs that AllocTRES names, with or without their types: `gres/gpu:a100=4` is four."""
+    plain = re.search(r"(?:^|,)gres/gpu=(\d+)(?=,|$)", alloc_tres or "")
+    return max(int(plain[1]) if plain else 0, sum(gpu_types(alloc_tres).values()))
+
+
+def unpriced(alloc_tres: str) -> str:
+    """Return what of AllocTRES no figure is known for, empty where there is none: parts of GPUs are shares of a whole
+    that Slurm does not tell.
+    """
+    found = re.findall(r"(?:^|,)gres/((?:shard|mps)(?::[^=,]+)?=\d+)(?=,|$)", alloc_tres or "")
+    return ", ".join(found)
+
+
+def slice_part(name: str) -> tuple[str, float]:
+    """Return the model and the part of a GPU that a type names: of MIG's `a100_1g.5gb` a seventh of an a100."""
+    found = re.search(r"(?:^|[._-])([1-7])g\.\d+gb", name)
+    return (name, 1.0) if found is None else (name[: found.start()], int(found[1]) / MIG_PARTS)
 
 
 @cache

@@ -9,7 +9,6 @@ uses what is known of them now, within bounds: the newest measured jobs of the p
 from __future__ import annotations
 
 import json
-import re
 from collections import defaultdict
 from collections.abc import Collection, Iterable
 from typing import Any
@@ -22,7 +21,7 @@ from carbon_acct.db.models import COUNTED, Job, JobDay, Ledger, NodeJobSlot
 from carbon_acct.db.row_types import DeliveredRow, EndedJobRow, MeasuredJobRow
 from carbon_acct.db.rows import ask, chunks
 from carbon_acct.estimates.arithmetic import Basis, Estimate, Held, Power, estimates, unmetered_run
-from carbon_acct.estimates.hardware import Hardware
+from carbon_acct.estimates.hardware import Hardware, gpus_of, unpriced
 from carbon_acct.slurm.matching import LATE_SOURCES, RESIZED
 from carbon_collector.meters.base import COMPONENTS
 from carbon_collector.units import DAY_S
@@ -57,7 +56,8 @@ def estimate_unmetered(
 
 _IDS: BindParameter[Any] = bindparam("ids", expanding=True)
 _JOBS = select(
-    *(Job.id, Job.cluster_id, Job.partition, Job.start, Job.end, Job.state, Job.nnodes, Job.ncpus, Job.alloc_tres)
+    *(Job.id, Job.cluster_id, Job.partition, Job.start, Job.end, Job.state, Job.nnodes, Job.ncpus, Job.alloc_tres),
+    Job.elapsed_s,
 ).where(Job.id.in_(_IDS), Job.unmetered_us > 0, Job.start.is_not(None), Job.end.is_not(None), Job.state != RESIZED)
 _ROWS = (
     select(
@@ -85,7 +85,9 @@ def _of_run(job: EndedJobRow, rows: list[DeliveredRow], history: _History, hardw
     if not wanted <= measured.power.keys():
         node_cpus = max((row.node_cpus for row in rows if row.node_cpus), default=None)
         bases += [history.basis(job), hardware.basis(node_cpus, job.alloc_tres or "")]
-    return estimates(run, job.nnodes or 1, bases)
+    without = [unpriced(job.alloc_tres or "")] if run.without_rows else []
+    without += [f"{_suspended_s(job)} s suspended"] if run.without_rows and _suspended_s(job) else []
+    return estimates(run, job.nnodes or 1, bases, ", ".join(filter(None, without)))
 
 
 def _held_with_rows(job: EndedJobRow, rows: list[DeliveredRow]) -> Held:
@@ -106,9 +108,16 @@ def _held_without_rows(job: EndedJobRow, by_node: dict[int, list[DeliveredRow]])
         return []
     first_rows = [rows[0] for rows in by_node.values()]
     cpus = (job.ncpus or 0) - sum(_cpus(job, row) for row in first_rows)
-    gpus = max(0, _tres(job, "gres/gpu") - sum(_gpus(row) for row in first_rows))
+    gpus = max(0, gpus_of(job.alloc_tres or "") - sum(_gpus(row) for row in first_rows))
     # `cpus` and `gpus` are of all of them together, so one Held stands for them.
-    return [Held(job.start, job.end, cpus if cpus > 0 else nodes * _cpus_a_node(job), gpus, None, nodes)]
+    return [
+        Held(job.start, job.end, cpus if cpus > 0 else nodes * _cpus_a_node(job), gpus, None, nodes, _suspended_s(job))
+    ]
+
+
+def _suspended_s(job: EndedJobRow) -> int:
+    """Return the seconds that a run was suspended: Slurm's elapsed time leaves them out."""
+    return max(0, job.end - job.start - job.elapsed_s) if job.elapsed_s is not None else 0
 
 
 def _cpus(job: EndedJobRow, row: DeliveredRow) -> int:
@@ -121,11 +130,6 @@ def _cpus_a_node(job: EndedJobRow) -> int:
 
 def _gpus(row: DeliveredRow) -> int:
     return len(json.loads(row.gpus or "[]"))
-
-
-def _tres(job: EndedJobRow | MeasuredJobRow, name: str) -> int:
-    found = re.search(rf"(?:^|,){re.escape(name)}=(\d+)(?:,|$)", job.alloc_tres or "")
-    return int(found[1]) if found else 0
 
 
 def _measured(job: EndedJobRow, rows: Iterable[DeliveredRow]) -> tuple[dict[str, Power], bool]:
@@ -181,7 +185,7 @@ class _History:
 
 def _add(total: list[int], job: MeasuredJobRow, component: str, row: Any) -> None:
     energy_uj, metered_us = getattr(row, f"{component}_uj"), int(getattr(row, f"{component}_metered_us") or 0)
-    units = _tres(job, "gres/gpu") if component == "gpu" else job.ncpus
+    units = gpus_of(job.alloc_tres or "") if component == "gpu" else job.ncpus
     if energy_uj is not None and units:
         total[0] += int(energy_uj)
         total[1] += metered_us * units // job.nnodes

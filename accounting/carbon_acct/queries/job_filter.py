@@ -25,6 +25,10 @@ SKEW_S = DAY_S
 """
 
 
+REVOKED = "REVOKED"
+"""The state of a federated job on the clusters that did not get it."""
+
+
 @dataclass(frozen=True)
 class Filters:
     """The jobs that are asked for, as far as `viewer` may see them. An empty sequence does not filter."""
@@ -127,12 +131,16 @@ def _nodes_of(job: Any) -> list[str]:
 
 def _newest(rows: list[Any], filters: Filters) -> list[Any]:
     """Return the newest run of each JobID, and the records before its resizes, as sacct without -D; all runs if
-    duplicates are wanted.
+    duplicates are wanted. A federated job that a sister cluster took is REVOKED here, and no run of this cluster's.
     """
     if filters.duplicates:
         return rows
     newest = {(job.cluster_id, job.job_id_raw): job.id for job in rows}
-    return [job for job in rows if job.state == RESIZED or newest[job.cluster_id, job.job_id_raw] == job.id]
+    return [
+        job
+        for job in rows
+        if job.state == RESIZED or (newest[job.cluster_id, job.job_id_raw] == job.id and job.state != REVOKED)
+    ]
 
 
 def _narrow(filters: Filters, lists: Lists) -> Subquery | None:
@@ -221,8 +229,15 @@ def _window_conditions(filters: Filters, lists: Lists) -> list[ColumnElement[boo
     if not filters.truncate or (window.start is None and window.end is None):
         return [by_time]
     # Not EXISTS: MariaDB would take it for a join, and look at every slot of the window.
+    # A job shares the slots at its borders with others: it is in the window only if its own time there is. A slot that
+    # lies outside the job's time, as a wrong clock makes it, counts where it lies.
+    ran_inside = and_(Job.start < min(window.high, FOREVER), window.low < _END)
+    elsewhere = or_(Job.start >= JobSlot.slot + SLOT_S, JobSlot.slot >= _END, Job.start.is_(None))
     first = select(func.min(JobSlot.slot)).where(
-        JobSlot.job_id == Job.id, JobSlot.slot > window.low - SLOT_S, JobSlot.slot < min(window.high, 2**62)
+        JobSlot.job_id == Job.id,
+        JobSlot.slot > window.low - SLOT_S,
+        JobSlot.slot < min(window.high, FOREVER),
+        or_(ran_inside, elsewhere),
     )
     slots = first.scalar_subquery().is_not(None)
     return [or_(by_time, and_(slots, _state(names, lists)) if names else slots)]

@@ -26,6 +26,7 @@ from carbon_acct.queries import job_sums
 from carbon_acct.queries.job_filter import SLURM_COLUMNS, Filters, find_page, find_runs
 from carbon_acct.queries.job_sums import JobSums
 from carbon_acct.queries.quality import ComponentState, Verdict, judge
+from carbon_acct.slurm.client import leader_of
 from carbon_acct.slurm.matching import RESIZED
 from carbon_acct.window import Window, inside
 from carbon_collector.meters.base import COMPONENTS
@@ -121,7 +122,16 @@ def records_of(session: Session, jobs: Iterable[FoundJob], filters: Filters, now
         sums = job_parts[0] if len(job_parts) == 1 else job_sums.total(job_parts)
         texts = [part.notes for part in job_parts if part.notes]
         shown.append(_record(job, sums, texts + notes.get(job_id, []), names, filters, now))
-    return shown
+    return sorted(shown, key=_place)
+
+
+def _place(record: JobRecord) -> tuple[str, int, int, int, int]:
+    """Return where a record stands: by cluster and array, heterogeneous job or job; tasks and components in order. The
+    last task of an array has the array's own number, so JobIDRaw is not their order.
+    """
+    part = record.job_id.replace("+", "_").partition("_")[2]
+    leader = leader_of(record.job_id, record.job_id_raw)
+    return record.cluster, leader, int(part) if part.isdecimal() else 0, record.job_id_raw, record.submit
 
 
 SourceNames = Callable[[str], tuple[str | None, str | None]]

@@ -7,7 +7,6 @@ digits, so that nobody's job can be told from it.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,6 +17,7 @@ from sqlalchemy.orm import Session
 from carbon_acct.access.viewer import Viewer
 from carbon_acct.db.models import Job, JobDay
 from carbon_acct.db.rows import IDS, ask_ids
+from carbon_acct.estimates.hardware import gpus_of
 from carbon_collector.meters.base import COMPONENTS
 from carbon_collector.units import DAY_S
 
@@ -90,7 +90,7 @@ def _power(session: Session, jobs: Iterable[Any], partition: str, gres: str, bas
         job = known[row.job_id]
         simulated |= bool(row.simulated)
         for c in COMPONENTS:
-            units = gpus(job.alloc_tres) if c == "gpu" else job.ncpus
+            units = gpus_of(job.alloc_tres or "") if c == "gpu" else job.ncpus
             uj, metered_us = getattr(row, f"{c}_uj"), int(getattr(row, f"{c}_metered_us") or 0)
             if uj is not None and units and metered_us:
                 energy, unit_us = sums[c]
@@ -127,12 +127,6 @@ def _blurred(found: Power) -> Power:
 
 def _two_digits(value: float | None) -> float | None:
     return None if value is None else float(f"{value:.2g}")
-
-
-def gpus(alloc_tres: str | None) -> int:
-    """Return the number of GPUs that AllocTRES names."""
-    found = re.search(r"(?:^|,)gres/gpu=(\d+)(?:,|$)", alloc_tres or "")
-    return int(found[1]) if found else 0
 
 
 _TOTALS = (

@@ -26,7 +26,15 @@ from carbon_acct.estimates.arithmetic import (
     unmetered_run,
     unmetered_us,
 )
-from carbon_acct.estimates.hardware import CPU_MW, Hardware, load_hardware, typical_cpu_mw, typical_gpu_mw
+from carbon_acct.estimates.hardware import (
+    CPU_MW,
+    Hardware,
+    gpus_of,
+    load_hardware,
+    typical_cpu_mw,
+    typical_gpu_mw,
+    unpriced,
+)
 from carbon_acct.estimates.unmetered_runs import estimate_unmetered
 from carbon_acct.site import Site
 from carbon_acct.slurm.client import SlurmJob
@@ -128,6 +136,8 @@ def test_hardware() -> None:
         ("cpu=8,gres/gpu:a100=3,gres/gpu:t4=1,gres/gpu=4", 317_500, "317.5 W a a100 or t4"),
         ("cpu=8,gres/gpu=2", typical_gpu_mw(), "W a GPU"),
         ("cpu=8,gres/gpu:frobnicator=2,gres/gpu=2", typical_gpu_mw(), "W a GPU"),
+        ("cpu=8,gres/gpu:a100_1g.5gb=2", 400_000 // 7, "W a a100_1g.5gb"),
+        ("cpu=8,gres/gpu:3g.20gb=1", typical_gpu_mw() * 3 // 7, "W a 3g.20gb"),
         ("cpu=8,gres/gpu:a100=0,gres/gpu=0", typical_gpu_mw(), "W a GPU"),
         ("", typical_gpu_mw(), "W a GPU"),
     ],
@@ -136,8 +146,16 @@ def test_a_gpu_draws_what_its_type_does(alloc_tres: str, mw: int, text: str) -> 
     """The type is AllocTRES's; several types are weighed by their number; an unknown one has the median's watts."""
     basis = Hardware().basis(128, alloc_tres)
 
-    assert basis.power["gpu"].over(US_PER_S) == mw * 1000
+    assert abs(basis.power["gpu"].over(US_PER_S) - mw * 1000) <= 1000
     assert text in basis.text
+
+
+def test_gpus_that_are_named_by_type_alone() -> None:
+    """Four of a type are four, where Slurm does not count them without it too; parts of a GPU are named."""
+    assert [gpus_of(t) for t in ("cpu=1,gres/gpu:a100=4", "gres/gpu=4,gres/gpu:a100=4", "gres/gpu=2", "cpu=4", "")] == [
+        *(4, 4, 2, 0, 0)
+    ]
+    assert unpriced("cpu=4,gres/shard=2,gres/mps:a100=50,gres/gpu=1") == "shard=2, mps:a100=50"
 
 
 def test_a_sites_own_table_comes_first(tmp_path: Path) -> None:
@@ -230,6 +248,18 @@ def test_from_the_hardware(site: Site) -> None:
     estimate = found(site, Hardware(cpu_mw=2000, gpu_mw=1000))[7, SLOT]
     assert estimate.uj == {"cpu": 4 * 60 * 2_000_000, "gpu": 60_000_000}
     assert estimate.note == "2 of 2 nodes estimated from the hardware's figures (2 W a CPU, 1 W a GPU)"
+
+
+@pytest.mark.parametrize("tres", ["gres/gpu:a100=4", "gres/gpu=4,gres/gpu:a100=4"])
+def test_typed_gpus_and_suspended_time(site: Site, tres: str) -> None:
+    """GPUs count by their types, a suspended job by the time that it ran, and the note says what is not in it
+    (slurm-job-exporter, issue 65; sacct(1), Suspended).
+    """
+    tell(site, job(nnodes=1, ncpus=4, alloc_tres=f"cpu=4,{tres},gres/shard=2", elapsed_s=45))
+    estimate = found(site, Hardware(cpu_mw=2000, gpu_mw=300_000))[7, SLOT]
+
+    assert estimate.uj == {"cpu": 4 * 45 * 2_000_000, "gpu": 4 * 45 * 300_000_000}
+    assert estimate.note.endswith("; not estimated: shard=2, 15 s suspended")
 
 
 @pytest.mark.slow

@@ -11,15 +11,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import insert
 
-from accounting.samples import new_site
+from accounting.samples import NOW, SLOT, job, job_slot, ledger, new_site, segment
 from carbon_acct.access.viewer import EVERYTHING
 from carbon_acct.db.models import Cluster, FactorSource, Job, JobDay
 from carbon_acct.db.rows import table_of
+from carbon_acct.delivery.segment import parse_segment
+from carbon_acct.delivery.store import store_segment
 from carbon_acct.queries import jobs
 from carbon_acct.queries.job_filter import SLURM_COLUMNS, Filters
 from carbon_acct.queries.job_sums import NO_SUMS, JobSums, total
 from carbon_acct.queries.jobs import list_jobs
 from carbon_acct.sums.job_day import METHODS, SUMMED, WEIGHTS
+from carbon_acct.sync.jobs import record_jobs
+from carbon_acct.window import Window
 
 COUNTED = [name for name in JobSums._fields if name in SUMMED]
 amounts = st.none() | st.integers(0, 2**62)
@@ -78,3 +82,46 @@ def test_every_figure_is_in_its_own_place(tmp_path: Path) -> None:
     expected |= {"coverage": record.coverage, "quality": record.quality, "notes": record.notes}
     assert vars(record) == expected
     site.database.close()
+
+
+def test_a_window_inside_a_slot_has_whose_time_is_in_it(tmp_path: Path) -> None:
+    """With -T, of the jobs of one slot those are listed that ran in the window; their parts add up to the slot's."""
+    site = new_site(tmp_path)
+    known = [
+        job(
+            job_id_raw=n,
+            job_id=str(n),
+            submit=SLOT,
+            eligible=SLOT + n * 100,
+            start=SLOT + n * 100,
+            end=SLOT + n * 100 + 60,
+        )
+        for n in range(1, 6)
+    ]
+    with site.database.write() as session:
+        record_jobs(session, known, site.terms)
+        for n in range(1, 6):
+            times = {"opened": SLOT + n * 100, "run": f"start:{SLOT + n * 100}", "job_id": n}
+            rows = [ledger(**times, closed=SLOT + n * 100 + 60), job_slot(slot=SLOT, **times)]
+            store_segment(session, parse_segment(segment(rows, sequence=n), NOW), site.terms, NOW)
+
+    def listed(start: int, end: int) -> dict[str, int | None]:
+        asked = Filters(EVERYTHING, window=Window(SLOT + start, SLOT + end), truncate=True)
+        with site.database.read() as session:
+            return {found.job_id: found.energy_uj for found in list_jobs(session, asked)}
+
+    assert listed(210, 330) == {"2": 1100 - 1100 * 10 // 60, "3": 1100 * 30 // 60}
+    assert listed(370, 390) == {}
+    assert sum(uj or 0 for cut in (0, 333) for uj in listed(cut, 333 if not cut else 900).values()) == 5 * 1100
+
+
+def test_tasks_stand_in_order(tmp_path: Path) -> None:
+    """The last task of an array has the array's number as JobIDRaw, and still stands last; components by their offset."""
+    site = new_site(tmp_path)
+    ids = {12: "12_3", 13: "12_1", 14: "14", 15: "12_2", 16: "12_10", 20: "20+0", 21: "20+1"}
+    with site.database.write() as session:
+        record_jobs(session, [job(job_id_raw=raw, job_id=text) for raw, text in ids.items()], site.terms)
+    with site.database.read() as session:
+        found = [row.job_id for row in list_jobs(session, Filters(EVERYTHING))]
+
+    assert found == ["12_1", "12_2", "12_3", "12_10", "14", "20+0", "20+1"]
