@@ -103,12 +103,23 @@ def remove(name: str) -> None:
             time.sleep(0.05)
 
 
+def thaw(name: str) -> None:
+    """Let the frozen processes of a cluster go on: of a suspended job none ends in v1 before it may run."""
+    for hierarchy in hierarchies():
+        for folder, _, files in os.walk(hierarchy.cluster(name)):
+            for file, word in (("freezer.state", "THAWED"), ("cgroup.freeze", "0")):
+                if file in files:
+                    with contextlib.suppress(OSError):
+                        Path(folder, file).write_text(word)
+
+
 def remove_abandoned() -> None:
     """Remove the cgroups of clusters that were killed before they could."""
     for hierarchy in hierarchies():
         for path in hierarchy.cluster("x").parent.glob(f"{PREFIX}*"):
             pid = path.name.removeprefix(PREFIX)
             if pid.isdigit() and not alive(int(pid)):
+                thaw(path.name)
                 _remove_tree(path)
 
 

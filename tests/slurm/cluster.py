@@ -195,6 +195,7 @@ class Cluster:
                     os.kill(pid, signal.SIGKILL)
         if self._unshared:
             self._unshared.wait()
+        cgroups.thaw(f"{cgroups.PREFIX}{outer}")
         _until(lambda: not any(alive(pid) for pid in (init, outer)), 20, "the cluster's processes did not end")
         cgroups.remove(f"{cgroups.PREFIX}{outer}")
         (self.layout.folder / "cluster.pid").unlink(missing_ok=True)

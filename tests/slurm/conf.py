@@ -198,12 +198,24 @@ def _accounts(layout: Layout) -> None:
     people += [(AGGREGATOR_USER, AGGREGATOR_UID, "/var/lib/carbon-aggregator", "/usr/sbin/nologin")]
     passwd = "".join(f"{name}:x:{uid}:{uid}::{home}:{shell}\n" for name, uid, home, shell in people)
     group = "".join(f"{name}:x:{uid}:\n" for name, uid, *_ in people)
-    _write(layout.etc / "passwd", Path("/etc/passwd").read_text().rstrip("\n") + "\n" + passwd)
-    _write(layout.etc / "group", Path("/etc/group").read_text().rstrip("\n") + "\n" + group)
+    ids = {name: uid for name, uid, *_ in people}
+    _write(layout.etc / "passwd", others(Path("/etc/passwd").read_text(), ids) + passwd)
+    _write(layout.etc / "group", others(Path("/etc/group").read_text(), ids) + group)
     for user, uid in USERS.items():
         home = layout.folder / "home" / user
         home.mkdir(parents=True)
         os.chown(home, uid, uid)
+
+
+def others(text: str, ids: dict[str, int]) -> str:
+    """The lines of the host's passwd or group that are of none of these names or numbers: the host may have its own
+    alice.
+    """
+    numbers = set(map(str, ids.values()))
+    rows = [line for line in text.splitlines() if line.strip()]
+    return "".join(
+        f"{row}\n" for row in rows if row.split(":")[0] not in ids and row.split(":")[2:3] not in [[n] for n in numbers]
+    )
 
 
 def _hosts(layout: Layout, nodes: list[str]) -> None:

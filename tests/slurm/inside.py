@@ -48,6 +48,9 @@ def outer(layout: Layout, die_with_parent: bool) -> None:
     os.execvp("unshare", ["unshare", *namespaces, *options, "--", *head])
 
 
+LOADER_CACHE = Path("/etc/ld.so.cache")
+
+
 def head(layout: Layout) -> None:
     """Set up the host of slurmctld, slurmdbd and the aggregator, then be process 1."""
     socket.sethostname("head")
@@ -101,11 +104,18 @@ def node(layout: Layout, name: str) -> None:
 
 
 def _etc(private: Private, layout: Layout) -> None:
-    private.shadow(Path("/etc"))
-    for file in ("passwd", "group", "hosts"):
+    """Files and folders of the cluster's own, on entries of its own: a mount on an entry of the host's would vanish with
+    it, as when the host's ldconfig or adduser renames a new file into its place.
+    """
+    files, folders = ("passwd", "group", "hosts"), ("slurm", "munge", "carbon-acct")
+    private.shadow(Path("/etc"), without=(*files, *folders, LOADER_CACHE.name, "ld.so.preload"))
+    for file in files:
         private.file(Path("/etc", file), layout.etc / file)
-    for folder in ("slurm", "munge", "carbon-acct"):
+    for folder in folders:
         private.folder(Path("/etc", folder), layout.etc / folder)
+    cache = layout.etc / LOADER_CACHE.name
+    subprocess.run(["ldconfig", "-X", "-C", cache], check=True)
+    private.file(LOADER_CACHE, cache)
     if layout.clock.exists():
         private.folder(CLOCK, layout.clock)
         private.file(Path("/etc/ld.so.preload"), layout.etc / "ld.so.preload")
@@ -138,10 +148,10 @@ def _simulated_gpus(private: Private, layout: Layout, name: str) -> None:
     for gpu in gpus:
         device = f"nvidia{gpu.minor}"
         private.file(Path("/dev", device), hardware / "dev" / device)
-    cache, conf = layout.node(name) / "ld.so.cache", layout.node(name) / "ld.so.conf"
+    cache, conf = layout.node(name) / LOADER_CACHE.name, layout.node(name) / "ld.so.conf"
     conf.write_text(f"include /etc/ld.so.conf\n{NVML}\n")
     subprocess.run(["ldconfig", "-X", "-C", cache, "-f", conf], check=True)
-    private.file(Path("/etc/ld.so.cache"), cache)
+    private.file(LOADER_CACHE, cache)
 
 
 def loopback_up() -> None:

@@ -14,6 +14,7 @@ import pytest
 
 from slurm import cgroups
 from slurm.cluster import Cluster
+from slurm.jobs import running
 from slurm.layout import CHECKOUT
 from slurm.processes import alive, child_of
 
@@ -50,6 +51,10 @@ def test_a_second_cluster_runs_beside_the_first_and_leaves_nothing(cluster: Clus
     with Cluster(folder / "second", name="second") as second:
         job = second.sbatch("alice", "-N", "2", script="#!/bin/sh\nsleep 1\n")
         assert set(second.wait_for([job]).values()) == {"COMPLETED"}
+        # It is stopped with a job that runs and one that is suspended, whose processes are frozen.
+        for node in ("n1", "n2"):
+            running(second, last := second.sbatch("alice", "-w", node, script="#!/bin/sh\nsleep 600\n"))
+        second.run(["scontrol", "suspend", str(last)])
         pid = int((folder / "second" / "cluster.pid").read_text().split()[0])
         init = child_of(pid)
         assert groups(pid)
