@@ -14,6 +14,7 @@ import logging
 import signal
 import socket
 import sys
+import threading
 from collections.abc import Iterator
 from types import FrameType
 
@@ -39,6 +40,8 @@ SWITCH_S = 0.0005
 """Turn of a thread that computes, while others wait for it (sys.setswitchinterval; Python's own is ten times as long)."""
 M_ARENA_MAX = -8
 """mallopt(3)."""
+TRIM_EVERY_S = 10.0
+"""Time between two returns of free memory to the system, in seconds."""
 COLLECT_AT = (200_000, 20, 50)
 """The numbers of objects after which the garbage collector looks for cycles (gc.set_threshold)."""
 
@@ -81,6 +84,16 @@ def share_fairly() -> None:
         ctypes.CDLL(None).mallopt(M_ARENA_MAX, 2)
 
 
+def give_back(stop: threading.Event) -> None:
+    """Return free memory to the system until `stop`: after many large answers the heaps keep what they needed at most."""
+    try:
+        trim = ctypes.CDLL(None).malloc_trim
+    except (OSError, AttributeError):  # another C library than glibc
+        return
+    while not stop.wait(TRIM_EVERY_S):
+        trim(0)
+
+
 def _open(site: Site) -> None:
     try:
         site.database.open()
@@ -104,9 +117,12 @@ def _serve(
     follower.start()
     app.state.watch.start()
     app.state.site_figures.start()
+    stop = threading.Event()
+    threading.Thread(target=give_back, args=(stop,), name="memory", daemon=True).start()
     try:
         _Server(protocol.options(app, limits, app.state.metrics.refuse, proxies)).run(sockets=[listener])
     finally:
+        stop.set()
         app.state.site_figures.stop()
         app.state.watch.stop()
         follower.stop()

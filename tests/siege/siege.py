@@ -25,6 +25,7 @@ from sqlalchemy import text
 from accounting.samples import configure, job_slot, ledger, node_slot, segment
 from accounting.served import wait_for
 from accounting.slurm_programs import StandIn
+from carbon_acct.aggregator import TRIM_EVERY_S
 from carbon_acct.site import open_site
 from carbon_collector import munge, settings
 from carbon_collector.http import request
@@ -184,7 +185,7 @@ def besiege(seconds: float, jobs: int) -> Outcome:
         stop.set()
         for thread in honest:
             thread.join()
-        time.sleep(3)  # what is dropped is given back
+        time.sleep(TRIM_EVERY_S + 2)  # what is dropped is given back
         outcome.after_mib = memory_mib(process.pid)
         outcome.counted_rows = _counted(config)
         outcome.log = (folder / "log").read_text()

@@ -253,7 +253,7 @@ def test_from_the_hardware(site: Site) -> None:
 @pytest.mark.parametrize("tres", ["gres/gpu:a100=4", "gres/gpu=4,gres/gpu:a100=4"])
 def test_typed_gpus_and_suspended_time(site: Site, tres: str) -> None:
     """GPUs count by their types, a suspended job by the time that it ran, and the note says what is not in it
-    (slurm-job-exporter, issue 65; sacct(1), Suspended).
+    (sacct(1), Suspended; gres.conf(5), Type).
     """
     tell(site, job(nnodes=1, ncpus=4, alloc_tres=f"cpu=4,{tres},gres/shard=2", elapsed_s=45))
     estimate = found(site, Hardware(cpu_mw=2000, gpu_mw=300_000))[7, SLOT]
