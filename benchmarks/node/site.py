@@ -177,7 +177,8 @@ class Host:
     def count(self, seconds: float) -> None:
         """Let the meters count."""
         for zone in self.node.energy:
-            watts = WATTS["dram" if zone.count(":") == 2 else "package"]
+            socket = int(zone.split(":")[1])  # of counters that count alike one is taken for the other's mirror
+            watts = WATTS["dram" if zone.count(":") == 2 else "package"] + 10 * socket
             self.node.add_energy(zone, int(watts * seconds * 1e6))
         self._energy_mj += int(WATTS["gpu"] * seconds * 1e3)
         self._show_gpus()
