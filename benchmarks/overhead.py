@@ -124,7 +124,8 @@ def table(cells: list[Cell]) -> str:
 def _row(cell: Cell, base: Cell) -> list[str]:
     facts = ["-" if number is None else str(number) for number in (cell.jobs, cell.gpus)]
     sizes = [f"{cell.memory.rss:.1f}", f"{cell.memory.pss:.1f}", f"{cell.memory.peak:.1f}", f"{cell.cpu_ms:.1f}"]
-    ratios = [f"{cell.memory.rss / base.memory.rss:.2f}", f"{cell.cpu_ms / base.cpu_ms:.2f}"]
+    of_base = f"{cell.cpu_ms / base.cpu_ms:.2f}" if base.cpu_ms else "-"  # it may have slept all the time
+    ratios = [f"{cell.memory.rss / base.memory.rss:.2f}", of_base]
     return [cell.name, cell.reads, *facts, *sizes, *ratios, _verdicts(cell)]
 
 
