@@ -34,6 +34,7 @@ from carbon_acct.queries import totals
 from carbon_acct.queries.job_filter import Filters
 from carbon_acct.queries.jobs import list_page
 from carbon_acct.queries.nodes import dropped_total, last_slot, silent
+from carbon_acct.queries.unknown import unknown
 from carbon_acct.queries.unmatched import unmatched_page
 from carbon_acct.sums import apart
 from carbon_acct.window import Window
@@ -55,7 +56,7 @@ def routes(aggregator: Aggregator) -> APIRouter:
     """Return the operations that read."""
     router = APIRouter(tags=["queries"])
 
-    @router.get("/v1/jobs", response_model=JobsAnswer, responses=errors(400, 401, 408, 413, 429, 503))
+    @router.get("/v1/jobs", response_model=JobsAnswer, responses=errors(400, 401, 404, 408, 413, 429, 503))
     async def jobs(
         caller: Authenticated,
         users: Annotated[str, Query(description="names or uids, comma separated", max_length=MAX_TEXT)] = "",
@@ -135,7 +136,16 @@ async def read(aggregator: Aggregator, caller: Caller, work: Callable[[Session],
     return PacedResponse(await gate.lanes.queries.run(caller.key, within), gate, caller)
 
 
+def require_known(aggregator: Aggregator, session: Session, filters: Filters) -> None:
+    """Raise RefusedError 404 where a user or a QOS is asked for that nobody has."""
+    rights = aggregator.poller.state.rights
+    stranger = unknown(session, filters.viewer, filters.users, filters.qos, rights.qos if rights else ())
+    if stranger:
+        raise RefusedError(404, stranger)
+
+
 def _jobs(aggregator: Aggregator, session: Session, filters: Filters) -> JobsAnswer:
+    require_known(aggregator, session, filters)
     try:
         found, after = list_page(session, filters)
     except ValueError as err:

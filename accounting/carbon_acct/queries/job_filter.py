@@ -147,7 +147,7 @@ def _narrow(filters: Filters, lists: Lists) -> Subquery | None:
         return union(
             of_clusters.where(lists.among(Job.job_id_raw, heads)), of_clusters.where(lists.among(Job.leader_id, heads))
         ).subquery()
-    associations = [*_visible(filters.viewer, Association, lists), *_who(filters, Association, lists)]
+    associations = [*visible(filters.viewer, Association, lists), *_who(filters, Association, lists)]
     by_who = [Job.association_id.in_(select(Association.id).where(*associations))] if associations else []
     low = filters.window.low - (SKEW_S if filters.truncate else 0)
     if low <= 0 or "PENDING" in map(_state_name, filters.states):  # jobs that never started may have ended long before
@@ -172,7 +172,7 @@ def _who(filters: Filters, model: type[Job] | type[Association], lists: Lists) -
 
 
 def _conditions(filters: Filters, lists: Lists) -> list[ColumnElement[bool]]:
-    conditions = [*_visible(filters.viewer, Job, lists), *_who(filters, Job, lists)]
+    conditions = [*visible(filters.viewer, Job, lists), *_who(filters, Job, lists)]
     conditions += _window_conditions(filters, lists)
     if filters.clusters:
         conditions.append(lists.among(Cluster.name, filters.clusters))
@@ -183,7 +183,8 @@ def _conditions(filters: Filters, lists: Lists) -> list[ColumnElement[bool]]:
     return conditions
 
 
-def _visible(viewer: Viewer, model: type[Job] | type[Association], lists: Lists) -> list[ColumnElement[bool]]:
+def visible(viewer: Viewer, model: type[Job] | type[Association], lists: Lists) -> list[ColumnElement[bool]]:
+    """Return the conditions for what the viewer may see; none where that is all."""
     if viewer.sees_all:
         return []
     own = [model.user == viewer.user] if viewer.user else []
@@ -246,7 +247,8 @@ def _in_states(names: Set[str], window: Window, lists: Lists) -> ColumnElement[b
     """Return the condition with states, for which sacct asks when the job was in that state."""
     choices: list[ColumnElement[bool]] = []
     if "RUNNING" in names:
-        choices.append(and_(Job.start < window.high, window.low < _END))
+        # slurmdbd leaves out what was suspended in the window; the accounting knows only of what is suspended now.
+        choices.append(and_(Job.start < window.high, window.low < _END, Job.state != "SUSPENDED"))
     if "PENDING" in names:
         eligible = func.coalesce(Job.eligible, Job.submit)
         choices.append(and_(eligible < window.high, or_(Job.start.is_(None), Job.start > window.low)))
