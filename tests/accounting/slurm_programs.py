@@ -63,6 +63,17 @@ ROW = {
     "NCPUS": "2",
     "AllocTRES": "cpu=2",
     "NodeList": "n1",
+    "Group": "staff",
+    "GID": "50",
+    "TimelimitRaw": "10",
+    "ReqCPUS": "2",
+    "ReqNodes": "1",
+    "ReqTRES": "billing=2,cpu=2",
+    "Reason": "None",
+    "Comment": "",
+    "WorkDir": "/home/alice",
+    "DerivedExitCode": "0:0",
+    "Suspended": "00:00:00",
 }
 CONFIG = "SlurmDBD configuration:\nPrivateData            = {private}\nSlurmUserId            = slurm({uid})\n{more}"
 

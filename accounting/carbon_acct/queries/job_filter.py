@@ -52,6 +52,8 @@ class Filters:
 SLURM_COLUMNS = (
     *("job_id", "job_id_raw", "name", "user", "uid", "account", "partition", "qos", "cluster", "state", "exit_code"),
     *("restarts", "submit", "start", "end", "elapsed_s", "nnodes", "ncpus", "alloc_tres", "nodelist"),
+    *("group", "gid", "eligible", "timelimit_s", "req_cpus", "req_nodes", "req_tres", "reason", "comment", "workdir"),
+    *("derived_exit_code", "suspended_s"),
 )
 """The columns of Slurm's record of a run that an answer has."""
 

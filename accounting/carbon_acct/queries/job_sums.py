@@ -63,6 +63,11 @@ class JobSums(NamedTuple):
     embodied_ug: int | None
     upstream_ug: int | None
     td_ug: int | None
+    cpu_us: int | None
+    core_us: int | None
+    gpu_us: int | None
+    gpu_idle_uj: int | None
+    cpu_unused_uj: int | None
     cpu_method: str | None
     dram_method: str | None
     gpu_method: str | None

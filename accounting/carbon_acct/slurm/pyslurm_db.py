@@ -84,7 +84,21 @@ def _job(record: Any) -> SlurmJob:
         ncpus=record.cpus,
         alloc_tres=None,
         nodelist=record.nodelist or None,
+        **_besides(record),
     )
+
+
+def _besides(record: Any) -> dict[str, Any]:
+    """Return what not every release of pyslurm has."""
+    minutes, seconds = getattr(record, "time_limit", None), getattr(record, "suspended_time", None)
+    return {
+        "group": getattr(record, "group_name", None) or None,
+        "gid": getattr(record, "group_id", None),
+        "timelimit_s": 60 * minutes if isinstance(minutes, int) else None,
+        "comment": getattr(record, "comment", None) or None,
+        "workdir": getattr(record, "working_directory", None) or None,
+        "suspended_s": seconds if isinstance(seconds, int) else None,
+    }
 
 
 def _job_id(record: Any) -> str:

@@ -179,9 +179,15 @@ def _resum(
     known = [key for key in keys if key in delivered or key in estimated]
     zones = {job: terms.zone(jobs[job].cluster, jobs[job].partition) for job in wanted}
     factors = terms.factors(session, {(zones[job], slot) for job, slot in known})
+    idle = {job: terms.idle_use.of(jobs[job].alloc_tres) for job in wanted}
     after = {
         key: job_slot_row(
-            key, delivered.get(key, ()), estimated.get(key), factors[zones[key[0]], key[1]], terms.node_types
+            key,
+            delivered.get(key, ()),
+            estimated.get(key),
+            factors[zones[key[0]], key[1]],
+            terms.node_types,
+            idle[key[0]],
         )
         for key in known
     }
@@ -196,7 +202,7 @@ def _resum(
         if now is not None:
             day_sum.weigh(now, factors[zones[job], slot])
         days[day_of[slot]][job].append((before.get(key), now))
-    update(session, days, {job: jobs[job].association_id for job in wanted})
+    update(session, days, day_sum.groups_of({job: jobs[job] for job in wanted}))
 
 
 def _delivered(
@@ -263,7 +269,7 @@ def lock_jobs(session: Session, job_keys: Iterable[int]) -> dict[int, JobRow]:
 
 _LOCKED_JOBS = (
     select(Job.id, Job.partition, Job.association_id, Job.unmetered_us, Job.unmetered_nodes, Job.state, Job.start)
-    .add_columns(Job.end, Job.nnodes, Job.elapsed_s, Job.nodelist, Job.job_id_raw, Job.cluster_id)
+    .add_columns(Job.end, Job.nnodes, Job.elapsed_s, Job.nodelist, Job.job_id_raw, Job.cluster_id, Job.alloc_tres)
     .add_columns(Cluster.name.label("cluster"))
     .join(Cluster, Cluster.id == Job.cluster_id)
     .where(Job.id.in_(IDS))
