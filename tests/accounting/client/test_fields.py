@@ -33,7 +33,7 @@ def test_names() -> None:
 def test_keys_are_the_api_s() -> None:
     """Every key of a job in docs/http-api.md is shown by a field, and every field shows such a key."""
     text = (DOCS / "http-api.md").read_text(encoding="utf-8")
-    table = text[text.index("| key |") : text.index("## `GET /v1/status`")]
+    table = text[text.index("| key |") : text.index("## `GET /v1/usage`")]
     keys = {
         key
         for line in table.splitlines()
