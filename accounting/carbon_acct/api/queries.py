@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Annotated, TypeVar
 
 from fastapi import APIRouter, Query, Response
@@ -31,7 +31,7 @@ from carbon_acct.api.parts import Aggregator, Time, answer, errors, window
 from carbon_acct.delivery.late import late_changes
 from carbon_acct.errors import RefusedError
 from carbon_acct.queries import totals
-from carbon_acct.queries.job_filter import Filters
+from carbon_acct.queries.job_filter import Filters, head
 from carbon_acct.queries.jobs import list_page
 from carbon_acct.queries.nodes import dropped_total, last_slot, silent
 from carbon_acct.queries.unknown import unknown
@@ -96,7 +96,13 @@ def routes(aggregator: Aggregator) -> APIRouter:
             most=aggregator.gate.limits.rows,
             after=_after(after),
         )
-        return await read(aggregator, caller, lambda session: _jobs(aggregator, session, filters))
+        heads = _heads(filters.jobs)
+        return await read(
+            aggregator,
+            caller,
+            lambda session: _jobs(aggregator, session, filters),
+            before=lambda: aggregator.poller.ask_for(heads),
+        )
 
     @router.get("/v1/status", response_model=StatusAnswer, responses=errors(400, 401, 403, 408, 413, 429, 503))
     async def status(caller: Authenticated, start: Time = None, end: Time = None) -> Response:
@@ -120,15 +126,19 @@ def routes(aggregator: Aggregator) -> APIRouter:
     return router
 
 
-async def read(aggregator: Aggregator, caller: Caller, work: Callable[[Session], object]) -> Response:
+async def read(
+    aggregator: Aggregator, caller: Caller, work: Callable[[Session], object], before: Callable[[], None] | None = None
+) -> Response:
     """Return the result of a query as JSON. It runs in a thread with a deadline, and is charged to the caller until it
-    is read.
+    is read. `before` runs first in that thread, without a session.
     """
     gate = aggregator.gate
     if 2 * gate.answers.of(caller.key) > gate.limits.answers_each:
         raise RefusedError(429, "too many of your answers have not been taken yet; read them first", "queue", 1)
 
     def within() -> Response:
+        if before is not None:
+            before()
         with read_within(aggregator.site.database, gate.limits.query_s) as session:
             found = work(session)
         return answer(found)
@@ -201,6 +211,14 @@ def _words(names: str) -> list[str]:
     if len(words) > MAX_WORDS:
         raise RefusedError(400, f"a list of more than {MAX_WORDS} names; ask for them in parts")
     return words
+
+
+def _heads(jobs: Sequence[str]) -> list[int]:
+    """Return the numbers before `_` and `+` of JobIDs. Raises RefusedError 400."""
+    try:
+        return [head(text) for text in jobs]
+    except ValueError as err:
+        raise RefusedError(400, str(err)) from err
 
 
 def _after(text: str) -> tuple[str, int] | None:

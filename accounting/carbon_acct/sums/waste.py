@@ -17,7 +17,6 @@ from carbon_acct.factors.idle_use import IdleUse
 from carbon_acct.factors.node_types import held_gpus
 from carbon_acct.known import sum_known
 
-
 Unused = tuple[int | None, int | None, int | None, int | None]
 
 
