@@ -79,23 +79,25 @@ def routes(aggregator: Aggregator) -> APIRouter:
         """
         filters = Filters(
             viewer=aggregator.viewer(caller),
-            users=_words(users),
-            uids=_uids(users, all_users, caller),
-            accounts=_words(accounts),
-            partitions=_words(partitions),
-            qos=_words(qos),
-            states=_words(states),
-            jobs=_words(jobs),
+            users=words_of(users),
+            uids=uids_of(users, all_users, caller),
+            accounts=words_of(accounts),
+            partitions=words_of(partitions),
+            qos=words_of(qos),
+            states=words_of(states),
+            jobs=words_of(jobs),
             nodes=nodes,
-            clusters=_words(clusters),
-            names=_words(names),
+            clusters=words_of(clusters),
+            names=words_of(names),
             window=window(start, end),
             truncate=truncate,
             duplicates=duplicates,
             most=aggregator.gate.limits.rows,
             after=_after(after),
         )
-        return await read(aggregator, caller, lambda session: _jobs(aggregator, session, filters))
+        is_now = filters.window.high >= int(time.time()) and not after  # jobs that run now may be in it
+        before = aggregator.poller.freshen if is_now else None
+        return await read(aggregator, caller, lambda session: _jobs(aggregator, session, filters), before)
 
     @router.get("/v1/status", response_model=StatusAnswer, responses=errors(400, 401, 403, 408, 413, 429, 503))
     async def status(caller: Authenticated, start: Time = None, end: Time = None) -> Response:
@@ -119,15 +121,22 @@ def routes(aggregator: Aggregator) -> APIRouter:
     return router
 
 
-async def read(aggregator: Aggregator, caller: Caller, work: Callable[[Session], object]) -> Response:
+async def read(
+    aggregator: Aggregator,
+    caller: Caller,
+    work: Callable[[Session], object],
+    before: Callable[[], None] | None = None,
+) -> Response:
     """Return the result of a query as JSON. It runs in a thread with a deadline, and is charged to the caller until it
-    is read.
+    is read. `before` runs in that thread before the query's view of the database is taken.
     """
     gate = aggregator.gate
     if 2 * gate.answers.of(caller.key) > gate.limits.answers_each:
         raise RefusedError(429, "too many of your answers have not been taken yet; read them first", "queue", 1)
 
     def within() -> Response:
+        if before is not None:
+            before()
         with read_within(aggregator.site.database, gate.limits.query_s) as session:
             found = work(session)
         return answer(found)
@@ -185,7 +194,7 @@ def _status(aggregator: Aggregator, session: Session, within: Window) -> StatusA
     )
 
 
-def _words(names: str) -> list[str]:
+def words_of(names: str) -> list[str]:
     """Return the words of a list, each once. Raises RefusedError 400."""
     words = list(dict.fromkeys(word.strip() for word in names.split(",") if word.strip()))
     if len(words) > MAX_WORDS:
@@ -203,8 +212,8 @@ def _after(text: str) -> tuple[str, int] | None:
     return cluster, int(job_id)
 
 
-def _uids(users: str, all_users: bool, caller: Caller) -> list[int]:
+def uids_of(users: str, all_users: bool, caller: Caller) -> list[int]:
     """Return the ids among the names. Without any names that is the caller's own, and for root everybody's."""
     if not users and not all_users and caller.identity.uid != 0:
         return [caller.identity.uid]
-    return [int(w) for w in _words(users) if w.isascii() and w.isdigit() and len(w) < 11]
+    return [int(w) for w in words_of(users) if w.isascii() and w.isdigit() and len(w) < 11]

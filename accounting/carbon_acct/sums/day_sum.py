@@ -84,9 +84,7 @@ def update(session: Session, days: Mapping[tuple[int, int], Mapping[int, Slots]]
     _add(session, changes)
 
 
-def _grow(
-    session: Session, day: int, jobs: Mapping[int, Slots], groups: Groups, changes: _Changes
-) -> list[int]:
+def _grow(session: Session, day: int, jobs: Mapping[int, Slots], groups: Groups, changes: _Changes) -> list[int]:
     """Add to the days of jobs what their slots add. Return the jobs whose day must be recomputed."""
     grown = {job: growth(slots) for job, slots in jobs.items()}
     stored = {row["job_id"]: row for row in ask_dicts(session, _LABELLED, grown, start=day)}

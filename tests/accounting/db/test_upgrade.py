@@ -38,7 +38,9 @@ def test_figures_survive_an_upgrade(dump: Path, tmp_path: Path) -> None:
     site.database.close()
 
     expected = json.loads(dump.with_suffix(".json").read_text())
-    assert {t: f for t, f in found.items() if t not in WIDENED} == {t: f for t, f in expected.items() if t not in WIDENED}
+    assert {t: f for t, f in found.items() if t not in WIDENED} == {
+        t: f for t, f in expected.items() if t not in WIDENED
+    }
 
 
 @pytest.mark.parametrize("dump", sorted(UPGRADES.glob("*.sql")), ids=lambda path: path.stem)

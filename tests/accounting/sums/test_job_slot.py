@@ -50,7 +50,9 @@ EMPTY: dict[str, Any] = {"alloc_us": 0, "cpu_us": None, "simulated": False} | {
 def test_one_row_alone_says_what_it_says_beside_an_empty_one(row: dict[str, Any]) -> None:
     """The way that most jobs take gives what the way for jobs of many nodes gives."""
     alone = job_slot_row((1, 900), [Delivered(LEDGER, row)], None, FACTORS, NodeTypes({}), IDLE)
-    beside = job_slot_row((1, 900), [Delivered(LEDGER, row), Delivered(LEDGER, EMPTY)], None, FACTORS, NodeTypes({}), IDLE)
+    beside = job_slot_row(
+        (1, 900), [Delivered(LEDGER, row), Delivered(LEDGER, EMPTY)], None, FACTORS, NodeTypes({}), IDLE
+    )
     assert alone == beside
 
 

@@ -72,7 +72,9 @@ def _roll_ups_by_state() -> None:
     before = ("jobs", "simulated_jobs", *(column for name in ROLLED for column in (name, f"{name}_jobs")))
     kept = ", ".join(f"SUM({name}) AS {name}" for name in before)
     rest = {name: f"o.{name} - COALESCE(n.{name}, 0)" for name in before}
-    values = ", ".join(rest.get(name, rest["jobs"] if name == "first_jobs" else "0") for name in columns.split(", ")[3:])
+    values = ", ".join(
+        rest.get(name, rest["jobs"] if name == "first_jobs" else "0") for name in columns.split(", ")[3:]
+    )
     op.execute(
         f"INSERT INTO day_sum_by_state ({columns})"  # noqa: S608  the same
         f" SELECT o.association_id, o.day, '', {values} FROM day_sum o"
