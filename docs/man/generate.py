@@ -25,8 +25,8 @@ SECTIONS = {
     "aggregator": "The accounting host.",
     "grid": "The electricity: where intensities come from, and which figures stand beside the location-based one.",
     "slurm": "How Slurm and MUNGE are reached.",
+    "waste": "What counts as held and not used, in sums and advice.",
     "reports": "What carbon-report writes.",
-    "waste": "What counts as energy that no result came of (methodology.md, Waste).",
 }
 KINDS = {
     "urls": "URLs, with commas or blanks between",

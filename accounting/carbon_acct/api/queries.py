@@ -80,16 +80,16 @@ def routes(aggregator: Aggregator) -> APIRouter:
         """
         filters = Filters(
             viewer=aggregator.viewer(caller),
-            users=_words(users),
-            uids=_uids(users, all_users, caller),
-            accounts=_words(accounts),
-            partitions=_words(partitions),
-            qos=_words(qos),
-            states=_words(states),
-            jobs=_words(jobs),
+            users=words_of(users),
+            uids=uids_of(users, all_users, caller),
+            accounts=words_of(accounts),
+            partitions=words_of(partitions),
+            qos=words_of(qos),
+            states=words_of(states),
+            jobs=words_of(jobs),
             nodes=nodes,
-            clusters=_words(clusters),
-            names=_words(names),
+            clusters=words_of(clusters),
+            names=words_of(names),
             window=window(start, end),
             truncate=truncate,
             duplicates=duplicates,
@@ -97,12 +97,15 @@ def routes(aggregator: Aggregator) -> APIRouter:
             after=_after(after),
         )
         heads = _heads(filters.jobs)
-        return await read(
-            aggregator,
-            caller,
-            lambda session: _jobs(aggregator, session, filters),
-            before=lambda: aggregator.poller.ask_for(heads),
-        )
+        is_now = filters.window.high >= int(time.time()) and not after  # jobs that run now may be in it
+
+        def before() -> None:
+            if is_now:
+                aggregator.poller.freshen()
+            if heads:
+                aggregator.poller.ask_for(heads)
+
+        return await read(aggregator, caller, lambda session: _jobs(aggregator, session, filters), before)
 
     @router.get("/v1/status", response_model=StatusAnswer, responses=errors(400, 401, 403, 408, 413, 429, 503))
     async def status(caller: Authenticated, start: Time = None, end: Time = None) -> Response:
@@ -127,10 +130,13 @@ def routes(aggregator: Aggregator) -> APIRouter:
 
 
 async def read(
-    aggregator: Aggregator, caller: Caller, work: Callable[[Session], object], before: Callable[[], None] | None = None
+    aggregator: Aggregator,
+    caller: Caller,
+    work: Callable[[Session], object],
+    before: Callable[[], None] | None = None,
 ) -> Response:
     """Return the result of a query as JSON. It runs in a thread with a deadline, and is charged to the caller until it
-    is read. `before` runs first in that thread, without a session.
+    is read. `before` runs in that thread before the query's view of the database is taken.
     """
     gate = aggregator.gate
     if 2 * gate.answers.of(caller.key) > gate.limits.answers_each:
@@ -205,7 +211,7 @@ def _status(aggregator: Aggregator, session: Session, within: Window) -> StatusA
     )
 
 
-def _words(names: str) -> list[str]:
+def words_of(names: str) -> list[str]:
     """Return the words of a list, each once. Raises RefusedError 400."""
     words = list(dict.fromkeys(word.strip() for word in names.split(",") if word.strip()))
     if len(words) > MAX_WORDS:
@@ -231,8 +237,8 @@ def _after(text: str) -> tuple[str, int] | None:
     return cluster, int(job_id)
 
 
-def _uids(users: str, all_users: bool, caller: Caller) -> list[int]:
+def uids_of(users: str, all_users: bool, caller: Caller) -> list[int]:
     """Return the ids among the names. Without any names that is the caller's own, and for root everybody's."""
     if not users and not all_users and caller.identity.uid != 0:
         return [caller.identity.uid]
-    return [int(w) for w in _words(users) if w.isascii() and w.isdigit() and len(w) < 11]
+    return [int(w) for w in words_of(users) if w.isascii() and w.isdigit() and len(w) < 11]

@@ -22,11 +22,14 @@ class IdleUse:
 
 @dataclass(frozen=True)
 class IdleRules:
-    """The thresholds of the site. `gpu_types`: watts by the type of GPU that AllocTRES names."""
+    """The thresholds of the site. `gpu_types`: watts by the type of GPU that AllocTRES names. `advice_percent`: the
+    share of a user's energy below which a saving is no advice.
+    """
 
     gpu_watts: float = 75.0
     cpu_percent: float = 20.0
     gpu_types: Mapping[str, float] = field(default_factory=dict)
+    advice_percent: float = 1.0
 
     def of(self, alloc_tres: str | None) -> IdleUse:
         """Return the thresholds of a job. Where its GPUs are of several types, the lowest watts hold."""
@@ -35,8 +38,11 @@ class IdleRules:
         return IdleUse(watts, self.cpu_percent)
 
 
-def idle_rules(gpu_watts: Iterable[str], cpu_percent: float) -> IdleRules:
-    """Return the rules of `[waste] gpu_idle_watts` (`75 t4:15`) and `cpu_used_percent`. Raises SettingsError."""
+def idle_rules(gpu_watts: Iterable[str], cpu_percent: float, advice_percent: float) -> IdleRules:
+    """Return the rules of `[waste] gpu_idle_watts` (`75 t4:15`), `cpu_used_percent` and `advice_percent`.
+
+    Raises SettingsError.
+    """
     default, types = IdleRules.gpu_watts, {}
     for word in gpu_watts:
         name, _, number = word.rpartition(":")
@@ -50,6 +56,7 @@ def idle_rules(gpu_watts: Iterable[str], cpu_percent: float) -> IdleRules:
             types[name] = watts
         else:
             default = watts
-    if not 0 <= cpu_percent <= 100:
-        raise SettingsError(f"[waste] cpu_used_percent = {cpu_percent:g}: a number between 0 and 100")
-    return IdleRules(default, cpu_percent, types)
+    for key, percent in (("cpu_used_percent", cpu_percent), ("advice_percent", advice_percent)):
+        if not 0 <= percent <= 100:
+            raise SettingsError(f"[waste] {key} = {percent:g}: a number between 0 and 100")
+    return IdleRules(default, cpu_percent, types, advice_percent)

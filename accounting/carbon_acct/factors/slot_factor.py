@@ -160,7 +160,11 @@ def load_terms(settings: Settings) -> tuple[SiteTerms, dict[str, tuple[Provider,
         estimates=load_hardware(settings.text("site", "accelerators"))
         if settings.text("aggregator", "estimate") == "yes"
         else None,
-        idle_use=idle_rules(settings.words("waste", "gpu_idle_watts"), settings.number("waste", "cpu_used_percent")),
+        idle_use=idle_rules(
+            settings.words("waste", "gpu_idle_watts"),
+            settings.number("waste", "cpu_used_percent"),
+            settings.number("waste", "advice_percent"),
+        ),
     )
     return terms, providers
 

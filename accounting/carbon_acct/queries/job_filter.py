@@ -150,16 +150,16 @@ def _narrow(filters: Filters, lists: Lists) -> Subquery | None:
         return union(
             of_clusters.where(lists.among(Job.job_id_raw, heads)), of_clusters.where(lists.among(Job.leader_id, heads))
         ).subquery()
-    associations = [*visible(filters.viewer, Association, lists), *_who(filters, Association, lists)]
+    associations = [*visible(filters.viewer, Association, lists), *of_whom(filters, Association, lists)]
     by_who = [Job.association_id.in_(select(Association.id).where(*associations))] if associations else []
     low = filters.window.low - (SKEW_S if filters.truncate else 0)
-    if low <= 0 or "PENDING" in map(_state_name, filters.states):  # jobs that never started may have ended long before
+    if low <= 0 or "PENDING" in map(state_name, filters.states):  # jobs that never started may have ended long before
         return select(Job.id).where(*by_who).subquery() if by_who else None
     open_jobs, ended = (select(Job.id).where(*by_who, half) for half in (Job.end.is_(None), Job.end >= low))
     return union_all(open_jobs, ended).subquery()
 
 
-def _who(filters: Filters, model: type[Job] | type[Association], lists: Lists) -> list[ColumnElement[bool]]:
+def of_whom(filters: Filters, model: type[Job] | type[Association], lists: Lists) -> list[ColumnElement[bool]]:
     """Return the conditions on the columns that a job has in common with its association."""
     conditions: list[ColumnElement[bool]] = []
     if filters.users or filters.uids:
@@ -175,7 +175,7 @@ def _who(filters: Filters, model: type[Job] | type[Association], lists: Lists) -
 
 
 def _conditions(filters: Filters, lists: Lists) -> list[ColumnElement[bool]]:
-    conditions = [*visible(filters.viewer, Job, lists), *_who(filters, Job, lists)]
+    conditions = [*visible(filters.viewer, Job, lists), *of_whom(filters, Job, lists)]
     conditions += _window_conditions(filters, lists)
     if filters.clusters:
         conditions.append(lists.among(Cluster.name, filters.clusters))
@@ -220,7 +220,7 @@ def _window_conditions(filters: Filters, lists: Lists) -> list[ColumnElement[boo
     slot in it: a node's clock may be wrong, and a job that ran beside the window has a part of a slot at its border.
     """
     window = filters.window
-    names = {_state_name(text) for text in filters.states}
+    names = {state_name(text) for text in filters.states}
     by_time = _in_states(names, window, lists) if names else _eligible_in(window, bool(filters.jobs))
     if not filters.truncate or (window.start is None and window.end is None):
         return [by_time]
@@ -267,7 +267,8 @@ def _state(names: Set[str], lists: Lists) -> ColumnElement[bool]:
     return or_(of_any, Job.state.startswith("CANCELLED ")) if "CANCELLED" in names else of_any
 
 
-def _state_name(text: str) -> str:
+def state_name(text: str) -> str:
+    """Return the long name of a state: `cd` is COMPLETED. Raises ValueError."""
     name = STATES.get(text.upper(), text.upper())
     if name not in (*STATES.values(), "COMPLETING", "CONFIGURING"):
         raise ValueError(f"not a job state: {text!r}")

@@ -117,6 +117,11 @@ def _slots(session: Session, day: Span, window: Window, jobs: Mapping[int, HasTi
         yield sums.job_id, _cut(sums, Span(sums.at, sums.at + SLOT_S), window, jobs[sums.job_id])
 
 
+def slots(session: Session, jobs: Collection[int], first: int) -> Iterator[JobSums]:
+    """Yield the whole slots of these jobs from `first` on, in any order."""
+    yield from map(JobSums._make, ask_ids(session, _SLOTS, jobs, first=first, last=FOREVER))
+
+
 def notes_of_cut_days(session: Session, job_ids: Collection[int], window: Window, days: Days) -> dict[int, list[str]]:
     """Return the notes, as JSON, of the days that a border of the window cuts."""
     low = days.start(window.low)

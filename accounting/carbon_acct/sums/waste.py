@@ -68,7 +68,7 @@ def _gpu_us(gpus: str, alloc_us: int) -> int:
 
 def _idle_uj(row: Mapping[str, Any], gpu_us: int, idle: IdleUse) -> int | None:
     """Return all energy of the GPUs where their mean power is idle power: microjoules a microsecond are watts."""
-    energy_uj = row["gpu_uj"]
+    energy_uj: int | None = row["gpu_uj"]
     if energy_uj is None or row["gpu_method"] not in METERED or not gpu_us:
         return None
     return energy_uj if energy_uj <= idle.gpu_watts * gpu_us else 0
@@ -76,8 +76,8 @@ def _idle_uj(row: Mapping[str, Any], gpu_us: int, idle: IdleUse) -> int | None:
 
 def _unused_uj(row: Mapping[str, Any], core_us: int | None, idle: IdleUse) -> int | None:
     """Return the static energy of the unused share of the CPUs, where too little of them was used."""
-    used_us = row["cpu_us"]
-    static_uj = sum_known(row[f"{c}_static_uj"] for c in ("cpu", "other") if row[f"{c}_method"] in METERED)
+    used_us: int | None = row["cpu_us"]
+    static_uj: int | None = sum_known(row[f"{c}_static_uj"] for c in ("cpu", "other") if row[f"{c}_method"] in METERED)
     if not core_us or used_us is None or static_uj is None:
         return None
     if used_us * 100 >= idle.cpu_percent * core_us:

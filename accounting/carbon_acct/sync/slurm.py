@@ -58,6 +58,11 @@ LEAST_REST_S = 1.0
 RIGHTS_EVERY_S = 600
 NODES_AT_MOST_EVERY_S = 10
 REFRESH_WAIT_S = 5
+FRESH_S = 5
+"""The age in seconds up to which what is known of running jobs is good enough for an answer."""
+
+FRESHEN_WAIT_S = 2.0
+"""The time in seconds that an answer waits for a poll at most. All answers wait for the same poll."""
 
 
 def window(known: int | None, now: int, longest_s: int, look_back: bool) -> tuple[int, int]:
@@ -86,6 +91,9 @@ class Poller:
         self._nodes_lock = threading.Lock()
         self._state_lock = threading.Lock()
         self._stop = threading.Event()
+        self._wake = threading.Event()
+        self._polled = threading.Condition()
+        self._polls = 0
         self._pace = Pace()
         self._turn = Turn()
         self._asked = Asked()
@@ -100,6 +108,7 @@ class Poller:
     def stop(self) -> None:
         """End the polling, and a program of Slurm's that runs for it."""
         self._stop.set()
+        self._wake.set()
         self._programs.stop()
         if self._thread.is_alive():
             self._thread.join(timeout=10)
@@ -144,6 +153,21 @@ class Poller:
         finally:
             self._lock.release()
 
+    def freshen(self) -> None:
+        """Have Slurm asked now, for an answer about jobs that run, and wait a moment for it.
+
+        However many answers want that, Slurm is asked once in FRESH_S. Where it is slow or does not answer, or the
+        background thread has not been started, nothing is waited for.
+        """
+        state = self.state
+        is_fresh = state.polled_at is not None and time.time() - state.polled_at < FRESH_S
+        if is_fresh or state.error or state.behind_s or self.rest_s > self._interval_s or not self._thread.is_alive():
+            return
+        with self._polled:
+            seen = self._polls
+            self._wake.set()
+            self._polled.wait_for(lambda: self._polls > seen or self._stop.is_set(), FRESHEN_WAIT_S)
+
     def refresh_nodes(self) -> bool:
         """Read the list of nodes again, unless that was done a moment ago, because a node may be newer than the list.
 
@@ -171,7 +195,11 @@ class Poller:
                 pass  # noted, and told once
             except Exception:
                 log.exception("the poll of Slurm failed")
-            self._stop.wait(self.rest_s)
+            with self._polled:
+                self._polls += 1
+                self._wake.clear()
+                self._polled.notify_all()
+            self._wake.wait(self.rest_s)
 
     @property
     def rest_s(self) -> float:
