@@ -52,43 +52,32 @@ POLL_S = 60
 """How old what is known of a job that has not ended may be here."""
 
 SELECTIONS = """
--S {start} | -S {start} -a | -a | -aD | -a -S now-1hours | -a -S now-1days -E now | -a -S {start} -E {mid}
--a -S {start} -E {ends} | -a -S {mid} | -a -S {mid} -E {ends} | -T -a -S {mid} -E {ends} | -aT -S {start} -E {mid}
--aT -S {mid} | -a -S midnight | -a -S today -E now | -a -S noon-1 | -a -E {mid} -S {start} -D | -a -S 00:00
--u alice | -u bob | -u alice,bob | -u alice -u bob | -u 70001 | --uid=bob | --user bob -S {start} | -u alice -a | -a -u alice
--u -1 | -u alice,nosuch | -u nosuch | -u 99999 | --uid=nosuch | -u root | -u carol -D | -u dave
--g alice | -g 70002 | -g alice,bob -a | --gid=70001 -a | --group bob -a | -g nosuch | -g 99999
--A physics -a | -A optics -a | -A physics,optics -a | -A nosuch -a | --accounts=chemistry -a | -a -A physics -u carol
--r batch -a | --partition=batch -a | -r nosuch -a | -q normal -a | --qos=normal -a -S {start} | -q nosuch -a
--M {cluster} -a | --clusters={cluster} -a | --cluster={cluster} -a | -M all -a | -L -a | --local -a | -M nosuch -a | --federation -a
--s R -a | -s r -a | -s RUNNING -a | --state=running,suspended -a | -s S -a | -s PD -a | -s CD -a | -s R
--s CD -a -S {start} -E now | -s F -a -S {start} -E now | -s CA -a -S {start} -E now | -s RQ -a -S {start} -E now
--s CA,F -a -S {start} -E now | -s R -a -S {start} -E now | -s R -a -S {start} -E {mid} | -s S -a -S {start} -E now
--s CD -a -S {start} | -s PD -a -S {start} -E now | -s TO -a -S {start} -E now | -s NF -a | -s cancelled,completed -S {start} -E now
--s PR -a | -s DL,BF,OOM -a -S {start} -E now | -s XX | -s CD -j {plain} | -s F -j {plain} | -s R -j {running}
--j {plain} | -j {array} | -j {array}_2 | -j {array}_2,{array}_4 | -j {array}_9 | -j {het} | -j {het}+1 | -j {het}+9 | -j {second}
--j {running} | -j {suspended} | -j {pending} | -j {hold} | -j {never} | -j {again} | -j {again} -D | -j {cancelled} | -j {half}
--j {half}_1 | -j {plain},{array},{het} | -j {plain} -j {optics} | -j 99999 | -j {plain} -u bob | -j {plain} -u alice
--j {hold},{never},{pending} -a | -j {plain} -S {start} | -j {plain} -S {start} -E {mid} | -j {never} -S {start} -E now | -j foo
--j {all} | -j {all} -D | -j {all} -a -s CA | -j {all} -A physics | -j {all} --name half
--N n1 | -N n[1-2] | -N n2,n3 | -N n4 -a | -N n9 | -N n[1-4] -u alice | --nodelist=n3 -D | -N n3 -s CA -S {start} -E now
---name=array -a | --name plain -a | --name=array,plain -a | --name nosuch -a | --name {wide} -a | --name again -a -D
--i 1 -a | -i 2 -a | -i 1-2 -a | -i x | -i 3-4 -a | --nnodes=2 -a | -I 1-8 -a | --ncpus=3 -a | -I x | -I 3-
--k 2 -a | -k 1:00:00 -a | -k 2 -K 1-0 -a | -k 60 -a | -K 10 -a | -k x | --timelimit-min=1-0 -a | -k 10 -K 60 -a
--X -a | --allocations -a | -t -a | -D -a -S {start} | --duplicates -u carol | -v -a | --noconvert -a | --use-local-uid -a
--S foo | -E foo | -S {start} -E {start} -a | -S 25:00 | -S 2026-13-01 | -E {start} -S {mid} | --zzz | -Z | nonsense | -c -a | -f nothing -a
---starttime={start} --endtime=now -a | --truncate -a -S {mid} | -S {start_slash} -a | -S {start_epoch} -a
+-S {start} | -a | -aD | -a -S {start} -E {mid} | -a -S {mid} -E {ends} | -T -a -S {mid} -E {ends} | -aT -S {start} -E {mid}
+-aT -S {mid} | -a -S today -E now | -a -E {mid} -S {start} -D | -u alice | -u alice,bob | -u alice -u bob | -u 70001 | --uid=bob
+-u alice -a | -a -u alice | -u -1 | -u alice,nosuch | -u 99999 | -u carol -D | -g alice | -g 70002 | --gid=70001 -a | -g nosuch
+-A physics -a | -A physics,optics -a | -A nosuch -a | -a -A physics -u carol | -r batch -a | -r nosuch -a | -q normal -a | -q nosuch -a
+-M {cluster} -a | -M all -a | -L -a | --local -a | -M nosuch -a | --federation -a
+-s r -a | --state=running,suspended -a | -s S -a | -s PD -a | -s CD -a -S {start} -E now | -s F -a -S {start} -E now
+-s CA,F -a -S {start} -E now | -s RQ -a -S {start} -E now | -s R -a -S {start} -E now | -s R -a -S {start} -E {mid}
+-s S -a -S {start} -E now | -s CD -a -S {start} | -s PD -a -S {start} -E now | -s XX | -s CD -j {plain} | -s F -j {plain}
+-j {array} | -j {array}_2,{array}_4 | -j {array}_9 | -j {het} | -j {het}+1 | -j {second} | -j {running} | -j {suspended}
+-j {pending} | -j {hold} | -j {never} | -j {again} | -j {again} -D | -j {cancelled} | -j {half} | -j {plain},{array},{het}
+-j 99999 | -j {plain} -u bob | -j {hold},{never},{pending} -a | -j {plain} -S {start} -E {mid} | -j {never} -S {start} -E now | -j foo
+-j {all} | -j {all} -D | -j {all} -A physics | -j {all} --name half | -j {all} -S {mid} | -j {all} -E {mid} | -j {all} -s PD
+-N n1 | -N n2,n3 | -N n4 -a | -N n9 | -N n[1-4] -u alice | -N n3 -s CA -S {start} -E now | --name=array,plain -a
+--name nosuch -a | --name {wide} -a | --name again -a -D | -i 2 -a | -i 1-2 -a | -i x | -I 1-8 -a | --ncpus=3 -a | -I 3-
+-k 2 -a | -k 1:00:00 -a | -k 2 -K 1-0 -a | -K 10 -a | -k x | -X -a | -t -a | -D -a -S {start} | -v -a | --noconvert -a
+--use-local-uid -a | -S foo | -a -S {start} -E {start} | -E {start} -S {mid} | --zzz | -Z | nonsense | -c -a | -f nothing -a
+--starttime={start} --endtime=now -a | -S {start_slash} -a
 """
 """Options that choose jobs; FIELDS are shown."""
 
 FORMS = """
--n -P -o JobID,State -j {plain} | -P -o jobid,state -j {array} | -p -o JobID,State,ExitCode -j {array} | -np -o jobid -j {plain}
--nP --delimiter=; -o jobid,user,state -j {plain} | -P --delimiter=, -o jobid,account -j {plain} | -nP -o job,st -j {plain}
--nP -o jobid -o state -j {plain} | -nPb -j {plain} | -Pb -j {array} | -nPb -o user -j {plain} | -nP --format=jobid,partition -j {plain}
--nP --fields=jobid,qos -j {plain} | -nP -o JobID%20,State%5 -j {plain} | -nP -o alloc,e,u -j {plain}
--nP -o jobid,jobname,partition,account,alloccpus,state,exitcode -j {plain},{array} | -pP -o jobid -j {plain}
+-P -o jobid,state -j {array} | -p -o JobID,State,ExitCode -j {array} | -np -o jobid -j {plain} | -nPb -o user -j {plain}
+-nP --delimiter=; -o jobid,user,state -j {plain} | -nP -o job,st -j {plain} | -nP -o jobid -o state -j {plain} | -Pb -j {array}
+-nP -o JobID%20,State%5 -j {plain} | -nP -o alloc,e,u -j {plain} | -nP -o jobid,jobname,partition,account,alloccpus,state,exitcode -j {array}
 -n -o jobid%10,state%12 -j {plain} | -n -o jobid%-10,state%-12 -j {array} | -n -o jobname%8 -j {wide_job} | -o nosuch
--nP -o submit,start,end -j {plain} | -nP -o alloctres --noconvert -j {plain} | -e -o jobid -V | --usage
+-nP -o submit,start,end -j {plain} | -nP -o alloctres --noconvert -j {plain} | --usage
 """
 """Options that shape the answer: the same lines are to come."""
 

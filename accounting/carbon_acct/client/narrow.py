@@ -11,10 +11,10 @@ from carbon_collector.lean.typing import TYPE_CHECKING
 from . import cells
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from typing import Any
 
-    Job = Mapping[str, Any]
+    Job = dict[str, Any]
     Test = Callable[[Job], bool]
 
 LIMIT = r"(?:(\d+)-)?(\d+)(?::(\d+))?(?::(\d+))?"
