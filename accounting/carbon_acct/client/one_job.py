@@ -6,7 +6,7 @@ from __future__ import annotations
 from carbon_collector.lean.typing import TYPE_CHECKING, NamedTuple
 
 from . import cells, graph, timeline, timespec, tres, units
-from .safe_text import escaped, shortened
+from .safe_text import escaped, shortened, width
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 LINES = 24
 BAR = 30
+INDENT = 11
 COMPONENTS = (("CPU", "cpu_uj"), ("DRAM", "dram_uj"), ("GPU", "gpu_uj"), ("other", "other_uj"))
 WASTED = {
     "gpu_idle": ("gpu_idle_uj", "GPUs were held at idle power for {}: ask for fewer, or give them work"),
@@ -50,7 +51,7 @@ def page(job: Job, points: Sequence[Point], likeness: Sequence[str], terminal: T
         *_projection(timeline.projection(job, points, terminal.now), terminal),
         *(_row("Advice", f"{text} [{rule}]") for rule, text in advice(job)),
     ]
-    return [shortened(line.rstrip(), terminal.width) for line in lines[:LINES]]
+    return [part for line in lines for part in _wrapped(line.rstrip(), terminal.width)][:LINES]
 
 
 def advice(job: Job) -> Iterator[tuple[str, str]]:
@@ -156,6 +157,18 @@ def _projection(found: Projection | None, terminal: Terminal) -> Iterator[str]:
             "Projected",
             f"~{units.energy(found.energy_uj)}{carbon} by the time limit, {_time(found.until, terminal)}, at the power so far",
         )
+
+
+def _wrapped(line: str, columns: int) -> list[str]:
+    """Return a line as the lines that fit, broken at blanks, each later one below the text of the first."""
+    lines = []
+    while width(line) > columns:
+        at = line.rfind(" ", INDENT + 1, columns + 1)
+        if at <= INDENT:
+            return [*lines, shortened(line, columns)]
+        lines.append(line[:at].rstrip())
+        line = " " * INDENT + line[at + 1 :]
+    return [*lines, line]
 
 
 def _row(name: str, text: str) -> str:

@@ -82,14 +82,19 @@ def day_or_time(text: str, now: int, is_end: bool) -> str:
     return time.strftime("%Y-%m-%d", when)
 
 
-def heading(window: Mapping[str, Any]) -> str:
-    """Return the line that says which days of which time zone were summed."""
+def heading(window: Mapping[str, Any], before: Mapping[str, Any] | None = None) -> str:
+    """Return the line that says which days of which time zone were summed, and which the window before has."""
+    compared = f"; before: {_days(before)}" if before else ""
+    return escaped(f"{_days(window)}, days of {window['timezone']}{compared}")
+
+
+def _days(window: Mapping[str, Any]) -> str:
     first, last = str(window["first_day"]), str(window["last_day"])
     days = first if first == last else f"{first} to {last}"
     month = window.get("month")
     so_far = "" if window.get("over", True) else ", so far"
     named = f"{month} ({days})" if month else days
-    return escaped(f"{named}{so_far}, days of {window['timezone']}")
+    return f"{named}{so_far}"
 
 
 def amount(value: object) -> int | None:
@@ -144,18 +149,14 @@ def for_people(answer: Row, chosen: tuple[str, str]) -> Table:
     """Return the table of sums: a row for each key, the others of --top, and the total."""
     by, compared = [str(word) for word in answer["by"]], answer.get("previous_window") is not None
     wasted = answer["total"].get("waste") is not None
-    head = [*map(_head, by), "Jobs", "Energy", "Share", "Carbon"]
+    head = [*map(_head, by), "Jobs", "Energy", *["Share"] * bool(by), "Carbon"]
     head += ["Before", "Change", "Percent"] * compared + ["Wasted", "OfEnergy"] * wasted
     whole = used_uj(answer["total"]["figures"])
 
     def cells(row: Row) -> list[str]:
         figures, used = row["figures"], used_uj(row["figures"])
-        line = [
-            str(figures["jobs"]),
-            energy_of(figures, chosen[0]),
-            percent(used, whole),
-            carbon_of(figures, chosen[1]),
-        ]
+        line = [str(figures["jobs"]), energy_of(figures, chosen[0]), *[percent(used, whole)] * bool(by)]
+        line.append(carbon_of(figures, chosen[1]))
         if compared:
             before = row.get("previous") or {}
             line += [energy_of(before, chosen[0]), *change(used, used_uj(before), chosen[0])]
@@ -166,7 +167,7 @@ def for_people(answer: Row, chosen: tuple[str, str]) -> Table:
 
     rows = [[*(_key(row["key"].get(word)) for word in by), *cells(row)] for row in answer["rows"]]
     if others := answer.get("others"):
-        rows.append([*_padded(f"({others['rows']} others)", by), *cells(others)])
+        rows.append([*_padded(_others(others["rows"]), by), *cells(others)])
     right = [False] * len(by) + [True] * (len(head) - len(by))
     return Table(head, right, rows, [*_padded("total", by), *cells(answer["total"])])
 
@@ -192,7 +193,7 @@ def for_scripts(answer: Row) -> Table:
 
     rows = [[*(_key(row["key"].get(word)) for word in by), *cells(row)] for row in answer["rows"]]
     if others := answer.get("others"):
-        rows.append([*_padded(f"({others['rows']} others)", by), *cells(others)])
+        rows.append([*_padded(_others(others["rows"]), by), *cells(others)])
     total = [*_padded("total", by), *cells(answer["total"])]
     return Table(head, [], rows or [total] * (not by), total)
 
@@ -228,10 +229,13 @@ def waste_by_rule(answer: Row, chosen: tuple[str, str]) -> Table:
 
 
 def beside(site: Mapping[str, Any], chosen: tuple[str, str]) -> tuple[Table, str]:
-    """Return the table of --idle: jobs, idle and system, and the line with PUE and shares."""
+    """Return the table of --idle: jobs, idle and system, and the line with PUE and shares. What the site does not state has
+    no column.
+    """
     names = {"energy_uj": "Energy", "facility_uj": "Facility", "carbon_ug": "Carbon", "carbon_market_ug": "Market",
              "upstream_ug": "Upstream", "td_ug": "T&D", "embodied_ug": "Embodied"}  # fmt: skip
     parts = {part: {key: amount(site[part].get(key)) for key in names} for part in ("jobs", "idle", "system")}
+    names = {key: name for key, name in names.items() if any(part[key] is not None for part in parts.values())} or names
     whole = sum(part["energy_uj"] or 0 for part in parts.values())
 
     def cells(part: Mapping[str, int | None]) -> list[str]:
@@ -281,6 +285,10 @@ def _raw_amount(key: str, value: object) -> str:
 
 def _key(value: object) -> str:
     return "" if value is None else escaped(str(value))
+
+
+def _others(rows: int) -> str:
+    return f"({rows} other{'s' if rows != 1 else ''})"
 
 
 def _padded(word: str, by: Sequence[str]) -> list[str]:

@@ -88,8 +88,7 @@ def _print(options: argparse.Namespace, answer: dict[str, Any], chosen: tuple[st
     scripts = bool(options.parsable or options.csv)
     heads = not scripts and not options.noheader
     if heads:
-        before = answer.get("previous_window")
-        print(usage.heading(answer["window"]) + (f"; before: {usage.heading(before)}" if before else ""))
+        print(usage.heading(answer["window"], answer.get("previous_window")))
     only_more = (options.advice or options.idle) and not (options.by or options.waste or options.compare)
     if scripts and not only_more:
         _show(options, usage.for_scripts(answer), False)
