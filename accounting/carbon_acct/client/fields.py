@@ -92,7 +92,7 @@ FIELDS: tuple[Field, ...] = (
     _text("Partition", "partition", "Partition that the job ran in"),
     _text("QOS", "qos", "Quality of service of the job"),
     _text("Cluster", "cluster", "Cluster that the job ran on"),
-    _text("State", "state", "State of the job, as sacct says it", 0, 7),
+    _text("State", "state", "State of the job, as sacct says it", 0, 9),
     _text("ExitCode", "exit_code", "Exit status and signal of the job, `<status>:<signal>`"),
     _count("Restarts", "restarts", "How often the job was requeued and started anew"),
     _moment("Submit", "submit", "When the job was submitted"),
