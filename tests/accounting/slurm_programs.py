@@ -119,6 +119,7 @@ class StandIn:
         self.says("sacctmgr show configuration", CONFIG.format(private=private, uid=uid, more=more))
         self.says("sacctmgr show user", users)
         self.says("sacctmgr show associations", tree)
+        self.says("sacctmgr show qos", "normal\n")
 
     def calls(self) -> list[list[str]]:
         """Arguments of every query that sacct got."""

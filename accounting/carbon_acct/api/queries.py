@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Annotated, TypeVar
 
 from fastapi import APIRouter, Query, Response
@@ -31,9 +31,10 @@ from carbon_acct.api.parts import Aggregator, Time, answer, errors, window
 from carbon_acct.delivery.late import late_changes
 from carbon_acct.errors import RefusedError
 from carbon_acct.queries import totals
-from carbon_acct.queries.job_filter import Filters
+from carbon_acct.queries.job_filter import Filters, head
 from carbon_acct.queries.jobs import list_page
 from carbon_acct.queries.nodes import dropped_total, last_slot, silent
+from carbon_acct.queries.unknown import unknown
 from carbon_acct.queries.unmatched import unmatched_page
 from carbon_acct.sums import apart
 from carbon_acct.window import Window
@@ -55,7 +56,7 @@ def routes(aggregator: Aggregator) -> APIRouter:
     """Return the operations that read."""
     router = APIRouter(tags=["queries"])
 
-    @router.get("/v1/jobs", response_model=JobsAnswer, responses=errors(400, 401, 408, 413, 429, 503))
+    @router.get("/v1/jobs", response_model=JobsAnswer, responses=errors(400, 401, 404, 408, 413, 429, 503))
     async def jobs(
         caller: Authenticated,
         users: Annotated[str, Query(description="names or uids, comma separated", max_length=MAX_TEXT)] = "",
@@ -95,9 +96,15 @@ def routes(aggregator: Aggregator) -> APIRouter:
             most=aggregator.gate.limits.rows,
             after=_after(after),
         )
+        heads = _heads(filters.jobs)
         is_now = filters.window.high >= int(time.time()) and not after  # jobs that run now may be in it
-        before = aggregator.poller.freshen if is_now else None
-        return await read(aggregator, caller, lambda session: _jobs(aggregator, session, filters), before)
+
+        def ask_slurm() -> None:
+            aggregator.poller.ask_for(heads)
+            if is_now:
+                aggregator.poller.freshen()
+
+        return await read(aggregator, caller, lambda session: _jobs(aggregator, session, filters), ask_slurm)
 
     @router.get("/v1/status", response_model=StatusAnswer, responses=errors(400, 401, 403, 408, 413, 429, 503))
     async def status(caller: Authenticated, start: Time = None, end: Time = None) -> Response:
@@ -144,7 +151,16 @@ async def read(
     return PacedResponse(await gate.lanes.queries.run(caller.key, within), gate, caller)
 
 
+def require_known(aggregator: Aggregator, session: Session, filters: Filters) -> None:
+    """Raise RefusedError 404 where a user or a QOS is asked for that nobody has."""
+    rights = aggregator.poller.state.rights
+    stranger = unknown(session, filters.viewer, filters.users, filters.qos, rights.qos if rights else ())
+    if stranger:
+        raise RefusedError(404, stranger)
+
+
 def _jobs(aggregator: Aggregator, session: Session, filters: Filters) -> JobsAnswer:
+    require_known(aggregator, session, filters)
     try:
         found, after = list_page(session, filters)
     except ValueError as err:
@@ -200,6 +216,14 @@ def words_of(names: str) -> list[str]:
     if len(words) > MAX_WORDS:
         raise RefusedError(400, f"a list of more than {MAX_WORDS} names; ask for them in parts")
     return words
+
+
+def _heads(jobs: Sequence[str]) -> list[int]:
+    """Return the numbers before `_` and `+` of JobIDs. Raises RefusedError 400."""
+    try:
+        return [head(text) for text in jobs]
+    except ValueError as err:
+        raise RefusedError(400, str(err)) from err
 
 
 def _after(text: str) -> tuple[str, int] | None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Select, Subquery, and_, func, or_, select, union, union_all
+from sqlalchemy import ColumnElement, Select, Subquery, and_, case, func, or_, select, union, union_all
 from sqlalchemy.orm import Session
 
 from carbon_acct.access.viewer import Viewer
@@ -144,7 +144,7 @@ def _narrow(filters: Filters, lists: Lists) -> Subquery | None:
     a column of Slurm's association are found by the association. The indexes of JobIDs begin with the cluster.
     """
     if filters.jobs:
-        heads = {_head(text) for text in filters.jobs}
+        heads = {head(text) for text in filters.jobs}
         of_clusters = select(Job.id).join(Cluster, Cluster.id == Job.cluster_id)
         return union(
             of_clusters.where(lists.among(Job.job_id_raw, heads)), of_clusters.where(lists.among(Job.leader_id, heads))
@@ -197,16 +197,16 @@ def _of_jobs(texts: Sequence[str], lists: Lists) -> ColumnElement[bool]:
     """Return the condition for JobIDs: `12` is that job and all its tasks and components; `12_3` and `12+1` are one
     each.
     """
-    whole = [_head(text) for text in texts if text.isdigit()]
+    whole = [head(text) for text in texts if text.isdigit()]
     parts = [text for text in texts if not text.isdigit()]
     return or_(
         lists.among(Job.job_id_raw, whole),
         lists.among(Job.leader_id, whole),
-        and_(lists.among(Job.leader_id, map(_head, parts)), lists.among(Job.job_id, parts)),
+        and_(lists.among(Job.leader_id, map(head, parts)), lists.among(Job.job_id, parts)),
     )
 
 
-def _head(text: str) -> int:
+def head(text: str) -> int:
     """Return the number before `_` or `+`. Raises ValueError."""
     head = text.replace("+", "_").partition("_")[0]
     if not head.isascii() or not head.isdigit() or len(head) >= 19:
@@ -220,6 +220,8 @@ def _window_conditions(filters: Filters, lists: Lists) -> list[ColumnElement[boo
     """
     window = filters.window
     names = {state_name(text) for text in filters.states}
+    if filters.jobs and not names and window.low <= 0:
+        return []  # asked for by number, over all time: what could not start yet as well
     by_time = _in_states(names, window, lists) if names else _eligible_in(window)
     if not filters.truncate or (window.start is None and window.end is None):
         return [by_time]
@@ -234,25 +236,25 @@ def _window_conditions(filters: Filters, lists: Lists) -> list[ColumnElement[boo
 _END = func.coalesce(Job.end, FOREVER)
 """Of a run that has not ended: later than everything. Not in a form that an index is taken for; `_narrow` has that."""
 
+_ELIGIBLE = func.coalesce(Job.eligible, case((Job.start.is_not(None), Job.submit)))
+"""When a run could start; of one that is held it is not known, and compares as nothing."""
+
 
 def _eligible_in(window: Window) -> ColumnElement[bool]:
     """Return the condition of as_mysql_jobacct_process.c without states: eligible before the end, not ended before the
     start.
     """
-    return and_(
-        func.coalesce(Job.eligible, Job.submit) < window.high,
-        window.low <= _END,
-    )
+    return and_(window.high > _ELIGIBLE, window.low <= _END)
 
 
 def _in_states(names: Set[str], window: Window, lists: Lists) -> ColumnElement[bool]:
     """Return the condition with states, for which sacct asks when the job was in that state."""
     choices: list[ColumnElement[bool]] = []
     if "RUNNING" in names:
-        choices.append(and_(Job.start < window.high, window.low < _END))
+        # slurmdbd leaves out what was suspended in the window; the accounting knows only of what is suspended now.
+        choices.append(and_(Job.start < window.high, window.low < _END, Job.state != "SUSPENDED"))
     if "PENDING" in names:
-        eligible = func.coalesce(Job.eligible, Job.submit)
-        choices.append(and_(eligible < window.high, or_(Job.start.is_(None), Job.start > window.low)))
+        choices.append(and_(window.high > _ELIGIBLE, or_(Job.start.is_(None), Job.start > window.low)))
     if others := names - {"RUNNING", "PENDING"}:
         ended = or_(Job.end.is_(None), and_(Job.end >= window.low, Job.end < window.high))
         choices.append(and_(_state(others, lists), ended))

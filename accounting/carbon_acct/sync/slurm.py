@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -30,6 +30,7 @@ from carbon_acct.slurm.programs import Programs
 from carbon_acct.slurm.rights import load_rights
 from carbon_acct.slurm.state import SlurmState
 from carbon_acct.sums import settle
+from carbon_acct.sync.asked import Asked, unsettled_of
 from carbon_acct.sync.jobs import Turn, record_jobs, unsettled
 from carbon_collector.errors import CarbonError
 from carbon_collector.units import DAY_S
@@ -95,6 +96,7 @@ class Poller:
         self._polls = 0
         self._pace = Pace()
         self._turn = Turn()
+        self._asked = Asked()
         self._rights_at = self._asked_by_id_at = self._nodes_at = 0.0
         self._looked_back_at = time.monotonic()
         self._thread = threading.Thread(target=self._run, name="slurm-poll", daemon=True)
@@ -145,6 +147,26 @@ class Poller:
             seen = self._polls
             self._wake.set()
             self._polled.wait_for(lambda: self._polls > seen or self._stop.is_set(), FRESHEN_WAIT_S)
+
+    def ask_for(self, ids: Collection[int]) -> None:
+        """Ask Slurm about JobIDs that somebody asks for and that are not settled, all of them in one bounded question.
+
+        A JobID is asked about once in some seconds, whoever asks. Where Slurm does not answer, what is known is shown.
+        """
+        client, due = self._client, self._asked.due(ids)
+        if client is None or not due or self.state.error:
+            return
+        open_ids = self._site.database.run(lambda session: unsettled_of(session, due))
+        if not open_ids or not self._lock.acquire(timeout=REFRESH_WAIT_S):
+            return
+        try:
+            now = int(time.time())
+            jobs = self._ask(client, now - FIRST_WINDOW_S, now + 1, sorted(open_ids))
+            self._site.database.run(lambda session: record_jobs(session, jobs, self._site.terms))
+        except CarbonError as err:
+            log.info("slurm: a question about jobs that somebody asks for: %s", err)
+        finally:
+            self._lock.release()
 
     def refresh_nodes(self) -> bool:
         """Read the list of nodes again, unless that was done a moment ago, because a node may be newer than the list.
