@@ -26,7 +26,6 @@ SECTIONS = {
     "grid": "The electricity: where intensities come from, and which figures stand beside the location-based one.",
     "slurm": "How Slurm and MUNGE are reached.",
     "reports": "What carbon-report writes.",
-    "waste": "What counts as energy that no result came of (methodology.md, Waste).",
 }
 KINDS = {
     "urls": "URLs, with commas or blanks between",

@@ -99,12 +99,13 @@ def routes(aggregator: Aggregator) -> APIRouter:
         heads = _heads(filters.jobs)
         is_now = filters.window.high >= int(time.time()) and not after  # jobs that run now may be in it
 
-        def ask_slurm() -> None:
-            aggregator.poller.ask_for(heads)
+        def before() -> None:
             if is_now:
                 aggregator.poller.freshen()
+            if heads:
+                aggregator.poller.ask_for(heads)
 
-        return await read(aggregator, caller, lambda session: _jobs(aggregator, session, filters), ask_slurm)
+        return await read(aggregator, caller, lambda session: _jobs(aggregator, session, filters), before)
 
     @router.get("/v1/status", response_model=StatusAnswer, responses=errors(400, 401, 403, 408, 413, 429, 503))
     async def status(caller: Authenticated, start: Time = None, end: Time = None) -> Response:

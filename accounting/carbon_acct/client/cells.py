@@ -138,14 +138,14 @@ def held_s(job: Job, screen: Screen) -> int | None:
     """Return the seconds that a job has held its nodes, in the window of -T: Slurm's Elapsed stands still while a job is
     suspended, and its nodes go on drawing power.
     """
-    start, end = job.get("start"), job.get("end")
-    if start is None or (end is None and not screen.now):
+    start, end = job.get("start"), job.get("end") or screen.now
+    if start is None or not end:
         elapsed: int | None = job.get("elapsed_s")
         return elapsed
-    end = min(end or screen.now, screen.now or end)
+    first, last = int(start), int(end)
     if screen.window is not None:
-        start, end = max(start, screen.window[0]), min(end, screen.window[1])
-    return max(0, int(end - start))
+        first, last = max(first, screen.window[0]), min(last, screen.window[1], screen.now or last)
+    return max(0, last - first)
 
 
 def average_power(job: Job, screen: Screen) -> str:

@@ -11,10 +11,12 @@ from carbon_collector.lean.typing import NamedTuple
 
 
 class Habit(NamedTuple):
-    """An option of sacct that does not do what it does there. `takes` says whether a value follows it."""
+    """An option of sacct that does not do what it does there. `takes` says whether a value follows it, or
+    `maybe`.
+    """
 
     flags: tuple[str, ...]
-    takes: bool
+    takes: bool | str
     text: str
 
 
@@ -29,7 +31,7 @@ REFUSED: tuple[Habit, ...] = (
     Habit(("-x", "--associations"), True, "associations have no numbers here; choose them with -A, -u and -r"),
     Habit(("--array",), False, "tasks that wait are one line; ask for one with -j 12_3"),
     Habit(("--env-vars",), False, "environments are not accounted; `sacct --env-vars -j JOBID` prints them"),
-    Habit(("--whole-hetjob",), False, "-j with the first component's number shows all; 12+1 is one component"),
+    Habit(("--whole-hetjob",), "maybe", "-j with the first component's number shows all; 12+1 is one component"),
     Habit(("--yaml",), False, "--json has the same"),
 )
 """The options of sacct that are refused by name, and what to do instead."""
@@ -99,8 +101,13 @@ DIFFERENCES: tuple[Difference, ...] = (
     ),
     Difference(
         "nodes",
-        "AllocNodes of a job that waits again after a requeue is 0",
+        "AllocNodes of a job that waits again after a requeue is 0, and -i does not find it",
         "sacct still says the nodes of the run before",
+    ),
+    Difference(
+        "never",
+        "A job that was cancelled before it could start at all is shown to those who ask for it with -j",
+        "it has no energy, and a poll of Slurm returns jobs that could start",
     ),
     Difference(
         "units",

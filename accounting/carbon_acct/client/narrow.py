@@ -11,20 +11,32 @@ from carbon_collector.lean.typing import TYPE_CHECKING
 from . import cells
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from typing import Any
 
-    Job = Mapping[str, Any]
+    Job = dict[str, Any]
     Test = Callable[[Job], bool]
 
 LIMIT = r"(?:(\d+)-)?(\d+)(?::(\d+))?(?::(\d+))?"
 UNLIMITED = ("infinite", "unlimited", "-1")
 
 
-def chosen(jobs: Sequence[Job], tests: Iterable[Test]) -> list[Job]:
-    """Return the jobs that pass every test."""
-    tests = list(tests)
-    return [job for job in jobs if all(test(job) for test in tests)] if tests else list(jobs)
+def chosen(jobs: Sequence[Job], tests: Sequence[Test], every_run: bool) -> list[Job]:
+    """Return the runs that pass every test, in their order: of each JobID the newest of them, or every run.
+
+    A resize makes another record of the same run, which stays.
+    """
+    passed = [job for job in jobs if all(test(job) for test in tests)]
+    if every_run:
+        return passed
+    newest = {
+        (job["cluster"], job["job_id_raw"]): job["submit"] for job in sorted(passed, key=lambda job: job["submit"])
+    }
+    return [
+        job
+        for job in passed
+        if job.get("state") == "RESIZING" or newest[job["cluster"], job["job_id_raw"]] == job["submit"]
+    ]
 
 
 def of_groups(words: Iterable[str]) -> list[Test]:

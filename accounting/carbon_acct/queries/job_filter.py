@@ -84,9 +84,10 @@ def find_page(session: Session, filters: Filters) -> Page:
     """
     wanted = set(expand(filters.nodes))
     found, next_ = _whole_jobs(session, _query(filters, session.get_bind().dialect.name), filters.most)
+    found = _newest(found, filters)  # first: a run that waits again has no nodes, and hides the run before it
     if filters.nodes:
         found = [job for job in found if not wanted.isdisjoint(_nodes_of(job))]
-    return Page(_newest(found, filters), next_)
+    return Page(found, next_)
 
 
 def _whole_jobs(session: Session, query: Select[Any], most: int | None) -> tuple[list[Any], tuple[str, int] | None]:
@@ -215,19 +216,17 @@ def head(text: str) -> int:
 
 
 def _window_conditions(filters: Filters, lists: Lists) -> list[ColumnElement[bool]]:
-    """Return the conditions for jobs that overlap the window as in sacct. With `truncate` also jobs that have a slot in
-    it.
+    """Return the conditions for jobs that overlap the window as in sacct. With `truncate` also jobs that have a whole
+    slot in it: a node's clock may be wrong, and a job that ran beside the window has a part of a slot at its border.
     """
     window = filters.window
     names = {state_name(text) for text in filters.states}
-    if filters.jobs and not names and window.low <= 0:
-        return []  # asked for by number, over all time: what could not start yet as well
-    by_time = _in_states(names, window, lists) if names else _eligible_in(window)
+    by_time = _in_states(names, window, lists) if names else _eligible_in(window, bool(filters.jobs))
     if not filters.truncate or (window.start is None and window.end is None):
         return [by_time]
     # Not EXISTS: MariaDB would take it for a join, and look at every slot of the window.
     first = select(func.min(JobSlot.slot)).where(
-        JobSlot.job_id == Job.id, JobSlot.slot > window.low - SLOT_S, JobSlot.slot < min(window.high, 2**62)
+        JobSlot.job_id == Job.id, JobSlot.slot >= window.low, JobSlot.slot <= min(window.high, 2**62) - SLOT_S
     )
     slots = first.scalar_subquery().is_not(None)
     return [or_(by_time, and_(slots, _state(names, lists)) if names else slots)]
@@ -240,11 +239,12 @@ _ELIGIBLE = func.coalesce(Job.eligible, case((Job.start.is_not(None), Job.submit
 """When a run could start; of one that is held it is not known, and compares as nothing."""
 
 
-def _eligible_in(window: Window) -> ColumnElement[bool]:
+def _eligible_in(window: Window, by_number: bool) -> ColumnElement[bool]:
     """Return the condition of as_mysql_jobacct_process.c without states: eligible before the end, not ended before the
-    start.
+    start. A job that is asked for by its number need not be eligible.
     """
-    return and_(window.high > _ELIGIBLE, window.low <= _END)
+    since = Job.submit if by_number else _ELIGIBLE
+    return and_(since < window.high, window.low <= _END)
 
 
 def _in_states(names: Set[str], window: Window, lists: Lists) -> ColumnElement[bool]:

@@ -48,9 +48,8 @@ def _strangers(session: Session, viewer: Viewer, names: Sequence[str]) -> Iterab
     lists = Lists(session.get_bind().dialect.name)
     seen = select(Association.user, Association.uid).where(*visible(viewer, Association, lists))
     numbers = [int(name) for name in names if _is_number(name)]
-    by_name = session.execute(seen.where(lists.among(Association.user, names)))
-    by_number = session.execute(seen.where(lists.among(Association.uid, numbers))) if numbers else []
-    known = {row.user for row in by_name} | {str(row.uid) for row in by_number}
+    known = {row.user for row in session.execute(seen.where(lists.among(Association.user, names)))}
+    known |= {str(row.uid) for row in session.execute(seen.where(lists.among(Association.uid, numbers)))}
     return [name for name in names if (str(int(name)) if _is_number(name) else name) not in known]
 
 

@@ -133,21 +133,6 @@ class Poller:
             self._note("")
             return changed
 
-    def freshen(self) -> None:
-        """Have Slurm asked now, for an answer about jobs that run, and wait a moment for it.
-
-        However many answers want that, Slurm is asked once in FRESH_S. Where it is slow or does not answer, or the
-        background thread has not been started, nothing is waited for.
-        """
-        state = self.state
-        is_fresh = state.polled_at is not None and time.time() - state.polled_at < FRESH_S
-        if is_fresh or state.error or state.behind_s or self.rest_s > self._interval_s or not self._thread.is_alive():
-            return
-        with self._polled:
-            seen = self._polls
-            self._wake.set()
-            self._polled.wait_for(lambda: self._polls > seen or self._stop.is_set(), FRESHEN_WAIT_S)
-
     def ask_for(self, ids: Collection[int]) -> None:
         """Ask Slurm about JobIDs that somebody asks for and that are not settled, all of them in one bounded question.
 
@@ -167,6 +152,21 @@ class Poller:
             log.info("slurm: a question about jobs that somebody asks for: %s", err)
         finally:
             self._lock.release()
+
+    def freshen(self) -> None:
+        """Have Slurm asked now, for an answer about jobs that run, and wait a moment for it.
+
+        However many answers want that, Slurm is asked once in FRESH_S. Where it is slow or does not answer, or the
+        background thread has not been started, nothing is waited for.
+        """
+        state = self.state
+        is_fresh = state.polled_at is not None and time.time() - state.polled_at < FRESH_S
+        if is_fresh or state.error or state.behind_s or self.rest_s > self._interval_s or not self._thread.is_alive():
+            return
+        with self._polled:
+            seen = self._polls
+            self._wake.set()
+            self._polled.wait_for(lambda: self._polls > seen or self._stop.is_set(), FRESHEN_WAIT_S)
 
     def refresh_nodes(self) -> bool:
         """Read the list of nodes again, unless that was done a moment ago, because a node may be newer than the list.

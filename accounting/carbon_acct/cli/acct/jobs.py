@@ -39,13 +39,16 @@ def run(options: argparse.Namespace) -> int:
         *narrow.of_limit(options.timelimit_min, options.timelimit_max),
     ]
     asked = parameters(options, config.text("site", "cluster")) | _only_of_jobs(options, span)
+    if tests:  # sacct takes the newest of the runs that it chooses
+        asked["duplicates"] = "1"
     if options.verbose:
         start, end = (timespec.show_time(at, "", now) for at in span)
         warn(PROGRAM, f"jobs eligible from {start} to {end}")
     page = request.ask_jobs(config, {key: value for key, value in asked.items() if value})
     for warning in page.warnings:
         warn(PROGRAM, f"warning: {warning}")
-    page = page._replace(jobs=narrow.chosen(page.jobs, tests))
+    if tests:
+        page = page._replace(jobs=narrow.chosen(page.jobs, tests, options.duplicates))
     if options.use_local_uid:
         page = page._replace(jobs=narrow.with_local_uids(page.jobs))
     if options.json:

@@ -73,7 +73,7 @@ def parser() -> Parser:
     for habit in ACCEPTED:
         p.add_argument(*habit.flags, action="store_true", dest="ignored", help=argparse.SUPPRESS)
     for habit in REFUSED:
-        takes: dict[str, Any] = {} if habit.takes else {"nargs": 0}
+        takes: dict[str, Any] = {} if habit.takes is True else {"nargs": "?" if habit.takes else 0}
         p.add_argument(*habit.flags, action=_Refuse, const=habit.text, help=argparse.SUPPRESS, **takes)
     return p
 
