@@ -25,6 +25,7 @@ SECTIONS = {
     "aggregator": "The accounting host.",
     "grid": "The electricity: where intensities come from, and which figures stand beside the location-based one.",
     "slurm": "How Slurm and MUNGE are reached.",
+    "waste": "What counts as held and not used, in sums and advice.",
     "reports": "What carbon-report writes.",
 }
 KINDS = {
