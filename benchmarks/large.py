@@ -134,12 +134,13 @@ def _sums(session: Session, days: Days) -> dict[str, Callable[[], object]]:
     before = Period(month.first - timedelta(days=30), month.first)
     everybody, one = Filters(EVERYTHING), Filters(Viewer(1, sees_all=False, user=f"u{slurmdbd.ASKED_UID - 1000}"))
     return {
-        "sums: a user's month and the one before": lambda: usage(session, one, month, days, [], before),
-        "sums: a user's month by day": lambda: usage(session, one, month, days, ["day"]),
+        "sums: a user's month and the one before": lambda: usage(session, one, month, days, [], before, waste=False),
+        "sums: a user's month by day": lambda: usage(session, one, month, days, ["day"], waste=False),
         "sums: all by user and state": lambda: usage(session, everybody, month, days, ["user", "state"]),
         "sums: all by account, top 10, and before": lambda: usage(
-            session, everybody, month, days, ["account"], before, top=10
+            session, everybody, month, days, ["account"], before, top=10, waste=False
         ),
+        "sums: all, and what was wasted": lambda: usage(session, everybody, month, days),
         "sums: advice to a user": lambda: advice(session, one.viewer.user, month, days),
     }
 

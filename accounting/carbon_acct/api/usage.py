@@ -210,7 +210,7 @@ def routes(aggregator: Aggregator) -> APIRouter:
 
         def work(session: Session) -> UsageAnswer:
             try:
-                found = usage(session, filters, asked, days, words_of(by), before, top)
+                found = usage(session, filters, asked, days, words_of(by), before, top, waste)
             except ValueError as err:
                 raise RefusedError(400, str(err)) from err
             if len(found.rows) > MAX_ROWS:
