@@ -5,10 +5,10 @@ PYTHON ?= /usr/bin/python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-DEBIAN := python3 python3-venv gcc libc6-dev shellcheck munge slurm-wlm slurmdbd mariadb-server galera-4 rsync lsof postgresql pgbouncer util-linux man-db systemd
+DEBIAN := python3 python3-venv gcc libc6-dev shellcheck munge slurm-wlm slurmdbd mariadb-server galera-4 rsync lsof postgresql pgbouncer util-linux man-db mandoc prometheus systemd
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-stop test test-pythons structure test-vm test-site soak siege check lint zipapp dist debian format clean bench-accuracy bench-overhead bench-latency bench-spool bench-emissions bench-estimate bench-recalculate bench-privacy bench-receive bench-report bench-large bench-tracking bench-track-overhead
+.PHONY: help docs picture demo demo-stop test test-pythons structure test-vm test-site test-slurms soak siege check lint zipapp dist debian format clean bench-accuracy bench-overhead bench-latency bench-spool bench-emissions bench-estimate bench-recalculate bench-privacy bench-receive bench-report bench-large bench-tracking bench-track-overhead
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -25,8 +25,9 @@ test: $(STAMP) debian lint zipapp ## install what is needed and pass all tests: 
 
 # More processes than CPUs: many tests wait for a program. The plugin that is left out serves the fuzzer alone.
 check: $(STAMP) lint zipapp ## the quick one: rings 1 and 2, without root, network, Slurm, database servers and what is slow
-	HYPOTHESIS_PROFILE=quick $(BIN)/pytest -q -n 4 -p no:schemathesis --ignore tests/fuzz \
+	HYPOTHESIS_PROFILE=quick $(BIN)/pytest -q -n 4 -p no:schemathesis --ignore tests/fuzz --cov --cov-report= \
 	  -m "not slurm and not gpu and not servers and not root and not slow"
+	@echo "lines covered (programs that a test starts not counted): $$($(BIN)/coverage report --format=total) %"
 
 test-vm: $(STAMP) zipapp ## ring 5: the newest Slurm under systemd in an emulated machine that crashes (root, minutes)
 	@$(MAKE) --no-print-directory debian DEBIAN="qemu-system-x86 qemu-utils debootstrap e2fsprogs"
@@ -35,6 +36,10 @@ test-vm: $(STAMP) zipapp ## ring 5: the newest Slurm under systemd in an emulate
 test-site: $(STAMP) debian ## packages in fresh Debian roots, the Ansible role over ssh on a running Slurm (root, 20 minutes)
 	@$(MAKE) --no-print-directory debian DEBIAN="debootstrap rpm rpm2cpio cpio iproute2 openssh-server openssh-client sudo"
 	$(BIN)/pytest -q -m site tests/packages tests/rollout
+
+test-slurms: $(STAMP) ## which prologs the Slurm of Debian 12, 13 and testing runs, each in a root of its own; the table (root, minutes)
+	@$(MAKE) --no-print-directory debian DEBIAN="debootstrap util-linux"
+	$(BIN)/pytest -q -m site tests/slurms
 
 soak: $(STAMP) debian zipapp ## 2,000 jobs while collectors, aggregators and the database are killed (a real Slurm; root, 10 minutes)
 	SOAK_JOBS=2000 $(BIN)/pytest -q -s -m slurm tests/slurm/test_soak.py
@@ -51,6 +56,14 @@ lint: $(STAMP) ## ruff, mypy, import-linter, vermin (Python 3.9 on nodes and log
 	  accounting/carbon_acct/cli/__init__.py accounting/carbon_acct/cli/acct accounting/carbon_acct/cli/estimate ansible packaging/build_zipapp.py
 	cd ansible && ../$(BIN)/yamllint --strict . && PATH="$(CURDIR)/$(BIN):$$PATH" ansible-lint --offline -q
 	@if command -v shellcheck >/dev/null; then shellcheck prolog/*.sh packaging/*/*.sh ansible/roles/*/files/*.sh; else echo "shellcheck is not installed: scripts not checked"; fi
+
+docs: $(STAMP) ## build the documentation as a site into build/docs/html, with warnings as errors
+	@$(MAKE) --no-print-directory debian DEBIAN=mandoc
+	@$(BIN)/python docs/build.py
+
+picture: $(STAMP) ## draw the pictures of the documentation from their texts (Debian's graphviz)
+	@$(MAKE) --no-print-directory debian DEBIAN=graphviz
+	@$(BIN)/python docs/pictures/draw.py
 
 structure: $(STAMP) ## imports that run back up from a lower room, and circles of files: both are to be none
 	@$(BIN)/python tests/structure.py

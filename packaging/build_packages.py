@@ -47,6 +47,8 @@ PROGRAMS = {
 """Which package has a program. Those that this release does not have are left out."""
 MAN_PAGES = {"carbon-acct.conf.5": "client"}
 """Which package has a page that is not named after a program."""
+COMPLETION = {"bash": "{}", "zsh": "_{}", "fish": "{}.fish"}
+"""The shells for which a program may print its completion (`--completion SHELL`), and the name that each wants the file to have."""
 CLIENT_LEAVES_OUT = re.compile(
     r"carbon_reports/|carbon_acct/(?!client/|cli/|__init__\.py|start\.py|py\.typed)|carbon_acct/cli/(mgr/|aggregator\.py)"
 )
@@ -86,6 +88,7 @@ def main() -> int:
     scripts = entry_points(wheel)
     if "client" in chosen:
         stage_client(stage, wheel, scripts)
+        stage_completion(stage, scripts)
     if "server" in chosen:
         stage_server(stage, wheel, scripts)
     stage_man_pages(stage, scripts)
@@ -126,7 +129,7 @@ def entry_points(wheel: Path) -> dict[str, str]:
 
 
 def stage_common(stage: Path, output: Path) -> None:
-    """Put together what is copied as it is."""
+    """Copy what all packages share into the stage: collector, hooks, unit, example configuration and licences."""
     for name in PACKAGES:
         shutil.copytree(HERE / name, stage / name)
     shutil.copy(output / "carbon-collector", stage)
@@ -149,13 +152,33 @@ def pynvml_header() -> list[str]:
 
 
 def stage_client(stage: Path, wheel: Path, scripts: dict[str, str]) -> None:
-    """Put together the users' commands: of the wheel what they run, which is for Python 3.9, and a script for each."""
+    """Copy the users' commands into the stage: the parts of the wheel that run on Python 3.9, and a script for each
+    command.
+    """
     with zipfile.ZipFile(wheel) as archive:
         wanted = [name for name in archive.namelist() if not CLIENT_LEAVES_OUT.match(name)]
         archive.extractall(stage / "client-packages", wanted)
     path = f"sys.path.insert(0, {CLIENT!r})\n"
     write_scripts(stage / "client-bin", "client", scripts, python="/usr/bin/python3 -IS", path=path)
     tidy(stage / "client-packages", stage / "client-bin")
+
+
+def stage_completion(stage: Path, scripts: dict[str, str]) -> None:
+    """Have each of the users' commands that can do so print its completion for each shell."""
+    for name, target in scripts.items():
+        if PROGRAMS[name] != "client":
+            continue
+        module, _, function = target.partition(":")
+        call = f"import sys; sys.path.insert(0, {str(stage / 'client-packages')!r}); sys.argv[0] = {name!r}; "
+        call += f"from {module} import {function}; sys.exit({function}())"
+        for shell, form in COMPLETION.items():
+            command = [sys.executable, "-BIS", "-c", call, "--completion", shell]
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            if done.returncode == 0 and done.stdout:
+                folder = stage / f"client-{shell}"
+                folder.mkdir(exist_ok=True)
+                (folder / form.format(name)).write_text(done.stdout)
+                tidy(folder)
 
 
 def stage_server(stage: Path, wheel: Path, scripts: dict[str, str]) -> None:
@@ -177,8 +200,9 @@ def stage_server(stage: Path, wheel: Path, scripts: dict[str, str]) -> None:
     for folder in ("accounting", "reports"):
         for unit in sorted(p for p in (CHECKOUT / folder).iterdir() if p.suffix in (".service", ".timer")):
             shutil.copy(unit, units)
+    shutil.copytree(CHECKOUT / "accounting/monitoring", stage / "server-monitoring")
     (stage / "server-copyright").write_text(bundled(libraries))
-    tidy(venv, units)
+    tidy(venv, units, stage / "server-monitoring")
     unchecked = py_compile.PycInvalidationMode.UNCHECKED_HASH
     inside = f"{SERVER}/lib/python{MINOR}/site-packages"
     compileall.compile_dir(
@@ -247,6 +271,9 @@ def package(name: str, stage: Path, output: Path, facts: dict[str, str], epoch: 
     text = (HERE / f"{name}.yaml").read_text()
     for key, value in facts.items():
         text = text.replace(f"${{{key}}}", value)
+    # What nothing was made for is left out: nfpm packs no folder that is not there.
+    absent = [f"{{src: client-{shell}/" for shell in COMPLETION if not (stage / f"client-{shell}").exists()]
+    text = "".join(line for line in text.splitlines(keepends=True) if not any(one in line for one in absent))
     description = stage / f"{name}.yaml"
     description.write_text(text)
     for path in (stage, *stage.rglob("*")):

@@ -15,7 +15,7 @@ from accounting.db.fixtures import backend, fresh_database, mariadb, postgresql,
 __all__ = ["backend", "fresh_database", "mariadb", "postgresql", "site"]
 
 # `make check` takes the quick one; a property that fails there is shrunk and kept as in the full one.
-settings.register_profile("quick", max_examples=20, deadline=None)
+settings.register_profile("quick", max_examples=10, deadline=None)
 settings.register_profile("full", max_examples=100, deadline=None)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "full"))
 

@@ -22,6 +22,7 @@ import uvicorn
 from carbon_acct import logs
 from carbon_acct.access import munge
 from carbon_acct.api import protocol
+from carbon_acct.api.address import listen_address
 from carbon_acct.api.app import create_app
 from carbon_acct.api.limits import Limits
 from carbon_acct.errors import AwayError, ListenError, MungedError
@@ -102,9 +103,11 @@ def _serve(
     poller.start()
     follower.start()
     app.state.watch.start()
+    app.state.site_figures.start()
     try:
         _Server(protocol.options(app, limits, app.state.metrics.refuse, proxies)).run(sockets=[listener])
     finally:
+        app.state.site_figures.stop()
         app.state.watch.stop()
         follower.stop()
         poller.stop()
@@ -135,15 +138,12 @@ class _Server(uvicorn.Server):
 
 def _listen(address: str) -> socket.socket:
     """Return a socket that listens at `host:port` or `[host]:port`. Raises ListenError."""
-    host, _, port = address.rpartition(":")
-    host = host.strip("[]")
-    if not host or not port.isascii() or not port.isdigit() or int(port) > 65535:
-        raise ListenError(f"[aggregator] listen = {address}: not an address; it looks like 127.0.0.1:6829")
+    host, port = listen_address(address)
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((host, int(port)))
+        listener.bind((host, port))
         listener.listen(BACKLOG)
     except OSError as err:
         listener.close()

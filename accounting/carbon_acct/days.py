@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The calendar of the site: days from midnight to midnight in its time zone, which are 23 to 25 hours long."""
+"""Knows the calendar of the site: days from midnight to midnight in its time zone, which are 23 to 25 hours long."""
 
 from __future__ import annotations
 

@@ -3,12 +3,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from carbon_acct.db.engine import Database, url_of
 from carbon_acct.factors.slot_factor import SiteTerms, load_terms
 from carbon_acct.sums import rebuild
+from carbon_collector.settings import SETTINGS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -16,16 +17,29 @@ if TYPE_CHECKING:
     from carbon_acct.grid.provider import Provider
     from carbon_collector.settings import Settings
 
+ALSO = {("aggregator", key) for key in ("keep_delivered", "keep_slots", "keep_jobs", "estimate")}
+"""The settings of the aggregator's own section that change what is accounted or kept."""
+
 
 @dataclass(frozen=True)
 class Site:
-    """A database, and the terms and providers for emissions at this site. `cluster` is empty where Slurm has to say it."""
+    """A database, and the terms and providers for emissions at this site. `cluster` is empty where Slurm has to say it.
+
+    `settings` are those of the settings that change figures, as `stated` has them.
+    """
 
     database: Database
     terms: SiteTerms
     providers: Mapping[str, tuple[Provider, ...]]
     zone: str
     cluster: str
+    settings: Mapping[str, str] = field(default_factory=dict)
+
+
+def stated(settings: Settings) -> dict[str, str]:
+    """Return the settings that change what is accounted or kept, as `[section] key` -> value. None of them is secret."""
+    names = [(s.section, s.key) for s in SETTINGS if s.section in ("site", "grid") or (s.section, s.key) in ALSO]
+    return {f"[{section}] {key}": settings.text(section, key) for section, key in names}
 
 
 def site_of(settings: Settings) -> Site:
@@ -33,7 +47,7 @@ def site_of(settings: Settings) -> Site:
     terms, providers = load_terms(settings)
     timezone = settings.text("site", "timezone")
     database = Database(url_of(settings), lambda session: rebuild.where_needed(session, terms, timezone))
-    return Site(database, terms, providers, terms.home, settings.text("site", "cluster"))
+    return Site(database, terms, providers, terms.home, settings.text("site", "cluster"), stated(settings))
 
 
 def open_site(settings: Settings) -> Site:

@@ -30,7 +30,7 @@ class Window:
 
 @dataclass(frozen=True)
 class Span:
-    """A slot, or a day whose slots were folded: epoch seconds [start, end)."""
+    """A slot, or a day whose slots were replaced by one daily row: epoch seconds [start, end)."""
 
     start: int
     end: int

@@ -140,7 +140,7 @@ def _jobs(year: Year) -> str:
         WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {year.jobs}),
             j AS (SELECT i, i * 7919 % {USERS} AS u, {start} AS start, 30 + i * 104729 % 7000 AS seconds FROM n)
         SELECT i, 1, i, i, i, 'train-' || (i % 1000), 'u' || u, 1000 + u, 'a' || (u % {ACCOUNTS}), '{PARTITION}', 'normal',
-            CASE i % 20 WHEN 0 THEN 'FAILED' WHEN 1 THEN 'TIMEOUT' WHEN 2 THEN 'CANCELLED by ' || (1000 + u)
+            CASE i / {USERS} % 20 WHEN 0 THEN 'FAILED' WHEN 1 THEN 'TIMEOUT' WHEN 2 THEN 'CANCELLED by ' || (1000 + u)
             ELSE 'COMPLETED' END, '0:0', 0, start, start, start, start + seconds, seconds, 1, 1, 'billing=1,cpu=1,mem=4G,node=1',
             'n' || (i % {NODES}), 0, 0, 1 + u FROM j"""
 

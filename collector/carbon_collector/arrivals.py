@@ -107,10 +107,10 @@ class Arrivals:
         exact = self._books.ledgers.get((job.job_id, job.run))
         if exact is not None:
             return exact if kind == EPILOG or exact.source != EPILOG else None
-        found = self._books.runs_of(job.job_id)
+        ledgers = self._books.runs_of(job.job_id)
         if kind == EPILOG:
-            return next((x for x in found if x.closed_us is None or x.source == CGROUP), None)
-        return next((x for x in found if x.closed_us is None and x.source == CGROUP), None)
+            return next((x for x in ledgers if x.closed_us is None or x.source == CGROUP), None)
+        return next((x for x in ledgers if x.closed_us is None and x.source == CGROUP), None)
 
     def find_strangers(self, now: Snapshot, clock: Clock) -> None:
         """Open ledgers for jobs that run here without a ticket: no prolog is configured, or it could not write one.
@@ -148,8 +148,8 @@ class Arrivals:
         cpus = self._books.slurm_cpus or self._books.topology.cpus
         if now.parent is None or not ghosts(ledgers, (), cpus):
             return
-        found = self._cgroups.jobs()
-        alive = {name for name in now.jobs if name in found and self._cgroups.has_processes(found[name].path)}
+        cgroups = self._cgroups.jobs()
+        alive = {name for name in now.jobs if name in cgroups and self._cgroups.has_processes(cgroups[name].path)}
         for ghost in ghosts(ledgers, alive, cpus):
             job, heir = ghost.ledger.job, ghost.heir
             self._log.line(
@@ -159,11 +159,11 @@ class Arrivals:
             self._flush_soon()
 
     def _open_stranger(self, name: str, now: Snapshot, clock: Clock) -> None:
-        found = self._cgroups.jobs().get(name)
-        if found is None or not self._cgroups.has_processes(found.path):
+        cgroup = self._cgroups.jobs().get(name)
+        if cgroup is None or not self._cgroups.has_processes(cgroup.path):
             return
         sluid = "" if name.isdigit() else name
-        job_id = self._cgroups.job_id_of_sluid(found.path, self._procfs) if sluid else int(name)
+        job_id = self._cgroups.job_id_of_sluid(cgroup.path, self._procfs) if sluid else int(name)
         if job_id is None or self._ended_just_now(job_id, clock):
             return
         run = f"sluid:{sluid}" if sluid else f"seen:{clock.wall_us // US_PER_S}"
@@ -172,7 +172,7 @@ class Arrivals:
         job = Job(
             job_id=job_id,
             run=run,
-            uid=found.uid,
+            uid=cgroup.uid,
             user=None,
             account=None,
             partition=None,

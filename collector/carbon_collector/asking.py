@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""Asking: the FIFO beside each live file, by which a job's owner has the next reading taken at once.
+"""Serves the FIFO beside each live file, by which a job's owner asks for a new reading at once.
 
 A byte in `<JobID>.ask` makes the kernel send the collector the signal that prolog and epilog send as well (F_SETSIG).
-So the collector waits for one thing only. The file's permission is the whole access control. How often a reading may be
-asked for is bounded for the whole node, and whoever floods his FIFO gains nothing by it.
+So the collector waits for one thing only. The file's permission is the whole access control. The rate of such readings
+is bounded for the whole node, and a user who floods his FIFO gains nothing by it.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ class Asking:
             _drain(reader)
 
     def _arm(self, armed: bool) -> None:
-        """Let bytes wake the collector, or not."""
+        """Choose whether bytes in a FIFO wake the collector."""
         if self._shut == armed:
             for reader, _ in self._doors.values():
                 fcntl.fcntl(reader, fcntl.F_SETFL, os.O_NONBLOCK | (os.O_ASYNC if armed else 0))

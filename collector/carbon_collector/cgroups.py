@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: MIT
-"""Slurm's cgroups: which jobs are here, and the CPU time and memory of each.
+"""Reads Slurm's cgroups: which jobs are here, and the CPU time and memory of each.
 
-v1 is `<controller>/slurm[_<node>]/uid_<uid>/job_<id>`, v2 `<slice>/[<node>_]slurmstepd.scope/job_<id>`, from Slurm 26.05
-on `.../<SLUID>`. Where slurmd runs in a container or a pod these lie below the cgroup of that, at any depth. The parent
-keeps the CPU time of jobs whose own directory is gone. The last moments of a job are found by it, because the directory
-no longer exists when the epilog runs.
+v1 is `<controller>/slurm[_<node>]/uid_<uid>/job_<id>`, v2 `<slice>/[<node>_]slurmstepd.scope/job_<id>`, from Slurm
+26.05 on `.../<SLUID>`. Where slurmd runs in a container or a pod these lie below the cgroup of that, at any depth. The
+parent keeps the CPU time of jobs whose own directory is gone. The last moments of a job are found by it, because the
+directory no longer exists when the epilog runs.
 """
 
 from __future__ import annotations
@@ -116,7 +116,9 @@ class Cgroups:
         return used._replace(memory=memory, inode=job.inode)
 
     def _has_memory_on_v1(self, parent: str) -> bool:
-        """Return whether the jobs have the memory controller; a job without its directory has it not yet, or no longer."""
+        """Return whether the parent has a directory in the memory controller. A job may lack its own only because it
+        has just begun or ended.
+        """
         return os.path.isdir(self._under("memory", parent))
 
     def _cpu(self, path: str) -> Usage | None:

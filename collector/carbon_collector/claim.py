@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""The claim on a host's meters: one collector reads them, however many run on the host.
+"""Claims a host's meters: only one collector reads them, however many run on the host.
 
-Two collectors with folders of their own (several slurmd on one host) would each book all that the meters count. The claim
-is a lock on the folder that shows the counters, so hosts that are simulated side by side each have their own.
+Two collectors with folders of their own (several slurmd on one host) would each book all that the meters count. The
+claim is a lock on the folder that shows the counters, so hosts that are simulated side by side each have their own.
 """
 
 from __future__ import annotations
@@ -17,7 +17,9 @@ PLACES = ("class/powercap", "devices/system/cpu")
 
 
 class Claim:
-    """Who reads the meters of this host. `refusal` says why this collector does not, and is empty if it does."""
+    """The claim on the meters of this host. `refusal` says why this collector does not read them, and is empty if it
+    does.
+    """
 
     def __init__(self, sysfs: str) -> None:
         self._fd = -1

@@ -284,11 +284,11 @@ class Collector:
         The activity of a process belongs to the job whose cgroup it is in, or was in when it was last seen, because a
         process that has ended has no cgroup.
         """
-        found: dict[str, dict[str, int]] = {}
+        by_domain: dict[str, dict[str, int]] = {}
         here = {name for ledger in self.books.ledgers.values() for name in ledger.cgroup_names}
         self._job_of = {process: job for process, job in self._job_of.items() if job in here}
         for domain, done in self.meters.activity().items():
-            by_job = found[domain] = {}
+            by_job = by_domain[domain] = {}
             for name, amount in done.items():
                 job = name
                 if name.startswith("pid:"):
@@ -296,20 +296,20 @@ class Collector:
                 if job:
                     self._job_of[name] = job
                     by_job[job] = by_job.get(job, 0) + amount
-        return found
+        return by_domain
 
     def _snapshot(self, clock: Clock) -> Snapshot:
         memory = host.memory(self.procfs)
         self.cgroups.has_huge_pages = memory.has_huge and not self._huge_in_memory
         # The parent first: what a job is ahead of it, were it there only since then, is taken into account.
         parent = self.cgroups.parent_usage()
-        found = self.cgroups.jobs()
-        usages = {name: self.cgroups.usage(job) for name, job in found.items()}
+        cgroups = self.cgroups.jobs()
+        usages = {name: self.cgroups.usage(job) for name, job in cgroups.items()}
         # Before the meters: one that hangs is waited for, and the CPU time of jobs and node must be of one instant.
         busy = host.busy_cpus(self.procfs, self.topology)
         is_due = clock.mono_us - self._limits_us > LIMITS_US
-        ended = self.watch.follow(found, self._young(clock), is_due)
-        self._learn_limits(found, clock, is_due)
+        ended = self.watch.follow(cgroups, self._young(clock), is_due)
+        self._learn_limits(cgroups, clock, is_due)
         return Snapshot(
             wall_us=clock.wall_us,
             mono_us=clock.mono_us,
@@ -333,15 +333,15 @@ class Collector:
         ledgers = self.books.open_ledgers()
         return {name for ledger in ledgers if ledger.open_mono_us > born_us for name in ledger.cgroup_names}
 
-    def _learn_limits(self, found: dict[str, Found], clock: Clock, is_due: bool) -> None:
+    def _learn_limits(self, cgroups: dict[str, Found], clock: Clock, is_due: bool) -> None:
         """Read the limits of each job: slurmstepd sets them after it has made the cgroup, and a job may be changed later.
 
         A job without a cgroup is searched for, at once while it is young: Slurm may run in a container.
         """
         for ledger in self.books.open_ledgers():
             age_us = clock.mono_us - ledger.open_mono_us
-            cgroup = next((found[name] for name in ledger.cgroup_names if name in found), None)
-            if cgroup is None and ledger.last is None and (age_us > SEARCH_AFTER_US or not found):
+            cgroup = next((cgroups[name] for name in ledger.cgroup_names if name in cgroups), None)
+            if cgroup is None and ledger.last is None and (age_us > SEARCH_AFTER_US or not cgroups):
                 self.cgroups.search(is_urgent=age_us <= URGENT_US)
             looks = self._looks.get(ledger.key, 0)
             if looks < FIRST_LOOKS or is_due:

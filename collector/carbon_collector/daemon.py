@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""The collector's life: wait for a ticket or a tick, take a step, leave when there is nothing to do."""
+"""Runs the collector's main loop: it waits for a ticket or a tick, takes a step, and exits when there is nothing to do.
+
+What a step does is not known here: `collector` takes it.
+"""
 
 from __future__ import annotations
 
@@ -19,25 +22,32 @@ if TYPE_CHECKING:
 
 STOP = (signal.SIGTERM, signal.SIGINT)
 WARM_UP_S = (0.03, 0.5, 1.5, 3.0)
-"""First readings after the start: idle power is learned from intervals, the sooner the better."""
+"""The times of the first readings, in seconds after the start. Idle power is learned from intervals, so they come
+early.
+"""
 LEAVE_S = 5.0
-"""How long a collector that has nothing else to do waits for its last segment to be acknowledged."""
+"""The seconds for which a collector that has nothing else to do waits for its last segment to be acknowledged."""
 
 
 def make_folders(run_dir: str) -> None:
-    """Make the run directory and the tickets' in it. Raises OSError."""
+    """Make the run directory and the folder of tickets in it. Raises OSError."""
     os.makedirs(f"{run_dir}/tickets", mode=0o700, exist_ok=True)
     # Users pass through the run directory to their own live energy; the tickets stay root's.
     os.chmod(run_dir, 0o711)  # noqa: S103 - entering is not listing
 
 
 def block_signals() -> None:
-    """Before the first meter: a thread that it starts inherits this, and then takes no signal that is meant for us."""
+    """Block the collector's signals in this thread. It must be called before the first meter starts a thread.
+
+    A thread inherits the mask, so the kernel then delivers no signal for the collector to a meter's thread.
+    """
     signal.pthread_sigmask(signal.SIG_BLOCK, {WAKE, *STOP})
 
 
 def run(collector: Collector, lock: Lock, linger_s: float, program: Program) -> None:
-    """Live until there is nothing to do, or until told to stop. The signals are blocked already."""
+    """Take steps until there is nothing to do, or until a signal ends the collector. `block_signals` must have been
+    called.
+    """
     collector.shipper.start()
     collector.shipper.wake()
     start_s = busy_s = time.monotonic()
@@ -62,9 +72,10 @@ def run(collector: Collector, lock: Lock, linger_s: float, program: Program) -> 
 
 
 def _wait(collector: Collector, age_s: float, left_s: float) -> int:
-    """Wait until a step is due; return the signal that ended it, 0 for none.
+    """Wait until a step is due. Return the signal that ended the wait, or 0.
 
-    Whoever asks too soon (asking.py) ends nothing, unless a ticket waits as well: the kernel merges signals.
+    A request for a reading that comes too soon (asking.py) does not end the wait. If a ticket waits as well it does,
+    because the kernel merges signals.
     """
     while True:
         received = signal.sigtimedwait({WAKE, *STOP}, _pause(collector, age_s, left_s))
@@ -76,7 +87,7 @@ def _wait(collector: Collector, age_s: float, left_s: float) -> int:
 
 
 def _start_again(collector: Collector, program: Program) -> None:
-    """Go on as the program that has replaced this one's file; the state is on disk."""
+    """Replace this process by the new version of its program. The state is on disk, so nothing is lost."""
     collector.log.line(f"{program.path} was replaced; it is started again")
     try:
         collector.step()
@@ -86,7 +97,7 @@ def _start_again(collector: Collector, program: Program) -> None:
 
 
 def _publish_again(collector: Collector, lock: Lock) -> None:
-    """Someone wiped the run directory: make it anew, or no prolog finds this collector."""
+    """Make the run directory again after somebody deleted it. Without it no prolog finds this collector."""
     try:
         make_folders(collector.run_dir)
         os.makedirs(collector.live.folder, mode=0o711, exist_ok=True)
@@ -98,7 +109,10 @@ def _publish_again(collector: Collector, lock: Lock) -> None:
 
 
 def _leave(collector: Collector, lock: Lock) -> bool:
-    """Ship the rest and go, unless that takes long or a ticket came just now."""
+    """Send the remaining segments, and return whether the collector may exit.
+
+    It may not if that takes longer than LEAVE_S, or if a ticket has just arrived.
+    """
     collector.flush()
     deadline = time.monotonic() + LEAVE_S
     while not collector.spool.is_empty() and time.monotonic() < deadline:
@@ -115,7 +129,9 @@ def _leave(collector: Collector, lock: Lock) -> bool:
 
 
 def _pause(collector: Collector, age_s: float, left_s: float) -> float:
-    """Seconds until the next reading: a tick, the border of a slot, a segment that is due."""
+    """Return the seconds until the next reading. It is due at a tick, at the border of a slot, or when a segment must
+    be sent.
+    """
     into_slot = time.time() % SLOT_S
     waits = [collector.tick_s(), SLOT_S - into_slot, collector.flush_due_s - time.monotonic()]
     waits += [at - age_s for at in WARM_UP_S if at > age_s]

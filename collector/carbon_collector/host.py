@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The node itself: its CPUs and sockets, how busy they were, its memory, its boot."""
+"""Reads the node itself: its CPUs and sockets, how busy they were, its memory, its boot. It reads no meter."""
 
 from __future__ import annotations
 
@@ -42,7 +42,9 @@ def busy_us(procfs: str, topology: Topology) -> dict[int, int]:
 
 
 def _cpu_lines(procfs: str) -> list[str]:
-    """Lines of /proc/stat, one a CPU; the first, of them all, is left out, and so are 20 KB of a large node's interrupts."""
+    """Return the lines of /proc/stat for single CPUs. The sum before them is left out, and so are 20 KB of a large
+    node's interrupts.
+    """
     return [line for line in read_text(f"{procfs}/stat").partition("\nintr")[0].splitlines()[1:] if line[:3] == "cpu"]
 
 
@@ -99,12 +101,14 @@ def by_socket(busy: dict[int, int], topology: Topology) -> dict[int, int]:
 
 
 def boot_id(procfs: str) -> str:
-    """The kernel's id of this boot; counters of different boots have nothing to do with each other."""
+    """Return the kernel's id of this boot. Counters of different boots have nothing to do with each other."""
     return read_text(f"{procfs}/sys/kernel/random/boot_id") or "unknown"
 
 
 def cpu_vendor(procfs: str) -> str:
-    """`GenuineIntel`, `AuthenticAMD`, `HygonGenuine`; empty where the kernel does not say."""
+    """Return the maker of the CPU: `GenuineIntel`, `AuthenticAMD`, `HygonGenuine`; empty if the kernel does not state
+    it.
+    """
     return cpu_facts(procfs).get("vendor_id", "")
 
 
@@ -114,7 +118,7 @@ def is_guest(procfs: str) -> bool:
 
 
 def cpu_facts(procfs: str) -> dict[str, str]:
-    """What /proc/cpuinfo says of the first CPU; there may be hundreds."""
+    """Return what /proc/cpuinfo states about the first CPU. There may be hundreds, so the others are not read."""
     try:
         with open(f"{procfs}/cpuinfo", "rb") as file:
             text = file.read(8192).decode("ascii", "replace")
@@ -125,7 +129,7 @@ def cpu_facts(procfs: str) -> dict[str, str]:
 
 
 def parse_cpu_list(text: str) -> list[int]:
-    """`0-3,8` -> [0, 1, 2, 3, 8]."""
+    """Return the numbers of a list of CPUs: `0-3,8` -> [0, 1, 2, 3, 8]."""
     cpus: list[int] = []
     for part in text.split(","):
         low, dash, high = part.partition("-")
@@ -135,7 +139,7 @@ def parse_cpu_list(text: str) -> list[int]:
 
 
 def read_text(path: str) -> str:
-    """Content of a small file of the kernel's, stripped; empty where it cannot be read."""
+    """Return the content of a small file of the kernel's, stripped; empty if it cannot be read."""
     try:
         fd = os.open(path, os.O_RDONLY)
     except OSError:

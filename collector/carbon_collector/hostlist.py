@@ -47,7 +47,7 @@ def expand(nodelist: str) -> list[str]:
 
 
 def _counts(cpus_per_node: str) -> list[tuple[int, int]]:
-    """`4(x2),1` -> [(4, 2), (1, 1)]."""
+    """Return the pairs of figure and repetition of a list: `4(x2),1` -> [(4, 2), (1, 1)]."""
     pairs = []
     for part in cpus_per_node.split(","):
         count, _, repeat = part.partition("(x")
@@ -72,7 +72,10 @@ def _words(text: str) -> list[str]:
 
 
 def _parts(word: str) -> tuple[list[str], list[list[tuple[int, int, int]]]]:
-    """`r[1-2]n[07]` -> the texts around the brackets, ["r", "n", ""], and the ranges in them, [[(1, 2, 1)], [(7, 7, 2)]]."""
+    """Return the texts around the brackets of an expression, and the ranges in them.
+
+    `r[1-2]n[07]` -> ["r", "n", ""] and [[(1, 2, 1)], [(7, 7, 2)]].
+    """
     head, *rest = word.split("[")
     texts, ranges = [head], []
     for piece in rest:
@@ -83,7 +86,7 @@ def _parts(word: str) -> tuple[list[str], list[list[tuple[int, int, int]]]]:
 
 
 def _range(text: str) -> tuple[int, int, int]:
-    """`08-10` -> (8, 10, 2): low, high, digits."""
+    """Return low, high and digits of a range: `08-10` -> (8, 10, 2)."""
     low, dash, high = text.partition("-")
     last = high if dash else low
     is_one = text.isascii() and low.isdigit() and last.isdigit() and len(text) < MAX_NAME

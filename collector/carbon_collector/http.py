@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""The smallest HTTP client that serves: one request, one answer, a deadline for all of it.
+"""Sends one HTTP request and reads one answer, with a deadline for both together. It does no more than this project
+needs.
 
-`http.client` pulls in `email` and `ssl`, which would double the collector's memory and
-`carbon-acct`'s start-up time. TLS is loaded only for an https URL.
+`http.client` pulls in `email` and `ssl`, which would double the collector's memory and `carbon-acct`'s start-up time.
+TLS is loaded only for an https URL.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ MAX_ANSWER = 512 * 1024 * 1024
 
 
 class Answer(NamedTuple):
-    """What came back: HTTP status and body."""
+    """The answer to a request: HTTP status and body."""
 
     status: int
     body: bytes
@@ -95,7 +96,9 @@ def _send(connection: socket.socket, message: bytes) -> None:
 
 
 def split_url(url: str) -> tuple[str, str, int, str]:
-    """`http://host:6829/prefix` -> (scheme, host, port, prefix). Raises RequestError on anything else."""
+    """Return the parts of a URL: `http://host:6829/prefix` -> (scheme, host, port, prefix). Raises RequestError on
+    anything else.
+    """
     scheme, sep, rest = url.partition("://")
     authority, slash, path = rest.partition("/")
     prefix = f"/{path}".rstrip("/") if slash else ""
@@ -128,7 +131,7 @@ def _connect(scheme: str, host: str, port: int, timeout_s: float, ca: str) -> so
 
 
 def _plain(host: str, port: int, timeout_s: float) -> socket.socket:
-    """A connection to the first of the host's addresses that answers. Raises OSError."""
+    """Return a connection to the first of the host's addresses that answers. Raises OSError."""
     # As bytes: a text, whatever is in it, would go through the IDNA codec, and that costs a node a megabyte.
     name = host.encode() if host.isascii() else host
     error = OSError("the host has no address")

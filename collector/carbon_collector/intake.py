@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""The tickets that wait: taken in oldest first, a bounded number a step, so that readings go on whatever has piled up.
+"""Reads the waiting tickets, oldest first and a bounded number a step, so that readings go on however many there are.
 
-Nothing is decided here: arrivals.py opens and closes the ledgers.
+It decides nothing: arrivals.py opens and closes the ledgers.
 """
 
 from __future__ import annotations

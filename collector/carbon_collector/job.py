@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A job as this node knows it. Pure; `ticket` reads it from the environment that slurmd gave to the prolog."""
+"""Defines a job as this node knows it. Pure; `ticket` reads it from the environment that slurmd gave to the prolog."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""Live energy: while a job runs, its owner can read what it came to so far, and nobody else can.
+"""Writes live energy: while a job runs, its owner can read its energy so far, and nobody else can.
 
-One small file a job, version 2 of docs/record-format.md, "Live energy". It has the totals of the own job alone, at the
-rate of readings and rounded to 0.1 J: docs/adr/0008 says what can be learned from them about others.
+It is one small file a job, version 2 of docs/record-format.md, "Live energy". The file has the totals of this job
+alone, at the rate of readings and rounded to 0.1 J: docs/adr/0008 says what can be learned from them about others.
 """
 
 from __future__ import annotations

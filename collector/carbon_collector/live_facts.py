@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""What a live file says of a job: the sums of its rows so far, as docs/record-format.md, "Live energy", has them. No I/O."""
+"""Computes what a live file says of a job: the sums of its rows so far, as docs/record-format.md, "Live energy", has
+them. No I/O.
+"""
 
 from __future__ import annotations
 

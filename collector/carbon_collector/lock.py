@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""One collector a node: a locked file beside the state, and its process id where prolog and epilog look for it.
+"""Keeps a node to one collector: a locked file beside the state, and the process id where prolog and epilog look for
+it.
 
-The lock lies with what it guards. The run directory is wiped now and then, and two collectors on one state
-would write over each other's segments.
+The lock lies beside the state because it protects the state: two collectors on one state would write over each other's
+segments. It does not lie in the run directory, which is deleted now and then.
 """
 
 from __future__ import annotations
@@ -16,16 +17,18 @@ from .host import read_text
 from .lean.signal import signal
 
 COMM = "carbon-collector"
-"""Name of the process. The kernel keeps 15 characters of it."""
+"""The name of the process. The kernel keeps 15 characters of it."""
 
 PATIENCE_S = 5.0
-"""A collector that is just leaving is waited for: the ticket that it missed is this one's."""
+"""The seconds to wait for a collector that is exiting. A ticket that it did not see is left to this one."""
 POLL_S = 0.05
 FLAGS = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class Lock:
-    """`collector.lock` in the state's folder is the truth; `collector.pid` in the run directory is the address."""
+    """The collector's lock: `collector.lock` beside the state says who runs, `collector.pid` in the run directory says
+    where.
+    """
 
     def __init__(self, state_dir: str, run_dir: str) -> None:
         self.path = f"{state_dir}/collector.lock"
@@ -34,7 +37,9 @@ class Lock:
         self._fd = -1
 
     def take(self, patience_s: float = PATIENCE_S) -> bool:
-        """Take the lock and publish the process id; False where another collector has it. Raises OSError."""
+        """Take the lock and publish the process id. Returns False if another collector holds the lock. Raises
+        OSError.
+        """
         self._fd = os.open(self.path, FLAGS, 0o600)
         deadline = time.monotonic() + patience_s
         while not self._try():
@@ -45,10 +50,10 @@ class Lock:
         return True
 
     def take_over(self) -> None:
-        """Take the lock, however long that takes; whoever has it is told to end. Raises OSError.
+        """Take the lock, however long that takes, and tell the collector that holds it to end. Raises OSError.
 
-        A service that is started beside a collector that a prolog has started must not end because of it: that one
-        leaves some time later, and none would run.
+        A service must not end because a prolog has already started a collector: that collector exits some time later,
+        and then none would run.
         """
         patience_s = 0.0
         while not self.take(patience_s):
@@ -58,9 +63,9 @@ class Lock:
                 _terminate(pid)
 
     def holder(self) -> int:
-        """Return the process id of the collector that has the lock, as far as the run directory tells; 0 for none.
+        """Return the process id of the collector that holds the lock, as the run directory states it, or 0.
 
-        Only a process of our own user that has a collector's name counts.
+        A process counts only if it belongs to our own user and has a collector's name.
         """
         pid = read_text(self.address)
         if not pid.isdigit() or read_text(f"/proc/{pid}/comm") != COMM[:15]:
@@ -71,16 +76,16 @@ class Lock:
             return 0
 
     def publish(self) -> None:
-        """Let prolog and epilog find this process. Raises OSError."""
+        """Write the process id where prolog and epilog find it. Raises OSError."""
         self._write(f"{os.getpid()}\n".encode())
         remove(self.trouble)  # the prolog may complain again when no collector starts
 
     def hide(self) -> None:
-        """From now on a prolog finds nobody, and starts another collector, which waits for the lock."""
+        """Remove the process id. From now on a prolog starts another collector, which waits for the lock."""
         self._write(b"")
 
     def is_published(self) -> bool:
-        """Whether prolog and epilog still find this process: someone may have wiped the run directory."""
+        """Return whether prolog and epilog still find this process: somebody may have deleted the run directory."""
         try:
             with open(self.address, "rb") as file:
                 return file.read(32) == f"{os.getpid()}\n".encode()

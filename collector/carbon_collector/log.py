@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What the collector has to say: to standard error (the journal) or, started by a prolog, to syslog.
+"""Writes the collector's messages to standard error (the journal), or to syslog if a prolog started the collector.
 
 A sensor that is absent or a network that is down is reported once, not at every reading.
 """
@@ -14,12 +14,12 @@ from .lean.socket import socket
 
 SYSLOG = "/dev/log"
 DAEMON_NOTICE = 3 * 8 + 5
-"""Facility daemon, severity notice (RFC 3164)."""
+"""The priority of a message to syslog: facility daemon, severity notice (RFC 3164)."""
 MAX_FILE = 1 << 18
 
 
 class Log:
-    """One line an event. `fallback` is a file for hosts without syslog, started again at 256 KiB."""
+    """The log: one line for each event. `fallback` is a file for hosts without syslog, started again at 256 KiB."""
 
     def __init__(self, fallback: str) -> None:
         self.fallback = fallback
@@ -27,19 +27,19 @@ class Log:
         self._to_stderr = not _is_null(2)
 
     def line(self, message: str) -> None:
-        """Say it now; a message with control characters is made harmless first."""
+        """Write a message now. Control characters in it become `?`."""
         text = "".join(c if c.isprintable() else "?" for c in message)
         if not (self._to_stderr and _print(text)) and not _syslog(text):
             self._write(text)
 
     def once(self, key: str, message: str) -> None:
-        """Say it unless something under this key was said since it was last over."""
+        """Write a message, unless one with this key was written since the key was last `over`."""
         if key not in self._said:
             self._said.add(key)
             self.line(message)
 
     def over(self, key: str, message: str) -> None:
-        """Say that what was said under this key is over."""
+        """Write that the trouble with this key is over, if it was reported. The next one is reported again."""
         if key in self._said:
             self._said.discard(key)
             self.line(message)

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: MIT
-"""MUNGE: who is speaking, on the trust that the cluster already has.
+"""Makes MUNGE credentials, which say who sends a request, on the trust that the cluster already has.
 
-A request carries a credential whose payload is a digest of the request, so that a credential
-cannot be taken from one request and put on another; munged itself refuses to decode one twice.
-The `munge` program makes it, not libmunge: it costs a node a few milliseconds now and then, and no memory.
-The aggregator, which reads one with each request, asks libmunge (carbon_acct.access.viewer.munge).
+A request carries a credential whose payload is a digest of the request, so that a credential cannot be taken from one
+request and put on another; munged itself refuses to decode one twice. The `munge` program makes it, not libmunge: it
+costs a node a few milliseconds now and then, and no memory. The aggregator, which reads one with each request, asks
+libmunge (carbon_acct.access.munge).
 """
 
 from __future__ import annotations
@@ -31,15 +31,14 @@ SEARCH = ("/usr/bin", "/usr/local/bin", "/opt/munge/bin", "/usr/sbin")
 
 
 def digest(data: bytes) -> str:
-    """Hexadecimal SHA-256 of `data`: what a credential's payload is."""
+    """Return the hexadecimal SHA-256 of `data`, which is the payload of a credential."""
     return str(sha256(data).hexdigest())
 
 
 def request_digest(method: str, target: str, body: bytes) -> str:
-    """What the credential of a request must carry: the body's digest, or for a GET the target's.
+    """Return the digest that the credential of a request must carry: that of the body, or for a GET that of the target.
 
-    `target` is the path with its query, as sent. A GET has no body, and the digest of nothing would
-    fit every request.
+    `target` is the path with its query, as sent. A GET has no body, and the digest of nothing would fit every request.
     """
     return digest(body if method != "GET" else target.encode())
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""`carbon-collector probe --doctor`: what on this node would make a figure unknown, and the line to change.
+"""`carbon-collector probe --doctor`: shows what on this node would make a figure unknown, and the line to change.
 
-It looks at the meters, the cgroups, slurm.conf as scontrol shows it, the folders, MUNGE, the hooks, and whether an aggregator
-answers from here. It changes nothing.
+It looks at the meters, the cgroups, slurm.conf as scontrol shows it, the folders, MUNGE, the hooks, and whether an
+aggregator answers from here. It changes nothing.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ HOOK = "carbon-acct"
 
 
 class Finding(NamedTuple):
-    """One thing that was looked at: what it is about, whether it is well, what was found, and the line to change."""
+    """One finding: what it is about, whether that is well, what was found, and the line to change."""
 
     subject: str
     well: bool
@@ -44,7 +44,7 @@ def examine(facts: dict[str, Any], chosen: Settings, cgroups: Cgroups) -> list[F
     return [
         *meters(facts),
         *cgroup_files(cgroups, facts["jobs"], config),
-        *slurm(config),
+        *slurm(config, chosen.text("site", "cluster")),
         *hooks(config),
         *folders(chosen),
         credential(chosen.text("slurm", "munge_socket")),
@@ -151,11 +151,17 @@ def parse_config(text: str) -> dict[str, str]:
     return found
 
 
-def slurm(config: dict[str, str]) -> list[Finding]:
-    """Look at the settings of Slurm that the figures rest on."""
+def slurm(config: dict[str, str], cluster: str = "") -> list[Finding]:
+    """Look at the settings of Slurm that the figures rest on. `cluster`: what [site] cluster says."""
+    if not config and not cluster:
+        text = "nobody says which cluster this is, and nothing is sent before the first ticket does"
+        return [Finding("slurm", False, text, "[site] cluster = NAME in carbon-acct.conf, or have scontrol work here")]
     if not config:
         text = "scontrol show config does not answer: slurm.conf was not looked at"
         return [Finding("slurm", False, text, "run it on a node where scontrol works; see slurmctld")]
+    if cluster and config.get("ClusterName", cluster) != cluster:
+        text = f"[site] cluster is {cluster}, Slurm's is {config['ClusterName']}: no aggregator takes what is sent"
+        return [Finding("slurm", False, text, f"[site] cluster = {config['ClusterName']}, or no such line")]
     found = [Finding("slurm", True, f"cluster {config.get('ClusterName', '?')}, {config.get('SLURM_VERSION', '?')}")]
     flags = config.get("PrologFlags", "")
     if not {"alloc", "contain", "runinjob"} & set(flags.lower().split(",")):

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""The collector's own cgroup: it must not be a job's.
+"""Moves the collector out of a job's cgroup.
 
 With `PrologFlags=RunInJob` Slurm runs the prolog inside the job. A collector that such a prolog starts would be billed
-to that job, and would end with it. So it leaves: to the root of each hierarchy, where no job is.
+to that job, and would end with it. So it moves to the root of each hierarchy, where no job is.
 """
 
 from __future__ import annotations
@@ -34,7 +34,9 @@ def is_jobs(path: str) -> bool:
 
 
 def _own_paths() -> list[tuple[str, str]]:
-    """(controllers, path) of each hierarchy, as cgroups(7) has it in /proc/self/cgroup; version 2 has no controllers."""
+    """Return (controllers, path) of each hierarchy, as cgroups(7) has it in /proc/self/cgroup; version 2 has no
+    controllers.
+    """
     lines = [line.split(":", 2) for line in read_text("/proc/self/cgroup").splitlines()]
     return [(line[1], line[2]) for line in lines if len(line) == 3]
 

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""`carbon-collector probe`: what this node offers, which source won and why, what it draws now, what is known of it.
+"""`carbon-collector probe`: shows what this node offers, which source is used and why, what it draws now, and what is
+known of it.
 
-It reads what a collector would read, through the same meters, and writes nothing: a collector that runs beside it
-does not notice. Facts are gathered here; probe_text makes a page of them.
+It reads what a collector would read, through the same meters. It writes nothing, so a collector that runs beside it
+does not notice. It gathers facts only: probe_text makes a page of them.
 """
 
 from __future__ import annotations
@@ -31,15 +32,17 @@ if TYPE_CHECKING:
     from .settings import Settings
 
 LOOK_S = 1.2
-"""Between the two readings: a little more than the second in which what is on must have drawn something."""
+"""The seconds between the two readings: a little more than the second in which whatever is on must have drawn
+something.
+"""
 PATIENCE_S = 8.0
-"""For a driver that takes long to start; a collector would go on without it and take it in later."""
+"""The seconds to wait for a driver that starts slowly. A collector would go on without it and add it later."""
 
 
 def run(node: str, config: str, as_json: bool, doctor: bool = False) -> int:
-    """Show the node; returns 0 if at least one component can be read, else 1.
+    """Show the node. Returns 0 if at least one component can be read, else 1.
 
-    With `doctor`: show what would make a figure unknown; returns 0 if nothing would, else 1.
+    With `doctor`: show what would make a figure unknown. Returns 0 if nothing would, else 1.
     """
     from . import probe_text
 
@@ -78,7 +81,9 @@ def _cgroups(chosen: Settings, node: str) -> Cgroups:
 
 
 def look(chosen: Settings, node: str) -> dict[str, Any]:
-    """Everything that is shown. Energies are microjoules, powers microwatts; `None` is what is not known."""
+    """Return all facts that are shown. Energies are in microjoules, powers in microwatts; `None` is what is
+    not known.
+    """
     place = tuning.place_of(chosen)
     topology = host.topology(place.sysfs, place.procfs)
     meters = Meters(chosen.words("collector", "meters"), place)
@@ -112,7 +117,9 @@ def _wait_for_late(meters: Meters) -> None:
 
 
 class Measured(NamedTuple):
-    """A domain read twice: the second reading, energy, energy without what is inside it, and the time between."""
+    """A domain that was read twice: the second reading, its energy, its energy without the domains inside it, and the
+    time between.
+    """
 
     reading: Reading
     gross: Energy
@@ -120,7 +127,7 @@ class Measured(NamedTuple):
     elapsed_us: int
 
     def power_uw(self, energy: Energy) -> int | None:
-        """Microwatts of one of the energies."""
+        """Return the mean power of one of the energies in microwatts."""
         return None if energy.uj is None else energy.uj * US_PER_S // self.elapsed_us
 
 
@@ -159,7 +166,7 @@ def _domain(domain: Domain, measured: Measured, books: Books) -> dict[str, Any]:
 
 
 def _faults(meters: Meters, measured: dict[str, Measured]) -> list[str]:
-    """What every node has and this one cannot show, and which part cannot be read of what it has."""
+    """Return the faults: components that every node has and this one cannot show, and domains that cannot be read."""
     broken = {v.component for v in meters.verdicts() if v.component == "gpu" and not v.why.startswith("no ")}
     faults = [f"{name}: {why}" for name, why in meters.missing.items() if name in (*EVERY_NODES, *broken)]
     return [*faults, *(f"{name}: {m.gross.reason}" for name, m in measured.items() if m.gross.reason)]
@@ -170,7 +177,9 @@ def _root() -> list[str]:
 
 
 def _books(chosen: Settings, topology: Topology, meters: Meters) -> tuple[Books, dict[str, Any], list[str]]:
-    """What the collector knows of idle power, where it lies, and why it is not known."""
+    """Return the saved state: its books, whose idle power is shown, where and when it was saved, and what is wrong with
+    it.
+    """
     folder = chosen.text("collector", "state_dir")
     books = Books("", topology, meters.domains, meters.missing)
     problems = []
@@ -189,7 +198,9 @@ def _books(chosen: Settings, topology: Topology, meters: Meters) -> tuple[Books,
 
 
 def _interval(chosen: Settings, domains: dict[str, Domain]) -> dict[str, Any]:
-    """Seconds between two readings, those that the setting asks for, and the counter that asks for less."""
+    """Return the seconds between two readings, the seconds that the setting asks for, and the counter that
+    needs fewer.
+    """
     asked_s = chosen.number("collector", "interval")
     longest_s = tuning.longest_interval_s(domains)
     wrapping = [d for d in domains.values() if d.range_uj]
@@ -202,7 +213,7 @@ def _interval(chosen: Settings, domains: dict[str, Domain]) -> dict[str, Any]:
 
 
 def _estimates(meters: Meters, topology: Topology) -> dict[str, str]:
-    """What each estimate rests on."""
+    """Return what the estimate of each modelled domain is based on."""
     modelled = [d for d in meters.domains.values() if d.method == MODELLED and meters.source[d.component] == "model"]
     if not modelled:
         return {}
@@ -213,6 +224,6 @@ def _estimates(meters: Meters, topology: Topology) -> dict[str, str]:
 
 
 def _collector(run_dir: str) -> int | None:
-    """Process id of the collector that runs here."""
+    """Return the process id of the collector that runs here, or None."""
     pid = host.read_text(f"{run_dir}/collector.pid")
     return int(pid) if pid.isdigit() and os.path.exists(f"/proc/{pid}") else None

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""For `carbon-collector probe`: the jobs that are here, and where CPU time, memory and GPUs of each are read from."""
+"""Gathers for `carbon-collector probe` the jobs on this node, and the files from which CPU time, memory and GPUs of
+each are read.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,7 @@ NOTHING_CONFINES = "nothing confines it; its share is by its CPUs"
 
 
 def jobs(books: Books, cgroups: Cgroups) -> list[dict[str, Any]]:
-    """Return a fact sheet of each job: those whose ledger the state has, and those that have a cgroup only."""
+    """Return the facts of each job: the jobs whose ledger is in the state, and those that have only a cgroup."""
     found = cgroups.jobs()
     sheets = []
     known = set()
@@ -31,7 +33,7 @@ def jobs(books: Books, cgroups: Cgroups) -> list[dict[str, Any]]:
 
 
 def _sheet(name: str, found: Found | None, cgroups: Cgroups, ledger: Ledger | None) -> dict[str, Any]:
-    """Return where each figure comes from; a text that is no path says why there is none."""
+    """Return the source of each figure of a job. A text that is no path says why there is no source."""
     files = cgroups.files(found) if found else {}
     absent = "it has no cgroup (no step runs, or Slurm does not make any)"
     return {

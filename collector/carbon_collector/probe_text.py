@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""The page that `carbon-collector probe` shows to people: plain text of 100 columns, harmless to any terminal."""
+"""Writes the page that `carbon-collector probe` shows to people: plain text of 100 columns, harmless to any
+terminal.
+"""
 
 from __future__ import annotations
 
@@ -16,12 +18,12 @@ if TYPE_CHECKING:
 
 COLUMNS = 100
 NAME = 16
-"""Longer names are cut in the table; GPUs are named in full below it."""
+"""The width of a name in the table. Longer names are cut there, and GPUs are named in full below it."""
 GIB = 1 << 30
 
 
 def page(facts: dict[str, Any]) -> str:
-    """All of it."""
+    """Return the whole page."""
     parts = [_head(facts), _sources(facts["sources"])]
     if facts["domains"]:
         parts.append(_domains(facts["domains"]))
@@ -36,7 +38,7 @@ def page(facts: dict[str, Any]) -> str:
 
 
 def harmless(text: str) -> str:
-    """Without control characters, and in ASCII: what a device is called must not move a cursor."""
+    """Return a text in printable ASCII, so that the name of a device cannot move a cursor."""
     return "".join(c if " " <= c <= "~" else "?" for c in text)
 
 
@@ -63,7 +65,7 @@ def _sources(sources: list[dict[str, Any]]) -> str:
 
 
 def _wrap(text: str, columns: int, **indents: str) -> list[str]:
-    """Lines of at most so many columns; paths and UUIDs stay whole where they can."""
+    """Return a text in lines of at most `columns` characters. Paths and UUIDs are not broken where they fit."""
     return textwrap.wrap(text, columns, break_on_hyphens=False, **indents)  # type: ignore[arg-type] # strings only
 
 

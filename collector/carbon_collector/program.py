@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""The program's own file: whether it was replaced under the running collector, and how the collector starts anew.
+"""Watches the program's own file: whether it was replaced under the running collector. Then the collector starts again.
 
-What is imported late would come from the new file, at the places where the old one had it. So a collector whose file was
-replaced starts again, as the same process and with the same arguments; its state is on disk.
+A module that is imported late would be read from the new file, at the places where the old one had it. So a collector
+whose file was replaced starts again, as the same process and with the same arguments; its state is on disk.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Program:
         return now is not None and now != self._was and time.time() - now[2] / 1e9 > SETTLED_S
 
     def start_again(self) -> None:
-        """Become the new program. Locks and files are closed by it. Raises OSError."""
+        """Replace this process by the new program. This closes locks and files. Raises OSError."""
         with open("/proc/self/cmdline", "rb") as file:
             args = file.read().split(b"\0")[:-1]
         os.execv(sys.executable, args)  # noqa: S606 - no shell is wanted

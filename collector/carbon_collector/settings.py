@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""The one definition of the settings: validation, defaults, the commented example and the man page come from here.
+"""Defines every setting once. Validation, defaults, the commented example and the man page are made from it.
 
-The file is `/etc/carbon-acct/carbon-acct.conf` (INI); the environment's `CARBON_ACCT_CONF` names another.
-Every host reads the same file and takes from it what concerns it.
+The file is `/etc/carbon-acct/carbon-acct.conf` (INI); the environment's `CARBON_ACCT_CONF` names another. Every host
+reads the same file and uses the settings that concern it.
 """
 
 from __future__ import annotations
@@ -307,7 +307,7 @@ SECONDS = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, 
 
 
 class Settings:
-    """Checked values of all settings, and where each came from."""
+    """The checked values of all settings, and the origin of each."""
 
     __slots__ = ("_node", "_origins", "_values", "warnings")
 
@@ -320,12 +320,12 @@ class Settings:
         self.warnings = warnings
 
     def text(self, section: str, key: str) -> str:
-        """The value as text; in paths and URLs `%n` is the Slurm node name, as in slurm.conf."""
+        """Return a value as text. In paths and URLs `%n` becomes the Slurm node name, as in slurm.conf."""
         value = self._values[(section, key)]
         return value.replace("%n", self._node) if BY_NAME[(section, key)].kind in ("path", "urls") else value
 
     def number(self, section: str, key: str) -> float:
-        """The value as a number; for `seconds` in seconds, infinity for `forever` and for `off`."""
+        """Return a value as a number, for a time in seconds. `forever` and `off` are infinity."""
         value = self._values[(section, key)]
         kind = BY_NAME[(section, key)].kind
         if kind == "seconds_or_off" and value.lower() == "off":
@@ -333,29 +333,33 @@ class Settings:
         return parse_seconds(value) if kind in ("seconds", "seconds_or_off") else float(value)
 
     def words(self, section: str, key: str) -> list[str]:
-        """The value as a list; commas or blanks between."""
+        """Return a value as a list. Its items are separated by commas or blanks."""
         return self._values[(section, key)].replace(",", " ").split()
 
     def origin(self, section: str, key: str) -> str:
-        """`default`, or the file that set the value."""
+        """Return the origin of a value: `default`, or the file that set it."""
         return self._origins.get((section, key), "default")
 
     def replaced(self, values: dict[tuple[str, str], str], origin: str) -> Settings:
-        """These settings with some values from elsewhere, e.g. a program's own variables; unchecked."""
+        """Return these settings with some values from `origin`, e.g. a program's own variables. The values are not
+        checked.
+        """
         origins = dict.fromkeys(values, origin)
         return Settings({**self._values, **values}, {**self._origins, **origins}, self.warnings, self._node)
 
     def aggregators(self) -> list[str]:
-        """URLs of the aggregators: [collector] aggregators, else where this host's own would listen."""
+        """Return the URLs of the aggregators: [collector] aggregators, else the address at which this host's own would
+        listen.
+        """
         return self.words("collector", "aggregators") or [f"http://{self.text('aggregator', 'listen')}"]
 
 
 def load(path: str = "", node: str = "", strict: bool = True) -> Settings:
-    """Read and check the configuration file.
+    """Return the settings of the configuration file, checked. Raises SettingsError.
 
-    `path` empty: `CARBON_ACCT_CONF`, else the default path, which need not exist. `node` is the Slurm node
-    name (else the host name up to its first dot). Not `strict` (on a node): what is wrong becomes a line in
-    `warnings` and the default holds, because collecting must go on. Raises SettingsError.
+    Without `path` the file is the one that `CARBON_ACCT_CONF` names, else the default one, which need not exist. `node`
+    is the Slurm node name (else the host name up to its first dot). On a node `strict` is False, because collecting
+    must go on: a mistake becomes a line in `warnings`, and the default applies.
     """
     chosen = path or os.environ.get("CARBON_ACCT_CONF", "")
     name = chosen or DEFAULT_PATH
@@ -383,7 +387,7 @@ def load(path: str = "", node: str = "", strict: bool = True) -> Settings:
 
 
 def parse_seconds(text: str) -> float:
-    """`10`, `10 s`, `1.5m`, `2 h`, `forever` -> seconds. Raises ValueError."""
+    """Return the seconds of a time: `10`, `10 s`, `1.5m`, `2 h`, `forever`. Raises ValueError."""
     if text.strip().lower() == "forever":
         return FOREVER
     digits = text.strip()
@@ -392,7 +396,7 @@ def parse_seconds(text: str) -> float:
 
 
 def example() -> str:
-    """The commented configuration file with every setting at its default."""
+    """Return the commented configuration file with every setting at its default."""
     lines = ["# carbon-acct.conf: every setting at its default. `carbon-mgr config` shows what is in force.", ""]
     section = ""
     for s in SETTINGS:
@@ -418,9 +422,10 @@ def _read(name: str, must_exist: bool, complain: Callable[[str], None]) -> dict[
 
 
 def _parse(name: str, text: str, complain: Callable[[str], None]) -> dict[tuple[str, str], str]:
-    """INI as the prolog reads it: `[section]`, `key = value` or `key: value`, `#` and `;` for comments, one line each.
+    """Return the values by section and key of INI text as the prolog reads it.
 
-    configparser would cost the node a quarter of a megabyte.
+    It knows `[section]`, `key = value` or `key: value`, and `#` and `;` for comments, one line each. configparser would
+    cost the node a quarter of a megabyte.
     """
     found: dict[tuple[str, str], str] = {}
     section = ""
@@ -442,7 +447,7 @@ def _parse(name: str, text: str, complain: Callable[[str], None]) -> dict[tuple[
 
 
 def _without_comment(line: str) -> str:
-    """A comment begins a line or follows a blank."""
+    """Return a line without its comment. A comment begins the line or follows a blank."""
     for at, char in enumerate(line):
         if char in "#;" and (at == 0 or line[at - 1] in " \t"):
             return line[:at].strip()
@@ -450,7 +455,7 @@ def _without_comment(line: str) -> str:
 
 
 def _check(setting: Setting, value: str) -> str:
-    """What is wrong with the value, or nothing."""
+    """Return what is wrong with a value, or an empty text."""
     if setting.kind in ("seconds", "seconds_or_off"):
         if setting.kind == "seconds_or_off" and value.lower() == "off":
             return ""

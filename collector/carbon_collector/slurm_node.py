@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: MIT
-"""The node as Slurm has it: its NodeName, how many CPUs it counts here, how many shards a GPU has, the cluster's name.
+"""Asks Slurm about this node: its NodeName, how many CPUs Slurm counts here, how many shards a GPU has, the cluster's
+name.
 
 Slurm's node is not Linux's. Its name may be an alias, and it may count cores where Linux counts threads. So `scontrol`
-is asked once, by a program of its own that nobody waits for. It is never asked for a job. Where it cannot answer, the
-CPUs are reckoned from what the jobs hold.
+is asked once, in a process of its own for which nothing waits. It is never asked for a job. Where it cannot answer, the
+CPUs are computed from what the jobs hold.
 """
 
 from __future__ import annotations
@@ -46,7 +47,9 @@ class SlurmNode(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """What Slurm said: NodeNames of this host, those that slurmctld knows more of, and ClusterName (may be empty)."""
+    """The answer of Slurm: NodeNames of this host, those that slurmctld knows more of, and ClusterName (may be
+    empty).
+    """
 
     names: list[str]
     nodes: dict[str, SlurmNode]

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""What is known of this node on Slurm's side, and which tickets are this node's.
+"""Keeps what Slurm says about this node, and decides which tickets are this node's.
 
-The node is who the tickets say: the shipped unit does not name it, and the host's own name need not be Slurm's. What is
+The tickets name the node, because the shipped unit does not, and the host's own name need not be Slurm's. What is
 learned is kept in the state on disk, so that Slurm is asked once and not at each start.
 """
 

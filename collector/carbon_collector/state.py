@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""The state on disk, from which a collector that was killed at any instant goes on: the counters have counted on.
+"""Saves and loads the state on disk. A collector that was killed at any instant continues from it: the counters have
+counted on.
 
 It is written whole at every reading, before anything that follows from it leaves the node.
 """

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""Tickets: what prolog and epilog leave behind, and who the job is.
+"""Reads tickets, which prolog and epilog leave behind: who the job is, and that it begins or ends.
 
-A ticket is the job's environment as slurmd gave it to the script, NUL between the values, ending in `END=1`.
-Its time of last modification is the instant at which the job began or ended on this node.
+A ticket is the job's environment as slurmd gave it to the script, NUL between the values, ending in `END=1`. Its time
+of last modification is the instant at which the job began or ended on this node. What a ticket changes is not decided
+here: `arrivals` opens and closes ledgers.
 """
 
 from __future__ import annotations
@@ -19,9 +20,10 @@ SLUID_CHARS = frozenset("0123456789ABCDEFGHJKMNPQRSTVWXYZ")
 
 
 class Ticket(NamedTuple):
-    """One ticket: `prolog` or `epilog`, when, and for which job.
+    """A ticket: its kind (`prolog` or `epilog`), its time, and its job.
 
-    `node` is Slurm's NodeName, and `slurm_conf` the path of slurm.conf there, as slurmd gave them; empty if it did not.
+    `node` is Slurm's NodeName, and `slurm_conf` the path of slurm.conf on the node, as slurmd gave them. They are empty
+    if slurmd did not.
     """
 
     path: str
@@ -33,7 +35,7 @@ class Ticket(NamedTuple):
 
 
 def scan(folder: str) -> list[str]:
-    """Paths of the tickets that wait, oldest first."""
+    """Return the paths of the waiting tickets, oldest first."""
     found = []
     try:
         with os.scandir(folder) as entries:
@@ -50,9 +52,10 @@ def scan(folder: str) -> list[str]:
 
 
 def read(path: str, node: str, give_up_us: int) -> Ticket | None:
-    """Read a ticket; `None` while it is not yet whole. `node` is the NodeName of one that says none.
+    """Return a ticket, or `None` while it is still being written. `node` is the NodeName of a ticket that names none.
 
-    Raises ValueError for what is none, and for one that is torn and older than `give_up_us` (wall clock).
+    Raises ValueError for a file that is no ticket, and for one that is unfinished and older than `give_up_us` (wall
+    clock).
     """
     fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     try:
@@ -72,13 +75,16 @@ def read(path: str, node: str, give_up_us: int) -> Ticket | None:
 
 
 def parse(data: bytes) -> dict[str, str]:
-    """`A=1 NUL B=2 NUL` -> {"A": "1", "B": "2"}; values that are not UTF-8 keep their place with U+FFFD."""
+    """Return the variables of an environment: `A=1 NUL B=2 NUL` -> {"A": "1", "B": "2"}.
+
+    Bytes that are not UTF-8 become U+FFFD.
+    """
     pairs = (item.partition("=") for item in data.decode("utf-8", "replace").split("\0") if item)
     return {key: value for key, _, value in pairs}
 
 
 def job_of(env: dict[str, str], node: str) -> Job:
-    """The job that an environment describes. Raises ValueError without a job id."""
+    """Return the job that an environment describes. Raises ValueError if it has no job id."""
     job_id = _number(env.get("SLURM_JOB_ID"))
     if not job_id:
         raise ValueError("no job id")
@@ -103,7 +109,9 @@ def job_of(env: dict[str, str], node: str) -> Job:
 
 
 def run_of(env: dict[str, str]) -> str:
-    """Which run of the JobID this is: SLUID (25.11+), else start time (23.02+), else restart count (22.05)."""
+    """Return which run of the JobID this is: its SLUID (25.11+), else its start time (23.02+), else its restart count
+    (22.05).
+    """
     if is_sluid(env.get("SLURM_JOB_SLUID", "")):
         return f"sluid:{env['SLURM_JOB_SLUID']}"
     start = _number(env.get("SLURM_JOB_START_TIME"))
@@ -113,7 +121,7 @@ def run_of(env: dict[str, str]) -> str:
 
 
 def gpus_of(env: dict[str, str]) -> tuple[str, ...]:
-    """GPUs that the job holds: UUIDs where Slurm knows them, else Slurm's device indexes.
+    """Return the GPUs that the job holds: UUIDs where Slurm knows them, else Slurm's device indexes.
 
     `CUDA_VISIBLE_DEVICES` of a node's prolog is global, unlike the job's own, and has MIG's UUIDs.
     """
@@ -126,12 +134,12 @@ def gpus_of(env: dict[str, str]) -> tuple[str, ...]:
 
 
 def is_sluid(text: str) -> bool:
-    """`s` and 13 characters of Crockford's base 32 (Slurm's src/common/sluid.c)."""
+    """Return whether a text is a SLUID: `s` and 13 characters of Crockford's base 32 (Slurm's src/common/sluid.c)."""
     return len(text) == 14 and text[0] == "s" and SLUID_CHARS.issuperset(text[1:])
 
 
 def _word(text: str | None) -> str | None:
-    """A name as Slurm makes them; what has control characters or goes on and on is none."""
+    """Return a name as Slurm makes them, or None for a text that has control characters or is too long."""
     return text if text and len(text) <= MAX_WORD and not any(c < " " or c == "\x7f" for c in text) else None
 
 
@@ -140,6 +148,8 @@ def _number(text: str | None) -> int | None:
 
 
 def _percent(text: str | None) -> int | None:
-    """Slurm makes a whole number of it (gres_mps.c); 0 and more than all are no part of a GPU."""
+    """Return a percentage of a GPU, which Slurm writes as a whole number (gres_mps.c). None for 0 and for more than
+    100.
+    """
     percent = _number(text)
     return percent if percent is not None and 1 <= percent <= 100 else None

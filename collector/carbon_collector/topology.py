@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Which CPUs a node has, and the socket of each. Pure; `host.topology` reads it from sysfs."""
+"""Knows which CPUs a node has, and the socket of each. Pure; `host.topology` reads it from sysfs."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What the settings come to on the hardware of this node."""
+"""Adapts the settings to the hardware of this node: the interval, idle power, the place of the hardware's files."""
 
 from __future__ import annotations
 
@@ -13,18 +13,22 @@ if TYPE_CHECKING:
 
 
 def place_of(settings: Settings) -> Place:
-    """Where this node shows its hardware."""
+    """Return where this node shows its hardware."""
     return Place(*(settings.text("collector", key) for key in Place._fields))
 
 
 def longest_interval_s(domains: dict[str, Domain]) -> float:
-    """Most time between two readings: no counter may turn more than a quarter of its range in it."""
+    """Return the longest time between two readings in which no counter can advance by more than a quarter of
+    its range.
+    """
     turns = [d.range_uj / d.max_watts / US_PER_S for d in domains.values() if d.range_uj]
     return min(turns, default=float("inf")) / 4
 
 
 def idle_watts(settings: Settings, domains: dict[str, Domain]) -> tuple[dict[str, float], str]:
-    """[collector] idle_watts by domain, one figure for all sockets or one each; and what is wrong with it."""
+    """Return [collector] idle_watts by domain, and what is wrong with it. It is one figure for all sockets, or one for
+    each.
+    """
     words = settings.words("collector", "idle_watts")
     try:
         watts = [float(word) for word in words]

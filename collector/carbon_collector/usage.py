@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What a cgroup has used since it was made. Pure; `cgroups` reads it."""
+"""Defines what a cgroup has used since it was made. Pure; `cgroups` reads it."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Energy and carbon of a program inside its Slurm job: per epoch, predicted early, limited in time.
+"""Tracks the energy and carbon of a program inside its Slurm job: per epoch, predicted early, limited in time.
 
 It reads the live file that carbon-collector writes for the job's owner; it measures nothing itself. Modules are
 imported when the first tracker is made, so that `import carbon_job` costs a program next to nothing.

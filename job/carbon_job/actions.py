@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""Sends a signal to the own step, when a limit says so."""
+"""Sends a signal to the step in which the program runs, when a limit says so. It does not decide when:
+`limits` does.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,9 @@ TIMEOUT_S = 30.0
 
 
 def signal_step(place: Place, number: int, kill: Callable[[int], None] | None) -> None:
-    """Send signal `number` to all tasks of the step; to the own program where it is alone or scancel fails."""
+    """Send signal `number` to all tasks of the step. If the program is alone, or scancel fails, send it to the program
+    itself.
+    """
     if place.step and place.tasks > 1 and _scancel(place.step, number):
         return
     if kill is not None:

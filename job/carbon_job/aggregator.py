@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""Asks an aggregator for intensities, as the user whose job this is: MUNGE says who that is."""
+"""Asks an aggregator for intensities, as the user whose job this is: MUNGE says who that is.
+
+It keeps nothing; `grid` repeats the question while a run goes on.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,7 @@ MOST_BYTES = 16 << 20
 
 
 class AskError(Exception):
-    """No aggregator answered. The message says why, in one line."""
+    """The error that no aggregator answered. Its message says why, in one line."""
 
 
 def intensities(place: Place, begin_s: float, zone: str = "") -> list[Intensity]:
@@ -37,7 +40,7 @@ def intensities(place: Place, begin_s: float, zone: str = "") -> list[Intensity]
 
 
 def parse(content: bytes) -> list[Intensity]:
-    """Read an answer. Raises ValueError, KeyError and TypeError."""
+    """Return the intensities in an answer. Raises ValueError, KeyError and TypeError."""
     facts: Any = json.loads(content)
     return [
         Intensity(
@@ -55,7 +58,7 @@ def parse(content: bytes) -> list[Intensity]:
 
 
 def _get(url: str, target: str, munge_socket: str) -> bytes:
-    """One signed GET. Raises OSError and ValueError."""
+    """Return the body of one signed GET. Raises OSError and ValueError."""
     import http.client
     from urllib.parse import urlsplit
 
@@ -77,7 +80,7 @@ def _get(url: str, target: str, munge_socket: str) -> bytes:
 
 
 def _credential(target: str, socket: str) -> str:
-    """A credential for a GET: its payload is the digest of the target (docs/record-format.md, Delivery)."""
+    """Return a credential for a GET. Its payload is the digest of the target (docs/record-format.md, Delivery)."""
     import hashlib
     import subprocess
 

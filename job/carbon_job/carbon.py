@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""Prices energy with the intensity of the grid at its time: slot by slot, past and to come. Pure, no I/O.
+"""Converts energy to grams with the grid's intensity at its time: slot by slot, past and future. Pure, no I/O.
 
-grams = sum over slots of kWh x PUE x intensity. What is still to come is priced by the forecast of each slot; beyond
-it by the same time of day in the last seven days; else by the last value, whose age is said. Never by one mean.
+grams = sum over slots of kWh x PUE x intensity. A future slot has the intensity of the forecast, else the mean of the
+same time of day in the last seven days, else the last value, whose age is stated. A mean over all slots is never used.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from .units import J_PER_KWH
 DAY_S = 86_400
 DAYS = 7
 OLD_S = 3600.0
-"""A last value that is older than this is said to be."""
+"""The age in seconds from which on the age of the last value is stated."""
 
 
 class Intensity(NamedTuple):
@@ -28,20 +28,20 @@ class Intensity(NamedTuple):
     g_per_kwh: float
     source: str = ""
     scope: str = ""
-    """`lifecycle` or `direct`."""
+    """The scope: `lifecycle` or `direct`."""
     estimated: bool = False
     forecast: bool = False
 
 
 class Grams(NamedTuple):
-    """A mass of CO2e in grams and how it was priced."""
+    """A mass of CO2e in grams, and the basis of its intensity."""
 
     grams: float
     basis: str
 
 
 class Series:
-    """Intensities in the order of time, of one zone; or one fixed figure."""
+    """The intensities of one zone in the order of time, or one fixed intensity."""
 
     def __init__(self, slots: Iterable[Intensity] = (), fixed: float | None = None, pue: float = 1.0) -> None:
         self.known = sorted(slot for slot in slots if not slot.forecast)
@@ -52,7 +52,7 @@ class Series:
         return self.fixed is not None or bool(self.known)
 
     def spent(self, slots: Iterable[tuple[int, float]]) -> Grams | None:
-        """Return the grams of energy by slot (Unix time, microjoules); None where no intensity is known."""
+        """Return the grams of energy by slot (Unix time, microjoules), or None if no intensity is known."""
         if not self:
             return None
         grams, basis = 0.0, ""
@@ -63,7 +63,9 @@ class Series:
         return Grams(grams, basis or "fixed")
 
     def rest(self, energy_j: float, now_s: float, seconds: float) -> Grams | None:
-        """Return the grams of what is still to come, evenly over the next `seconds`; None as above."""
+        """Return the grams of energy that will be used evenly over the next `seconds`, or None if no intensity is
+        known.
+        """
         if not self:
             return None
         grams, worst = 0.0, 0
@@ -74,7 +76,9 @@ class Series:
         return Grams(grams, self._basis(worst, now_s))
 
     def _then(self, at_s: float) -> tuple[float, str]:
-        """The value of a slot that has begun: its own, else the newest one before it."""
+        """Return the intensity of a slot that has begun: the measured one, else the forecast, else the newest one
+        before it.
+        """
         if self.fixed is not None:
             return self.fixed, "fixed"
         covering = [slot for slot in self.known if slot.start_s <= at_s < slot.end_s]
@@ -87,7 +91,9 @@ class Series:
         return before[-1].g_per_kwh, f"{before[-1].source}, last value"
 
     def _coming(self, at_s: float, now_s: float) -> tuple[float, int]:
-        """The value of a slot to come, and how well it is known: 0 fixed, 1 forecast, 2 the days before, 3 the last."""
+        """Return the intensity of a future slot, and its basis: 0 fixed, 1 forecast or known, 2 the days before, 3 the
+        last value.
+        """
         if self.fixed is not None:
             return self.fixed, 0
         for slot in reversed(self.forecast):
@@ -114,6 +120,6 @@ class Series:
 
 
 def _days(at_s: float, now_s: float) -> range:
-    """The days before `at_s` that are over: the last seven before now."""
+    """Return how many days before `at_s` to look at the same time of day: the last seven days that are over."""
     first = max(1, int(-(-(at_s - now_s) // DAY_S)))
     return range(first, first + DAYS)

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""Runs a command as if carbon-track were not there: its input, output, options, signals and exit code are its own."""
+"""Runs a command as if carbon-track were not there: its input, output, options, signals and exit code are its own.
+
+It knows nothing of energy.
+"""
 
 from __future__ import annotations
 
@@ -40,7 +43,9 @@ class Child:
         )
 
     def wait(self, told: Callable[[str], None]) -> int:
-        """Wait for its end and return its wait status. `told` is called with the name of a signal to end."""
+        """Wait until the command ends, and return its wait status. `told` is called with the name of each signal to
+        end.
+        """
         while True:
             info = signal.sigtimedwait(self._watched, POLL_S)
             if info is not None and info.si_signo != signal.SIGCHLD:
@@ -52,15 +57,16 @@ class Child:
                 return status
 
     def _forward(self, info: signal.struct_siginfo) -> None:
-        """Pass a signal on that came to this process alone.
+        """Send a signal to the command if it was sent to this process alone.
 
-        The terminal signals the whole process group, slurmstepd every process of the step: the command has those.
+        The terminal signals the whole process group, and slurmstepd every process of the step. Then the command has it
+        already.
         """
         if info.si_code == SI_USER and info.si_pid and _name(info.si_pid) != "slurmstepd":
             self.kill(info.si_signo)
 
     def kill(self, number: int) -> None:
-        """Send a signal."""
+        """Send a signal to the command."""
         try:
             os.kill(self.pid, number)
         except ProcessLookupError:
@@ -85,7 +91,7 @@ def leave(status: int) -> NoReturn:
 
 
 def replace(command: list[str]) -> NoReturn:
-    """Become the command. Exits 127 where it is not found, 126 where it cannot be run."""
+    """Replace this process by the command. Exits 127 if it is not found, 126 if it cannot be run."""
     for number in (signal.SIGPIPE, signal.SIGXFSZ):
         signal.signal(number, signal.SIG_DFL)
     sys.stderr.flush()
@@ -96,7 +102,7 @@ def replace(command: list[str]) -> NoReturn:
 
 
 def refuse(command: list[str], err: OSError) -> NoReturn:
-    """Say why a command cannot be run, and exit as a shell does."""
+    """Write why a command cannot be run, and exit with a shell's code for it."""
     sys.stderr.write(f"carbon-track: {command[0]}: {err.strerror}\n")
     sys.stderr.flush()
     os._exit(NOT_FOUND if isinstance(err, FileNotFoundError) else NOT_RUNNABLE)

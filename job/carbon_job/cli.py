@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""carbon-track: energy and carbon of a command inside its Slurm job."""
+"""carbon-track: runs a command inside its Slurm job and shows its energy and carbon."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MARK_USAGE = "carbon-track mark {epoch | step [N] | phase [NAME] | end | pause |
 
 
 def parser() -> argparse.ArgumentParser:
-    """Return the options of carbon-track."""
+    """Return the parser of carbon-track's options."""
     made = argparse.ArgumentParser(
         prog="carbon-track",
         usage=f"carbon-track [OPTIONS] [--] CMD [ARG...]\n       {MARK_USAGE}",
@@ -50,7 +50,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run the program; returns its exit code."""
+    """Run the program, and return its exit code."""
     given = sys.argv[1:] if argv is None else argv
     if given[:1] == ["mark"]:
         return mark(given[1:])
@@ -72,7 +72,9 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def split(argv: list[str], options: argparse.ArgumentParser) -> tuple[list[str], list[str]]:
-    """Return own options and the command. The command begins at `--`, or at the first word that is no option."""
+    """Return carbon-track's own options, and the command. It begins after `--`, or at the first word that is
+    no option.
+    """
     flags = {option for action in options._actions if action.nargs == 0 for option in action.option_strings}
     where = 0
     while where < len(argv):
@@ -86,7 +88,9 @@ def split(argv: list[str], options: argparse.ArgumentParser) -> tuple[list[str],
 
 
 def mark(words: list[str]) -> int:
-    """Write a mark to the carbon-track around this program. Without one it does nothing, and succeeds."""
+    """Write a mark to the carbon-track around this program, and return the exit code. Without a carbon-track it does
+    nothing, and succeeds.
+    """
     if not words or marks.parse(" ".join(words)) is None:
         sys.stderr.write(f"usage: {MARK_USAGE}\n")
         return USAGE
@@ -95,7 +99,7 @@ def mark(words: list[str]) -> int:
 
 
 def run(args: argparse.Namespace, command: list[str]) -> int:
-    """Run a command and track it."""
+    """Run a command, track it, and exit as it did."""
     here = place.find()
     if here.local_rank or here.missing:
         if here.missing and not here.rank and not args.quiet:
@@ -133,7 +137,7 @@ def run(args: argparse.Namespace, command: list[str]) -> int:
 
 
 def _listen(reader: int, tracker: Tracker) -> None:
-    """Pass on the marks of the command."""
+    """Pass the marks that the command writes on to the tracker."""
     with open(reader, encoding="utf-8", errors="replace") as lines:
         for text in lines:
             line = marks.parse(text)

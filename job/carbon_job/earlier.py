@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: MIT
 """Corrects a prediction by earlier runs of the same program. Pure arithmetic, no I/O.
 
-An earlier run tells two things at the same share done. What the rule missed then, it will miss now (a cold first
-epoch, a final evaluation): the rule's rest is multiplied by the actual rest over the rule's rest of then. And what
-was left then may simply be left now. The first rests on the rates of this run and is better where they are steady;
-the second does not, and is better where they are not. Both are averaged by how uncertain they are. A run whose rest differs by
-more than that explains was not the same program, and what was left in it says nothing.
+An earlier run at the same share done gives two estimates of what is left. First, the rule's rest is multiplied by the
+error that the rule made then (actual rest over the rule's rest), because it will probably make the same one again: a
+cold first epoch, a final evaluation. Second, what was left then is taken as it was. The first depends on the rates of
+this run, and is better if they are steady. The second does not, and is better if they are not. The two are averaged,
+and the less certain one counts less. If they differ by more than their uncertainty explains, the earlier run was not of
+the same program, and the second is not used.
 """
 
 from __future__ import annotations
@@ -22,16 +23,16 @@ MOST_DEVIATIONS = 3.0
 
 
 class Earlier(NamedTuple):
-    """An earlier run when it had done the same share as this one has now."""
+    """An earlier run, at the moment when it had done the same share as this one has now."""
 
     rule: Cost
-    """What the rule said was left."""
+    """The cost that the rule predicted for the rest."""
     rest: Cost
-    """What was left, in proportion to the epochs of this run."""
+    """The actual cost of the rest, scaled to the epochs of this run."""
 
 
 def corrected(rest: Cost, stretches: tuple[Stretch, ...], earlier: list[Earlier]) -> Cost:
-    """Return what is left, by the rule's `rest` and up to five earlier runs, the newest first."""
+    """Return the cost of the rest, from the rule's `rest` and up to five earlier runs, the newest first."""
     known = [run for run in earlier if min(*run.rule, *run.rest) > 0][:MOST_RUNS]
     if not known or min(rest) <= 0:
         return rest
@@ -64,7 +65,7 @@ def scatter(stretches: tuple[Stretch, ...], which: int) -> float:
 
 
 def _middle(values: list[float]) -> float:
-    """The mean of one or two, the median of more."""
+    """Return the median: the mean of the middle two if their number is even."""
     ordered = sorted(values)
     half = len(ordered) // 2
     return ordered[half] if len(ordered) % 2 else (ordered[half - 1] + ordered[half]) / 2

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: MIT
 """Turns readings of a counter into the energy between two moments. Pure arithmetic, no I/O.
 
-Readings come when the collector takes them, marks when the program sets them. The energy at a mark is interpolated
-between the readings before and after it, so an epoch begins and ends where its marks are, not at the nearest reading.
+Readings are taken when the collector reads, marks are set when the program says so. The energy at a mark is
+interpolated between the readings before and after it, so an epoch begins and ends at its marks, not at the nearest
+readings.
 """
 
 from __future__ import annotations
@@ -13,21 +14,21 @@ from .live import Component, Reading
 
 UJ_PER_KWH = 3_600_000_000_000
 UNCERTAIN = ("counter", "integrated", "modelled", "")
-"""Methods, the most certain first."""
+"""The methods, the most certain first."""
 
 
 class Part(NamedTuple):
-    """What one component used between two moments."""
+    """The energy of one component between two moments."""
 
     energy_uj: float | None
     method: str
     coverage: float | None
-    """Metered time over time held, 0 to 1; None where the collector does not say."""
+    """The metered time over the time held, 0 to 1; None if the collector does not state it."""
     missing: str = ""
 
 
 class Energy(NamedTuple):
-    """What the job used on one node, or on all of its nodes, between two moments."""
+    """The energy of the job between two moments, on one node or on all of its nodes."""
 
     seconds: float
     parts: dict[str, Part]
@@ -35,43 +36,45 @@ class Energy(NamedTuple):
 
     @property
     def energy_uj(self) -> float | None:
-        """Microjoules of all components that are known; None where none is."""
+        """Return the microjoules of all known components, or None if none is known."""
         known = [part.energy_uj for part in self.parts.values() if part.energy_uj is not None]
         return sum(known) if known else None
 
     @property
     def energy_kwh(self) -> float | None:
-        """The same in kWh."""
+        """Return the kilowatt-hours of all known components, or None if none is known."""
         energy_uj = self.energy_uj
         return None if energy_uj is None else energy_uj / UJ_PER_KWH
 
     @property
     def method(self) -> str:
-        """The least certain method of the known components; `missing` where none is known."""
+        """Return the least certain method of the known components, or `missing` if none is known."""
         known = [part.method for part in self.parts.values() if part.energy_uj is not None]
         return max(known, key=UNCERTAIN.index) if known else "missing"
 
     @property
     def coverage(self) -> float | None:
-        """The least coverage of the components, 0 where one is not known; None where the collector does not say."""
+        """Return the least coverage of the components, or None if the collector does not state it. An unknown component
+        counts as 0.
+        """
         shares = [0.0 if part.energy_uj is None else part.coverage for part in self.parts.values()]
         known = [share for share in shares if share is not None]
         return min(known) if known else None
 
     @property
     def missing(self) -> dict[str, str]:
-        """Component -> why it is not known, or not all of the time."""
+        """Return for each component that was not metered all of the time why it was not."""
         return {name: part.missing for name, part in self.parts.items() if part.missing}
 
 
 class Curve:
-    """The job's energy over time on this node, as far as readings tell it."""
+    """The job's energy over time on this node, as readings show it."""
 
     def __init__(self) -> None:
         self.readings: list[Reading] = []
 
     def add(self, reading: Reading) -> bool:
-        """Take a reading; returns False for one that is not newer than the last."""
+        """Add a reading. Returns False for a reading that is not newer than the last."""
         if not self.readings and 0 < reading.begin_us < reading.time_us:
             self.readings.append(_zero(reading))
         if self.readings and reading.time_us <= self.readings[-1].time_us:
@@ -80,7 +83,7 @@ class Curve:
         return True
 
     def at(self, time_us: float) -> Reading | None:
-        """Return the state at `time_us`; None where no reading is later, or the first one is."""
+        """Return the state at `time_us`, or None if that lies before the first reading or after the last."""
         readings = self.readings
         if not readings or time_us > readings[-1].time_us or time_us < readings[0].time_us:
             return None
@@ -94,7 +97,7 @@ class Curve:
         return readings[low] if low == 0 else _interpolate(readings[low - 1], readings[low], time_us)
 
     def forget(self, before_us: float) -> None:
-        """Drop readings that nothing at or after `before_us` needs."""
+        """Drop the readings that are not needed for `before_us` and later."""
         keep = len(self.readings)
         while keep > 1 and self.readings[keep - 1].time_us >= before_us:
             keep -= 1
@@ -103,9 +106,9 @@ class Curve:
 
 
 def between(begin: Reading, end: Reading) -> Energy:
-    """Return the energy from one state to a later one.
+    """Return the energy between an earlier state and a later one.
 
-    A component that is not known at both is not known between them. A component that only the later one has (a
+    A component that is unknown at one of them is unknown between them. A component that only the later one has (a
     device that was added) counts from zero.
     """
     held_us = end.held_us - begin.held_us
@@ -122,7 +125,7 @@ def between(begin: Reading, end: Reading) -> Energy:
 
 
 def added(left: Energy, right: Energy) -> Energy:
-    """Return two energies as one: seconds and microjoules add up, coverage is weighted by time."""
+    """Return the sum of two energies. Seconds and microjoules add up; coverage is weighted by time."""
     parts = {}
     for name in {**left.parts, **right.parts}:
         one, two = left.parts.get(name), right.parts.get(name)
@@ -141,7 +144,7 @@ def added(left: Energy, right: Energy) -> Energy:
 
 
 def scaled(energy: Energy, factor: float) -> Energy:
-    """Return `factor` times as many microjoules in the same time, for nodes that are taken to be alike."""
+    """Return an energy with `factor` times the microjoules in the same time, for nodes that are assumed to be alike."""
     parts = {
         name: part if part.energy_uj is None else part._replace(energy_uj=part.energy_uj * factor)
         for name, part in energy.parts.items()
@@ -150,7 +153,7 @@ def scaled(energy: Energy, factor: float) -> Energy:
 
 
 def _thinned(part: Part, seconds: float, whole: float) -> Part:
-    """A component of which nothing is known in the other time: it was not metered then."""
+    """Return a part with its coverage reduced: in the rest of the whole time the component was not metered."""
     if part.coverage is None or whole <= 0:
         return part
     return part._replace(coverage=part.coverage * seconds / whole)
@@ -164,7 +167,7 @@ def _weighted(one: float | None, seconds: float, two: float | None, others: floa
 
 
 def _zero(reading: Reading) -> Reading:
-    """The state when the job began: nothing used yet."""
+    """Return the state at the start of the job, when nothing had been used."""
     parts = {
         name: part if part.energy_uj is None else part._replace(energy_uj=0, metered_us=0)
         for name, part in reading.components.items()

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: MIT
-"""Adds up the energy of several nodes, where the program has a way between its ranks already.
+"""Adds up the energy of several nodes, if the program already has a way to exchange messages between its ranks.
 
-Each reading process says what its node had used by each epoch's mark; rank 0 adds. Nothing is collective: a program in
-which one rank alone is tracked never waits for the others. torch.distributed (its key-value store) and mpi4py are used
-only where the program has initialised them, which is seen in `sys.modules`; neither is ever imported here.
+Each process that reads publishes what its node had used at each epoch's mark; rank 0 adds up. No operation is
+collective: a program in which only one rank is tracked never waits for the others. torch.distributed (its key-value
+store) and mpi4py are used only if the program has initialised them, which is seen in `sys.modules`. Neither is ever
+imported here.
 """
 
 from __future__ import annotations
@@ -15,28 +16,30 @@ from typing import Any
 from .place import Place
 
 TAG = 15_077
-"""MPI tag of our messages; the standard guarantees tags up to 32767."""
+"""The MPI tag of our messages. The standard guarantees tags up to 32767."""
 END = -1
-"""Number of the run's end, where others have the number of an epoch's mark."""
+"""The number of the run's end, in place of the number of an epoch's mark."""
 Known = dict[int, dict[int, float]]
-"""Mark -> node -> microjoules of the node since the run began."""
+"""The microjoules of each node since the run began: by mark, then by node."""
 
 
 class Exchange:
-    """The way between nodes. This one goes nowhere."""
+    """A way to exchange figures between the nodes of a job. This one, for programs that have no way, exchanges
+    nothing.
+    """
 
     name = ""
 
     def publish(self, mark: int, energy_uj: float) -> None:
-        """Say what the own node used up to a mark."""
+        """Publish the energy that this node used up to a mark."""
 
     def collect(self, mark: int) -> dict[int, float]:  # noqa: ARG002 - there is nobody to ask
-        """Return what is known of all nodes at a mark, the own one included: node -> microjoules."""
+        """Return the microjoules of the nodes that are known at a mark, this one included, by node."""
         return {}
 
 
 class TorchStore(Exchange):
-    """By the key-value store of torch.distributed's default group."""
+    """Exchanges figures through the key-value store of torch.distributed's default group."""
 
     name = "torch.distributed"
 
@@ -62,7 +65,7 @@ class TorchStore(Exchange):
 
 
 class Mpi(Exchange):
-    """By small messages of MPI to rank 0, sent and looked for without waiting."""
+    """Exchanges figures through small MPI messages to rank 0, which are sent and received without waiting."""
 
     name = "mpi4py"
 
@@ -88,7 +91,9 @@ class Mpi(Exchange):
 
 
 def find(place: Place) -> Exchange:
-    """Return the way that the program has opened between its ranks, or one that goes nowhere."""
+    """Return the way to exchange figures that the program has opened between its ranks, or one that exchanges
+    nothing.
+    """
     if place.nodes < 2:
         return Exchange()
     node = int(os.environ.get("SLURM_NODEID", "0") or 0)

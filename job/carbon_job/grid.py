@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Keeps the grid's intensities at hand while a run goes on: fetched in a thread, every quarter of an hour."""
+"""Keeps the grid's intensities up to date during a run: a thread fetches them every quarter of an hour."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ FIRST_WAIT_S = 1.0
 
 
 class Grid:
-    """The intensities of one run. `fixed` (g/kWh) stands for all of them, and nothing is asked."""
+    """The intensities of one run. If `fixed` (g/kWh) is given it is used for all slots, and no aggregator is asked."""
 
     def __init__(self, place: Place, zone: str, fixed: float | None, pue: float | None, say: Callable[[str], None]):
         self.pue = pue or place.pue or 1.0
@@ -32,11 +32,11 @@ class Grid:
             self._first.set()
 
     def stop(self) -> None:
-        """Ask no more."""
+        """Stop asking."""
         self._stopped.set()
 
     def wait(self) -> None:
-        """Give the first answer a moment: a run may be shorter than a question."""
+        """Wait a moment for the first answer: a run may be shorter than a question."""
         self._first.wait(FIRST_WAIT_S)
 
     def _follow(self) -> None:

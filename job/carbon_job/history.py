@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""Keeps what earlier runs came to, in `$XDG_STATE_HOME/carbon-acct/runs.jsonl` of the user.
+"""Keeps the figures of earlier runs in `$XDG_STATE_HOME/carbon-acct/runs.jsonl` of the user.
 
-One JSON object a line, the newest last; it is bounded and never sent anywhere. A file that is missing, unreadable or
-damaged means no history.
+A line holds one run as a JSON object, the newest last. The file is bounded and never sent anywhere. A file that is
+missing, unreadable or damaged means no history.
 """
 
 from __future__ import annotations
@@ -18,24 +18,24 @@ MOST_RUNS = 200
 MOST_BYTES = 1 << 20
 MOST_POINTS = 48
 STEP = 1.12
-"""A point is kept whenever the share done has grown by this factor."""
+"""The factor by which the share done must have grown before the next point is kept."""
 NEAR = 0.25
-"""A point serves for shares that differ by at most this part of its own."""
+"""The most by which a share may differ from a point's share, relative to the latter, for the point to be used."""
 
 
 class Point(NamedTuple):
-    """What was known of a run at one moment: the share done, joules and seconds spent and left."""
+    """The state of a run at one moment: the share done, and the joules and seconds spent and left."""
 
     share: float
     spent: Cost
     rule: Cost
-    """What the rule said was left."""
+    """The cost that the rule predicted for the rest."""
     said: Cost
-    """What the prediction said, earlier runs considered."""
+    """The cost that was predicted for the rest with earlier runs considered."""
 
 
 class Run(NamedTuple):
-    """A run that ended as it should."""
+    """A run that ended normally."""
 
     key: str
     epochs: int
@@ -44,27 +44,27 @@ class Run(NamedTuple):
 
 
 class Points:
-    """Collects the points of the run that goes on."""
+    """The points of the current run."""
 
     def __init__(self) -> None:
         self.points: list[Point] = []
 
     def add(self, point: Point) -> None:
-        """Keep a point where the last one is far enough behind."""
+        """Keep a point if it is far enough from the last one."""
         last = self.points[-1].share if self.points else 0.0
         if point.share > last * STEP and len(self.points) < MOST_POINTS:
             self.points.append(point)
 
 
 def path(environ: Any = None) -> str:
-    """Return where the user's history is."""
+    """Return the path of the user's history."""
     env = os.environ if environ is None else environ
     state = env.get("XDG_STATE_HOME") or f"{env.get('HOME') or os.path.expanduser('~')}/.local/state"
     return f"{state}/carbon-acct/runs.jsonl"
 
 
 def load(where: str, key: str) -> list[Run]:
-    """Return the earlier runs of `key`, the newest first."""
+    """Return the earlier runs of the program `key`, the newest first."""
     try:
         with open(where, encoding="utf-8", errors="replace") as file:
             lines = file.read(2 * MOST_BYTES).splitlines()
@@ -79,7 +79,7 @@ def load(where: str, key: str) -> list[Run]:
 
 
 def save(where: str, run: Run) -> None:
-    """Append a run, and drop the oldest where there are too many. Raises OSError."""
+    """Append a run, and drop the oldest runs if there are too many. Raises OSError."""
     os.makedirs(os.path.dirname(where), mode=0o700, exist_ok=True)
     line = json.dumps(_facts(run), separators=(",", ":")) + "\n"
     fd = os.open(where, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -108,7 +108,7 @@ def _bound(where: str) -> None:
 
 
 def earlier(runs: list[Run], epochs: int, share: float) -> list[Earlier]:
-    """Return what runs said and came to when they had done about the same share, in proportion to `epochs`."""
+    """Return for each run the predicted and the actual rest at about the same share done, scaled to `epochs`."""
     found = []
     for run in runs:
         point = _near(run, share)
@@ -121,7 +121,7 @@ def earlier(runs: list[Run], epochs: int, share: float) -> list[Earlier]:
 
 
 def errors(runs: list[Run], share: float) -> list[tuple[float, float]]:
-    """Return actual over predicted rest (energy, seconds) of each run when it had done about the same share."""
+    """Return for each run actual over predicted rest (energy, seconds) at about the same share done."""
     found = []
     for run in runs:
         point = _near(run, share)

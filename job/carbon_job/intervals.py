@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""Says how far off a prediction may be: conformal intervals from the errors that were made before.
+"""Gives a prediction its interval: conformal intervals, from the errors of earlier predictions.
 
-With eight or more earlier runs the errors are the user's own. Else they are those of simulated trainings
+With eight or more earlier runs the errors are the user's own. Otherwise they are those of simulated trainings
 (`intervals.csv`, which `benchmarks/tracking.py --write` makes), by the share done and by whether an earlier run was
-known. The scatter of the epochs so far is no interval: it knows nothing of what is still to come.
+known. The scatter of the epochs so far is not used as an interval: it says nothing about what is still to come.
 """
 
 from __future__ import annotations
@@ -14,36 +14,36 @@ from typing import NamedTuple
 
 LEVEL = 0.90
 OWN = 8
-"""Own errors from so many earlier runs on."""
+"""The number of earlier runs from which on the user's own errors are used."""
 TABLE = "intervals.csv"
 
 
 class Row(NamedTuple):
-    """Bounds of actual rest over predicted rest, for one basis from one share done on."""
+    """The bounds of actual rest over predicted rest, for one basis, from one share done on."""
 
     basis: str
-    """See `basis`."""
+    """The basis, as the function `basis` returns it."""
     share: float
     low: float
     high: float
 
 
 UNSTEADY = 0.03
-"""Rates of stretches that scatter by more than this (standard deviation, relative) are called unsteady."""
+"""The relative standard deviation of the stretches' rates above which they are called unsteady."""
 
 
 def basis(epochs_done: int, earlier: int, scatter: float) -> str:
-    """Return which rows of the table hold.
+    """Return the basis, which selects the rows of the table.
 
-    `first` in and after the first epoch, `rate` later, `history` where an earlier run is known; with `-unsteady`
-    behind it where the rates so far scatter.
+    It is `history` if an earlier run is known, `first` in and after the first epoch, else `rate`. `-unsteady` is added
+    if the rates so far scatter.
     """
     name = "history" if earlier else "first" if epochs_done <= 1 else "rate"
     return name + ("-unsteady" if scatter > UNSTEADY else "")
 
 
 def bounds(rows: list[Row], named: str, share: float) -> tuple[float, float]:
-    """Return the bounds of actual over predicted rest by the table."""
+    """Return the bounds of actual over predicted rest from the table."""
     fitting = [row for row in rows if row.basis == named and row.share <= share] or [
         row for row in rows if row.basis == named
     ][:1]
@@ -51,7 +51,7 @@ def bounds(rows: list[Row], named: str, share: float) -> tuple[float, float]:
 
 
 def own(ratios: list[float]) -> tuple[float, float]:
-    """Return the bounds by own errors: split conformal on the size of the logarithm."""
+    """Return the bounds from the user's own errors: split conformal on the absolute logarithm of the ratios."""
     scores = sorted(abs(math.log(ratio)) for ratio in ratios if ratio > 0)
     if not scores:
         return 0.0, math.inf
@@ -60,7 +60,7 @@ def own(ratios: list[float]) -> tuple[float, float]:
 
 
 def quantiles(ratios: list[float]) -> tuple[float, float]:
-    """Return the bounds that leave half of what is outside on either side, conservatively."""
+    """Return bounds that leave the same share of ratios outside on either side, rounded outwards."""
     ordered = sorted(ratios)
     tail = (1 - LEVEL) / 2
     low = max(0, math.floor((len(ordered) + 1) * tail) - 1)
@@ -69,7 +69,7 @@ def quantiles(ratios: list[float]) -> tuple[float, float]:
 
 
 def table() -> list[Row]:
-    """Return the shipped table, in the order of shares. Raises OSError and ValueError."""
+    """Return the rows of the shipped table, sorted by share. Raises OSError and ValueError."""
     rows = []
     with open(f"{os.path.dirname(os.path.abspath(__file__))}/{TABLE}", encoding="utf-8") as file:
         for line in file:

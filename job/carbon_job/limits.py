@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""Limits on the energy and the carbon of a run: when one is passed, and what is done then. Once."""
+"""Checks limits on the energy and the carbon of a run, and reads what is to be done when one is passed, once.
+
+It does nothing itself: `actions` sends the signal.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ FIGURES = ("expected", "upper", "spent")
 
 
 class Figures(NamedTuple):
-    """What a limit is held to, in joules or grams; None where it is not known."""
+    """The figures that are compared with a limit, in joules or grams; None if one is not known."""
 
     spent: float | None
     expected: float | None
@@ -18,15 +21,15 @@ class Figures(NamedTuple):
 
 
 class Action(NamedTuple):
-    """What happens when a limit is passed."""
+    """The action when a limit is passed."""
 
     kind: str
-    """`warn`, `signal` or `stop`."""
+    """The kind of action: `warn`, `signal` or `stop`."""
     signal: int = 0
 
 
 def action(text: str) -> Action:
-    """Read `warn`, `stop` or `signal:SIG`. Raises ValueError."""
+    """Return the action that a text describes: `warn`, `stop` or `signal:SIG`. Raises ValueError."""
     kind, _, name = text.partition(":")
     if text in ("warn", "stop"):
         return Action(text)
@@ -42,7 +45,7 @@ def action(text: str) -> Action:
 
 
 def passed(figures: Figures, limit: float | None, figure: str, provisional: bool) -> bool:
-    """Whether the figure is beyond the limit. What is spent always counts; a provisional prediction does not."""
+    """Return whether a limit is passed: by what is spent, or by `figure` unless that is a provisional prediction."""
     if limit is None:
         return False
     if figures.spent is not None and figures.spent > limit:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""Reads the live file of the own job on this node, and asks the collector for a fresh reading.
+"""Reads the live file of the own job on this node, and asks the collector for a new reading.
 
 The collector writes `<run_dir>/live/<JobID>.json`, readable by the job's owner alone, and listens on the FIFO
-`<JobID>.ask` beside it. This module knows both formats and nothing of what the figures are used for.
+`<JobID>.ask` beside it. This module knows both formats, and nothing about what the figures are used for.
 """
 
 from __future__ import annotations
@@ -13,33 +13,33 @@ import os
 from typing import Any, NamedTuple
 
 NOBODY = (errno.ENXIO, errno.ENOENT, errno.EAGAIN, errno.EACCES)
-"""Errors of the FIFO that mean: nobody listens, the file is to be read as it is."""
+"""The errors of the FIFO that mean that no collector listens; the file is then read as it is."""
 MOST_BYTES = 1 << 20
 
 
 class LiveError(Exception):
-    """The live file cannot be read. The message says what is missing, in one line."""
+    """The error that the live file cannot be read. Its message says what is missing, in one line."""
 
 
 class Component(NamedTuple):
-    """What one component of the node (cpu, dram, gpu, ...) came to since the job began."""
+    """The energy of one component of the node (cpu, dram, gpu, ...) since the job began."""
 
     energy_uj: float | None
-    """Microjoules; None where nothing can measure the component. Not an integer where it was interpolated."""
+    """The energy in microjoules; None if nothing can measure the component. It is no integer if it was interpolated."""
     metered_us: float
     method: str
-    """`counter`, `integrated` or `modelled`; empty where the file does not say."""
+    """The method: `counter`, `integrated` or `modelled`; empty if the file does not state it."""
     missing: str = ""
-    """Why the component was not measured all of the time; empty where it was."""
+    """The reason why the component was not metered all of the time; empty if it was."""
 
 
 class Reading(NamedTuple):
-    """One state of the live file: the job's energy on this node up to `time_us`."""
+    """A state of the live file: the job's energy on this node up to `time_us`."""
 
     time_us: float
-    """Unix time, UTC."""
+    """The time of the reading: Unix time, UTC."""
     held_us: float
-    """Time that the job has held the node; 0 where the file does not say."""
+    """The time for which the job has held the node; 0 if the file does not state it."""
     components: dict[str, Component]
     begin_us: float = 0
     node: str = ""
@@ -56,7 +56,7 @@ class LiveFile:
         self._fifo = f"{folder}/{job_id}.ask"
 
     def read(self) -> Reading:
-        """Return what the file says now. Raises LiveError."""
+        """Return the reading in the file. Raises LiveError."""
         try:
             with open(self.path, "rb") as file:
                 content = file.read(MOST_BYTES)
@@ -65,7 +65,9 @@ class LiveFile:
         return parse(content, self.path)
 
     def stamp(self) -> tuple[int, int]:
-        """Return what changes whenever the file is replaced; cheaper than reading it. (0, 0) where there is no file."""
+        """Return a stamp that changes when the file is replaced, or (0, 0) if there is no file. This is cheaper than
+        reading it.
+        """
         try:
             stat = os.stat(self.path)
         except OSError:
@@ -73,7 +75,7 @@ class LiveFile:
         return stat.st_ino, stat.st_mtime_ns
 
     def ask(self) -> bool:
-        """Ask the collector to take a reading within a second. Returns False where nobody listens."""
+        """Ask the collector to take a reading within a second. Returns False if no collector listens."""
         try:
             fifo = os.open(self._fifo, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         except OSError as err:
@@ -90,7 +92,7 @@ class LiveFile:
 
 
 def parse(content: bytes, where: str = "live file") -> Reading:
-    """Read the text of a live file, version 1 or 2. Raises LiveError where it is neither."""
+    """Return the reading in the text of a live file, version 1 or 2. Raises LiveError for any other text."""
     try:
         facts = json.loads(content)
         return _second(facts) if int(facts.get("version", 1)) >= 2 else _first(facts)
@@ -123,6 +125,6 @@ def _component(part: dict[str, Any]) -> Component:
 
 
 def _first(facts: dict[str, Any]) -> Reading:
-    """Version 1: whole seconds, no method and no coverage."""
+    """Return the reading of a file of version 1: it has whole seconds, no method and no coverage."""
     parts = {name[:-3]: Component(int(uj), 0, "") for name, uj in facts.items() if name.endswith("_uj")}
     return Reading(int(facts["at"]) * 1_000_000, 0, parts, run=str(facts.get("run", "")))

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""Marks from a program in any language: lines over a pipe that the program inherits from carbon-track.
+"""Reads and writes marks, by which a program in any language reports to carbon-track: lines on a pipe that it inherits.
 
-A line is `epoch`, `step N` or `phase NAME`, with a Unix time in microseconds behind it where the writer knows better
-than the reader when it was: `epoch @1764400000123456`. `echo epoch >&$CARBON_TRACK_FD` is one.
+A line is `epoch`, `step N` or `phase NAME`. A Unix time in microseconds may follow, for a writer that knows the time
+better than the reader: `epoch @1764400000123456`. `echo epoch >&$CARBON_TRACK_FD` writes a mark.
 """
 
 from __future__ import annotations
@@ -15,14 +15,16 @@ from typing import NamedTuple
 
 FD = "CARBON_TRACK_FD"
 PIPE = "CARBON_TRACK_PIPE"
-"""`PID:device:inode` of the pipe. A program may have closed the descriptor and opened a file of its own there."""
+"""The variable that names the pipe, as `PID:device:inode`: a program may have closed the descriptor and opened a file
+of its own there.
+"""
 KINDS = ("epoch", "step", "phase", "end", "pause", "resume")
 MOST_BYTES = 512
-"""A line of at most so many bytes is written whole (PIPE_BUF, POSIX)."""
+"""The most bytes of a line, which is then written in one piece (PIPE_BUF, POSIX)."""
 
 
 class Line(NamedTuple):
-    """One mark as it was written."""
+    """A mark as it was written."""
 
     kind: str
     value: str
@@ -30,7 +32,7 @@ class Line(NamedTuple):
 
 
 def parse(text: str) -> Line | None:
-    """Read a line; None for one that is no mark."""
+    """Return the mark in a line, or None for a line that is no mark."""
     words = text.split()
     time_us = None
     if words and words[-1].startswith("@") and words[-1][1:].isdigit():
@@ -47,13 +49,13 @@ def parse(text: str) -> Line | None:
 
 
 def environment(fd: int) -> dict[str, str]:
-    """Return the variables that tell a program of the pipe whose writing end is `fd`."""
+    """Return the variables that describe the pipe to a program; `fd` is the pipe's writing end."""
     pipe = os.fstat(fd)
     return {FD: str(fd), PIPE: f"{os.getpid()}:{pipe.st_dev}:{pipe.st_ino}"}
 
 
 def send(kind: str, value: str, environ: Mapping[str, str] | None = None) -> bool:
-    """Write a mark to the pipe of the carbon-track around this program; False where there is none."""
+    """Write a mark to the pipe of the carbon-track around this program. Returns False if there is none."""
     now_us = time.time_ns() // 1000
     fd, opened = _find(os.environ if environ is None else environ)
     if fd is None:
@@ -70,7 +72,9 @@ def send(kind: str, value: str, environ: Mapping[str, str] | None = None) -> boo
 
 
 def _find(env: Mapping[str, str]) -> tuple[int | None, bool]:
-    """The pipe's descriptor, and whether it was opened here (its inheritor had been closed)."""
+    """Return the pipe's descriptor, and whether it was opened here because the program had closed the one that it
+    inherited.
+    """
     fd, parts = env.get(FD, ""), env.get(PIPE, "").split(":")
     if not fd.isdigit() or len(parts) != 3 or not all(part.isdigit() for part in parts):
         return None, False

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""Makes one figure of several nodes: the sum where the ranks can tell each other, else an extrapolation that says so.
+"""Combines the figures of several nodes: their sum if the ranks can exchange figures, else a marked extrapolation.
 
-A live file is one node's. The first process of each node reads it, rank 0 reports. Nodes are added up at the marks of
-epochs and at the end, where each has an exact figure, and what lies between is taken in proportion.
+A live file is one node's. The first process of each node reads it, and rank 0 reports. Nodes are added up at the marks
+of epochs and at the end, where each has an exact figure. What lies between is scaled in proportion.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ from . import exchange
 from .place import Place
 
 WAIT_S = 3.0
-"""At the end, for nodes that have not told their last figure."""
+"""The seconds to wait at the end for nodes that have not sent their last figure."""
 POLL_S = 0.02
 
 
 class Factor(NamedTuple):
-    """All nodes' energy over this node's."""
+    """The energy of all nodes over the energy of this one."""
 
     factor: float
     extrapolated: bool
 
 
 class Nodes:
-    """The nodes of one run. `reduce` is the user's sum over ranks, which all of them call in step."""
+    """The nodes of one run. `reduce` is the user's sum over ranks, which all ranks call equally often."""
 
     def __init__(self, place: Place, reduce: Callable[[float], float] | None) -> None:
         self.count, self._place, self._reduce = place.nodes, place, reduce
@@ -39,16 +39,20 @@ class Nodes:
 
     @property
     def several(self) -> bool:
-        """Whether there is anything to add up."""
+        """Return whether the job has several nodes."""
         return self.count > 1
 
     @property
     def hopeful(self) -> bool:
-        """Whether other nodes have a way to tell."""
+        """Return whether the other nodes can send their figures: through the user's `reduce`, or a way that
+        was found.
+        """
         return self._reduce is not None or (self._way is not None and bool(self._way.name))
 
     def note(self, mark: int, energy_uj: float | None) -> None:
-        """Take what this node used up to a mark (the number of the epoch that ended, or END)."""
+        """Note what this node used up to a mark (the number of the epoch that ended, or END). Publish it if there is a
+        way to exchange figures and no `reduce`.
+        """
         self._own[mark] = math.nan if energy_uj is None else energy_uj
         if self.several and self._reduce is None and energy_uj is not None:
             if self._way is None or not self._way.name:
@@ -56,7 +60,7 @@ class Nodes:
             self._way.publish(mark, energy_uj)
 
     def factor(self, mark: int, before: int = 0) -> Factor | None:
-        """Return all nodes' energy between two marks over this node's; None where it is not known yet."""
+        """Return the factor between two marks, or None if it is not known yet."""
         here, there = self._total(mark), self._total(before)
         own = self._own.get(mark, math.nan) - self._own.get(before, math.nan)
         if here is None or there is None or not own > 0:
@@ -64,7 +68,9 @@ class Nodes:
         return Factor((here - there) / own, False)
 
     def guess(self) -> Factor:
-        """Return the factor for nodes that do not tell: they are taken to be like this one, or as they were before."""
+        """Return the factor for nodes that send nothing: the last known one, else they are assumed to be like this
+        node.
+        """
         for mark in sorted(self._all, reverse=True):
             own = self._own.get(mark, 0.0)
             if own > 0 and not math.isnan(self._all[mark]):
@@ -82,13 +88,13 @@ class Nodes:
     # The user's reduce, in the program's thread: the same number of calls on every rank.
 
     def step(self, wait_s: float) -> None:
-        """Take part in the sum at an epoch's mark: of the epoch before the one that ends there."""
+        """Call the user's `reduce` at an epoch's mark, for the epoch before the one that ends there."""
         self._calls += 1
         if self._reduce is not None and self._calls > 2:
             self._sum(self._calls - 2, wait_s)
 
     def last(self, wait_s: float) -> None:
-        """Take part in the sums at the end: of the last two epochs and of the run."""
+        """Call the user's `reduce` at the end, for the last two epochs and for the run."""
         if self._reduce is not None:
             for mark in range(max(1, self._calls - 1), self._calls + 1):
                 self._sum(mark, wait_s)

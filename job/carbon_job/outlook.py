@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Makes the prediction of a run that goes on: the rule, corrected by earlier runs, with its interval."""
+"""Predicts a run while it goes on: the rule of `prediction`, corrected by earlier runs, with its interval."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .prediction import Cost, Progress, rest, rest_until, stretches_of
 
 
 class Prediction(NamedTuple):
-    """What the whole run will come to. The interval holds nine times out of ten."""
+    """The prediction of a whole run. Its interval holds nine times out of ten."""
 
     energy_j: float
     lower_j: float
@@ -20,16 +20,18 @@ class Prediction(NamedTuple):
     seconds_left_lower: float
     seconds_left_upper: float
     rest: Cost
-    """What is left, of `energy_j` and of time."""
+    """The rest: the part of `energy_j`, and of the time, that is still to come."""
     share: float
-    """Share of the epochs, or of the time, that is done."""
+    """The share of the epochs, or of the time, that is done."""
     runs: int
-    """Earlier runs that it rests on."""
+    """The number of earlier runs that were used."""
     provisional: bool
-    """True before the second epoch, without earlier runs: the first epoch is often unlike the others."""
+    """Whether the prediction is provisional: before the second epoch, without earlier runs. The first epoch is often
+    unlike the others.
+    """
 
     def times(self, factor: float) -> Prediction:
-        """Return the same for `factor` times the energy: all nodes instead of one."""
+        """Return the prediction with `factor` times the energy, for all nodes instead of one."""
         return self._replace(
             energy_j=self.energy_j * factor,
             lower_j=self.lower_j * factor,
@@ -39,7 +41,7 @@ class Prediction(NamedTuple):
 
 
 class Outlook:
-    """Predicts one run. `key` names its program; `where` is the file of the history, empty for none."""
+    """Predicts one run. `key` names its program; `where` is the path of the history, empty for none."""
 
     def __init__(self, key: str, where: str, until_s: float | None = None) -> None:
         self._key, self._where, self._until_s = key, where, until_s
@@ -51,7 +53,7 @@ class Outlook:
             self._table = []
 
     def predict(self, progress: Progress, now_s: float) -> Prediction | None:
-        """Return the prediction at Unix time `now_s`; None where what came so far tells nothing."""
+        """Return the prediction at Unix time `now_s`, or None if it is too early to tell."""
         by_rule, share = self._rest(progress, now_s)
         if by_rule is None or share is None:
             return None
@@ -75,7 +77,7 @@ class Outlook:
         )
 
     def keep(self, progress: Progress) -> None:
-        """Write the run into the history, now that it has ended as it should. Raises OSError."""
+        """Write the run into the history, if all of its epochs are done. Raises OSError."""
         spent = progress.spent
         if self._where and progress.epochs and len(progress.done) == progress.epochs and spent.energy_j > 0:
             run = history.Run(self._key, progress.epochs, spent, tuple(self._points.points))

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """Finds where the process runs: its job and rank in Slurm, the live file of the node, the aggregators.
 
-Everything comes from Slurm's environment variables, from `CARBON_ACCT_*`, and from carbon-acct.conf where users may
-read it. A setting in the environment wins.
+It reads Slurm's environment variables, `CARBON_ACCT_*`, and carbon-acct.conf if users may read it. A variable overrides
+the file.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ SETTINGS = {
     "munge_socket": ("CARBON_ACCT_MUNGE_SOCKET", "slurm"),
     "listen": ("CARBON_ACCT_LISTEN", "aggregator"),
 }
-"""Setting -> variable that wins, section of carbon-acct.conf."""
+"""The settings: for each the variable that overrides it, and its section in carbon-acct.conf."""
 
 
 class Place(NamedTuple):
-    """Where a process runs."""
+    """The place where a process runs."""
 
     job_id: str
     """Slurm's JobID; empty outside a job."""
@@ -34,26 +34,26 @@ class Place(NamedTuple):
     node: str
     nodes: int
     rank: int
-    """SLURM_PROCID: the process 0 reports."""
+    """The rank, SLURM_PROCID. Process 0 reports."""
     local_rank: int
-    """SLURM_LOCALID: the process 0 of a node reads its live file."""
+    """The rank on the node, SLURM_LOCALID. Process 0 of a node reads its live file."""
     tasks: int
     step: str
-    """JobID.StepID as scancel takes it; empty in a batch script."""
+    """The step, JobID.StepID, as scancel takes it; empty in a batch script."""
     restarts: int
     end_s: float | None
-    """Unix time of the job's time limit; None where Slurm does not say."""
+    """The Unix time of the job's time limit; None if Slurm does not state it."""
     live_dir: str
     aggregators: tuple[str, ...] = ()
     zone: str = ""
     pue: float | None = None
     munge_socket: str = ""
     devices: str = ""
-    """GPUs of the job on this node as Slurm names them, e.g. `a100:4`; empty where there are none."""
+    """The GPUs of the job on this node as Slurm names them, e.g. `a100:4`; empty without GPUs."""
 
     @property
     def missing(self) -> str:
-        """Say in one line what keeps energy from being read here; empty where nothing does."""
+        """Return in one line why no energy can be read here, or an empty text if it can."""
         if not self.job_id:
             return "not inside a Slurm job (SLURM_JOB_ID is not set): no energy"
         if not os.path.isdir(self.live_dir):
@@ -62,7 +62,7 @@ class Place(NamedTuple):
 
 
 def find(environ: Mapping[str, str] | None = None) -> Place:
-    """Return where the process runs, by `environ` (the process's own where None)."""
+    """Return the place of the process that has the environment `environ`, by default this one."""
     env = os.environ if environ is None else environ
     node = env.get("SLURMD_NODENAME") or os.uname().nodename.partition(".")[0]
     conf = _settings(env)
@@ -103,7 +103,7 @@ def _urls(conf: Mapping[str, str]) -> tuple[str, ...]:
 
 
 def _pue(text: str) -> float | None:
-    """A plain PUE; one with dates is left to the aggregator."""
+    """Return a plain PUE, or None for one with dates, which the aggregator applies."""
     try:
         pue = float(text)
     except ValueError:
@@ -112,7 +112,7 @@ def _pue(text: str) -> float | None:
 
 
 def _settings(env: Mapping[str, str]) -> dict[str, str]:
-    """Settings that concern a job. A file that is missing, unreadable or wrong changes nothing."""
+    """Return the settings that concern a job. A file that is missing, unreadable or wrong is ignored."""
     path = env.get("CARBON_ACCT_CONF") or CONFIGURATION
     found: dict[str, str] = {}
     if os.access(path, os.R_OK):

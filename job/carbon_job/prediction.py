@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""Predicts what a run will have used when it ends. Pure arithmetic, no I/O.
+"""Predicts the energy and time of a run at its end. Pure arithmetic, no I/O.
 
-The prediction is what was used so far, plus what is left at the steady rate. `benchmarks/tracking.py` holds this rule
-beside those of other tools on simulated trainings.
+The prediction is what was used so far, plus what is left at the steady rate. `benchmarks/tracking.py` compares this
+rule with those of other tools on simulated trainings.
 """
 
 from __future__ import annotations
@@ -11,25 +11,25 @@ from typing import NamedTuple
 
 MOST_STRETCHES = 32
 WINDOW = 0.25
-"""Share of the stretches that the steady rate rests on: the youngest."""
+"""The share of the stretches, the youngest, from which the steady rate is computed."""
 ALIKE = 0.06
-"""Older stretches count as well while their rate lies within this share of the youngest ones' rate."""
+"""The share by which the rate of older stretches may differ from that of the youngest for them to count as well."""
 STANDS_OUT = 0.10
-"""A first epoch that differs by more than this share from those after it is left out."""
+"""The share by which a first epoch must differ from all others to be left out."""
 
 
 class Cost(NamedTuple):
-    """Joules and seconds, which the same rule predicts."""
+    """A cost in joules and seconds. The same rule predicts both."""
 
     energy_j: float
     seconds: float
 
     def plus(self, other: Cost) -> Cost:
-        """Return the sum."""
+        """Return the sum of two costs."""
         return Cost(self.energy_j + other.energy_j, self.seconds + other.seconds)
 
     def times(self, factor: float) -> Cost:
-        """Return `factor` times as much."""
+        """Return the cost multiplied by `factor`."""
         return Cost(self.energy_j * factor, self.seconds * factor)
 
 
@@ -37,7 +37,9 @@ NOTHING = Cost(0.0, 0.0)
 
 
 class Stretch(NamedTuple):
-    """A piece of an epoch outside its phases: steps made, what they cost, how many epochs were complete before."""
+    """A piece of an epoch outside its phases: the steps made, their cost, and the number of epochs that were complete
+    before.
+    """
 
     steps: float
     cost: Cost
@@ -45,17 +47,17 @@ class Stretch(NamedTuple):
 
 
 class EpochCost(NamedTuple):
-    """What an epoch cost: its body, and its phases by name as (how many, cost)."""
+    """The cost of an epoch: of its body, and of its phases by name as (number, cost)."""
 
     body: Cost
     steps: float
     phases: dict[str, tuple[int, Cost]]
     idle: Cost = NOTHING
-    """The part of the body in which no step was made: checkpoints, a validation that is not marked as a phase."""
+    """The cost of the body's parts without steps: checkpoints, a validation that is not marked as a phase."""
 
     @property
     def whole(self) -> Cost:
-        """Body and phases."""
+        """Return the cost of body and phases."""
         cost = self.body
         for _, spent in self.phases.values():
             cost = cost.plus(spent)
@@ -63,27 +65,27 @@ class EpochCost(NamedTuple):
 
 
 class Progress(NamedTuple):
-    """What is known of a run at some moment."""
+    """The state of a run at some moment."""
 
     epochs: int
-    """How many there will be; 0 where nobody said."""
+    """The number of epochs of the run; 0 if it is not known."""
     steps: int
-    """Steps of an epoch; 0 where nobody said."""
+    """The number of steps of an epoch; 0 if it is not known."""
     done: tuple[EpochCost, ...]
     open: EpochCost | None
-    """The epoch that runs."""
+    """The cost of the current epoch so far."""
     before: Cost
-    """Set-up before the first epoch."""
+    """The cost before the first epoch (set-up)."""
     after: Cost
-    """What came after an epoch had ended and before the next began."""
+    """The cost between epochs: after the end of one and before the next."""
     stretches: tuple[Stretch, ...]
-    """Those in which steps were made, oldest first."""
+    """The stretches with steps, oldest first."""
     times: tuple[Stretch, ...] = ()
-    """All of the time, a second counted as a step, oldest first."""
+    """The stretches of the whole time, oldest first; each second counts as a step."""
 
     @property
     def spent(self) -> Cost:
-        """All so far."""
+        """Return the cost of the run so far."""
         cost = self.before.plus(self.after)
         for epoch in (*self.done, *((self.open,) if self.open else ())):
             cost = cost.plus(epoch.whole)
@@ -91,7 +93,9 @@ class Progress(NamedTuple):
 
     @property
     def share(self) -> float | None:
-        """The share of the epochs that is done, a begun one by its steps; None where nobody said how many."""
+        """Return the share of the epochs that is done, or None if their number is not known. Steps count in an epoch
+        that has begun.
+        """
         if not self.epochs:
             return None
         begun = self.open.steps / self.steps if self.open and self.steps else 0.0
@@ -99,10 +103,10 @@ class Progress(NamedTuple):
 
 
 def rest(progress: Progress) -> Cost | None:
-    """Return what is still to come, by what came so far; None where that tells nothing.
+    """Return the cost of what is still to come, or None if that cannot be predicted.
 
-    It tells nothing where nobody said how many epochs there are, or before the first has ended where its steps are
-    not known.
+    It cannot if the number of epochs is not known. It cannot before the end of the first epoch if the number of its
+    steps is not known.
     """
     left = progress.epochs - len(progress.done)
     if not progress.epochs or (not progress.done and not (progress.steps and progress.stretches)):
@@ -114,20 +118,22 @@ def rest(progress: Progress) -> Cost | None:
 
 
 def rest_until(progress: Progress, seconds: float) -> Cost | None:
-    """Return what is still to come where the run goes on for so many seconds; None before anything is known."""
+    """Return the cost of the next `seconds`, or None before anything is known."""
     if not progress.times or seconds < 0:
         return None
     return Cost(steady(progress.times).energy_j * seconds, seconds)
 
 
 def stretches_of(progress: Progress) -> tuple[Stretch, ...]:
-    """Return the stretches that the rate rests on: of steps, else the epochs, else of time."""
+    """Return the stretches that the rate is computed from: those with steps, else the epochs, else the whole time."""
     epochs = tuple(Stretch(1.0, epoch.body, number) for number, epoch in enumerate(progress.done))
     return progress.stretches or epochs or progress.times
 
 
 def _steps_left(progress: Progress, left: int) -> Cost:
-    """Steps at the steady rate, and what lies between them as often as so far."""
+    """Return the cost of the steps that are left at the steady rate, and of what lies between them as often as
+    so far.
+    """
     done, begun = progress.done, progress.open
     each = float(progress.steps) or sum(epoch.steps for epoch in done) / len(done)
     steps = max(0.0, each * left - (begun.steps if begun else 0.0))
@@ -144,20 +150,20 @@ def _steps_left(progress: Progress, left: int) -> Cost:
 
 
 def _epochs_left(progress: Progress, left: int) -> Cost:
-    """Epochs like those so far."""
+    """Return the cost of the epochs that are left, if they are like those so far."""
     bodies = [Stretch(1.0, epoch.body, number) for number, epoch in enumerate(progress.done)]
     each = steady(tuple(bodies[1:] if first_stands_out([body.cost.energy_j for body in bodies]) else bodies))
     return _less(each.times(left), progress.open.body if progress.open else NOTHING)
 
 
 def first_stands_out(epochs: list[float]) -> bool:
-    """Whether the first epoch's figure is like none of the others'."""
+    """Return whether the first epoch's figure differs from that of every other one by more than STANDS_OUT."""
     first, others = epochs[0], epochs[1:]
     return bool(others) and all(abs(first - other) > STANDS_OUT * other for other in others)
 
 
 def _phases_left(progress: Progress) -> Cost:
-    """Phases, each by how often it comes."""
+    """Return the cost of the phases that are left, each by how often it occurred."""
     cost = NOTHING
     names = {name for epoch in progress.done for name in epoch.phases}
     for name in names:
@@ -177,11 +183,11 @@ def _phases_left(progress: Progress) -> Cost:
 
 
 def steady(stretches: tuple[Stretch, ...]) -> Cost:
-    """Return the cost of a step in the youngest stretches, and in older ones as far as the rate keeps coming back.
+    """Return the cost of a step: over the youngest stretches, and older ones as long as the rate keeps coming back.
 
-    A rate that left the youngest one's band and came back (neighbours on the node, clocks that go up and down) will
-    do so again: all stretches since then count. One that never was like the youngest (cold input, warming up, growing
-    data) is over.
+    A rate that left the youngest one's band and came back (neighbours on the node, clocks that go up and down) will do
+    so again, so all stretches since then count. A rate that was never like the youngest (cold input, warming up,
+    growing data) is over, and does not count.
     """
     pieces = coalesced([stretch for stretch in stretches if stretch.steps > 0], MOST_STRETCHES)
     count = max(1, round(len(pieces) * WINDOW))
@@ -191,7 +197,7 @@ def steady(stretches: tuple[Stretch, ...]) -> Cost:
 
 
 def coalesced(stretches: list[Stretch], most: int = 2 * MOST_STRETCHES) -> list[Stretch]:
-    """Return the same stretches in at most `most` pieces: neighbours are joined, two by two."""
+    """Return the stretches in at most `most` pieces. Neighbours are joined, two by two."""
     while len(stretches) > most:
         odd = stretches[: len(stretches) % 2]
         even = stretches[len(odd) :]
@@ -204,7 +210,7 @@ def _joined(one: Stretch, two: Stretch) -> Stretch:
 
 
 def _rate(pieces: list[Stretch]) -> Cost:
-    """The cost of a step."""
+    """Return the mean cost of a step."""
     cost, steps = NOTHING, 0.0
     for piece in pieces:
         cost, steps = cost.plus(piece.cost), steps + piece.steps

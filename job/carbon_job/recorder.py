@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A thread that reads the live file when the program sets marks, so that the program never waits for it.
+"""Reads the live file, in a thread, when the program sets marks, so that the program never waits for it.
 
 At a mark the program puts a few numbers into a queue. The thread asks the collector, waits for a reading that is later
 than the mark, interpolates the counters at the mark, and hands the spans that ended to `report`.
@@ -17,18 +17,18 @@ from .live import LiveError, LiveFile, Reading
 from .timeline import Mark, Span, Timeline
 
 IDLE_S = 1.0
-"""Time between two looks at the file while no mark waits."""
+"""The seconds between two looks at the file while no mark waits."""
 ANSWER_S = 1.5
-"""A collector that listens answers within a second (`live_refresh`)."""
+"""The seconds to wait for a collector that listens. It answers within a second (`live_refresh`)."""
 LAST_S = 3.0
-"""The longest wait for the reading after the finish; a node that is overloaded answers late."""
+"""The most seconds to wait for the reading after the end of the run. An overloaded node answers late."""
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.002, 0.1
 MOST_PENDING = 4096
 ENDS = ("finish", "cut")
 
 
 class Recorder(threading.Thread):
-    """Reads for one run. `file` None: there is nothing to read, and spans come without energy.
+    """The thread of one run. Without a `file` there is nothing to read, and spans have no energy.
 
     `report` is called in this thread with each span that ended; `tick` after each reading and each look at the file.
     """
@@ -51,20 +51,20 @@ class Recorder(threading.Thread):
         self._stamp = (0, 0)
         self._asked = False
         self.all_read = True
-        """False once a mark had to do without a later reading: then the run's energy is not all of it."""
+        """Whether a later reading was found for every mark. If not, a part of the run's energy is missing."""
         self.finished = threading.Event()
 
     def mark(self, mark: Mark) -> None:
-        """Take a mark. May be called in a signal handler: it waits for nothing."""
+        """Queue a mark. This waits for nothing, so a signal handler may call it."""
         self._queue.put(mark)
 
     @property
     def latest(self) -> Reading | None:
-        """The last reading; None before the first."""
+        """Return the last reading, or None before the first."""
         return self._curve.readings[-1] if self._curve.readings else None
 
     def run(self) -> None:
-        """Work until the finish is settled."""
+        """Handle marks until the end of the run is settled."""
         wait_s = 0.0
         try:
             while not self.finished.is_set():
@@ -78,7 +78,7 @@ class Recorder(threading.Thread):
             self.finished.set()
 
     def _receive(self, wait_s: float) -> None:
-        """Wait for a mark, at most `wait_s`, and take all that are there."""
+        """Wait at most `wait_s` for a mark, and take all marks from the queue."""
         try:
             mark = self._queue.get(timeout=wait_s) if wait_s > 0 else self._queue.get_nowait()
             while True:
@@ -98,7 +98,7 @@ class Recorder(threading.Thread):
         return min(LONGEST_WAIT_S, max(FIRST_WAIT_S, last_s * 2 if last_s < IDLE_S else FIRST_WAIT_S))
 
     def _look(self) -> None:
-        """Ask where a mark waits, and read the file where it has changed."""
+        """Ask the collector for a reading if a mark waits, and read the file if it has changed."""
         if self._file is None:
             return
         try:
@@ -117,7 +117,7 @@ class Recorder(threading.Thread):
             self._asked = False  # somebody else's question, or a tick just before the mark: ask again
 
     def _settle(self) -> None:
-        """Move the timeline on to each mark whose energy is known by now, and to the last reading."""
+        """Move the timeline to each mark whose energy is known by now, then to the last reading."""
         last = self.latest
         while self._pending:
             mark = self._pending[0]
@@ -134,7 +134,7 @@ class Recorder(threading.Thread):
             self._curve.forget(last.time_us)
 
     def _given_up(self, mark: Mark) -> bool:
-        """Whether waiting for a reading after the finish is in vain."""
+        """Return whether to wait no longer for a reading after the end of the run."""
         finish = self._pending[-1]
         if finish.kind not in ENDS:
             return False
@@ -148,7 +148,7 @@ class Recorder(threading.Thread):
             self.finished.set()
 
     def _sample(self, reading: Reading) -> None:
-        """Tell the timeline of a reading between marks, with the steps that were done by then."""
+        """Give the timeline a reading between marks, with the number of steps at that time."""
         before = [seen for seen in self._seen if seen[0] <= reading.time_us]
         after = [seen for seen in self._seen if seen[0] >= reading.time_us]
         if not before or not after:

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""Makes results of spans and writes them: a line an epoch, JSON lines, a line that a terminal updates, the last line."""
+"""Makes results of spans and writes them: a line for each epoch, JSON lines, a line that a terminal updates, the last
+line.
+"""
 
 from __future__ import annotations
 
@@ -23,26 +25,26 @@ from .timeline import EPOCH, RUN, Span, Timeline
 from .units import carbon_text, energy_text
 
 MOST_HELD = 4
-"""Epochs that wait for other nodes; with more of them, the oldest is reported without."""
+"""The most epochs that wait for the figures of other nodes. Above it the oldest is reported without them."""
 
 
 class Options(NamedTuple):
-    """How a run is reported and what it may take."""
+    """The options of a report, and the limits of the run."""
 
     log: str = ""
     quiet: bool = False
     out: TextIO | None = None
     live_line: bool = False
-    """Whether a terminal shows one line that updates, instead of a line an epoch."""
+    """Whether a terminal shows one line that is updated, instead of a line for each epoch."""
     max_energy_j: float | None = None
     max_carbon_g: float | None = None
     limit_figure: str = "expected"
     on_limit: Callable[[str], None] | None = None
-    """Called once, with the reason."""
+    """The function that is called once with the reason when a limit is passed."""
 
 
 class Reporter:
-    """Collects the results of a run and writes its lines."""
+    """Collects the results of one run and writes its lines."""
 
     def __init__(
         self, place: Place, timeline: Timeline, name: str, options: Options, outlook: Outlook, nodes: Nodes
@@ -61,7 +63,7 @@ class Reporter:
     # Called in the recorder's thread.
 
     def ended(self, span: Span) -> None:
-        """Take a span that ended. With several nodes it is held back until all of them have told."""
+        """Report a span that ended. With several nodes it waits until all of them have sent their figures."""
         if span.name in (EPOCH, RUN):
             self.nodes.note(END if span.name == RUN else span.number, self.timeline.total.energy_uj)
         if not self.nodes.several:
@@ -71,7 +73,7 @@ class Reporter:
             self._release(late=False)
 
     def close(self) -> None:
-        """Report what was held back for nodes that have not told, after a moment for those that still will."""
+        """Report the spans that still wait for other nodes, after at most WAIT_S for the last figures."""
         until = time.monotonic() + WAIT_S
         while self._held and time.monotonic() < until:
             self._release(late=False)
@@ -80,7 +82,9 @@ class Reporter:
         self._status.end()
 
     def _release(self, late: bool) -> None:
-        """Report the spans up to the last mark of which all nodes have told; `late`: of which some never will."""
+        """Report waiting spans, up to the last mark for which all nodes have sent figures. `late`: report all,
+        extrapolated.
+        """
         while True:
             ends = [index for index, span in enumerate(self._held) if span.name in (EPOCH, RUN)]
             if not ends:
@@ -112,7 +116,9 @@ class Reporter:
             self._hold_to_limits()
 
     def tick(self) -> None:
-        """Take note of a reading, or of a second that went by."""
+        """Report the spans that need wait no longer. If the terminal shows a line, update it and check the limits, once
+        a second.
+        """
         if self._held:
             self._release(late=False)
         if (
@@ -130,7 +136,7 @@ class Reporter:
         )
 
     def total(self) -> Result:
-        """Return what the run came to so far."""
+        """Return the result of the run so far."""
         said = self.outcome.prediction if self.outcome else None
         return self._result(self.timeline.so_far, self.nodes.guess(), said)
 
@@ -142,7 +148,7 @@ class Reporter:
             out.flush()
 
     def flush(self, name: str) -> None:
-        """Write what the run came to so far, before the signal `name` may be followed by SIGKILL."""
+        """Write the result so far to the log, because SIGKILL may follow the signal `name`."""
         self._log({"type": "so far", "signal": name, **self.total().as_json()})
 
     def keep(self) -> None:
@@ -208,7 +214,7 @@ class Reporter:
                 return
 
     def _log(self, facts: dict[str, Any]) -> None:
-        """Append one JSON line, whole, so that none is lost when the program is killed."""
+        """Append one JSON line in one write, so that no part of it is lost when the program is killed."""
         if not self._options.log:
             return
         place = self.place

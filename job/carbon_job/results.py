@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What a program gets: one result for each epoch, phase and run, as an object, as JSON and as a line of text."""
+"""Defines what a program gets: a result for each epoch, phase and run, as an object, as JSON and as a line of text."""
 
 from __future__ import annotations
 
@@ -13,42 +13,42 @@ from .units import J_PER_KWH, carbon_text, digits, energy_text, time_text
 
 
 class Result(NamedTuple):
-    """Energy and carbon of an epoch, a phase or the run, on all nodes of the job."""
+    """The energy and carbon of an epoch, a phase or the run, on all nodes of the job."""
 
     name: str
-    """`epoch`, `run`, or the name of the phase."""
+    """The name: `epoch`, `run`, or that of the phase."""
     number: int
     path: str
     begin_s: float
-    """Unix time."""
+    """The Unix time at which it began."""
     seconds: float
     steps: float
     energy_j: float | None
-    """Joules of all known components; None where none is known."""
+    """The energy of all known components in joules; None if none is known."""
     parts: dict[str, Part]
-    """Each component, in microjoules, with its method and coverage."""
+    """The energy of each component in microjoules, with its method and coverage."""
     method: str
     coverage: float | None
-    """Least share of the time in which a component was metered; None where the collector does not say."""
+    """The least share of the time in which a component was metered; None if the collector does not state it."""
     carbon_g: float | None
-    """Grams of CO2e, PUE included; None where no intensity is known."""
+    """The mass of CO2e in grams, PUE included; None if no intensity is known."""
     carbon_basis: str
     nodes: int
     extrapolated: bool
-    """True where the energy of other nodes is taken to be that of this one."""
+    """Whether the other nodes are assumed to have used as much as this one."""
     simulated: bool
     complete: bool
-    """False for what was cut off."""
+    """Whether it ended normally; False if it was cut off."""
     prediction: Prediction | None = None
-    """Of the whole run, when this ended."""
+    """The prediction of the whole run when this epoch or phase ended."""
 
     @property
     def energy_kwh(self) -> float | None:
-        """Kilowatt-hours."""
+        """Return the energy in kilowatt-hours."""
         return None if self.energy_j is None else self.energy_j / J_PER_KWH
 
     def as_json(self) -> dict[str, Any]:
-        """Return the same for `json.dumps`: joules, seconds, grams; null is not known."""
+        """Return the result for `json.dumps`: joules, seconds, grams; null is not known."""
         facts = self._asdict()
         facts["parts"] = {
             name: {
@@ -65,7 +65,7 @@ class Result(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """What the whole run is expected to come to: its prediction and the grams of it."""
+    """The expected outcome of the whole run: its prediction, and the grams of it."""
 
     prediction: Prediction
     grams: float | None
@@ -75,7 +75,7 @@ class Outcome(NamedTuple):
 
 
 def result(span: Span, grams: Grams | None, nodes: int, extrapolated: bool, prediction: Prediction | None) -> Result:
-    """Make the result of a span whose energy is that of all nodes."""
+    """Return the result of a span whose energy is that of all nodes."""
     energy = span.energy
     energy_uj = energy.energy_uj
     return Result(
@@ -136,13 +136,13 @@ def _amounts(done: Result) -> str:
 
 
 def _range(lower: float, upper: float, text: Any) -> str:
-    """`1.10 to 1.41 kWh`: the unit once, where it is the same."""
+    """Return a range as `1.10 to 1.41 kWh`, with the unit once if both have the same."""
     (low, unit), high = text(lower).split(" ", 1), text(upper)
     return f"{low} to {high}" if high.endswith(f" {unit}") else f"{low} {unit} to {high}"
 
 
 def _remarks(done: Result, short: bool) -> str:
-    """What a reader must know of how the energy was got."""
+    """Return what a reader must know about how the energy was obtained."""
     remarks = []
     if not short and done.energy_j is not None:
         remarks.append(done.method or "method not known")
@@ -165,5 +165,5 @@ def _remarks(done: Result, short: bool) -> str:
 
 
 def is_line(span_name: str) -> bool:
-    """Whether people get a line of a span: epochs and the run do."""
+    """Return whether a line is written for a span of this name: for epochs and the run."""
     return span_name in (EPOCH, RUN)

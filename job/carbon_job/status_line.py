@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""One line at the bottom of a terminal that is updated, while the program's output scrolls above it.
+"""Updates one line at the bottom of a terminal, while the program's output scrolls above it.
 
 The last row is taken out of the scrolling region (DECSTBM, ECMA-48 and VT100), as apt's progress bar does. What the
-program writes is never touched.
+program writes is never changed.
 """
 
 from __future__ import annotations
@@ -15,14 +15,16 @@ FEWEST_ROWS = 4
 
 
 class StatusLine:
-    """The status of one run on the terminal behind `out`."""
+    """The line on the terminal behind `out`."""
 
     def __init__(self, out: TextIO) -> None:
         self._out = out
         self._rows = 0
 
     def show(self, text: str) -> None:
-        """Write the line, in the terminal's present size; nothing on one that is too small or does not say."""
+        """Write the line in the terminal's present size. Nothing is written on a terminal that is too small or has no
+        size.
+        """
         try:
             columns, rows = os.get_terminal_size(self._out.fileno())
         except (OSError, ValueError):
@@ -39,7 +41,7 @@ class StatusLine:
         self._out.flush()
 
     def end(self) -> None:
-        """Give the row back."""
+        """Erase the line, and return its row to the scrolling region."""
         if self._rows:
             self._out.write(f"{SAVE}\x1b[r\x1b[{self._rows};1H{ERASE}{RESTORE}")
             self._out.flush()

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""Follows the marks of a program and says what each epoch, phase and span used. Pure, no I/O.
+"""Follows the marks of a program and computes what each epoch, phase and span used. Pure, no I/O.
 
-The energy of an epoch goes from its mark to the next epoch's mark, so what lies between epochs (validation,
-checkpoints, input) counts. Time that the program paused counts nowhere.
+The energy of an epoch counts from its mark to the next epoch's mark, so what lies between epochs (validation,
+checkpoints, input) is included. Time in which the program paused counts nowhere.
 """
 
 from __future__ import annotations
@@ -15,42 +15,43 @@ from .prediction import Cost, EpochCost, Progress, Stretch, coalesced
 
 NOTHING = Energy(0.0, {})
 SLOT_S = 900
-"""Seconds of a slot, aligned to UTC."""
+"""The seconds of a slot. Slots are aligned to UTC."""
 RUN = "run"
 EPOCH = "epoch"
 
 
 class Mark(NamedTuple):
-    """One moment that the program marked."""
+    """A moment that the program marked."""
 
     kind: str
-    """`start`, `epoch`, `end` (of the last epoch), `begin` and `close` (of a phase or span), `pause`, `resume`,
-    `sample` (nothing but a reading), `finish`, or `cut` where the program was told to end."""
+    """The kind: `start`, `epoch`, `end` (of the last epoch), `begin` and `close` (of a phase or span), `pause`,
+    `resume`, `sample` (nothing but a reading), `finish`, or `cut` if the program was told to end.
+    """
     time_us: float
-    """Unix time."""
+    """The Unix time."""
     clock_s: float
-    """The monotonic clock, from which durations come."""
+    """The time of the monotonic clock, from which durations are computed."""
     steps: float = 0
-    """Steps done since the start."""
+    """The steps done since the start."""
     name: str = ""
 
 
 class Span(NamedTuple):
-    """What one stretch of the program used: the run, an epoch, a phase."""
+    """A span of the program and what it used: the run, an epoch, a phase."""
 
     name: str
     number: int
-    """Which epoch, phase or span of this name it is, from 1 on; for an unfinished one as well."""
+    """The number of this epoch, phase or span among those of its name, from 1 on. Unfinished ones count too."""
     path: str
-    """Names of the spans around it and its own, with slashes: `epoch/validation`."""
+    """The names of the spans around it and its own, with slashes: `epoch/validation`."""
     begin_us: float
     energy: Energy
-    """Its `seconds` are those of the monotonic clock."""
+    """The energy. Its `seconds` are those of the monotonic clock."""
     steps: float = 0
     slots: tuple[tuple[int, float], ...] = ()
-    """Energy by slot: (Unix time at which the slot of 15 minutes begins, microjoules)."""
+    """The energy by slot: (Unix time at which the slot of 15 minutes begins, microjoules)."""
     complete: bool = True
-    """False for what was cut off: the open epoch of a program that was told to end."""
+    """Whether it ended normally; False for one that was cut off because the program was told to end."""
 
 
 class _Open:
@@ -62,7 +63,7 @@ class _Open:
         self.slots: dict[int, float] = {}
 
     def add(self, part: Energy, begin_us: float, end_us: float) -> None:
-        """Count what was used between two moments."""
+        """Add the energy between two moments."""
         self.energy = added(self.energy, part)
         energy_uj = part.energy_uj
         if energy_uj is None:
@@ -72,7 +73,7 @@ class _Open:
 
 
 def shares(begin_us: float, end_us: float) -> list[tuple[int, float]]:
-    """Return the slots between two moments, each with its share of the time."""
+    """Return the slots between two moments, each with its share of the time between them."""
     begin_s, end_s = begin_us / 1e6, max(begin_us, end_us) / 1e6
     slot = int(begin_s // SLOT_S) * SLOT_S
     if end_s <= slot + SLOT_S:
@@ -85,7 +86,9 @@ def shares(begin_us: float, end_us: float) -> list[tuple[int, float]]:
 
 
 def _diluted(energy: Energy, first: Reading, last: Reading, mark: Mark) -> Energy:
-    """Lower the coverage where the last reading lies before the mark: what came between was not metered."""
+    """Return an energy with its coverage reduced if the last reading lies before the mark: the time after it was not
+    metered.
+    """
     late_us, read_us = mark.time_us - last.time_us, last.time_us - first.time_us
     if late_us <= 0 or last.held_us <= 0:
         return energy
@@ -95,7 +98,7 @@ def _diluted(energy: Energy, first: Reading, last: Reading, mark: Mark) -> Energ
 
 
 class Timeline:
-    """The state of one tracked run. `take` is called with each mark in the order of time."""
+    """The state of one tracked run. `take` must be called with each mark in the order of time."""
 
     def __init__(self, epochs: int = 0, steps: int = 0) -> None:
         self.epochs, self.steps = epochs, steps
@@ -114,12 +117,12 @@ class Timeline:
 
     @property
     def total(self) -> Energy:
-        """What the run used so far, or in all once it has ended."""
+        """Return the energy of the run, up to the last mark while it goes on."""
         return self.so_far.energy
 
     @property
     def so_far(self) -> Span:
-        """The run as it stands, or as it ended."""
+        """Return the span of the run: up to the last mark while it goes on, else to its end."""
         if not self.spans:
             return self._run
         run = self.spans[0]
@@ -128,12 +131,12 @@ class Timeline:
 
     @property
     def epoch(self) -> int:
-        """The number of the open epoch, of the last one where none is open; 0 before the first."""
+        """Return the number of the open epoch, else of the last one; 0 before the first."""
         return self._numbers.get(EPOCH, 0)
 
     @property
     def progress(self) -> Progress:
-        """What a prediction rests on."""
+        """Return the state from which the run is predicted."""
         return Progress(
             self.epochs,
             self.steps,
@@ -147,18 +150,18 @@ class Timeline:
 
     @property
     def clock_s(self) -> float:
-        """The monotonic time of the last mark."""
+        """Return the monotonic time of the last mark."""
         return self._mark.clock_s if self._mark else 0.0
 
     @property
     def marked_steps(self) -> float:
-        """Steps that were done at the last mark."""
+        """Return the steps that were done at the last mark."""
         return self._mark.steps if self._mark else 0.0
 
     def take(self, mark: Mark, state: Reading | None) -> list[Span]:
-        """Move on to a mark, at which the job's counters stood at `state` (None: not known).
+        """Take a mark, and the state of the job's counters at it (None: not known).
 
-        Returns the spans that ended there, the innermost first.
+        Returns the spans that ended at the mark, the innermost first.
         """
         self._move(mark, state)
         ended: list[Span] = []
@@ -185,7 +188,7 @@ class Timeline:
 
     @property
     def _depth(self) -> int:
-        """How many spans are open below the phases: the run, and the epoch where one is."""
+        """Return the number of open spans that are no phases: the run, and the epoch if one is open."""
         return 2 if len(self.spans) > 1 and self.spans[1].name == EPOCH else 1
 
     def _open(self, name: str, mark: Mark) -> None:
@@ -210,7 +213,7 @@ class Timeline:
         return ended
 
     def _close_span(self, mark: Mark) -> list[Span]:
-        """Close the innermost span of that name, and those in it that were left open."""
+        """Close the innermost span of the mark's name, with the open spans inside it, and return them."""
         names = [span.name for span in self.spans]
         if mark.name not in names[self._depth :]:
             return []
@@ -232,7 +235,7 @@ class Timeline:
         return ended + [self._pop(mark, complete=mark.kind == "finish") for _ in range(len(self.spans))]
 
     def _move(self, mark: Mark, state: Reading | None) -> None:
-        """Count what lies between the last mark and this one to all open spans."""
+        """Add the energy and time between the last mark and this one to all open spans."""
         if self._mark is not None and self.spans and not self.paused:
             seconds = max(0.0, mark.clock_s - self._mark.clock_s)
             part = NOTHING
@@ -250,7 +253,9 @@ class Timeline:
             self._state = state
 
     def _learn(self, cost: Cost, steps: float) -> None:
-        """Sort the cost of a stretch for the prediction."""
+        """Assign the cost of a stretch to what it belongs to, for the prediction: before, between or in epochs, or a
+        phase.
+        """
         if cost.seconds > 0:
             self._times = coalesced([*self._times, Stretch(cost.seconds, cost, len(self._done))])
         phase = self.spans[self._depth].name if len(self.spans) > self._depth else ""

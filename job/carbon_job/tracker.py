@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""What a program calls: `track()`, its epochs, steps and phases.
+"""Defines what a program calls: `track()`, its epochs, steps and phases.
 
-Nothing here raises into the program, ends it, reads its standard input or makes it wait: whatever goes wrong costs
-the figures and one line.
+Nothing here raises into the program, ends it, reads its standard input or makes it wait. An error costs the figures,
+and writes one line.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 class Tracker:
-    """One tracked run. `track()` makes it; see there for the arguments."""
+    """One tracked run. `track()` makes it, and describes the arguments."""
 
     def __init__(self, epochs: int | None = None, steps: int | None = None, **options: Any) -> None:
         self._pid = os.getpid()
@@ -45,7 +45,9 @@ class Tracker:
         self._phase = ""
         self._handler: Any = None
         self.should_stop = False
-        """True once a limit was passed with `on_limit="stop"`: a loop over the tracker ends after its epoch."""
+        """Whether the program should stop: True once a limit was passed with `on_limit="stop"`. A loop over the tracker
+        then ends after its epoch.
+        """
         self._guarded(self._prepare, epochs, steps, options)
 
     def _prepare(self, epochs: int | None, steps: int | None, options: dict[str, Any]) -> None:
@@ -84,17 +86,17 @@ class Tracker:
     # The program's side.
 
     def start(self) -> Tracker:
-        """Begin the run. Does nothing where it has begun."""
+        """Begin the run, unless it has begun, and return this tracker."""
         self._guarded(self._start)
         return self
 
     def epoch(self) -> None:
-        """Begin an epoch, which ends the one before."""
+        """Begin an epoch. The one before ends."""
         self._mark("epoch")
         self._guarded(self._take_part)
 
     def step(self, count: float = 1) -> None:
-        """Count steps of the epoch."""
+        """Count `count` steps of the epoch."""
         self._steps += count
 
     def phase(self, name: str) -> Phase:
@@ -104,15 +106,15 @@ class Tracker:
     span = phase
 
     def pause(self) -> None:
-        """Leave out what follows, until `resume`."""
+        """Exclude what follows from the figures, until `resume`."""
         self._mark("pause")
 
     def resume(self) -> None:
-        """Go on after `pause`."""
+        """End a pause."""
         self._mark("resume")
 
     def steps(self, loader: Iterable[T]) -> Iterator[T]:
-        """Yield what `loader` yields, and count a step for each."""
+        """Yield the items of `loader`, and count a step for each."""
         self._mark("sample")
         for item in loader:
             yield item
@@ -120,7 +122,7 @@ class Tracker:
         self._mark("sample")
 
     def __iter__(self) -> Iterator[int]:
-        """Yield the numbers of the epochs, from 0 on, and mark each. Without `epochs` it goes on without end."""
+        """Yield the numbers of the epochs, from 0 on, and begin each. Without `epochs` the loop is endless."""
         self.start()
         number = 0
         epochs = getattr(self, "_epochs", 0)
@@ -135,15 +137,15 @@ class Tracker:
         self._guarded(self._finish, "finish")
 
     def __enter__(self) -> Tracker:
-        """Begin the run."""
+        """Begin the run, and return this tracker."""
         return self.start()
 
     def __exit__(self, kind: object, error: object, traceback: object) -> None:
-        """End the run."""
+        """End the run. It counts as cut off if an error left the block."""
         self._guarded(self._finish, "finish" if kind is None else "cut")
 
     def __call__(self, function: F) -> F:
-        """Return the function such that each call is a phase of its name, in a run that the first call begins."""
+        """Return the function, wrapped so that each call is a phase of its name. The first call begins the run."""
         from functools import wraps
 
         @wraps(function)
@@ -158,12 +160,14 @@ class Tracker:
 
     @property
     def results(self) -> list[Result]:
-        """Epochs and phases that ended so far, and the run once it has. They come within a second after their end."""
+        """Return the results of epochs and phases that ended so far, and of the run once it has. A result appears
+        within a second.
+        """
         return list(self._reporter.results) if self._reporter else []
 
     @property
     def total(self) -> Result | None:
-        """What the run came to: so far, or in all once it has ended."""
+        """Return the result of the run, up to now while it goes on."""
         if self._reporter is None:
             return None
         ended = [done for done in self._reporter.results if done.name == "run"]
@@ -171,23 +175,23 @@ class Tracker:
 
     @property
     def prediction(self) -> Prediction | None:
-        """What the whole run will come to, as of the last epoch's end; None where nothing is known."""
+        """Return the prediction of the whole run as of the last epoch's end, or None if nothing is known."""
         outcome = self._reporter.outcome if self._reporter else None
         return outcome.prediction if outcome else None
 
     # Inside.
 
     def end(self, complete: bool) -> None:
-        """End the run; one that was cut off says so, and leaves no history."""
+        """End the run. If it is not `complete` it is marked as cut off, and is not kept in the history."""
         self._guarded(self._finish, "finish" if complete else "cut")
 
     def told(self, name: str) -> None:
-        """Take note that the program was told to end by the signal `name`."""
+        """Write the figures so far, because the signal `name` told the program to end."""
         if self._state == "running" and self._reporter is not None:
             self._reporter.flush(name)
 
     def marked(self, line: Line, time_us: float) -> None:
-        """Take a mark that another program wrote."""
+        """Take a mark that another program wrote, at Unix time `time_us`."""
         if line.kind == "step":
             self._steps += float(line.value)
             return
@@ -202,7 +206,7 @@ class Tracker:
             self._put(line.kind, "", time_us)
 
     def _guarded(self, function: Callable[..., None], *arguments: Any) -> None:
-        """Call a function; on any error say so once and go quiet."""
+        """Call a function. On any error, write one line and stop tracking."""
         if self._state == "broken" or os.getpid() != self._pid:
             return
         try:
@@ -274,7 +278,7 @@ class Tracker:
         self._release_sigterm()
 
     def _limited(self, reason: str) -> None:
-        """Do what is to be done when a limit is passed. Runs in the recorder's thread."""
+        """Take the action for a passed limit. This runs in the recorder's thread."""
         wanted = self._on_limit
         if not isinstance(wanted, Action):
             wanted(reason)
@@ -288,7 +292,9 @@ class Tracker:
                 self._kill(signal.SIGTERM)
 
     def _catch_sigterm(self) -> None:
-        """Write the last line when Slurm ends the job: by its time limit, scancel or preemption."""
+        """Install a handler that writes the last line when Slurm ends the job: by its time limit, scancel or
+        preemption.
+        """
         try:
             self._handler = signal.getsignal(signal.SIGTERM)
             if self._handler is not None and self._handler != signal.SIG_IGN:
@@ -318,7 +324,7 @@ class Tracker:
 
 
 class Phase:
-    """The context that `Tracker.phase` returns; also a decorator."""
+    """The context that `Tracker.phase` returns. It is also a decorator."""
 
     def __init__(self, tracker: Tracker, name: str) -> None:
         self._tracker, self._name = tracker, name
@@ -332,7 +338,7 @@ class Phase:
         self._tracker._mark("close", self._name)
 
     def __call__(self, function: F) -> F:
-        """Return the function such that each call is this phase."""
+        """Return the function, wrapped so that each call is this phase."""
         from functools import wraps
 
         @wraps(function)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Energy, carbon and time as people read and write them."""
+"""Reads and writes energy, carbon and time in the form that people use."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ CARBON = {"MG": 1e-3, "G": 1.0, "KG": 1e3, "T": 1e6}
 
 
 def energy_j(text: str) -> float:
-    """`1.5kWh` -> joules. Raises ValueError."""
+    """Return the joules of a text such as `1.5kWh`. Raises ValueError."""
     return _amount(text, ENERGY, "an energy, such as 500Wh, 1.5kWh or 3MJ")
 
 
 def carbon_g(text: str) -> float:
-    """`2kg` -> grams. Raises ValueError."""
+    """Return the grams of a text such as `2kg`. Raises ValueError."""
     return _amount(text, CARBON, "a mass of CO2e, such as 500g or 2kg")
 
 
@@ -32,7 +32,7 @@ def _amount(text: str, units: dict[str, float], what: str) -> float:
 
 
 def energy_text(joules: float | None) -> str:
-    """Three digits with a unit; `energy not known` for None."""
+    """Return an energy with three digits and a unit; `energy not known` for None."""
     if joules is None:
         return "energy not known"
     for factor, unit in ((1e3 * J_PER_KWH, "MWh"), (J_PER_KWH, "kWh"), (3600.0, "Wh"), (1.0, "J")):
@@ -42,7 +42,7 @@ def energy_text(joules: float | None) -> str:
 
 
 def carbon_text(grams: float | None) -> str:
-    """Three digits with a unit; `carbon not known` for None."""
+    """Return a mass with three digits and a unit; `carbon not known` for None."""
     if grams is None:
         return "carbon not known"
     for factor, unit in ((1e6, "t"), (1e3, "kg"), (1.0, "g"), (1e-3, "mg")):
@@ -52,7 +52,7 @@ def carbon_text(grams: float | None) -> str:
 
 
 def time_text(seconds: float) -> str:
-    """`4.2 s`, `3 min 20 s`, `2 h 05 min`, `3 d 4 h`."""
+    """Return a time as `4.2 s`, `3 min 20 s`, `2 h 05 min` or `3 d 4 h`."""
     if seconds < 60:
         return f"{digits(seconds)} s"
     minutes, left = divmod(round(seconds), 60)

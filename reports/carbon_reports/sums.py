@@ -101,7 +101,7 @@ def total(parts: Sequence[Part]) -> Total:
 
 
 def by(parts: Iterable[Part], column: str) -> dict[str, list[Part]]:
-    """Return the parts of each owner, or of each project."""
+    """Group the parts by owner, or by project, and return them by name."""
     found: dict[str, list[Part]] = {}
     for part in parts:
         found.setdefault(getattr(part, column), []).append(part)

@@ -25,7 +25,7 @@ MOMENTS = ("Submit", "Start", "End")
 
 JOB_FIELDS = tuple(field for field in fields.FIELDS if field.name not in FOR_PEOPLE)
 NOT_SHOWN = ("owner", "project")
-"""The labels of a run that are not among the keys of the HTTP API."""
+"""The keys of a run that the HTTP API does not have."""
 
 
 def jobs_head() -> str:
@@ -48,7 +48,7 @@ def shares_csv(name: str, shares: Sequence[Share]) -> str:
 
 
 def days_csv(days: Sequence[Day], month: Month) -> str:
-    """Return the days of the month."""
+    """Return the lines of the days of the month."""
     head = ["Day", "Jobs", "EnergyRaw", "FacilityEnergyRaw", "CarbonRaw", "Simulated"]
     return _csv(head, ([month.day(day.date_start), *_day_cells(day)] for day in days))
 
@@ -59,7 +59,10 @@ def as_json(content: dict[str, Any]) -> str:
 
 
 def json_begin(content: dict[str, Any], then: str = "") -> str:
-    """Return the same without its end. `then` is a list that is begun; its items and JSON_END follow."""
+    """Return the beginning of a JSON object with this content. It is not closed: JSON_END must follow.
+
+    With `then` a list of that name is begun last; its items must follow before JSON_END.
+    """
     parts = [f" {json.dumps(name)}: {json.dumps(value, default=vars)}" for name, value in content.items()]
     return "{\n" + ",\n".join(parts) + (f',\n "{then}": [' if then else "")
 

@@ -15,6 +15,7 @@ import uvicorn
 from carbon_acct.api import protocol
 from carbon_acct.api.app import create_app
 from carbon_acct.api.limits import Limits
+from carbon_acct.api.site_figures import SiteFigures
 from carbon_acct.site import Site
 from carbon_acct.sync.slurm import Poller
 from carbon_collector import munge
@@ -29,6 +30,8 @@ class Served:
     poller: Poller
     site: Site
     munge_socket: str
+    figures: SiteFigures
+    """What /metrics says of the site; nobody reads it by itself."""
 
     @property
     def url(self) -> str:
@@ -59,7 +62,7 @@ def serve(site: Site, poller: Poller, munge_socket: str, limits: Limits | None =
     thread.start()
     try:
         wait_for(lambda: server.started)
-        yield Served(listener.getsockname()[1], poller, site, munge_socket)
+        yield Served(listener.getsockname()[1], poller, site, munge_socket, app.state.site_figures)
     finally:
         server.should_exit = True
         thread.join(20)

@@ -75,6 +75,14 @@ ROW = {
     "DerivedExitCode": "0:0",
     "Suspended": "00:00:00",
 }
+SLURM_CONF = {
+    "ClusterName": "demo",
+    "Prolog": "/etc/slurm/prolog.d/*.sh",
+    "Epilog": "/etc/slurm/epilog.d/carbon-acct.sh",
+    "PrologFlags": "Alloc,Contain",
+    "ProctrackType": "proctrack/cgroup",
+    "JobAcctGatherType": "jobacct_gather/cgroup",
+}
 CONFIG = "SlurmDBD configuration:\nPrivateData            = {private}\nSlurmUserId            = slurm({uid})\n{more}"
 
 
@@ -97,7 +105,7 @@ class StandIn:
         self.jobs([])
         self.says("sinfo", "n1    localhost   127.0.0.1\n")
         self.says("sdiag", "*****\nServer thread count:  3\nDBD Agent queue size: 0\n")
-        self.says("scontrol show config", "ClusterName             = demo\n")
+        self.says("scontrol show config", "".join(f"{key} = {value}\n" for key, value in SLURM_CONF.items()))
         self.rights()
 
     @property

@@ -146,6 +146,7 @@ def test_bad_settings(tmp_path: Path, values: dict[str, str], reason: str) -> No
     assert err.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_port_in_use(tmp_path: Path) -> None:
     """A port that is taken is one line."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
@@ -154,6 +155,7 @@ def test_port_in_use(tmp_path: Path) -> None:
     assert "already in use" in err
 
 
+@pytest.mark.slow
 def test_newer_schema(tmp_path: Path) -> None:
     """A database of a newer release is refused, not touched."""
     import sqlite3

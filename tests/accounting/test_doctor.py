@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -14,7 +16,7 @@ import pytest
 from accounting.db.fixtures import Backend
 from accounting.samples import configure, job, job_slot, ledger, node_slot, segment
 from accounting.served import Served
-from accounting.slurm_programs import StandIn
+from accounting.slurm_programs import SLURM_CONF, StandIn
 from carbon_acct import doctor
 from carbon_acct.cli import mgr
 from carbon_acct.client import status
@@ -68,7 +70,8 @@ def test_well(served: Served, examine: Examine) -> None:
         record_jobs(session, [job(submit=at, start=at, end=at + 60)], served.site.terms)
     found = examine()
     subjects = (
-        "configuration zone pue grid munge database disk slurm slurmdbd aggregator poll nodes unmatched conservation"
+        "configuration zone pue grid munge database disk slurm slurmdbd slurm.conf listen aggregator settings poll nodes"
+        " unmatched conservation"
     )
     expected = set(subjects.split()) - {"database"}
     assert {name: level for name, level in levels(found).items() if level != OK} in ({}, {"disk": FIX})
@@ -83,6 +86,15 @@ def test_well(served: Served, examine: Examine) -> None:
         ({"collector_aggregators": "http://127.0.0.1:1"}, "aggregator", FIX, "start carbon-aggregator there"),
         ({"slurm_munge_socket": "/nonexistent"}, "munge", FIX, "start munged"),
         ({"site_zon": "DE"}, "configuration", FIX, "did you mean 'zone'"),
+        ({"site_zone": "XX-NOWHERE"}, "grid", FIX, "XX-NOWHERE"),
+        ({"site_pue": "0.3"}, "grid", FIX, "[site] pue"),
+        ({"grid_providers": "nobody"}, "grid", FIX, "nobody: no such provider"),
+        ({"aggregator_listen": "tea"}, "listen", FIX, "[aggregator] listen = tea: not an address"),
+        ({"aggregator_database": "tea"}, "database", FIX, "not a database URL"),
+        ({"aggregator_database": "sqlite://"}, "database", FIX, "SQLite needs a file"),
+        ({"aggregator_database": "oracle+cx_oracle://h/c"}, "database", FIX, "oracle is none of SQLite"),
+        ({"aggregator_database": "mysql+mysqldb://h/c"}, "database", FIX, "pip install 'carbon-acct[mariadb]'"),
+        ({"aggregator_database": "mysql+pymysql://u@127.0.0.1:1/c"}, "database", FIX, "127.0.0.1:1"),
     ],
 )
 def test_settings(examine: Examine, values: dict[str, str], subject: str, level: str, says: str) -> None:
@@ -90,6 +102,96 @@ def test_settings(examine: Examine, values: dict[str, str], subject: str, level:
     found = examine(**values)
     assert levels(found)[subject] == level
     assert any(says in f.text for f in found[subject])
+
+
+STARTS_NOT = [
+    {"site_zone": "XX-NOWHERE"},
+    {"aggregator_listen": "tea"},
+    {"aggregator_database": "oracle+cx_oracle://h/c"},
+    {"aggregator_database": "mysql+mysqldb://h/c"},
+]
+
+
+@pytest.mark.parametrize("values", STARTS_NOT, ids=lambda values: next(iter(values.values())))
+def test_exit_1_where_the_aggregator_would_not_start(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], values: dict[str, str]
+) -> None:
+    """The aggregator fails on the file in one line, and the doctor, given the same file, names it and returns 1."""
+    path = configure(tmp_path, **values)
+    aggregator = [sys.executable, "-m", "carbon_acct.cli.aggregator", "--config", str(path)]
+    started = subprocess.run(aggregator, capture_output=True, text=True, timeout=60, check=False)
+    status = mgr.main(["--config", str(path), "doctor"])
+    named = [line for line in capsys.readouterr().out.splitlines() if "carbon-aggregator would not start" in line]
+
+    assert (started.returncode, status) == (1, 1)
+    assert len(started.stderr.splitlines()) == 1
+    assert len(named) == 1
+    assert started.stderr.strip().removeprefix("carbon-aggregator: ") in named[0]
+
+
+SLURM_FAULTS = {
+    "no hooks": ({"Prolog": "(null)", "Epilog": "(null)"}, "add Epilog=/etc/slurm/epilog.d/carbon-acct.sh"),
+    "a hook of the site's own": ({"Prolog": "/opt/p.sh"}, "replace it with Prolog=/etc/slurm/prolog.d/*.sh"),
+    "lines of its own": (
+        {"Prolog": "", "Prolog[0]": "/opt/p.sh", "Prolog[1]": "/opt/q.sh"},
+        "the Prolog of the last line only",
+    ),
+    "no Alloc": ({"PrologFlags": "NoHold"}, "PrologFlags=NoHold,Alloc"),
+    "no cgroups": ({"ProctrackType": "proctrack/linuxproc"}, ": ProctrackType=proctrack/cgroup"),
+    "no CPU time": ({"JobAcctGatherType": "(null)"}, ": JobAcctGatherType=jobacct_gather/cgroup"),
+}
+
+
+@pytest.mark.parametrize("name", SLURM_FAULTS)
+def test_what_slurm_runs_with(examine: Examine, slurm: StandIn, name: str) -> None:
+    """Each setting of Slurm's that figures suffer from is named with the line to change; it is no reason to fail."""
+    change, says = SLURM_FAULTS[name]
+    slurm.says("scontrol show config", "".join(f"{k} = {v}\n" for k, v in (SLURM_CONF | change).items()))
+    found = examine()["slurm.conf"]
+
+    assert {f.level for f in found} == {LOOK}
+    assert any(says in f.text for f in found), found
+
+
+def test_several_lines_with_ours_among_them(examine: Examine, slurm: StandIn) -> None:
+    """Slurm 24.05 and newer show each line of a setting by number; one of them may be ours."""
+    several = {"Prolog": "", "Prolog[0]": "/opt/p.sh", "Prolog[1]": "/etc/slurm/prolog.d/carbon-acct.sh"}
+    slurm.says("scontrol show config", "".join(f"{k} = {v}\n" for k, v in (SLURM_CONF | several).items()))
+    slurm.jobs([], version="24.05.4")
+
+    assert levels(examine())["slurm.conf"] == OK
+
+
+def test_nodes_that_a_prolog_drained(examine: Examine, slurm: StandIn) -> None:
+    """Nodes are named with Slurm's reason and the command that resumes them; other reasons are not the doctor's."""
+    slurm.says(
+        "sinfo %N|%T|%E", "n1|drained|Prolog error\nn2|draining|Prolog error\nn3|drained|new disk\nn4|idle|none\n"
+    )
+    (found,) = examine()["drained"]
+
+    assert found.level == FIX
+    assert "2 nodes (n1,n2) are drained by 'Prolog error'" in found.text
+    assert "scontrol update nodename=n1,n2 state=resume" in found.text
+
+
+def test_loopback_while_nodes_are_elsewhere(examine: Examine, slurm: StandIn) -> None:
+    """Listening on loopback is a fault where a node lives elsewhere, unless a proxy stands before it."""
+    assert levels(examine())["listen"] == OK
+    slurm.says("sinfo", "n1 n1.cluster 10.0.0.1\n")
+    (found,) = examine()["listen"]
+    assert (found.level, "[aggregator] listen = 0.0.0.0:6829" in found.text) == (FIX, True)
+    assert levels(examine(aggregator_proxies="127.0.0.1"))["listen"] == OK
+    assert levels(examine(aggregator_listen="10.0.0.9:6829"))["listen"] == OK
+
+
+def test_settings_that_do_not_run(examine: Examine) -> None:
+    """A file that was changed since the aggregator started is noticed: both values are named."""
+    (found,) = examine(site_zone="FR", site_pue="1.1")["settings"]
+
+    assert found.level == LOOK
+    assert "[site] zone = DE, here FR" in found.text
+    assert "[site] pue = 1.3, here 1.1" in found.text
+    assert "restart carbon-aggregator" in found.text
 
 
 def test_permissions(examine: Examine, tmp_path: Path) -> None:
@@ -117,7 +219,10 @@ def test_unset(tmp_path: Path) -> None:
     path = tmp_path / "c.conf"
     path.write_text(f"[collector]\nstate_dir = {tmp_path}\naggregators = http://127.0.0.1:1\n")
     found = list(doctor.findings(lambda: settings.load(str(path)), str(path), StandIn(tmp_path / "bin").programs))
-    assert {f.subject for f in found if f.level == LOOK} >= {"zone", "pue"}
+    texts = {f.subject: f.text for f in found if f.level == LOOK}
+    assert "carbon-mgr zones" in texts["zone"]
+    assert "carbon-mgr zones" not in texts["pue"]
+    assert "facility energy over IT energy" in texts["pue"]
 
 
 def test_slurm(served: Served, examine: Examine, slurm: StandIn) -> None:

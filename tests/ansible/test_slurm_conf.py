@@ -162,6 +162,7 @@ LINES = st.one_of(
 )
 
 
+@pytest.mark.slow
 @given(st.lists(LINES, max_size=8), st.sampled_from([OLD, (23, 11), NEW, (26, 5)]), st.booleans())
 def test_there_and_back(lines: list[str], version: tuple[int, int], alloc: bool) -> None:
     """Whatever the file, either nothing is planned, or planning again changes nothing and the way back leads to the same file."""

@@ -200,6 +200,7 @@ def test_a_noisy_meter_errs_by_what_it_says_and_not_to_one_side(nodes: list[Node
     assert abs(fmean(errors)) < 4 * noise / len(errors) ** 0.5
 
 
+@pytest.mark.slow
 def test_the_program_prints_ours_beside_the_others() -> None:
     """Each rule has both columns, each budget a verdict, each scenario its distribution."""
     run = subprocess.run(

@@ -48,6 +48,7 @@ def fast() -> Iterator[Path]:
         yield Path(folder)
 
 
+@pytest.mark.slow
 @given(OPS, st.sampled_from([8, 12, 24, 48]), st.randoms(use_true_random=False))
 def test_whatever_arrives_the_totals_stay(ops: list[tuple[str, int]], kib: int, chance: random.Random) -> None:
     """Segments compacted at any point, acknowledged or not, delivered in any order and often: until something is dropped
@@ -75,6 +76,7 @@ def test_whatever_arrives_the_totals_stay(ops: list[tuple[str, int]], kib: int, 
         assert store.lost() == lost
 
 
+@pytest.mark.slow
 def test_a_full_spool_loses_nothing_while_time_can_be_coarser(fast: Path) -> None:
     """Two days of 8 jobs in a fifth of the room: each job has its joules, each slot adds up, and nothing is dropped."""
     node = live_of(8, 2 * 96, fast, 128 * KIB)
@@ -97,6 +99,7 @@ def kinds(node: Node) -> list[tuple[str, int]]:
     return [(line.kind, line.slots) for line in lines]
 
 
+@pytest.mark.slow
 def test_what_is_superseded_goes_first(fast: Path) -> None:
     """Thirty segments a slot: their last versions are kept as they are, a row a slot."""
     node = live_of(8, 40, fast, 300 * KIB, flushes=30)
@@ -202,6 +205,7 @@ FOREIGN = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("line", FOREIGN)
 def test_what_no_collector_wrote_stops_none(line: bytes, fast: Path) -> None:
     """Whole segments of another stream with a line that means nothing: left to the aggregator, and the rest makes room."""

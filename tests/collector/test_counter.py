@@ -6,7 +6,7 @@ from __future__ import annotations
 from random import Random
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from carbon_collector.attribution.counter import SLACK_UJ, Counter, delta
@@ -77,6 +77,7 @@ def test_the_fit_is_exact_on_a_line(p0: int, per_cpu: int, busy: list[int]) -> N
 
 
 @given(st.lists(st.tuples(st.integers(0, 10**11), st.integers(0, 10**8), st.integers(0, 10**9)), max_size=30))
+@example([(0, 20_000, 8945), (518, 20_000, 1)])
 def test_idle_power_is_bounded(seen: list[tuple[int, int, int]]) -> None:
     """Never negative, never above the highest power seen; saved and loaded it is the same."""
     idle = IdlePower(0.3)

@@ -111,6 +111,18 @@ def test_what_slurm_conf_lacks() -> None:
     assert len(bad(node_doctor.slurm({}))) == 1
 
 
+def test_which_cluster_it_is() -> None:
+    """A node where neither the settings nor Slurm say it sends nothing, and is told which line to write; so is a wrong one."""
+    (nobody,) = node_doctor.slurm({})
+    assert "nothing is sent" in nobody.text
+    assert "[site] cluster = NAME" in nobody.change
+    (silent,) = node_doctor.slurm({}, "hpc")
+    assert "scontrol show config does not answer" in silent.text
+    config = {"ClusterName": "hpc", "PrologFlags": "Alloc"}
+    assert bad(node_doctor.slurm(config, "hpc")) == []
+    assert bad(node_doctor.slurm(config, "HPC")) == ["[site] cluster = hpc, or no such line"]
+
+
 def test_hooks_that_drain_a_node_are_named(tmp_path: Path) -> None:
     """A file that a glob matches and that is not executable, one that is missing, and none of ours."""
     folder = tmp_path / "prolog.d"

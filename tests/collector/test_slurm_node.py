@@ -136,6 +136,7 @@ def test_all_slurmd_of_the_host_are_asked_for(
     assert f"-o show node {expected}" in (tmp_path / "asked").read_text().splitlines()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("script", ["exit 1", "sleep 60", "exec /no/such", "kill -9 $$", "head -c 3000000 /dev/zero"])
 def test_a_slurm_that_does_not_answer_harms_nobody(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str

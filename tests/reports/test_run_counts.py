@@ -114,6 +114,7 @@ def test_counted_in_the_database_as_one_by_one(backend: Backend, seed: int) -> N
     assert tallies.keys() | silent.keys() == expected.keys()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("new_owner", [True, False])
 def test_what_comes_meanwhile_is_in_no_part_of_the_report(
     backend: Backend, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, new_owner: bool

@@ -111,4 +111,43 @@ def test_hosts_that_cannot_be_used(site: Site) -> None:
         python.symlink_to(target)
     assert run.code != 0
     assert "n1: /usr/bin/python3 is 3.6, and carbon-acct needs 3.9 or newer" in run.text, run.text[-3000:]
+
+    python.unlink()
+    try:
+        run = site.playbook()
+    finally:
+        python.symlink_to(target)
+    assert run.code != 0
+    assert "n1: there is no /usr/bin/python3" in run.text, run.text[-3000:]
+    assert site.picture() == before
+
+
+def test_a_newer_release_is_installed(site: Site, older: Path, newer: Path) -> None:
+    """Older packages than those of a host stop the run: a database does not go back."""
+    site.start_slurm("", {})
+    node, deb = site.machines["n1"], next(newer.glob("carbon-acct-node_*.deb"))
+    node.install(deb, f"root/{deb.name}")
+    node.run(["dpkg", "-i", f"/root/{deb.name}"])
+    before = site.picture()
+    run = site.playbook(packages=older)
+    after = site.picture()
+    node.run(["dpkg", "-P", "carbon-acct-node"])
+
+    assert run.code != 0
+    assert "carbon-acct-node_0.0.9-1_all.deb is older" in " ".join(run.text.split()), run.text[-3000:]
+    assert run.changed() == []
+    assert after == before
+
+
+def test_a_host_that_is_not_there(site: Site) -> None:
+    """A node that does not answer stops the run on all: slurm.conf would speak for it too."""
+    site.start_slurm("", {})
+    site.machines["n2"].run(["systemctl", "stop", "ssh"])
+    before = site.picture()
+    run = site.playbook()
+    site.machines["n2"].run(["systemctl", "start", "ssh"])
+
+    assert run.code != 0
+    assert "n2" in " ".join(run.failures()) + run.text.partition("PLAY RECAP")[0]
+    assert run.changed() == []
     assert site.picture() == before

@@ -111,7 +111,9 @@ def _name(address: str, _minute: int) -> str:
 
 @lru_cache
 def load() -> Any:
-    """Return the library. Raises MungedError where it is not installed."""
+    """Return libmunge, with the argument types of the functions that are used here. Raises MungedError where it is not
+    installed.
+    """
     library: Any = _first_of(LIBRARIES)
     handle, text, any_pointer = ctypes.c_void_p, ctypes.c_char_p, ctypes.c_void_p
     library.munge_ctx_create.restype = handle
@@ -136,8 +138,8 @@ def _first_of(libraries: tuple[str, ...]) -> Any:
 
 @lru_cache
 def _free() -> Any:
-    """Return the free() of the process, not the one libmunge links to: a site may load another allocator before the C
-    library's.
+    """Return the free() of this process, which may not be the one that libmunge links to: a site may load another
+    allocator before the C library's.
     """
     free: Any = ctypes.CDLL(None).free
     free.argtypes = [ctypes.c_void_p]

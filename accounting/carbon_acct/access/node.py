@@ -68,9 +68,10 @@ def speaks_for(identity: Identity, peer: str, node: NodeHost, own: frozenset[str
 
 
 def _is_of(address: str, node: NodeHost, own: frozenset[str]) -> bool:
-    """Return whether an address is a node's: one of those that its NodeAddr or NodeHostName have, looked up forwards.
+    """Return whether an address is a node's.
 
-    The name that an address claims to have is not asked: whoever owns the address writes that name.
+    It is if the node's NodeAddr or NodeHostName resolves to it. It is too if it is a loopback address and the node is
+    this host. The address is never resolved to a name: whoever owns the address chooses that name.
     """
     if not _is_address(address):
         return False
@@ -104,7 +105,7 @@ def _addresses(name: str, _at: int) -> frozenset[str]:
 
 @lru_cache(maxsize=1000)
 def is_here(address: str, _at: int) -> bool:
-    """Return whether an address is one of this host's own: only those can be bound."""
+    """Return whether an address belongs to this host. The kernel binds a socket to no other address."""
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     with socket.socket(family, socket.SOCK_DGRAM) as probe:
         try:

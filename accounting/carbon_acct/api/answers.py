@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The answers of the API, as OpenAPI describes them."""
+"""Defines the answers of the API, as OpenAPI describes them. It fills them in, and asks for nothing itself."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class ReceiptAnswer:
     accepted: int
     refused: list[RefusedLineAnswer]
     credential: str
-    """Made by the aggregator's user over the segment's digest: without it no node believes the answer."""
+    """A credential over the segment's digest, made by the aggregator's user. A node believes no receipt without it."""
 
 
 @dataclass(frozen=True)
@@ -69,22 +69,24 @@ class DroppedAnswer:
 
 @dataclass(frozen=True)
 class SlurmAnswer:
-    """The state of the poll of Slurm: the source of its records, the last poll that succeeded, and the error since."""
+    """The state of the poll of Slurm: the source of its records, the time of the last successful poll, and the error
+    since then.
+    """
 
     cluster: str
     source: str
     polled_at: int | None
     error: str
     sees_all: bool
-    """Whether the aggregator's own user sees all jobs, whatever is private."""
+    """Whether the aggregator's own user may see all jobs, whatever Slurm's PrivateData hides."""
     behind_s: int
-    """The time up to now about which Slurm has not been asked yet, in seconds."""
+    """The length in seconds of the time up to now that no poll has covered yet."""
 
 
 @dataclass(frozen=True)
 class SilentAnswer:
-    """The numbers of Slurm's nodes that never delivered, and of those without a slot in the last day, with the names of
-    the first ones.
+    """Slurm's nodes that do not deliver: the number that never did, the number without a slot in the last day, and the
+    names of the first ones.
     """
 
     never: int
@@ -95,7 +97,7 @@ class SilentAnswer:
 
 @dataclass(frozen=True)
 class GridAnswer:
-    """The state of a provider of intensities."""
+    """The state of one provider of intensities."""
 
     zone: str
     provider: str
@@ -106,9 +108,11 @@ class GridAnswer:
 
 @dataclass(frozen=True)
 class ApartAnswer:
-    """Delivered rows that count for no job, because they do not fit what Slurm says of it; the energy is a decimal string.
+    """Delivered rows that count for no job, because they do not fit Slurm's record of it. The energy is a decimal
+    string.
 
-    `reason`: `node` (not in the job's NodeList), `time` (not within its start and end), `node_time` (longer than it ran).
+    `reason`: `node` (not in the job's NodeList), `time` (not within its start and end), `node_time` (longer than it
+    ran).
     """
 
     reason: str
@@ -118,12 +122,14 @@ class ApartAnswer:
 
 @dataclass(frozen=True)
 class LateAnswer:
-    """What a node changed of a month after that was closed: rows of jobs, and their energy more or less."""
+    """The changes that a node delivered for a month after the month was closed: the number of job rows, and the
+    difference in energy, which may be negative.
+    """
 
     cluster: str
     node: str
     month: int
-    """Its first second."""
+    """The first second of the month."""
     rows: int
     energy_uj: str
     changed_at: int
@@ -141,23 +147,25 @@ class StatusAnswer:
     segments: int
     unmatched: int
     time: int
-    """The aggregator's clock."""
+    """The time of the aggregator's clock."""
     last_slot: int | None
     """The newest slot that any node delivered."""
     silent: SilentAnswer
     dropped: DroppedAnswer
     apart: list[ApartAnswer]
     late: list[LateAnswer]
-    """The newest of them."""
+    """The newest changes to closed months."""
     slurm: SlurmAnswer
     grid: list[GridAnswer]
+    settings: dict[str, str]
+    """The settings that the aggregator runs with and that change figures, by `[section] key`."""
     simulated: bool
     conservation: dict[str, BalanceAnswer]
 
 
 @dataclass(frozen=True)
 class UnmatchedAnswer:
-    """A page of the ledgers for which Slurm has no run of the job."""
+    """A page of unmatched ledgers: Slurm has no run of their jobs."""
 
     unmatched: list[UnmatchedLedger]
     next: int | None
@@ -166,20 +174,20 @@ class UnmatchedAnswer:
 
 @dataclass(frozen=True)
 class SyncAnswer:
-    """The result of a poll of Slurm that was asked for: the number of jobs that were new or different."""
+    """The result of a poll of Slurm that somebody asked for: the number of jobs that were new or different."""
 
     jobs_changed: int
 
 
 @dataclass(frozen=True)
 class Health:
-    """The aggregator can serve."""
+    """The answer of a healthy aggregator."""
 
     status: str = "ok"
 
 
 def receipt_answer(receipt: Receipt, credential: str) -> ReceiptAnswer:
-    """Return a receipt as a node reads it: without the kinds of refusal, which are for /metrics."""
+    """Return a receipt as a node reads it. It leaves out the kinds of refusal, which are for /metrics."""
     refused = [RefusedLineAnswer(line.line, line.reason) for line in receipt.refused]
     return ReceiptAnswer(receipt.segment, receipt.accepted, refused, credential)
 

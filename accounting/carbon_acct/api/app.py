@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The HTTP API: puts its parts together, gives all errors one form, and counts everything."""
+"""Puts the parts of the HTTP API together, gives all errors one form, and counts requests."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from carbon_acct.api.identity import Gate
 from carbon_acct.api.limits import Limits
 from carbon_acct.api.metrics import Measured, Metrics
 from carbon_acct.api.parts import Aggregator, error
+from carbon_acct.api.site_figures import SiteFigures
 from carbon_acct.api.watch import AWAY, Watch
 from carbon_acct.delivery.group_commit import GroupCommit
 from carbon_acct.errors import DatabaseError, RefusedError, SlurmError
@@ -35,17 +36,20 @@ times are epoch seconds, UTC; `null` is not known. An error is `{"detail": "<one
 def create_app(
     site: Site, poller: Poller, munge_socket: str = "", limits: Limits | None = None, follower: Follower | None = None
 ) -> FastAPI:
-    """Return the API over a site's database and what its poller knows of Slurm. `app.state.metrics` are its counters.
+    """Return the API over a site's database and what its poller knows of Slurm.
 
-    `app.state.watch` watches the database: start and stop it with the server.
+    `app.state.metrics` holds the counters, `app.state.watch` watches the database, `app.state.site_figures` reads the site's figures for /metrics: start and stop
+    both with the server.
     """
     app = FastAPI(
         title="carbon-aggregator", version=__version__, description=DESCRIPTION, docs_url=None, redoc_url=None
     )
     gate, watch = Gate(munge_socket, limits or Limits()), Watch(site.database)
+    figures = SiteFigures(site, poller)
     group_commit = GroupCommit(site.database, site.terms)
-    aggregator = Aggregator(site, poller, gate, Metrics(poller, watch), group_commit, watch, follower)
+    aggregator = Aggregator(site, poller, gate, Metrics(poller, watch, figures), group_commit, watch, follower)
     app.state.gate, app.state.metrics, app.state.watch = gate, aggregator.metrics, watch
+    app.state.site_figures = figures
     for part in (delivery, queries, usage, series, outlook, operations):
         app.include_router(part.routes(aggregator))
     _add_errors(app, aggregator.metrics)
@@ -54,7 +58,7 @@ def create_app(
 
 
 def _add_errors(app: FastAPI, metrics: Metrics) -> None:
-    """Give every error one line of `detail`, and count it."""
+    """Answer every error with one line of `detail`, and count it."""
 
     def refuse(err: RefusedError) -> JSONResponse:
         metrics.refuse(err.kind)

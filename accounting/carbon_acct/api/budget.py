@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""Charges callers for what they hold of the aggregator, and bounds it in total.
+"""Charges callers for what they hold of the aggregator (memory, connections), and bounds the sum.
 
-Where the total is too much, the caller that holds most gives back, the oldest first. So a flood costs the one who makes
-it.
+When the sum is too large, the caller that holds most loses what it holds, the oldest first. So a flood costs the one
+who makes it.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Callable, Hashable
 
 
 class Charge:
-    """The amount that one connection or answer holds. `drop` takes it from the caller that is charged."""
+    """The amount that one connection or answer holds. `drop` is called to take it from the caller."""
 
     def __init__(self, budget: Budget, owner: Hashable, drop: Callable[[], None]) -> None:
         self.owner = owner
@@ -21,16 +21,18 @@ class Charge:
         self._budget = budget
 
     def add(self, amount: int) -> None:
-        """Charge more. If the total is too much, a charge is dropped, and it may be this one."""
+        """Charge more. If the sum is then too large, a charge of the largest holder is dropped, which may be
+        this one.
+        """
         self._budget.add(self, amount)
 
     def end(self) -> None:
-        """Give all of it back. Doing so twice is harmless."""
+        """Give the whole amount back. A second call does nothing."""
         self._budget.end(self)
 
 
 class Budget:
-    """An amount for all callers together, and at most `each` for one owner. It is not for several threads."""
+    """A bound on what all callers hold together, and a bound `each` for one owner. It must be used from one thread."""
 
     def __init__(self, total: int, each: int) -> None:
         self.total = total
@@ -51,7 +53,7 @@ class Budget:
         return self._sums.get(owner, 0)
 
     def add(self, charge: Charge, amount: int) -> None:
-        """Charge more, as Charge.add says."""
+        """Charge more, as `Charge.add` describes."""
         if charge not in self._of.get(charge.owner, ()):
             return  # dropped meanwhile
         charge.amount += amount
@@ -63,7 +65,7 @@ class Budget:
             self._drop_oldest(max(self._sums, key=self._sums.__getitem__))
 
     def end(self, charge: Charge) -> None:
-        """Give all of it back, as Charge.end says."""
+        """Give a charge back, as `Charge.end` describes."""
         own = self._of.get(charge.owner)
         if own is None or charge not in own:
             return

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Bounds the time of reads: a query that takes too long is stopped in the database, not only given up here."""
+"""Bounds the time of reads. A query that takes too long is stopped in the database too, not only given up here."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from carbon_acct.db.engine import Database
 from carbon_acct.errors import DatabaseError, RefusedError
 
 STEPS = 20_000
-"""The steps of SQLite's virtual machine between two looks at the clock: well below a millisecond."""
+"""The steps of SQLite's virtual machine between two checks of the deadline: well below a millisecond."""
 
 
 @contextmanager

@@ -22,10 +22,10 @@ from carbon_collector.munge import receipt
 log = logging.getLogger("carbon_acct.api")
 
 FINAL = (403, 413, 422)
-"""A node that is told so by its aggregator sets the segment aside; it believes nobody else."""
+"""The statuses for which a node sets a segment aside. It does so only if the answer is signed by its aggregator."""
 
 FEW_ROWS = 2500
-"""Segments of more are read one at a time: 10 MiB of memory each."""
+"""The number of rows above which segments are read one at a time: each then takes 10 MiB of memory."""
 
 BODY = {
     "required": True,
@@ -53,10 +53,11 @@ def routes(aggregator: Aggregator) -> APIRouter:
         openapi_extra={"requestBody": BODY},
     )
     async def deliver(delivering: Delivering) -> Response:
-        """Take a segment from a node. Only root delivers, and only for the nodes that live on the host it speaks from.
+        """Take a segment from a node. Only root delivers, and only for the nodes that live on the host from which root
+        connects.
 
         Delivering a segment again gives the same answer and changes nothing. A bad record is refused by its line, with
-        the reason, and does not take the good ones with it.
+        the reason, and the good ones are taken.
         """
         caller, sender = delivering
         lanes, host = aggregator.gate.lanes, caller.identity.host
@@ -84,7 +85,7 @@ def routes(aggregator: Aggregator) -> APIRouter:
 
 
 def _proof(aggregator: Aggregator, caller: Caller, status: int) -> str:
-    """Return a credential by which the node recognizes the aggregator. Raises RefusedError 503."""
+    """Return a credential that proves to the node that its aggregator answers. Raises RefusedError 503."""
     payload = receipt(status, caller.identity.payload)
     try:
         return encode(payload, aggregator.gate.munge_socket)
@@ -97,7 +98,7 @@ def _take(aggregator: Aggregator, caller: Caller, body: bytes, rows: int) -> Res
     now = int(time.time())
     segment = parse_segment(body, now, rows)
     taken = aggregator.group_commit.store(segment, now)
-    aggregator.metrics.received(taken)
+    aggregator.metrics.received(taken, now - segment.header.created)
     if taken.refused:
         node, first = segment.header.node, taken.refused[0]
         log.warning(
@@ -108,7 +109,10 @@ def _take(aggregator: Aggregator, caller: Caller, body: bytes, rows: int) -> Res
 
 
 def _check(aggregator: Aggregator, caller: Caller, header: Header) -> None:
-    """Raises RefusedError. A node that nobody knows may be newer than the list of nodes: then the list is read again."""
+    """Raise RefusedError unless this caller may deliver for the node.
+
+    An unknown node may be newer than the list of Slurm's nodes, so the list is then read again.
+    """
     poller = aggregator.poller
     if header.node not in (poller.state.nodes or {}) and not poller.refresh_nodes() and poller.state.nodes is not None:
         raise RefusedError(503, f"node {header.node} is not known, and Slurm cannot be asked now; try again")

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: MIT
 """Identifies the caller of a request: has munged check its credential, then reads its body within bounds.
 
-The credential comes first: who is nobody, or may not deliver, or asks too often, has no byte of a body kept; of a
-segment the first line comes first, which says whose it is. Bodies are read without holding a thread, are charged to
-their sender, and must come at a least rate, so a slow or broken client holds nobody else up.
+The credential is checked first. No byte of a body is kept for a caller who is unknown, may not deliver or asks too
+often. The first line of a segment says whose it is, so it is checked before the rest is read. Bodies are read without
+holding a thread, are charged to their sender, and must arrive at a least rate, so a slow or broken client delays nobody
+else.
 """
 
 from __future__ import annotations
@@ -31,13 +32,13 @@ from carbon_collector.errors import MungeError
 log = logging.getLogger("carbon_acct.api")
 
 MAX_UNREAD_BYTES = 64 * 1024
-"""The bytes that are read of the body of a request that needs none."""
+"""The most bytes that are read of the body of a request that needs none."""
 MAX_CREDENTIAL_BYTES = 32 * 1024
 MAX_HEADER_BYTES = 4096
-"""The bytes of the first line of a segment, which names its node."""
+"""The most bytes of the first line of a segment, which names its node."""
 LINGER_S = 2.0
-"""The seconds for which the body of a refused request is read without keeping it. A client that is still sending would
-see a reset, not the reason.
+"""The seconds for which the body of a refused request is read without being kept. A client that is still sending would
+otherwise see a reset instead of the reason.
 """
 
 SCHEME = APIKeyHeader(
@@ -53,14 +54,14 @@ SCHEME = APIKeyHeader(
 
 @dataclass
 class Gate:
-    """The checks that every request passes: munged, and the limits."""
+    """The state of the checks that every request passes: munged, and the limits."""
 
     munge_socket: str
     limits: Limits
     rates: Rates = field(default_factory=Rates)
     lanes: Lanes = field(init=False)
     requests: Shares = field(init=False)
-    """The requests of known callers."""
+    """The places of requests whose caller is known."""
     bodies: Budget = field(init=False)
     answers: Budget = field(init=False)
 
@@ -73,26 +74,28 @@ class Gate:
 
 @dataclass(frozen=True)
 class Caller:
-    """The maker of a request, and its address."""
+    """The maker of a request: its identity, and its address."""
 
     identity: Identity
     peer: str
 
     @property
     def key(self) -> Hashable:
-        """Return what a request is charged to: a user wherever the request comes from, root by its host."""
+        """Return the key under which a request is charged: the user wherever the request comes from, for root
+        the host.
+        """
         return self.identity.uid or self.identity.host
 
 
 Check = Callable[[bytes], Awaitable[None]]
-"""Judges the first line of a body before the rest of it is read. Raises RefusedError."""
+"""A function that judges the first line of a body before the rest of it is read. It raises RefusedError."""
 
 
 async def identify(request: Request, _header: Annotated[str | None, Depends(SCHEME)]) -> AsyncIterator[Caller]:
     """Return the caller of a request that needs no body.
 
     Raises RefusedError: 401 for a bad credential, 503 if munged cannot be asked, 429 for too many requests, 408 and 413
-    for the body. A refused request is read for a moment all the same, without keeping it.
+    for the body. The body of a refused request is read for LINGER_S, without being kept.
     """
     async with _lingering(request):
         caller = await _known(request)
@@ -106,7 +109,7 @@ async def identify(request: Request, _header: Annotated[str | None, Depends(SCHE
 async def identify_sender(
     request: Request, _header: Annotated[str | None, Depends(SCHEME)]
 ) -> AsyncIterator[tuple[Caller, Sender]]:
-    """Return the caller of a request with a body, which is not read yet. Raises as `identify` does."""
+    """Return the caller of a request with a body, which is not read yet. Raises RefusedError as `identify` does."""
     async with _lingering(request):
         caller = await _known(request)
         if caller.identity.uid != 0:  # any user's: not logged
@@ -117,13 +120,13 @@ async def identify_sender(
 
 @dataclass(frozen=True)
 class Sender:
-    """A caller's body, on its way."""
+    """A caller whose body has not been read yet."""
 
     request: Request
     caller: Caller
 
     async def body(self, most: int, check: Check) -> bytes:
-        """Return all of the body, once `check` has accepted its first line. Raises RefusedError."""
+        """Return the whole body, once `check` has accepted its first line. Raises RefusedError."""
         gate: Gate = self.request.app.state.gate
         async with _lingering(self.request):
             body, digest = await _read(self.request, gate, self.caller.identity.host, most, check)
@@ -141,7 +144,10 @@ async def _known(request: Request) -> Caller:
 
 @contextlib.contextmanager
 def _inside(request: Request, caller: Caller) -> Iterator[None]:
-    """Charge what the connection holds to the caller from here on. Raises RefusedError 429."""
+    """Count a request of this caller while it is served, and charge its connection to the caller from now on.
+
+    Raises RefusedError 429 where the caller has too many requests at once.
+    """
     shares = request.app.state.gate.requests
     shares.enter(caller.key)
     try:
@@ -159,7 +165,10 @@ def _check_digest(caller: Caller, digest: str) -> None:
 
 @contextlib.asynccontextmanager
 async def _lingering(request: Request) -> AsyncIterator[None]:
-    """Read on for a moment where a request is refused, and keep the first reason, which is the one that helps."""
+    """Read the body of a refused request for LINGER_S, without keeping it, and raise the refusal again.
+
+    An error while it is read is ignored: the refusal says why, the error does not.
+    """
     try:
         yield
     except RefusedError:
@@ -226,13 +235,13 @@ async def _read(
 
 
 def _check_pace(length: int, seconds: float, limits: Limits) -> None:
-    """Raises RefusedError 408 for a body that comes byte by byte."""
+    """Raise RefusedError 408 for a body that arrives too slowly."""
     if length < (seconds - limits.grace_s) * limits.least_rate:
         raise RefusedError(408, f"the body comes too slowly, at less than {limits.least_rate / 1024:g} KiB/s")
 
 
 def _target(request: Request) -> bytes:
-    """Return path and query, in the bytes that were sent."""
+    """Return path and query of the request, byte for byte as they were sent: the credential covers them."""
     query: bytes = request.scope["query_string"]
     target: bytes = request.scope.get("raw_path") or request.scope["path"].encode()
     return target.partition(b"?")[0] + (b"?" + query if query else b"")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Limits how much one caller may ask of the aggregator, so that none delays the others."""
+"""Limits how much one caller may ask of the aggregator, so that no caller delays the others."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ T = TypeVar("T")
 MAX_CALLERS = 10_000
 MIB = 1024 * 1024
 SPARE = 64
-"""The number of further places for callers who have none."""
+"""The number of extra places for callers who hold none when all places are taken."""
 
 
 class Rate(NamedTuple):
-    """A limit: the number of requests at once, and the number a second from then on."""
+    """The limit of a rate: the number of requests at once, and the number a second after that."""
 
     burst: int
     per_s: float
@@ -35,50 +35,50 @@ ROOT = Rate(2000, 500.0)
 
 @dataclass(frozen=True)
 class Limits:
-    """The limits that the aggregator grants. A node that empties the spool of a week sends its segments one after the
-    other.
-    """
+    """The limits of the aggregator. They are wide enough for a node that sends the spool of a week without a pause."""
 
     users: Rate = USERS
     root: Rate = ROOT
     query_s: float = 30.0
-    """The time in seconds after which a query is given up: nobody waits for it any more."""
+    """The seconds after which a query is stopped: nobody waits for its answer any more."""
     rows: int = 5000
-    """The number of jobs, or ledgers, in a page: about 5 MB."""
+    """The most jobs, or ledgers, in a page: about 5 MB."""
     head_s: float = 10.0
-    """A connection that has not sent the head of a request by then is closed."""
+    """The seconds after which a connection is closed that has not sent the head of a request."""
     body_s: float = 60.0
     send_s: float = 60.0
-    """The time in seconds after which a client that reads nothing of its answer is gone."""
+    """The seconds after which a client that reads nothing of its answer is taken to be gone."""
     grace_s: float = 10.0
-    """After this a body must have come, or an answer have been taken, at the least rate."""
+    """The seconds from which on a body must arrive, or an answer be read, at the least rate."""
     least_rate: float = 64 * 1024
-    """Bytes a second."""
+    """The least rate in bytes a second."""
     deliveries_each: int = 2
-    """Segments of one host that are taken at the same time."""
+    """The most segments of one host that are stored at the same time."""
     waiting: int = 1024
-    """Connections whose caller is not known yet; of more the oldest of the address that has most are closed."""
+    """The most connections of unknown callers. Above it the oldest one of the address that has most is closed."""
     waiting_each: int = 128
-    """The same for one address."""
+    """The most connections of unknown callers from one address."""
     requests: int = 1024
-    """Requests of known callers at the same time, at work or waiting for their turn."""
+    """The most requests of known callers at the same time, at work or waiting for their turn."""
     bodies: int = 96 * MIB
-    """Bytes of bodies that are on their way; of more those of the host that has most are dropped."""
+    """The most bytes of bodies that are being received. Above it those of the host that holds most are dropped."""
     answers: int = 128 * MIB
-    """Bytes of answers that have not been taken; of more those of the user who has most are dropped."""
+    """The most bytes of answers that have not been read. Above it those of the user who holds most are dropped."""
     answers_each: int = 32 * MIB
     head_bytes: int = 64 * 1024
 
 
 class Rates:
-    """A token bucket for each caller. The buckets of callers that have been silent longest are dropped first."""
+    """The token buckets of callers. When there are too many, the bucket of the caller that was silent longest is
+    dropped.
+    """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._buckets: OrderedDict[Hashable, tuple[float, float]] = OrderedDict()
 
     def take(self, caller: Hashable, rate: Rate) -> float:
-        """Take a token. Return 0, or the seconds until there is one."""
+        """Take a token. Returns 0, or the seconds until there is one."""
         now = self._clock()
         tokens, before = self._buckets.pop(caller, (float(rate.burst), now))
         tokens = min(float(rate.burst), tokens + (now - before) * rate.per_s)
@@ -97,8 +97,8 @@ def check_rate(rates: Rates, caller: Hashable, rate: Rate) -> None:
 
 
 class Shares:
-    """The requests inside, by caller. A caller that is inside already may take at most half of the places left, so that
-    there is one for the next caller.
+    """The places for requests, shared among callers. A caller that holds places may take at most half of those that are
+    left, so that the next caller finds one.
     """
 
     def __init__(self, places: int) -> None:
@@ -122,7 +122,7 @@ class Shares:
 
 
 class Used:
-    """The seconds of threads that callers used recently. After HALF_LIFE_S they count half."""
+    """The seconds of threads that each caller used recently. After HALF_LIFE_S they count half."""
 
     HALF_LIFE_S = 10.0
 
@@ -131,7 +131,7 @@ class Used:
         self._used: OrderedDict[Hashable, tuple[float, float]] = OrderedDict()
 
     def of(self, caller: Hashable) -> float:
-        """Return the seconds used recently."""
+        """Return the seconds that a caller used recently."""
         seconds, at = self._used.get(caller, (0.0, 0.0))
         return seconds * math.pow(0.5, (self._clock() - at) / self.HALF_LIFE_S) if seconds else 0.0
 
@@ -146,7 +146,7 @@ class Used:
 
 @dataclass(eq=False)
 class _Turn:
-    """A request that waits for a thread."""
+    """A request that waits for a thread. `begins` is set when it gets one."""
 
     caller: Hashable
     begins: asyncio.Event = field(default_factory=asyncio.Event)
@@ -154,11 +154,11 @@ class _Turn:
 
 @dataclass
 class Lane:
-    """Threads for one kind of work, so that it waits for no other kind.
+    """The threads for one kind of work, so that it waits for no other kind.
 
-    One caller holds at most `each` of the threads. More requests of the same caller wait, at most `waiting` of them. Of
-    the waiting requests, the next is one of the caller that used least recently. `light` threads are for callers that
-    used less than LIGHT_S.
+    One caller holds at most `each` of the threads. More requests of the same caller wait, at most `waiting` of them.
+    The next request to begin is that of the caller who used threads least recently. `light` threads are kept for
+    callers that used less than LIGHT_S.
     """
 
     LIGHT_S = 1.0
@@ -202,7 +202,7 @@ class Lane:
             self._begin()
 
     def _begin(self) -> None:
-        """Give the free threads to those who wait."""
+        """Give the free threads to waiting requests."""
         while self._turns and self._running.total() < self.threads:
             ready = [turn for turn in self._turns if self._may_begin(turn.caller)]
             if not ready:
@@ -225,10 +225,11 @@ def _less(counter: Counter[Hashable], caller: Hashable) -> None:
 
 
 class Lanes:
-    """The kinds of work. Together they use fewer connections than there are (db.connect.CONNECTIONS).
+    """The lanes, one for each kind of work. Together they use fewer connections than there are
+    (db.connect.CONNECTIONS).
 
-    One delivery at a time stores the segments of all that wait (`delivery.group_commit`). A segment may hold 4 KiB of
-    memory for each row, so those of many rows are read one at a time.
+    One delivery at a time stores the segments of all waiting deliveries (`delivery.group_commit`). A segment may need 4
+    KiB of memory for each row, so segments of many rows are read one at a time.
     """
 
     def __init__(self, limits: Limits) -> None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Counters for Prometheus: requests and records, and nothing about any user.
+"""Counts requests and records for Prometheus, and shows the site's energy. It shows nothing about any user.
 
 No label holds what a stranger sent. Labels are routes, classes of reasons and statuses, so the number of series is
 bounded.
@@ -16,6 +16,8 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from carbon_acct.api import site_figures
+from carbon_acct.api.site_figures import SiteFigures
 from carbon_acct.api.watch import Watch
 from carbon_acct.delivery.store import Receipt
 from carbon_acct.sums import fit
@@ -24,13 +26,14 @@ from carbon_collector import __version__
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+WAITS = (1, 10, 60, 300, 900, 3600, 4 * 3600, 24 * 3600, 7 * 24 * 3600)
 METHODS = ("GET", "POST")
 
 
 class Metrics:
-    """The aggregator's counters, and gauges that are read when they are scraped."""
+    """The aggregator's counters, and its gauges, which are read when Prometheus scrapes them."""
 
-    def __init__(self, poller: Poller, watch: Watch) -> None:
+    def __init__(self, poller: Poller, watch: Watch, site_figures: SiteFigures) -> None:
         self.registry = CollectorRegistry()
         self.requests = self._counter("requests", "Answers by route, method and status.", "route", "method", "status")
         self.refused = self._counter("requests_refused", "Requests that were refused, by class of reason.", "reason")
@@ -44,15 +47,22 @@ class Metrics:
             buckets=BUCKETS,
             registry=self.registry,
         )
-        self._state = _State(poller, watch)
+        self.waited = Histogram(
+            "carbon_acct_segment_wait_seconds",
+            "Time from the sealing of a segment on its node to its arrival: how long it lay in the spool.",
+            buckets=WAITS,
+            registry=self.registry,
+        )
+        self._state = _State(poller, watch, site_figures)
         self.registry.register(self._state)
 
     def _counter(self, name: str, says: str, *labels: str) -> Counter:
         return Counter(f"carbon_acct_{name}", says, labels, registry=self.registry)
 
-    def received(self, receipt: Receipt) -> None:
-        """Count a segment and its records."""
+    def received(self, receipt: Receipt, wait_s: float) -> None:
+        """Count a segment and its records. `wait_s` is how long it lay in its node's spool."""
         self.segments.inc()
+        self.waited.observe(max(0.0, wait_s))
         self.accepted.inc(receipt.accepted)
         for line in receipt.refused:
             self.records_refused.labels(line.kind).inc()
@@ -62,25 +72,26 @@ class Metrics:
         self.refused.labels(kind).inc()
 
     def text(self, database_up: bool) -> bytes:
-        """Return all of it, as Prometheus reads it. Nothing here asks the database."""
+        """Return all metrics in Prometheus' format. It does not ask the database."""
         self._state.database_up = database_up
         return generate_latest(self.registry)
 
 
 class _State(Collector):
-    """The gauges of the database and of the poll of Slurm."""
+    """The gauges of the database, of the poll of Slurm and of the site."""
 
-    def __init__(self, poller: Poller, watch: Watch) -> None:
+    def __init__(self, poller: Poller, watch: Watch, site_figures: SiteFigures) -> None:
         self._poller = poller
         self._watch = watch
+        self._site_figures = site_figures
         self.database_up = False
 
     def describe(self) -> list[Metric]:
-        """Return nothing: registering must not ask the database."""
+        """Return an empty list: registering must not ask the database."""
         return []
 
     def collect(self) -> Iterator[Metric]:
-        """Yield the gauges. One that is not known is left out."""
+        """Yield the gauges whose values are known."""
         info = GaugeMetricFamily("carbon_acct_build_info", "Always 1; the version is a label.", labels=["version"])
         info.add_metric([__version__], 1)
         yield info
@@ -100,17 +111,21 @@ class _State(Collector):
             for reason in (fit.NODE, fit.TIME, fit.NODE_TIME):
                 apart.add_metric([reason], self._watch.apart.get(reason, 0))
             yield apart
+        if self.database_up and self._site_figures.figures:
+            yield from site_figures.metrics(
+                self._site_figures.figures, None if state.nodes is None else len(state.nodes)
+            )
 
 
 class Measured:
-    """The outermost layer, which counts and times every request."""
+    """The outermost layer of the application, which counts and times every request."""
 
     def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
         self._app = app
         self._metrics = metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve a request."""
+        """Serve a request, and count and time it."""
         status = 500
 
         async def note(message: Message) -> None:
@@ -130,5 +145,5 @@ class Measured:
 
 
 def _route(scope: Scope) -> str:
-    """Return the route's own path, or `other` for a path that is no route."""
+    """Return the template of the route that a request matches, or `other`, so that no label holds a caller's text."""
     return str(getattr(scope.get("route"), "path", "other"))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The operations of operators and monitoring."""
+"""Defines the operations for operators and monitoring: a poll on demand, health and metrics."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from carbon_acct.errors import RefusedError
 
 
 def routes(aggregator: Aggregator) -> APIRouter:
-    """Return the operations. Health and metrics need no credential and say nothing about anybody."""
+    """Return these operations. Health and metrics need no credential and say nothing about anybody."""
     router = APIRouter(tags=["operations"])
     lanes = aggregator.gate.lanes
 
     @router.post("/v1/sync", response_model=SyncAnswer, responses=errors(400, 401, 403, 408, 413, 429, 503))
     async def sync(caller: Authenticated) -> Response:
-        """Ask Slurm now; answers when that is done. For root, SlurmUser and operators."""
+        """Poll Slurm now, and answer when that is done. For root, SlurmUser and operators."""
         if not aggregator.viewer(caller).operator:
             raise RefusedError(403, "only root, SlurmUser and Slurm's operators may do this")
         poll = aggregator.poller.poll

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Jobs that run and jobs to come ask for the grid's intensity, and for the power of jobs like them; any user may."""
+"""Defines the operations for estimates: the grid's intensity, and the power of a partition's jobs. Any user may ask."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from carbon_acct.queries.power import Power, power
 from carbon_collector.units import DAY_S
 
 BEFORE_S, AFTER_S = DAY_S, 3 * DAY_S
-"""What is answered where the window is not said: the last day, and the forecast."""
+"""The window that is answered if the request names none: the last day, and the forecast."""
 MOST_S = 35 * DAY_S
 
 
 def routes(aggregator: Aggregator) -> APIRouter:
-    """The operations."""
+    """Return these operations."""
     router = APIRouter(tags=["outlook"])
 
     @router.get("/v1/intensity", response_model=Intensities, responses=errors(400, 401, 408, 413, 429, 503))
@@ -33,7 +33,7 @@ def routes(aggregator: Aggregator) -> APIRouter:
         start: Time = None,
         end: Time = None,
     ) -> Response:
-        """The grid's intensity, slot by slot, and the newest forecast."""
+        """Return the grid's intensity, slot by slot, and the newest forecast."""
         now = int(time.time())
         first, last = now - BEFORE_S if start is None else start, now + AFTER_S if end is None else end
         if last < first:
@@ -53,7 +53,10 @@ def routes(aggregator: Aggregator) -> APIRouter:
         partition: Annotated[str, Query(description="a partition", min_length=1, max_length=255)],
         gres: Annotated[str, Query(description="a type of GPU, e.g. a100", max_length=MAX_TEXT)] = "",
     ) -> Response:
-        """What a CPU and a GPU draw in a partition: over the own jobs, else over all, where that tells of nobody."""
+        """Return the power of an allocated CPU and GPU in a partition.
+
+        It is that of the caller's own jobs, else that of all jobs, unless that figure would reveal somebody's job.
+        """
         viewer = aggregator.viewer(caller)
         now = int(time.time())
         return await read(aggregator, caller, lambda session: power(session, viewer, partition, gres, now))

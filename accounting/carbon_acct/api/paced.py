@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Answers that are charged to their caller until they are read, and that end for a reader who is too slow."""
+"""Sends answers that are charged to their caller until they are read, and that end if the reader is too slow."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PIECE = 64 * 1024
 
 
 class PacedResponse(Response):
-    """A body that is sent piece by piece. It must be made in the event loop."""
+    """An answer whose body is sent piece by piece. It must be made in the event loop."""
 
     def __init__(self, made: Response, gate: Gate, caller: Caller) -> None:
         super().__init__(made.body, made.status_code, media_type=made.media_type)
@@ -46,7 +46,9 @@ class PacedResponse(Response):
             await self._within(left_s, send({**piece, "more_body": at + PIECE < len(body)}))
 
     async def _within(self, seconds: float, sending: Any) -> None:
-        """Raises TimeoutError where it takes longer, or others need what this answer holds."""
+        """Wait for a step of sending. Raises TimeoutError if it takes too long, or if others need the memory of this
+        answer.
+        """
         task, cut = asyncio.ensure_future(sending), asyncio.ensure_future(self._cut.wait())
         done, _ = await asyncio.wait({task, cut}, timeout=max(0.0, seconds), return_when=asyncio.FIRST_COMPLETED)
         cut.cancel()

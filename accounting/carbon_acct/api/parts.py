@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What the parts of the API share: the aggregator behind them, and the forms of answers and errors."""
+"""Holds what the parts of the API share: the aggregator's state, and the forms of answers and errors."""
 
 from __future__ import annotations
 
@@ -41,12 +41,12 @@ class Aggregator:
     follower: Follower | None = None
 
     def viewer(self, caller: Caller) -> Viewer:
-        """Return the rights of a caller."""
+        """Return what a caller may see."""
         return viewer_of(caller.identity.uid, self.poller.state)
 
     def require_all(self, caller: Caller) -> None:
-        """Raise RefusedError 403 unless the caller sees totals. Totals of a site are everybody's jobs, and nobody else
-        gets a hint of them.
+        """Raise RefusedError 403 unless the caller may see all jobs. A site's totals would hint at the jobs of
+        others.
         """
         if not self.viewer(caller).sees_totals:
             reason = "PrivateData keeps other users' jobs or usage from you, and these are totals of all"
@@ -54,7 +54,7 @@ class Aggregator:
 
 
 def answer(what: Any) -> Response:
-    """Return an answer as JSON. It is serialized here, in the caller's thread, and not in the event loop."""
+    """Return an answer as JSON. It is serialized here, in the thread of the query, and not in the event loop."""
     kind: Any = type(what)
     return Response(_adapter(kind).dump_json(what), media_type="application/json")
 

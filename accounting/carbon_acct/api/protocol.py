@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""HTTP/1.1 by uvicorn and h11, with deadlines for clients that connect and send nothing, or send it byte by byte.
+"""HTTP/1.1 by uvicorn and h11, with deadlines for clients that connect and send nothing, or send byte by byte.
 
-uvicorn waits for ever for the head of a request, and for its body. Here a connection is charged to its address until
-its caller is known, and has deadlines; where too many wait, the oldest of the address that has most of them is closed,
-so that a flood of them keeps nobody out.
+uvicorn waits for ever for the head of a request, and for its body. Here a connection has deadlines, and is charged to
+its address until its caller is known. When too many connections wait, the oldest one of the address that has most of
+them is closed, so that a flood of them keeps nobody out.
 """
 
 from __future__ import annotations
@@ -30,47 +30,47 @@ from carbon_acct.api.limits import Limits
 
 KEEP_ALIVE_S = 5
 AT_ONCE = 128
-"""Connections that are accepted before any is looked at, and that the kernel holds beside them."""
+"""The number of connections that are accepted before any is looked at. The kernel holds as many more."""
 
 RESERVED = AT_ONCE + 192
-"""File descriptors for the database, Slurm's programs, the log, and connections that are about to be closed."""
+"""The number of file descriptors for the database, Slurm's programs, the log, and connections that are being closed."""
 
 SEND_BUFFER = 256 * 1024
-"""Bytes of an answer that the kernel holds for a connection."""
+"""The bytes of an answer that the kernel holds for a connection."""
 
 RESET = struct.pack("ii", 1, 0)
-"""SO_LINGER of a connection that is reset when it is closed."""
+"""The SO_LINGER of a connection that is to be reset when it is closed."""
 
 LINGER_S = 2.0
 STOP_S = 30
 
 
 class Door:
-    """The connections whose caller is not known: they have sent no head of a request yet, or one that was not judged
-    yet.
-    """
+    """The connections whose caller is not known, because no head of a request has arrived or been judged yet."""
 
     def __init__(self, limits: Limits, refused: Callable[[str], None] = lambda _: None) -> None:
         self.limits = limits
         self.refused = refused
         self.waiting = Budget(limits.waiting, limits.waiting_each)
         self.connections: dict[Any, Guarded] = {}
-        """Those that are open, by the addresses of both ends."""
+        """All open connections, by the addresses of both ends."""
 
     def enter(self, connection: Guarded) -> Charge:
-        """Add a connection. If that is too many, the oldest connection of the address that has most is closed."""
+        """Add a connection, and return its charge. If there are too many, the oldest one of the address that has most
+        is closed.
+        """
         charge = self.waiting.open(network_of(connection.client), lambda: connection.give_up("connections"))
         charge.add(1)
         return charge
 
     def connection_of(self, scope: Scope) -> Guarded | None:
-        """Return the connection by which a request came."""
+        """Return the connection on which a request came."""
         return self.connections.get((scope.get("client"), scope.get("server")))
 
 
 def network_of(client: tuple[str, int] | None) -> str:
-    """Return what a connection is charged to: its address, or the /64 of an IPv6 address, of which one host may have
-    every address.
+    """Return what a connection is charged to: its address, or for IPv6 its /64, because one host may have every address
+    in it.
     """
     address = client[0] if client else ""
     if ":" not in address:
@@ -82,7 +82,7 @@ def network_of(client: tuple[str, int] | None) -> str:
 
 
 class Guarded(H11Protocol):
-    """A connection with a deadline for each head of a request, and for what follows until its caller is known.
+    """A connection with two deadlines: for the head of each request, and for the time until its caller is known.
 
     `door` is the server's (see `options`).
     """
@@ -94,44 +94,44 @@ class Guarded(H11Protocol):
     _judged = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Wait for the first head."""
+        """Start the deadline for the first head."""
         super().connection_made(transport)
         self.door.connections[self.client, self.server] = self
         self._watch()
 
     def data_received(self, data: bytes) -> None:
-        """Wait for the next head, once the request before it is answered."""
+        """Pass data on, and start the deadline for the next head if the request before it is answered."""
         if not self._dropping:
             super().data_received(data)
             self._watch()
 
     def on_response_complete(self) -> None:
-        """Wait for the next head."""
+        """Start the deadline for the next head."""
         super().on_response_complete()
         self._judged = False
         self._watch()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Stop waiting."""
+        """Stop the deadline."""
         self._stop_waiting()
         if self.door.connections.get((self.client, self.server)) is self:
             del self.door.connections[self.client, self.server]
         super().connection_lost(exc)
 
     def judged(self) -> None:
-        """Charge what the connection holds to its caller, who is known now."""
+        """Charge what the connection holds to its caller, who is known from now on."""
         self._judged = True
         self._stop_waiting()
 
     def abort(self) -> None:
-        """Close the connection now, whatever was to be sent."""
+        """Close the connection now, and drop what has not been sent."""
         self._stop_waiting()
         with contextlib.suppress(OSError):  # else the kernel goes on sending what it has
             self.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
         self.transport.abort()
 
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - uvicorn's own words are not for clients
-        """Answer what is no HTTP, or too much before its body, as every other error is answered; and count it."""
+        """Answer what is no HTTP, or has too large a head, in the form of every other error, and count it."""
         self.door.refused("http")
         headers, body = refusal(self.door.limits)
         with contextlib.suppress(h11.LocalProtocolError):  # an answer was on its way already
@@ -143,7 +143,7 @@ class Guarded(H11Protocol):
         self.loop.call_later(LINGER_S, self.transport.abort)
 
     def give_up(self, kind: str) -> None:
-        """Close a connection whose caller is not known."""
+        """Close the connection, because its caller is not known in time, and count it."""
         self._stop_waiting()
         if not self.transport.is_closing():
             self.door.refused(kind)
@@ -152,10 +152,10 @@ class Guarded(H11Protocol):
             self.abort()
 
     def _watch(self) -> None:
-        """Start or end the deadline. It runs from when the connection began to wait: bytes that trickle in do not move
-        it.
+        """Start or stop the deadline. It runs from when the connection began to wait, so a byte now and then does not
+        extend it.
 
-        Once the head has come, another deadline runs for the answer, and then for its reader.
+        Once the head has arrived, another deadline runs for the answer, and then for its reader.
         """
         if self._judged or self._dropping or self.transport.is_closing():
             self._stop_waiting()
@@ -184,7 +184,7 @@ class Guarded(H11Protocol):
 
 
 def refusal(limits: Limits) -> tuple[list[tuple[bytes, bytes]], bytes]:
-    """Return headers and body of the answer to what is no request."""
+    """Return headers and body of the answer to bytes that are no request."""
     reason = f"not an HTTP request, or more than {limits.head_bytes // 1024} KiB before its body"
     body = json.dumps({"detail": reason}).encode()
     length = str(len(body)).encode()
@@ -192,14 +192,14 @@ def refusal(limits: Limits) -> tuple[list[tuple[bytes, bytes]], bytes]:
 
 
 class Bounded:
-    """A layer that refuses heads that are too long. h11 refuses only those that are not complete by then."""
+    """A layer that refuses heads that are too long. h11 refuses a long head only if it is still incomplete."""
 
     def __init__(self, app: ASGIApp, door: Door) -> None:
         self._app = app
         self._door = door
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve a request; what serves it finds its connection as `carbon.connection` in the scope."""
+        """Serve a request. The scope gives its connection to the application as `carbon.connection`."""
         scope["carbon.connection"] = self._door.connection_of(scope)
         length = len(scope.get("raw_path", b"")) + len(scope.get("query_string", b""))
         length += sum(len(name) + len(value) for name, value in scope.get("headers", ()))
@@ -215,7 +215,7 @@ class Bounded:
 def options(
     app: Any, limits: Limits, refused: Callable[[str], None] = lambda _: None, proxies: Sequence[str] = ()
 ) -> uvicorn.Config:
-    """Return uvicorn's configuration: h11, guarded, without a log line for each request. `refused` counts closed
+    """Return uvicorn's configuration: h11, guarded, and without a log line for each request. `refused` counts closed
     connections.
     """
     door = Door(limits, refused)
@@ -238,9 +238,9 @@ def options(
 
 
 def prepare(listener: socket.socket, limits: Limits) -> Limits:
-    """Have the kernel end connections whose clients read nothing of an answer, and allow many connections.
+    """Set the listener so that the kernel ends connections whose clients read nothing, and allow many connections.
 
-    Return the limits, reduced to the file descriptors that there are.
+    Returns the limits, reduced to the file descriptors that there are.
     """
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(limits.send_s * 1000))
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The operations of users, who ask for jobs, and of those who may see the state of the accounting."""
+"""Defines the operations for users, who ask for jobs, and for those who may see the state of the accounting."""
 
 from __future__ import annotations
 
@@ -42,18 +42,18 @@ from carbon_collector import __version__
 
 T = TypeVar("T")
 NAMED = 20
-"""The number of nodes that are named. The others are only counted."""
+"""The most nodes that an answer names. The others are only counted."""
 MAX_TEXT = 32 * 1024
-"""The characters of a parameter. All that precedes the body of a request has 64 KiB."""
+"""The most characters of a parameter. All that precedes the body of a request has 64 KiB."""
 MAX_WORDS = 5000
-"""In a list: carbon-acct asks for more JobIDs in several requests."""
+"""The most words of a list. carbon-acct asks for more JobIDs in several requests."""
 MAX_CURSOR = 512
 
 Names = Annotated[str, Query(description="comma separated", max_length=MAX_TEXT)]
 
 
 def routes(aggregator: Aggregator) -> APIRouter:
-    """Return the operations that read."""
+    """Return these operations."""
     router = APIRouter(tags=["queries"])
 
     @router.get("/v1/jobs", response_model=JobsAnswer, responses=errors(400, 401, 404, 408, 413, 429, 503))
@@ -75,8 +75,8 @@ def routes(aggregator: Aggregator) -> APIRouter:
         duplicates: Annotated[bool, Query(description="every run of a JobID, not the newest only")] = False,
         after: Annotated[str, Query(description="`next` of the page before", max_length=MAX_CURSOR)] = "",
     ) -> Response:
-        """Return a page of jobs with their energy and carbon. It holds the jobs that the caller may see, and no hint of
-        others.
+        """Return a page of jobs with their energy and carbon. It holds only jobs that the caller may see, and no hint
+        of others.
         """
         filters = Filters(
             viewer=aggregator.viewer(caller),
@@ -206,6 +206,7 @@ def _status(aggregator: Aggregator, session: Session, within: Window) -> StatusA
             GridAnswer(source.zone, source.provider, source.text, source.fetched_at, source.error)
             for source in (aggregator.follower.states.values() if aggregator.follower else ())
         ],
+        settings=dict(aggregator.site.settings),
         simulated=found.simulated,
         conservation=balances(found),
     )
@@ -228,7 +229,7 @@ def _heads(jobs: Sequence[str]) -> list[int]:
 
 
 def _after(text: str) -> tuple[str, int] | None:
-    """Return the cluster and the JobID of `demo:12`. Raises RefusedError 400."""
+    """Return the cluster and the JobID of a text such as `demo:12`. Raises RefusedError 400."""
     cluster, _, job_id = text.rpartition(":")
     if not text:
         return None

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from carbon_acct.api.identity import Authenticated
 from carbon_acct.api.parts import Aggregator, errors
-from carbon_acct.api.queries import MAX_TEXT, Names, read, uids_of, words_of
+from carbon_acct.api.queries import MAX_TEXT, Names, read, require_known, uids_of, words_of
 from carbon_acct.days import Days
 from carbon_acct.errors import RefusedError
 from carbon_acct.queries.advice import Advice
@@ -155,7 +155,7 @@ def routes(aggregator: Aggregator) -> APIRouter:
     """Return the operation."""
     router = APIRouter(tags=["queries"])
 
-    @router.get("/v1/usage", response_model=UsageAnswer, responses=errors(400, 401, 403, 408, 413, 429, 503))
+    @router.get("/v1/usage", response_model=UsageAnswer, responses=errors(400, 401, 403, 404, 408, 413, 429, 503))
     async def usage_of_jobs(
         caller: Authenticated,
         month: Annotated[str, Query(description="2026-10, this or last", max_length=16)] = "",
@@ -209,8 +209,9 @@ def routes(aggregator: Aggregator) -> APIRouter:
             places.append(aggregator.site.database.run(lambda session: beside(session, terms, asked, now)))
 
         def work(session: Session) -> UsageAnswer:
+            require_known(aggregator, session, filters)
             try:
-                found = usage(session, filters, asked, days, words_of(by), before, top)
+                found = usage(session, filters, asked, days, words_of(by), before, top, waste)
             except ValueError as err:
                 raise RefusedError(400, str(err)) from err
             if len(found.rows) > MAX_ROWS:

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""Watches whether the database answers, so that nobody has to wait for one that stands still.
+"""Watches whether the database answers, so that no request waits for a database that hangs.
 
-A server that was stopped, or a disk that hangs, refuses nothing: whoever asks waits. One thread asks `SELECT 1` again
-and again; another looks whether it got its answer. Where it did not, requests are refused at once, and the connections
-of those that wait are cut.
+A server that was stopped, or a disk that hangs, refuses nothing: a query waits. One thread runs `SELECT 1` again and
+again, another checks whether it got its answer. If it did not, requests are refused at once, and the connections of
+those that wait are cut.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ log = logging.getLogger(__name__)
 
 ASK_EVERY_S = 1.0
 ANSWER_S = 0.8
-"""Whoever asks about health is told within a second."""
+"""The most seconds for which a question about health waits. It is answered within a second."""
 STALLED_S = 3.0
-"""A database that took longer for nothing stands still."""
+"""The seconds after which a database that has not answered `SELECT 1` counts as stalled."""
 CUT_S = 10.0
-"""Connections that wait for a database that stands still are cut after so long."""
+"""The seconds after which the connections are cut that wait for a stalled database."""
 LOOK_EVERY_S = 0.25
 COUNT_EVERY_S = 60.0
 
@@ -37,14 +37,14 @@ AWAY = "the database does not answer; the aggregator's log says why"
 
 
 class Watch:
-    """What is known of the database's health. `state` and `fresh` may be called at any time."""
+    """The health of the database. `state` and `fresh` may be called at any time."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
         self.unmatched: int | None = None
-        """Ledgers without a job of Slurm's, counted once a minute; None: not known."""
+        """The number of unmatched ledgers, counted once a minute; None: not known."""
         self.apart: dict[str, int] = {}
-        """Rows that count for no job, by reason; as often."""
+        """The number of rows that count for no job, by reason, counted with `unmatched`."""
         self._counted_at = 0.0
         self._problem = ""
         self._answered_at = 0.0
@@ -65,7 +65,7 @@ class Watch:
             thread.start()
 
     def stop(self) -> None:
-        """End the watch. An answer that is still awaited is abandoned."""
+        """End the watch. A query that still waits for its answer is abandoned."""
         self._stop.set()
         self._wanted.set()
         for thread in self._threads:
@@ -73,7 +73,7 @@ class Watch:
                 thread.join(2)
 
     async def fresh(self) -> str:
-        """Return what is wrong with the database now, or an empty text if it answers. It takes less than a second,
+        """Return what is wrong with the database now, or an empty text if it answers. This takes less than a second,
         whatever happens.
         """
         wanted = self._begun + 1

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: MIT
-"""Reads what Carbontracker left behind: logs of its releases 1 and 2, and events of carbontracker-tui. Pure but for files.
+"""Reads what Carbontracker left behind: logs of its releases 1 and 2, and events of carbontracker-tui. Pure but for
+files.
 
-Every run keeps what its log says, and beside it what that has to be taken for: its PUE is inside the totals; releases
-2.0 to 2.4.7 averaged the devices of a component and did not add them; where only a prediction was written, that is no
-measurement. Nothing of it belongs to a job of the accounting.
+A run keeps the figures that its log states. Flags beside them say how to read them: the PUE is inside the totals;
+releases 2.0 to 2.4.7 averaged the devices of a component and did not add them; a prediction alone is no measurement.
+Nothing of it belongs to a job of the accounting.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 AVERAGED = ((2, 0, 0), (2, 4, 7))
-"""First and last release that averaged devices."""
+"""The first and the last release that averaged devices."""
 J_PER_KWH = 3_600_000
 MOST_BYTES = 64 << 20
 
@@ -40,9 +41,9 @@ _INTENSITY = re.compile(r"Average carbon intensity during training was ([\d.]+)"
 
 @dataclass
 class TrackedRun:
-    """A run of Carbontracker. kWh and grams as its log says them; None: the log says nothing.
+    """A run of Carbontracker. kWh and grams are as its log states them; None: the log does not.
 
-    `measured_kwh` is made anew from the epochs: all devices added up, without PUE.
+    `measured_kwh` is computed again from the epochs: all devices added up, without PUE.
     """
 
     name: str
@@ -67,120 +68,123 @@ class TrackedRun:
 
 
 def runs(folder: Path) -> list[TrackedRun]:
-    """Return the runs in a folder and those below it, by name. Raises UsageError where there is none."""
+    """Return the runs in a folder and in the folders below it, sorted by name. Raises UsageError if there is none."""
     if not folder.is_dir():
         raise UsageError(f"{folder}: no such folder")
     logs = sorted(folder.rglob("*_carbontracker.log"))
     orphans = [path for path in sorted(folder.rglob("*_carbontracker_output.log")) if _standard(path) not in logs]
     events = sorted(folder.rglob("*_events.jsonl"))
-    found = [of_logs(path.name, _text(path), _text(_output(path))) for path in logs]
-    found += [of_logs(path.name, "", _text(path)) for path in orphans]
-    found += [of_events(path.name, _text(path).splitlines()) for path in events]
-    if not found:
+    tracked = [of_logs(path.name, _text(path), _text(_output(path))) for path in logs]
+    tracked += [of_logs(path.name, "", _text(path)) for path in orphans]
+    tracked += [of_events(path.name, _text(path).splitlines()) for path in events]
+    if not tracked:
         raise UsageError(f"{folder}: neither *_carbontracker.log nor *_events.jsonl in it")
-    return found
+    return tracked
 
 
 def of_logs(name: str, standard: str, output: str) -> TrackedRun:
-    """Return a run of releases 1 or 2: its standard log, and the one of what it printed."""
+    """Return a run of releases 1 or 2, from its standard log and the log of its output."""
     both = f"{standard}\n{output}"
-    found = TrackedRun(name, "log")
+    run = TrackedRun(name, "log")
     version = _VERSION.search(standard)
     release = tuple(map(int, version.groups())) if version else ()
-    found.version = ".".join(map(str, release))
+    run.version = ".".join(map(str, release))
     if pue := _PUE.search(both):
-        found.pue = float(pue[1])
+        run.pue = float(pue[1])
     for component, names in _DEVICES.findall(both):
-        found.devices.setdefault(component.lower(), [one.strip() for one in names.split(",") if one.strip()])
+        run.devices.setdefault(component.lower(), [one.strip() for one in names.split(",") if one.strip()])
     if intensity := _INTENSITY.search(both):
-        found.intensity_g_per_kwh = float(intensity[1])
+        run.intensity_g_per_kwh = float(intensity[1])
     # A log that was made with `output` in it repeats the blocks: the last of each kind counts.
     blocks = {kind: rest for kind, *rest in _BLOCK.findall(_without_stamps(output or standard))}
     if actual := blocks.get("Actual"):
-        found.duration_s = _duration(*actual[1:5])
-        found.said_kwh, found.said_g = float(actual[5]), float(actual[6])
+        run.duration_s = _duration(*actual[1:5])
+        run.said_kwh, run.said_g = float(actual[5]), float(actual[6])
     if predicted := blocks.get("Predicted"):
-        found.predicted_kwh = float(predicted[5])
-    _measure(found, standard, release)
-    _flag(found, release)
-    return found
+        run.predicted_kwh = float(predicted[5])
+    _measure(run, standard, release)
+    _flag(run, release)
+    return run
 
 
 def of_events(name: str, lines: Iterable[str]) -> TrackedRun:
-    """Return a run of carbontracker-tui; its energies are without PUE. A line that is torn is counted and left out."""
-    found = TrackedRun(name, "events")
-    kwh = [_line(found, line) for line in filter(None, map(str.strip, lines))]
+    """Return a run of carbontracker-tui. Its energies are without PUE. A torn line is counted and left out."""
+    run = TrackedRun(name, "events")
+    kwh = [_line(run, line) for line in filter(None, map(str.strip, lines))]
     torn, spans = kwh.count(None), sum(value for value in kwh if value is not None)
-    found.measured_kwh = found.said_kwh if found.said_kwh is not None else spans or None
-    if found.said_kwh is None:
-        found.flags.append("the session did not finish: what its outermost spans say")
+    run.measured_kwh = run.said_kwh if run.said_kwh is not None else spans or None
+    if run.said_kwh is None:
+        run.flags.append("the session did not finish: what its outermost spans say")
     if torn:
-        found.flags.append(f"{torn} torn lines were left out")
-    return found
+        run.flags.append(f"{torn} torn lines were left out")
+    return run
 
 
-def _line(found: TrackedRun, line: str) -> float | None:
-    """Take in a line; the kWh of an outermost span, None for a torn line."""
+def _line(run: TrackedRun, line: str) -> float | None:
+    """Add the event in a line to a run. Return the kWh of an outermost span, else 0, or None for a torn line."""
     try:
-        return _event(found, json.loads(line))
+        return _event(run, json.loads(line))
     except (ValueError, KeyError, TypeError, AttributeError):
         return None
 
 
-def _event(found: TrackedRun, event: dict[str, Any]) -> float:
-    """Take in an event; the kWh of an outermost span. Raises ValueError, KeyError, TypeError and AttributeError."""
+def _event(run: TrackedRun, event: dict[str, Any]) -> float:
+    """Add an event to a run. Return the kWh of an outermost span, else 0.
+
+    Raises ValueError, KeyError, TypeError and AttributeError.
+    """
     kind = event["__type__"]
     summary = event.get("config_summary") or {}
     if summary.get("pue") is not None:
-        found.pue = float(summary["pue"])
+        run.pue = float(summary["pue"])
     stats = event.get("stats") or {}
     if kind == "FinishedSession":
         said = [float(stats[key]) for key in ("total_power_usage_kwh", "total_emissions_g", "duration_s")]
-        found.said_kwh, found.said_g, found.duration_s = said
+        run.said_kwh, run.said_g, run.duration_s = said
     if kind != "SpanProfileEvent":
         return 0.0
     kwh = float(stats.get("power_usage_kwh") or 0)
-    found.devices["all"] = sorted({*found.devices.get("all", []), *stats.get("power_usage_pr_device", {})})
-    found.epochs += 1
+    run.devices["all"] = sorted({*run.devices.get("all", []), *stats.get("power_usage_pr_device", {})})
+    run.epochs += 1
     return kwh if event.get("parent_span_id") is None else 0.0
 
 
-def _measure(found: TrackedRun, standard: str, release: tuple[int, ...]) -> None:
-    """Energy of the epochs: watts of each component x duration. A list of watts is one for each device."""
+def _measure(run: TrackedRun, standard: str, release: tuple[int, ...]) -> None:
+    """Add up the energy of the epochs: watts of each component x duration. A list of watts has one for each device."""
     joules, known, seconds = 0.0, False, 0.0
     for part in re.split(r"(?=Epoch \d+:)", standard):
         duration = _DURATION.search(part)
         if not _EPOCH.match(part) or not duration:
             continue
         here = _duration(*duration.groups())
-        found.epochs, seconds = found.epochs + 1, seconds + here
+        run.epochs, seconds = run.epochs + 1, seconds + here
         for component, text in _POWER.findall(part):
             watts = _watts(text)
             if watts is not None:
-                devices = len(found.devices.get(component, [])) or 1
+                devices = len(run.devices.get(component, [])) or 1
                 averaged = _averaged(release) and not text.startswith("[")
                 joules, known = joules + watts * here * (devices if averaged else 1), True
     if known:
-        found.measured_kwh = joules / J_PER_KWH
-    if found.duration_s is None and seconds:
-        found.duration_s = seconds
+        run.measured_kwh = joules / J_PER_KWH
+    if run.duration_s is None and seconds:
+        run.duration_s = seconds
 
 
-def _flag(found: TrackedRun, release: tuple[int, ...]) -> None:
-    many = {name: len(names) for name, names in found.devices.items() if len(names) > 1}
+def _flag(run: TrackedRun, release: tuple[int, ...]) -> None:
+    many = {name: len(names) for name, names in run.devices.items() if len(names) > 1}
     if _averaged(release) and many:
         which = ", ".join(f"{count} {name} devices" for name, count in many.items())
-        found.flags.append(f"averaged and not added up ({which}): its figures are too low")
-    if found.pue and found.said_kwh is not None:
-        found.flags.append(f"a PUE of {found.pue:g} is in its totals")
-    if found.said_kwh is None and found.predicted_kwh is not None:
-        found.flags.append("only a prediction: no measurement of the whole run")
-    if found.said_kwh is None and found.measured_kwh is not None:
-        found.flags.append("the run did not finish: what its finished epochs say")
-    if found.measured_kwh == 0 or found.said_kwh == 0:
-        found.flags.append("0 kWh: its meters could not be read")
-    if found.measured_kwh is None and found.said_kwh is None:
-        found.flags.append("nothing was measured")
+        run.flags.append(f"averaged and not added up ({which}): its figures are too low")
+    if run.pue and run.said_kwh is not None:
+        run.flags.append(f"a PUE of {run.pue:g} is in its totals")
+    if run.said_kwh is None and run.predicted_kwh is not None:
+        run.flags.append("only a prediction: no measurement of the whole run")
+    if run.said_kwh is None and run.measured_kwh is not None:
+        run.flags.append("the run did not finish: what its finished epochs say")
+    if run.measured_kwh == 0 or run.said_kwh == 0:
+        run.flags.append("0 kWh: its meters could not be read")
+    if run.measured_kwh is None and run.said_kwh is None:
+        run.flags.append("nothing was measured")
 
 
 def _averaged(release: tuple[int, ...]) -> bool:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""Regions of cloud providers, with the grid zone that each lies in; for estimates, never for accounting.
+"""Finds the regions of cloud providers, and the grid zone that each lies in. It serves estimates, never the accounting.
 
-`cloud-regions.csv` names for each region the document that it was read from; `verified` is no where none was seen.
-A PUE is the Green Software Foundation's figure for its year, never the provider's word. `finer_zone` is a zone of
+`cloud-regions.csv` names for each region the document that it was read from; `verified` is no where none was seen. A
+PUE is the Green Software Foundation's figure for its year, never the provider's word. `finer_zone` is a zone of
 Electricity Maps without a shipped factor; a site that imports one has it used.
 """
 

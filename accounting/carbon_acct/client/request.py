@@ -24,7 +24,9 @@ TIMEOUT_S = 30.0
 
 
 class Page(NamedTuple):
-    """A part of the answer to a query for jobs: the aggregator that gave it, jobs, warnings, and where the next begins."""
+    """A page of the answer to a query for jobs: the aggregator that gave it, jobs, warnings, and where the next page
+    begins.
+    """
 
     url: str
     jobs: list[dict[str, Any]]
@@ -33,9 +35,9 @@ class Page(NamedTuple):
 
 
 MAX_LIST = 30_000
-"""Characters of a list in a request."""
+"""The most characters of a list in a request."""
 MAX_WORDS = 5000
-"""Names in it."""
+"""The most names of a list in a request."""
 MAX_WAITS = 30
 WAIT_S = 1.0
 NOBODY = "nobody has"
@@ -54,7 +56,9 @@ def ask_jobs(settings: Settings, parameters: Mapping[str, str]) -> Page:
 
 
 def _parts(parameters: Mapping[str, str]) -> list[Mapping[str, str]]:
-    """Return questions that fit into the head of a request: a long list of JobIDs is asked for in parts."""
+    """Return the requests for a query. A long list of JobIDs is split, so that the head of each request stays short
+    enough.
+    """
     words = parameters.get("jobs", "").split(",")
     parts, start, length = [], 0, 0
     for at, word in enumerate(words):
@@ -94,10 +98,12 @@ def _page(settings: Settings, parameters: Mapping[str, str], url: str) -> Page:
 def ask(
     settings: Settings, method: str, target: str, timeout_s: float = TIMEOUT_S, url: str = ""
 ) -> tuple[str, dict[str, Any]]:
-    """Return the URL and the content of the first aggregator that answers; one with a fault of its own (5xx) does not.
+    """Return the URL and the answer of the first aggregator that answers. One that fails with 5xx counts as not
+    answering.
 
-    `url`: the one that has answered before, which is asked again, and waited for where that is too soon.
-    Raises MungeError, RequestError (no aggregator answers, or access is refused) and UsageError (a parameter is refused).
+    With `url` only that aggregator is asked. If it answers 429 (too many requests), the request is repeated after a
+    pause. Raises MungeError, RequestError (no aggregator answers, or access is refused) and UsageError (a parameter is
+    refused).
     """
     failures: list[str] = []
     munge_socket = settings.text("slurm", "munge_socket")

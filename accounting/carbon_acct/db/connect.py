@@ -45,6 +45,8 @@ FILE_BEFORE = "/var/lib/carbon-acct/carbon-acct.db"
 
 MARIADB = ("mariadb", "mysql")
 """The names of SQLAlchemy's dialect for MariaDB."""
+EXTRAS = {"sqlite": "", "mysql": "mariadb", "mariadb": "mariadb", "postgresql": "postgresql"}
+"""The kinds of database that are supported, and the extra of this distribution that has the driver of each."""
 
 
 def parse_urls(text: str) -> list[URL]:
@@ -67,13 +69,30 @@ def is_sqlite(url: URL) -> bool:
     return url.get_backend_name() == "sqlite"
 
 
+def check_kind(url: URL) -> None:
+    """Raise DatabaseError unless the kind of database is one that is supported, its driver is installed, and SQLite has
+    a file.
+    """
+    kind = url.get_backend_name()
+    if kind not in EXTRAS:
+        raise DatabaseError(f"[aggregator] database: {kind} is none of SQLite, MariaDB and PostgreSQL")
+    if is_sqlite(url) and url.database in (None, "", ":memory:"):
+        raise DatabaseError("[aggregator] database: SQLite needs a file: sqlite:////PATH/carbon-acct.db")
+    try:
+        url.get_dialect().import_dbapi()
+    except (ImportError, SQLAlchemyError) as err:
+        how = f"pip install 'carbon-acct[{EXTRAS[kind]}]' installs one" if EXTRAS[kind] else "Python lacks it"
+        raise DatabaseError(
+            f"[aggregator] database: the driver of {url.drivername} is missing ({one_line(err)}): {how}"
+        ) from err
+
+
 def engine_of(urls: Sequence[URL]) -> Engine:
     """Return an engine that has not connected yet. Raises DatabaseError."""
+    check_kind(urls[0])
     try:
         if is_sqlite(urls[0]):
-            if urls[0].database in (None, "", ":memory:"):
-                raise DatabaseError("[aggregator] database: SQLite needs a file: sqlite:////PATH/carbon-acct.db")
-            _make_private(Path(urls[0].database))
+            _make_private(Path(str(urls[0].database)))
             return _sqlite(urls[0])
         return _server(urls)
     except (ArgumentError, ImportError, SQLAlchemyError) as err:

@@ -47,5 +47,8 @@ def delivered_from(session: Session) -> int:
 
 
 def slots_from(session: Session) -> int:
-    """Return the first second of which slots of jobs are kept; 0 where nothing was ever folded."""
+    """Return the start of the oldest slot whose job rows are kept one by one. Older slots were replaced by daily rows.
+
+    It is 0 where no slot was replaced yet.
+    """
     return int(get(session, SLOTS_FROM) or 0)

@@ -289,7 +289,9 @@ class NodeTotal(Base):
 
 
 class LateChange(Base):
-    """What a node changed of a month after it was closed: rows of jobs, and by how much their energy grew or shrank."""
+    """The changes that a node delivered for a month after it was closed: the number of job rows, and by how much their
+    energy grew or shrank.
+    """
 
     __tablename__ = "late_change"
     node_id: Mapped[int] = mapped_column(primary_key=True)

@@ -33,7 +33,9 @@ def newest() -> str:
 
 
 def present(connection: Connection) -> str | None:
-    """Return the database's schema, or None where it has none."""
+    """Return the revision of the database's schema (Alembic's `version_num`), or None for a database without a
+    schema.
+    """
     if not inspect(connection).has_table("alembic_version"):
         return None
     found: str | None = connection.scalar(text("SELECT version_num FROM alembic_version"))

@@ -32,7 +32,9 @@ TOO_MUCH = Refusal("ceiling", "with it the node has more in this slot than any n
 
 
 class Addition(NamedTuple):
-    """A row that is to be stored, and the one that it replaces, of a node's slot; `line`: where it was told."""
+    """A row of a node's slot that is to be stored, and the row that it replaces. `line` identifies its line in its
+    segment.
+    """
 
     line: Any
     node: int
@@ -42,9 +44,10 @@ class Addition(NamedTuple):
 
 
 def over_ceiling(additions: Sequence[Addition], stored: Mapping[tuple[int, int], Mapping[str, int]]) -> set[Any]:
-    """Return the lines of rows with which a node has too much in a slot. `stored`: what it has, by node and slot.
+    """Return the lines whose rows would bring a node above the ceiling in a slot. `stored`: what it has, by node and
+    slot.
 
-    The additions come in the order in which they were told: what is too much is what comes last.
+    Rows are added in the order in which they were delivered, so the last ones are refused.
     """
     totals: dict[tuple[int, int], dict[str, int]] = {}
     gone = set()

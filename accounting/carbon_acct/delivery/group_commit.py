@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: MIT
 """Group commit: stores the segments that many nodes deliver at the same time in one transaction.
 
-Whoever comes while a transaction runs waits, and the first of those that wait then stores for all of them. Each has
-its own answer, and is woken by it alone: one that waited for its turn to see it would not be back in time with the next
-segment, and transactions would be of two. Where a transaction of many fails, each is stored in one of its own, so that
-a bad segment takes no good ones with it.
+A thread that arrives while a transaction is running queues its segment. When the transaction ends, the thread at the
+head of the queue stores a whole batch in the next one, and wakes each waiting thread with its own answer. They are
+woken all at once, because nodes whose threads took turns would return too late for the next batch, and batches would
+shrink to two. When a transaction of several segments fails, each is stored in a transaction of its own, so that a bad
+segment takes no good ones with it.
 
-A segment of many records is stored in several transactions, the last of which has its receipt, and of those that wait
-the node that delivered least lately comes first: nobody waits for more than one part of another's.
+A segment of many records is stored in several transactions, and the last one holds its receipt. The queue is ordered by
+how little a node has delivered lately. So no node waits for more than one part of another's segment.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from carbon_acct.factors.slot_factor import SiteTerms
 
 INTERRUPTED = RuntimeError("storing was interrupted")
 MAX_RECORDS = 1000
-"""In one transaction: others wait for it, a quarter of a second or so."""
+"""The most records in one transaction, which takes about a quarter of a second. Other segments wait for it."""
 LATELY_S = 60.0
 
 
@@ -54,7 +55,7 @@ class GroupCommit:
         self._lately_since = time.monotonic()
 
     def store(self, segment: ParsedSegment, now: int) -> Receipt:
-        """Store a segment; it is stored when this returns. Raises RefusedError and DatabaseError."""
+        """Store a segment, and return its receipt. Raises RefusedError and DatabaseError."""
         *parts, last = self._parts(segment)
         refused: list[RefusedLine] = []
         for part in parts:

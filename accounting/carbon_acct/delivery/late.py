@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""Counts what nodes change of months that were closed: reports of them were made, and would be others now."""
+"""Counts the changes that nodes deliver for closed months. The reports of such a month were already made.
+
+The rows themselves are stored by `store`, as any others.
+"""
 
 from __future__ import annotations
 
@@ -8,18 +11,18 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import select
+from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from carbon_acct.days import Days
 from carbon_acct.db.models import Cluster, LateChange, Node
-from carbon_acct.db.rows import table_of
+from carbon_acct.db.rows import add_rows, table_of
 from carbon_acct.delivery.ceilings import Addition
 from carbon_collector.meters.base import COMPONENTS
 from carbon_collector.units import DAY_S
 
 CLOSED_AFTER_S = 3 * DAY_S
-"""A month is closed so long after its end: by then what was under way has come."""
+"""The seconds after its end at which a month counts as closed: by then delayed deliveries have arrived."""
 
 
 def note(session: Session, additions: Iterable[Addition], days: Days, now: int) -> None:
@@ -31,13 +34,15 @@ def note(session: Session, additions: Iterable[Addition], days: Days, now: int) 
             change = changes[one.node, month_of(one.slot, days)]
             change[0] += 1
             change[1] += _energy_uj(one.now) - _energy_uj(one.before or {})
-    for (node, month), (rows, energy_uj) in changes.items():
-        stored = session.get(LateChange, (node, month))
-        if stored is None:
-            stored = LateChange(node_id=node, month=month, jobs=0, energy_uj=0, changed_at=now)
-            session.add(stored)
-        stored.jobs, stored.energy_uj, stored.changed_at = stored.jobs + rows, stored.energy_uj + energy_uj, now
-    session.flush()
+    if not changes:
+        return
+    table = table_of(LateChange)
+    names = ("node_id", "month", "jobs", "energy_uj", "changed_at")
+    add_rows(session, table, [dict(zip(names, (*key, *change, 0), strict=True)) for key, change in changes.items()])
+    for month in {month for _, month in changes}:
+        nodes = [node for node, of in changes if of == month]
+        changed = update(table).where(table.c.month == month, table.c.node_id.in_(nodes))
+        session.execute(changed.values(changed_at=now))
 
 
 def month_of(epoch: int, days: Days) -> int:
@@ -51,7 +56,7 @@ def _energy_uj(row: Any) -> int:
 
 
 class Late(NamedTuple):
-    """What a node changed of a closed month."""
+    """The changes that a node delivered for a closed month."""
 
     cluster: str
     node: str

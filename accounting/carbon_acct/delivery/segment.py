@@ -83,7 +83,8 @@ class RefusedLine:
 class ParsedSegment:
     """A whole segment: its header, its good records, and the refused lines.
 
-    `records` has one entry for each slot, and `lines` the line of each. `accepted` counts the lines.
+    A line that covers several slots gives one record for each of them. `records` holds those records, and `lines` the
+    line number of each record. `accepted` is the number of lines that were taken.
     """
 
     header: Header
@@ -141,7 +142,7 @@ class ParsedSegment:
 
 
 class ManyRowsError(Exception):
-    """The segment speaks of more rows than whoever asked wanted to have at once."""
+    """The segment has more rows than the caller accepts at once."""
 
 
 def parse_segment(body: bytes, now: int, rows: int = MAX_ROWS) -> ParsedSegment:
@@ -165,24 +166,24 @@ def parse_segment(body: bytes, now: int, rows: int = MAX_ROWS) -> ParsedSegment:
     refused: list[RefusedLine] = []
     seen: set[tuple[object, ...]] = set()
     for number, line in enumerate(lines[1:-2], start=2):
-        found = _records(line, now)
-        if not isinstance(found, Refusal):
-            keys = list(map(_key, found))
+        outcome = _records(line, now)
+        if not isinstance(outcome, Refusal):
+            keys = list(map(_key, outcome))
             if not seen.isdisjoint(keys):
-                found = Refusal("twice", "a second record with the same key in one segment")
-            elif len(records) + len(found) > rows < MAX_ROWS:
+                outcome = Refusal("twice", "a second record with the same key in one segment")
+            elif len(records) + len(outcome) > rows < MAX_ROWS:
                 raise ManyRowsError
-            elif len(records) + len(found) > MAX_ROWS:
+            elif len(records) + len(outcome) > MAX_ROWS:
                 reason = f"with it the segment has more than {MAX_ROWS} slots of jobs and nodes"
-                found = Refusal("too_many", reason)
-        if isinstance(found, Refusal):
-            refused.append(RefusedLine(number, *found))
+                outcome = Refusal("too_many", reason)
+        if isinstance(outcome, Refusal):
+            refused.append(RefusedLine(number, *outcome))
             _check_refused(refused)
             continue
         seen.update(keys)
-        records += found
-        numbers += [number] * len(found)
-        first = found[0]
+        records += outcome
+        numbers += [number] * len(outcome)
+        first = outcome[0]
         if isinstance(first, SLOTTED) and first.slot < oldest:
             oldest = first.slot
     accepted = len(lines) - 3 - len(refused)
@@ -220,7 +221,9 @@ def _check_trailer(body: bytes, lines: list[bytes]) -> None:
 
 
 def _records(line: bytes, now: int) -> Sequence[Record] | Refusal:
-    """Return the record, one for each of its slots, or why it is refused."""
+    """Return the record of a line as a list, or why it is refused. A record of several slots is split into one for each
+    slot.
+    """
     try:
         record = _ADAPTER.validate_json(line)
     except ValidationError as err:

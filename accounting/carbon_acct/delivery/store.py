@@ -99,7 +99,7 @@ def _number(line: RefusedLine) -> int:
 def _store(
     session: Session, cluster_id: int, segments: Sequence[ParsedSegment], terms: SiteTerms, now: int
 ) -> dict[str, tuple[RefusedLine, ...]]:
-    """Store segments; the lines that were refused, by the segments' names."""
+    """Store segments, and return the refused lines by the segments' names."""
     nodes = _nodes(session, cluster_id, {segment.header.node for segment in segments})
     records = _by_kind(nodes, segments)
     ledgers, by_run, to_match = _store_ledgers(session, cluster_id, records)

@@ -88,7 +88,10 @@ class UnmeteredRun:
 
 
 def unmetered_us(held: Held) -> dict[int, int]:
-    """Return, by slot, the time of each of these nodes without a row. Missing parts of a second are ignored."""
+    """Return the time for which no rows exist, in microseconds of one node by slot.
+
+    Where the node delivered rows, a shortfall of up to WHOLE_SECONDS_US is ignored, the latest slots first.
+    """
     covered = held.covered_us or {}
     gaps: dict[int, int] = {}
     for slot in range(held.begin // SLOT_S * SLOT_S, held.end, SLOT_S):

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""Watts of hardware of which nobody has measured anything: the makers' figures, at full use.
+"""States the watts of hardware that nobody has measured: the makers' figures, at full use. It measures nothing.
 
-A GPU's type comes from the job's AllocTRES. A type that the tables do not know, or none, has the median model's
-watts. The aggregator does not know which CPUs a node has, only how many: the figure is the median of all models that
-make up a node of so many. A site that knows better gives its own watts.
+A GPU's type comes from the job's AllocTRES. A type that the tables do not know, or none, has the median model's watts.
+The aggregator knows how many CPUs a node has, but not of which model: the figure is the median of all models that can
+make up such a node. A site that knows better states its own watts.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Hardware:
         return Basis("hardware", text, {"cpu": Power(cpu_mw, UNIT_US), "gpu": Power(gpu_mw, UNIT_US)})
 
     def _gpu(self, alloc_tres: str) -> tuple[int, str]:
-        """Milliwatts of a GPU of the job, the mean over its types, and what they are called."""
+        """Return the milliwatts of a GPU of the job, the mean over its types, and the names of these types."""
         known = [*self.models, *_shipped()]
         total_w, count, names = 0.0, 0, []
         for name, number in gpu_types(alloc_tres).items():
@@ -80,7 +80,11 @@ def gpu_types(alloc_tres: str) -> Mapping[str, int]:
 
 @cache
 def typical_cpu_mw(node_cpus: int | None) -> int:
-    """Return the milliwatts of a CPU: a node's may be its cores or its hardware threads."""
+    """Return the typical milliwatts of one CPU in a node with `node_cpus` CPUs.
+
+    It is the median over the listed models of which 1 or more make such a node. Slurm may count a node's cores or its
+    hardware threads as CPUs, so both are tried. Where no model fits, it is CPU_MW.
+    """
     fitting = [
         1000 * sockets * model.watts // (sockets * count)
         for model in cpus()

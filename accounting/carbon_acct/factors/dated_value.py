@@ -41,14 +41,14 @@ def dated(name: str, text: str, zone: ZoneInfo, least: str = "0", most: str = "1
     """
     words = text.split()
     entries = _lines(name, Path(text)) if text.startswith("/") else ((name, *_word(word)) for word in words)
-    found: dict[int, str] = {}
+    values: dict[int, str] = {}
     for place, day, value in entries:
         start = ALWAYS if not day else _midnight(place, day, zone)
-        if start in found:
+        if start in values:
             raise SettingsError(f"{place}: {day or 'the number without a date'} is there twice")
-        found[start] = _number(place, value, least, most)
-    starts = tuple(sorted(found))
-    return Dated(starts, tuple(found[start] for start in starts))
+        values[start] = _number(place, value, least, most)
+    starts = tuple(sorted(values))
+    return Dated(starts, tuple(values[start] for start in starts))
 
 
 def _word(word: str) -> tuple[str, str]:
@@ -76,10 +76,10 @@ def _rows(lines: Iterable[str]) -> Iterator[list[str]]:
 
 def _midnight(place: str, day: str, zone: ZoneInfo) -> int:
     try:
-        found = date.fromisoformat(day)
+        first_day = date.fromisoformat(day)
     except ValueError:
         raise SettingsError(f"{place}: {day!r} is no date; it looks like 2026-01-01") from None
-    return int(datetime(found.year, found.month, found.day, tzinfo=zone).timestamp())
+    return int(datetime(first_day.year, first_day.month, first_day.day, tzinfo=zone).timestamp())
 
 
 def _number(place: str, text: str, least: str, most: str) -> str:

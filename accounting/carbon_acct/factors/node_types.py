@@ -42,8 +42,10 @@ class NodeType:
     source: str
 
     def embodied_ug(self, alloc_us: int, cpus: Fraction, gpus: Fraction) -> int | None:
-        """Return the micrograms for holding this part of the CPUs and this number of GPUs for a time, rounded down. The
-        rest is idle.
+        """Return the embodied micrograms of a share of a node's CPUs and of a number of GPUs, held for `alloc_us`,
+        rounded down.
+
+        None if the type states no embodied emissions. What no job holds is charged to no job.
         """
         if self.embodied_kg is None:
             return None

@@ -85,9 +85,10 @@ def _period(who: str, name: str, s: Sample) -> Period:
 
 
 def _check_unit(who: str, name: str, scope: str, periods: Sequence[Period]) -> None:
-    """Refuse what must be kilograms: an answer whose values, save zeros, all lie below 1.
+    """Raise ProviderError for an answer in kg/kWh instead of g/kWh: all of its values lie below 1.
 
-    No grid's lifecycle comes below 1 g/kWh; its direct emissions may, for an hour.
+    No grid's lifecycle intensity lies below 1 g/kWh. Direct emissions may, for an hour, so they are judged only where
+    there are enough values.
     """
     values = [value for p in periods if (value := Decimal(p.g_per_kwh))]
     if values and max(values) < 1 and (scope == LIFECYCLE or len(values) >= FEW):

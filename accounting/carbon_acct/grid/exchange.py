@@ -111,7 +111,7 @@ def _value(place: str, text: str) -> str:
 
 
 def keep(session: Session, found: Iterable[Line], now: int) -> list[Period]:
-    """Store lines, and return the periods that are new or different."""
+    """Store the lines of an imported file, and return the periods that are new or different."""
     by_source: dict[tuple[str, str, str, str], list[Period]] = defaultdict(list)
     for line in found:
         by_source[line.zone, line.provider, line.source, line.scope].append(line.period)

@@ -86,7 +86,7 @@ def intensities(session: Session, terms: SiteTerms, zone: str, start: int, end: 
 
 
 def _sources(session: Session, terms: SiteTerms, zone: str) -> dict[int, FactorSource]:
-    """The zone's sources by id, in the site's order, as far as they ever told anything."""
+    """Return the zone's sources by id, in the site's order, leaving out those that never delivered a value."""
     query = select(FactorSource).where(FactorSource.zone == zone, FactorSource.purpose == LOCATION)
     known = {(row.provider, row.text, row.scope): row for row in session.scalars(query)}
     return {known[source].id: known[source] for source in terms.sources.get(zone, ()) if source in known}

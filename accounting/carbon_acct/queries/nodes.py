@@ -47,7 +47,7 @@ def silent(session: Session, cluster: str, nodes: Iterable[str], now: int) -> Si
 
 
 def dropped_total(session: Session) -> DroppedTotal:
-    """Return what all nodes dropped. Each node reports its own."""
+    """Return the sum of what each node has dropped so far, over all nodes."""
     sums = [part for name in COMPONENTS for part in exact_parts(getattr(Dropped, f"{name}_uj"))]
     query = select(func.count(Dropped.node_id.distinct()), func.sum(Dropped.records), *sums)
     nodes, records, *parts = session.execute(query).one()

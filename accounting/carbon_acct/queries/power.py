@@ -78,7 +78,11 @@ def _jobs(session: Session, partition: str, gres: str, now: int, user: str | Non
 
 
 def _power(session: Session, jobs: Iterable[Any], partition: str, gres: str, basis: str) -> Power | None:
-    """Microjoules over microseconds of allocated units, which is watts; each component over its metered time."""
+    """Return the power of an allocated CPU and GPU over these jobs, or None where nothing is known.
+
+    The power of a component is its energy in microjoules over the microseconds of allocated units in its metered time,
+    which is watts.
+    """
     known = {job.id: job for job in jobs}
     sums = dict.fromkeys(COMPONENTS, (0, 0))
     simulated = False
@@ -108,7 +112,7 @@ def _power(session: Session, jobs: Iterable[Any], partition: str, gres: str, bas
 
 
 def _blurred(found: Power) -> Power:
-    """Two digits, and no number of jobs."""
+    """Return the power with two digits, and without the number of jobs, so that no job can be told from it."""
     return Power(
         partition=found.partition,
         gres=found.gres,

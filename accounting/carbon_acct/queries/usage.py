@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import Select, case, func, literal_column, select
 from sqlalchemy.exc import DBAPIError
@@ -66,10 +66,10 @@ class Figures:
     __slots__ = ("_states",)
 
     def __init__(self) -> None:
-        self._states: dict[str, dict[str, Any]] = {}
+        self._states: dict[str | None, dict[str, Any]] = {}
 
     def add(self, row: Mapping[str, Any]) -> None:
-        """Add jobs of one `state`: their number `jobs`, whether any is `simulated`, and ROLLED."""
+        """Add jobs of one `state`, or of all (None): their number `jobs`, whether any is `simulated`, and ROLLED."""
         state = self._states.get(row["state"])
         if state is None:
             self._states[row["state"]] = dict(row)
@@ -116,7 +116,11 @@ class Figures:
         return round(carbon * 3_600_000 / facility, 9) if carbon is not None and facility else None
 
     def waste(self) -> dict[str, Waste]:
-        """Return the energy of each rule of waste. No energy is in two of them."""
+        """Return the energy of each rule of waste. No energy is in two of them. Raises ValueError where states were not
+        told apart.
+        """
+        if None in self._states:
+            raise ValueError("these sums were asked for without waste")
         found = {rule: self._of_states(states) for rule, states in WASTE_STATES.items()}
         return found | {rule: self._of_use(name) for rule, name in WASTE_USE.items()}
 
@@ -161,20 +165,22 @@ def usage(
     by: Sequence[str] = (),
     previous: Period | None = None,
     top: int | None = None,
+    waste: bool = True,
 ) -> Usage:
     """Return the sums of the jobs that the viewer may see, over the days of a window. Raises ValueError on bad words.
 
-    Of `filters` what a roll-up has is used: users, accounts, partitions, QOS, clusters and states.
+    Of `filters` what a roll-up has is used: users, accounts, partitions, QOS, clusters and states. Without `waste` the
+    database need not tell states apart, which takes half of the time.
     """
     words = _checked(by, previous)
-    now = _sums(session, filters, period, days, words)
-    before = None if previous is None else _sums(session, filters, previous, days, words)
+    now = _sums(session, filters, period, days, words, waste)
+    before = None if previous is None else _sums(session, filters, previous, days, words, waste)
     rows = [
         UsageRow(key, now.get(key) or Figures(), None if before is None else before.get(key) or Figures())
         for key in sorted(now.keys() | (before or {}).keys(), key=_order)
     ]
     if set(words) & set(OF_TIME):  # a run of two days counts in each, and once in all
-        whole = _sums(session, filters, period, days, ()).get((), Figures())
+        whole = _sums(session, filters, period, days, (), waste).get((), Figures())
     else:
         whole = _merged(now.values())
     total = UsageRow((), whole, None if before is None else _merged(before.values()))
@@ -218,13 +224,27 @@ def _order(key: Key) -> tuple[tuple[bool, str], ...]:
     return tuple((value is None, value or "") for value in key)
 
 
-def _sums(session: Session, filters: Filters, period: Period, days: Days, words: tuple[str, ...]) -> dict[Key, Figures]:
+class _Asked(NamedTuple):
+    """What a query asks for. `starts`: the first seconds of the parts of the window."""
+
+    filters: Filters
+    period: Period
+    days: Days
+    words: tuple[str, ...]
+    starts: list[int]
+    by_state: bool
+
+
+def _sums(
+    session: Session, filters: Filters, period: Period, days: Days, words: tuple[str, ...], waste: bool
+) -> dict[Key, Figures]:
     """Return the sums of each key."""
     unit = next((word for word in words if word in OF_TIME), None)
     firsts = period.first_days(unit) if unit else [period.first]
     starts = {epoch_of(day, days): day for day in firsts}
+    asked = _Asked(filters, period, days, words, sorted(starts), waste or "state" in words)
     found: dict[Key, Figures] = {}
-    for row in _rows(session, filters, period, days, words, sorted(starts)):
+    for row in _rows(session, asked):
         key = tuple(_value(row, word, starts) for word in words)
         if key not in found:
             found[key] = Figures()
@@ -239,29 +259,21 @@ def _value(row: Mapping[str, Any], word: str, starts: Mapping[int, Any]) -> str 
     return f"{day:%Y-%m}" if word == "month" else f"{day:%Y-%m-%d}"
 
 
-def _rows(
-    session: Session, filters: Filters, period: Period, days: Days, words: tuple[str, ...], starts: list[int]
-) -> Iterable[dict[str, Any]]:
-    """Yield the sums of each group and state by the names of columns."""
+def _rows(session: Session, asked: _Asked) -> Iterable[dict[str, Any]]:
+    """Yield the sums of each group, and of each state where states are told apart, by the names of columns."""
     try:
-        yield from _asked(session, filters, period, days, words, starts, exact=False)
+        yield from _queried(session, asked, exact=False)
     except DBAPIError as err:
         if "integer overflow" not in str(err):  # of SQLite: more than 2.5 GWh in a group
             raise
-        yield from _asked(session, filters, period, days, words, starts, exact=True)
+        yield from _queried(session, asked, exact=True)
 
 
-def _asked(
-    session: Session,
-    filters: Filters,
-    period: Period,
-    days: Days,
-    words: tuple[str, ...],
-    starts: list[int],
-    exact: bool,
-) -> list[dict[str, Any]]:
+def _queried(session: Session, asked: _Asked, exact: bool) -> list[dict[str, Any]]:
+    words, starts = asked.words, asked.starts
     groups = {word: _column(word) for word in words if word not in OF_TIME}
-    groups["state"] = DaySum.state
+    if asked.by_state:
+        groups["state"] = DaySum.state
     if len(starts) > 1:
         groups["part"] = _part(words, starts)
     # A run counts on the first day of a part, and later where it has no earlier day.
@@ -276,14 +288,14 @@ def _asked(
         *sums,
         *known,
     )
-    query = _narrowed(query, filters, period, days, words, Lists(session.get_bind().dialect.name))
+    query = _narrowed(query, asked, Lists(session.get_bind().dialect.name))
     rows = session.execute(query.group_by(*groups.values()))
-    return [_figures(tuple(row), list(groups), width) for row in rows]
+    return [_figures(tuple(row), list(groups), width) for row in rows if row[len(groups)] is not None]
 
 
 def _figures(values: tuple[Any, ...], names: list[str], width: int) -> dict[str, Any]:
     """Return a row by the names of its columns, as integers of any size."""
-    found: dict[str, Any] = dict(zip(names, values, strict=False))
+    found: dict[str, Any] = {"state": None} | dict(zip(names, values, strict=False))
     jobs, simulated, *rest = values[len(names) :]
     found |= {"jobs": int(jobs), "simulated": bool(simulated)}
     known = rest[width * len(ROLLED) :]
@@ -313,10 +325,9 @@ def _part(words: tuple[str, ...], starts: list[int]) -> Any:
     return case(*((DaySum.day >= text[start], text[start]) for start in reversed(starts[1:])), else_=text[starts[0]])
 
 
-def _narrowed(
-    query: Select[Any], filters: Filters, period: Period, days: Days, words: tuple[str, ...], lists: Lists
-) -> Select[Any]:
+def _narrowed(query: Select[Any], asked: _Asked, lists: Lists) -> Select[Any]:
     """Return the query with the days, what the viewer may see, and what was asked for."""
+    filters, period, days, words = asked.filters, asked.period, asked.days, asked.words
     conditions = [*visible(filters.viewer, Association, lists), *of_whom(filters, Association, lists)]
     query = query.select_from(DaySum)
     with_cluster = "cluster" in words or bool(filters.clusters)

@@ -33,7 +33,9 @@ LATE_SOURCES = ("epilog", "cgroup")
 
 @dataclass(frozen=True)
 class Run:
-    """What identifies a run in Slurm's record. `key` is that of its record, of its newest where it was resized."""
+    """A run in Slurm's record: what identifies it. `key` is the key of its record, or of its newest record if it was
+    resized.
+    """
 
     key: int
     submit: int

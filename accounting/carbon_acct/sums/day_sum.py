@@ -201,7 +201,9 @@ _COMPUTED = (
 
 
 def _day(session: Session, row: dict[str, Any], start: int, end: int) -> dict[str, Any]:
-    """Return a row of job_day from a row of the query. The slots are read one by one only where they differ."""
+    """Return a row of job_day from a row of the query. The query returns only the least and the greatest label of the
+    day. Where these differ, the labels of all slots are read.
+    """
     for name in SUMMED:
         row[name] = None if row[name] is None else int(row[name])
     for name in WEIGHTS:

@@ -61,7 +61,9 @@ def growth(slots: Iterable[tuple[Row | None, Row | None]]) -> dict[str, Any] | N
 
 
 def join(day: dict[str, Any], other: Row) -> None:
-    """Give a day the labels of both days together."""
+    """Merge the labels of another row of the same day into `day`: methods, notes, sources and whether it is
+    simulated.
+    """
     if _labels(day) == _labels(other):
         return
     for name in METHODS:

@@ -26,7 +26,10 @@ VERSION = "1"
 
 
 def where_needed(session: Session, terms: SiteTerms, timezone: str) -> None:
-    """Recompute the sums if they were made otherwise. Raises DatabaseError where the details they come from are gone."""
+    """Recompute all sums if another version of the rules, or another time zone, made those that are stored.
+
+    Raises DatabaseError where the delivered rows that they are made from were deleted.
+    """
     made = meta.get(session, meta.DERIVED), meta.get(session, meta.TIMEZONE)
     if made == (VERSION, timezone):
         return

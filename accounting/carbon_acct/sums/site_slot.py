@@ -63,10 +63,10 @@ def rebuild(session: Session) -> None:
     """Add up all rows into the table, which is empty."""
     nodes = select(Node.cluster_id, *(getattr(NodeSlot, name) for name in NODE_COLUMNS))
     jobs = select(Ledger.cluster_id, *(getattr(NodeJobSlot, name) for name in JOB_COLUMNS))
-    found: dict[int, tuple[list[Change], list[Change]]] = defaultdict(lambda: ([], []))
+    changes: dict[int, tuple[list[Change], list[Change]]] = defaultdict(lambda: ([], []))
     for row in session.execute(nodes.join(Node, Node.id == NodeSlot.node_id)).mappings():
-        found[row["cluster_id"]][0].append((dict(row), 1))
+        changes[row["cluster_id"]][0].append((dict(row), 1))
     for row in session.execute(jobs.join(Ledger, Ledger.id == NodeJobSlot.ledger_id)).mappings():
-        found[row["cluster_id"]][1].append((dict(row), 1))
-    for cluster, rows in found.items():
+        changes[row["cluster_id"]][1].append((dict(row), 1))
+    for cluster, rows in changes.items():
         change(session, cluster, *rows)

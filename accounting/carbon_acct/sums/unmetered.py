@@ -35,7 +35,9 @@ class Unmetered(NamedTuple):
 def told_by(
     session: Session, jobs: Collection[JobRow], ledgers: Mapping[int, Sequence[LedgerRow]], with_rows: Collection[int]
 ) -> dict[int, Told]:
-    """Return what the rows of ledgers say together; nothing for ledgers that go on and are known to have rows."""
+    """Return what the rows of each ledger add up to. Open ledgers of running jobs that are known to have rows are left
+    out.
+    """
     asked = [
         ledger.id
         for job in jobs
@@ -52,9 +54,10 @@ def recount(
     with_rows: Collection[int],
     told: Mapping[int, Told],
 ) -> dict[int, Unmetered]:
-    """Count again for runs with their ledgers; those of which it is another figure now, which is stored.
+    """Recompute the unmetered node-time of these runs, store the values that changed, and return them by the run's row
+    id.
 
-    `with_rows`: ledgers of which it is known that they have rows. `told`: see `told_by`.
+    `with_rows`: ids of ledgers that are known to have rows. `told`: the answer of `told_by`.
     """
     alloc_us = {ledger: rows.alloc_us for ledger, rows in told.items()}
     changed: dict[int, Unmetered] = {}
@@ -64,7 +67,7 @@ def recount(
         if nodes != job.unmetered_nodes or us != job.unmetered_us:
             changed[job.id] = Unmetered(nodes, us)
     if changed:
-        rows = [(job, *found) for job, found in changed.items()]
+        rows = [(job, *unmetered) for job, unmetered in changed.items()]
         change_rows(session, table_of(Job), ("id", "unmetered_nodes", "unmetered_us"), rows)
     return changed
 

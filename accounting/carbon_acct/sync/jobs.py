@@ -129,8 +129,9 @@ def _known(session: Session, cluster_id: int, job_ids: set[int]) -> dict[tuple[i
 
 @dataclass(frozen=True)
 class Turn:
-    """The last rows of `job` and `ledger` that were asked about by JobID. Each row is asked about again after all
-    others.
+    """Cursors into the tables `job` and `ledger`: the last rows that Slurm was asked about by JobID.
+
+    The next poll asks about the rows after them, and begins again at the first row after the last.
     """
 
     job: int = 0
@@ -158,7 +159,9 @@ def unsettled(
 
 
 def _in_turn(session: Session, query: Any, key: Any, last: int, returned: set[int]) -> tuple[dict[int, int], int]:
-    """Return JobIDs of the rows after `last`, then from the first row on; and the last of these rows."""
+    """Return the JobIDs of the rows after `last`, followed by those from the first row on, and the id of the last row
+    taken.
+    """
     asked: dict[int, int] = {}
     for where in (key > last, key <= last):
         for row_id, job_id, at in session.execute(query.where(where).order_by(key)):

@@ -88,9 +88,10 @@ def _start(books: Books, now: Snapshot) -> int:
 
 
 def _first(books: Books, now: Snapshot) -> None:
-    """Account for the jobs that are there at the first snapshot: until now they, and their CPU time, were unmetered.
+    """Book the jobs that are there at the first snapshot: their time until now was unmetered, and so was their CPU
+    time.
 
-    In the first interval that CPU time would outweigh that of their neighbours.
+    If that CPU time counted in the first interval, it would outweigh their neighbours'.
     """
     to_wall = now.wall_us - now.mono_us
     for ledger in books.ledgers.values():
@@ -164,8 +165,8 @@ def _between(books: Books, last: Snapshot, now: Snapshot, cuts: list[tuple[int, 
 
 def _why_shared(cpu_why: str, memory_unseen: bool) -> dict[str, str]:
     """Return why a job's use of a component is not known, by component."""
-    found = {"cpu": cpu_why} if cpu_why else {}
-    return {**found, "dram": MEMORY_UNSEEN} if memory_unseen else found
+    reasons = {"cpu": cpu_why} if cpu_why else {}
+    return {**reasons, "dram": MEMORY_UNSEEN} if memory_unseen else reasons
 
 
 def _presences(books: Books, ledgers: list[Ledger], last: Snapshot, now: Snapshot) -> list[Presence]:
@@ -219,7 +220,7 @@ def _named(ledger: Ledger, usages: dict[str, Usage]) -> Usage | None:
 
 
 def _others(books: Books, last: Snapshot, now: Snapshot) -> list[Usage]:
-    """Return what was used in cgroups that no ledger here has, or that one has only from now on."""
+    """Return what was used in cgroups that belong to no ledger, or belong to one only from this snapshot on."""
     own = {
         name
         for ledger in books.ledgers.values()
@@ -255,13 +256,13 @@ def _energy(books: Books, domain: Domain, last: Snapshot, now: Snapshot, elapsed
         return late if late.uj is not None else Energy(None, f"{name}: {why}")
     if domain.method == COUNTER and before.energy_uj == after.energy_uj:
         return _unmoved(domain, books.doubts.still_us(name, now.mono_us), name in books.doubts.moved)
-    found = delta(Counter(domain.range_uj, domain.max_watts), before.energy_uj, after.energy_uj, elapsed)
-    if found.energy_uj == 0 and books.faults.get(name) == f"{name}: {STANDS_STILL}":
+    counted = delta(Counter(domain.range_uj, domain.max_watts), before.energy_uj, after.energy_uj, elapsed)
+    if counted.energy_uj == 0 and books.faults.get(name) == f"{name}: {STANDS_STILL}":
         return Energy(None, books.faults[name])  # too short a look to say that it moves again
-    if found.energy_uj is not None and not domain.contains:
+    if counted.energy_uj is not None and not domain.contains:
         for blind, _ in books.overdue.caught_up(name, 0, elapsed).late:
             post_late(books, blind, domain, 0)  # it moves, so it was not dead when it did not
-    return Energy(found.energy_uj, f"{name}: {found.reason}" if found.reason else "")
+    return Energy(counted.energy_uj, f"{name}: {counted.reason}" if counted.reason else "")
 
 
 def _unmoved(domain: Domain, still_us: int, has_moved: bool) -> Energy:

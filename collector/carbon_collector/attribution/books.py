@@ -167,7 +167,7 @@ class Books:
     # -- what happens to the node -------------------------------------------------------------------------------
 
     def new_boot(self, boot_id: str) -> None:
-        """After a reboot, end what was open when the node was last seen: no epilog runs after a crash.
+        """End what was open when the node was last seen, because the node has rebooted: no epilog runs after a crash.
 
         The counters of this boot have nothing to do with those of the last.
         """
@@ -182,9 +182,9 @@ class Books:
         self.last = self._to_wall = None
 
     def new_process(self, integrated: set[str]) -> None:
-        """After a restart of the collector, forget the readings of powers that the collector itself integrates.
+        """Forget the readings of powers that the collector itself integrates, because the collector was restarted.
 
-        Counters of the hardware have counted on meanwhile.
+        The counters of the hardware have counted on meanwhile.
         """
         self.resumed = all(ledger.settled for ledger in self.ledgers.values())
         if self.last is not None:
@@ -327,7 +327,10 @@ class Books:
         self.last_sealed = max([self.last_sealed, *nodes, *(k[2] for k in jobs if k[2] < slot)])
 
     def _remember_end(self, ledger: Ledger) -> None:
-        """Remember the end of a run; one of which only an epilog is known may yet come."""
+        """Remember when a run ended and which cgroups it left behind, so that neither opens it again.
+
+        The end of a run that only an epilog announced is not remembered: its prolog may still arrive.
+        """
         if ledger.here and ledger.last is not None:
             self.left.update(dict.fromkeys(ledger.cgroup_names, ledger.last.inode))
         if ledger.source != EPILOG:

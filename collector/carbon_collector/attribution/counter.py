@@ -52,7 +52,7 @@ STILL_US = 1_000_000
 
 
 def delta(counter: Counter, before_uj: int, now_uj: int, elapsed_us: int) -> Delta:
-    """Energy that a counter counted in `elapsed_us` of the same boot."""
+    """Return the energy that a counter counted in `elapsed_us` of the same boot, or None with the reason."""
     ceiling = counter.max_watts * elapsed_us + SLACK_UJ  # W x us = uJ
     if counter.range_uj and ceiling - SLACK_UJ >= counter.range_uj:
         # A whole turn could hide in this interval, and no reading can tell.

@@ -95,17 +95,17 @@ def own_busy(cpusets: list[tuple[int, ...]], grown: dict[int, int], topology: To
     for cpuset in cpusets:
         for cpu in cpuset:
             holders[cpu] = holders.get(cpu, 0) + 1
-    found: list[dict[int, int] | None] = []
+    busy_by_job: list[dict[int, int] | None] = []
     for cpuset in cpusets:
         if not cpuset or not all(holders[cpu] == 1 and cpu in grown for cpu in cpuset):
-            found.append(None)
+            busy_by_job.append(None)
             continue
         busy: dict[int, int] = {}
         for cpu in cpuset:
             socket = topology.socket_of.get(cpu, 0)
             busy[socket] = busy.get(socket, 0) + grown[cpu]
-        found.append(busy)
-    return found
+        busy_by_job.append(busy)
+    return busy_by_job
 
 
 def spread(used: Usage, cpuset: tuple[int, ...], weight: dict[int, int], topology: Topology) -> dict[int, int]:
@@ -279,7 +279,10 @@ def _tails(rest: Usage, heirs: list[Presence], known: list[Usage]) -> tuple[list
 
 
 def _left_of_own(job: Presence, known: Usage) -> dict[int, int] | None:
-    """Return for how long a job's own CPUs were busy beyond what is known of it, by socket."""
+    """Return the CPU time of a job's own CPUs that its cgroup does not account for, in microseconds by socket.
+
+    None where the job has no CPUs of its own.
+    """
     if job.own is None:
         return None
     total = sum(job.own.values())

@@ -84,16 +84,16 @@ class Doubts:
             self._moved_us.setdefault(name, known.at_us)
             self._known[name] = raw
             return Reading(raw.uj, "")
-        found = _between(domain, known, raw)
-        if found.reason.startswith(UNSEEN):
+        counted = _between(domain, known, raw)
+        if counted.reason.startswith(UNSEEN):
             return self._believe(name, raw)
         if suspect is not None and _may_have_begun_anew(domain, known, suspect, raw):
             believed.reset[name] = NEVER
             return self._believe(name, raw)
-        if raw.uj > known.uj and found.energy_uj is not None:
+        if raw.uj > known.uj and counted.energy_uj is not None:
             return self._believe(name, raw)
         if suspect is not None and raw.uj >= suspect.uj and _agree(domain, suspect, raw):
-            if found.energy_uj is not None:
+            if counted.energy_uj is not None:
                 if _between(domain, known, suspect).energy_uj is not None:
                     believed.confirmed[name] = suspect
                     self._known[name] = suspect
@@ -102,9 +102,9 @@ class Doubts:
                 believed.reset[name] = suspect
                 self._known.pop(name)
                 return self._believe(name, raw)
-            found = found._replace(reason=AHEAD)
+            counted = counted._replace(reason=AHEAD)
         self._suspect[name] = raw
-        return Reading(None, found.reason or WENT_DOWN)
+        return Reading(None, counted.reason or WENT_DOWN)
 
     def _was_too_high(self, domain: Domain, known: Known, raw: Known) -> bool:
         """Return whether the count goes on from before the last reading that was believed: that one was too high.

@@ -82,7 +82,9 @@ class IdlePower:
         self.still_uj = self.still_us = self.still_busy_us = 0
 
     def save(self) -> list[float]:
-        """What `saved` takes: quiet, lowest (-1: not seen), CPUs, the sums of the fit, and of how many both are means."""
+        """Return what `saved` takes: quiet, lowest (-1: not seen), CPUs, the sums of the fit, and the counts of both
+        means.
+        """
         counts = [self.quiet.count, self.lowest.count]
         return [self.quiet.power_uw, self.lowest.power_uw, self.cpus, *self.sums, *counts]
 
@@ -113,7 +115,7 @@ class IdlePower:
             self.still_uj = self.still_us = self.still_busy_us = 0
 
     def idle(self) -> Idle:
-        """Idle power by the most trusted rule that has something to say; `unknown` before the first interval."""
+        """Return the idle power by the most trusted rule that has a figure; `unknown` before the first interval."""
         if self.setting_uw is not None:
             return Idle(self.setting_uw, "setting")
         if self.quiet.power_uw >= 0:
@@ -123,7 +125,7 @@ class IdlePower:
         return self._line()
 
     def _line(self) -> Idle:
-        """Where the line meets no use, between nothing and the lowest level of power ever seen.
+        """Return the idle power by a fit: where the line meets no use, but between 0 and the lowest power ever seen.
 
         Its slope is that of the least squares; where use has not varied enough, the assumed one fills up what is
         missing: (cov + l x assumed) / (var + l), with l = FIT_MIN_SPREAD - var (a ridge regression that fades).
@@ -134,7 +136,8 @@ class IdlePower:
         full_uw = y / (self.share + (1 - self.share) * min(1.0, x / self.cpus))
         assumed = full_uw * (1 - self.share) / self.cpus
         lacking = max(0.0, FIT_MIN_SPREAD - variance)
-        slope = (xy / weight - x * y + lacking * assumed) / (variance + lacking)
+        # More use never draws less: a falling line is noise, and would put idle power above all that was seen.
+        slope = max(0.0, (xy / weight - x * y + lacking * assumed) / (variance + lacking))
         power_uw = max(0, int(y - slope * x))
         bounded = power_uw if self.lowest.power_uw < 0 else min(int(self.lowest.power_uw), power_uw)
         return Idle(bounded, "fit" if variance >= FIT_MIN_SPREAD else "prior")

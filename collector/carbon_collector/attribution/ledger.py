@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A ledger: one run of a job on this node, from its prolog to its epilog. No I/O."""
+"""Defines a ledger: one run of a job on this node, from its prolog to its epilog. No I/O."""
 
 from __future__ import annotations
 
@@ -68,12 +68,12 @@ class Ledger:
 
     @property
     def key(self) -> tuple[int, str]:
-        """(JobID, run): the name of the ledger on this node."""
+        """Return the key of the ledger on this node: (JobID, run)."""
         return self.job.job_id, self.job.run
 
     @property
     def cgroup_names(self) -> tuple[str, str]:
-        """Names that the job's cgroup may have."""
+        """Return the names that the job's cgroup may have."""
         return str(self.job.job_id), self.job.sluid
 
     def close(self, wall_us: int, mono_us: int) -> None:

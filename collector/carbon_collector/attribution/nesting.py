@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: MIT
-"""Counters inside counters: a node's meter holds its sockets, a superchip's module its CPU. Pure.
+"""Subtracts counters that are inside other counters: a node's meter includes its sockets, a superchip's module its CPU.
+Pure.
 
-What an outer counter counted beyond those inside it is its own; so nothing is counted twice, and the sum of all
-is what the outermost counted. A slow outer counter may be behind those inside it for a while: its own energy is then
-not known before it has caught up. One that stays behind contradicts them, and is not believed. A model inside a meter
-never exceeds what the meter leaves for it.
+What an outer counter counted beyond those inside it is its own energy. So nothing is counted twice, and the sum of all
+is what the outermost counted. A slow outer counter may be behind those inside it for a while; its own energy is then
+unknown until it has caught up. An outer counter that stays behind contradicts them, and is not believed. A model inside
+a meter never exceeds what the meter leaves for it.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ CONTRADICTED = "shows less than the parts inside it, so one of the meters is wro
 
 
 class Nesting:
-    """What each outer counter is behind those inside it in microjoules (`owed`, not positive), and for how long.
+    """How far each outer counter is behind those inside it, in microjoules (`owed`, not positive), and for how long.
 
     `owed` survives the collector; the times do not.
     """

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""Energy of counters that could not be read for a while. A counter goes on counting meanwhile, and what it counted
-belongs to whoever was there. No I/O.
+"""Divides the energy of counters that could not be read for a while. A counter goes on counting meanwhile, and what it
+counted belongs to the jobs of that time. No I/O.
 
-A driver may hang for seconds, and a zone may go and come back with its CPU. The intervals are then kept as they were.
+A driver may hang for seconds, and a zone may disappear and return with its CPU. The intervals are then kept unchanged.
 When the counter is readable again, its energy is divided over them by their length. Nothing of a kept interval is
 forgotten, so intervals are kept for a minute at most, and in memory only. After that, or after a restart of the
 collector, they are a gap.
@@ -34,7 +34,7 @@ class Blind(NamedTuple):
 
     @property
     def length_us(self) -> int:
-        """Length of the interval in microseconds."""
+        """Return the length of the interval in microseconds."""
         return sum(piece.length for piece in self.pieces)
 
 
@@ -111,5 +111,7 @@ class Overdue:
 
 
 def _counts_on(domain: Domain) -> bool:
-    """Whether a counter counts while it is not read. An integral does not; nor is a rest known whose parts were not."""
+    """Return whether a counter counts while it is not read. An integral does not. A rest does not, because the parts
+    that are taken off are not known.
+    """
     return domain.method != INTEGRATED and not domain.contains

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Posting: splits an interval's energies among the jobs, idle and system, and books every part to the rows. No I/O."""
+"""Splits an interval's energies among the jobs, idle and system, and books every part to the rows. No I/O."""
 
 from __future__ import annotations
 

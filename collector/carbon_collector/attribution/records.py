@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Records: what has changed in the node's books, in batches of which each fits a segment. No I/O."""
+"""Makes records of what has changed in the node's books, in batches that each fit a segment. No I/O."""
 
 from __future__ import annotations
 

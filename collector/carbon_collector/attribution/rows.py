@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Rows: what a job, and the node, came to in one slot.
+"""Defines rows: the energy that a job, or the node, has in one slot.
 
 A row is cumulative: at the aggregator a row of a higher revision replaces it, and nothing is ever added to it. No I/O.
 """
@@ -24,7 +24,7 @@ class _Share:
     """One component of a row. `energy_uj` is `None` until something was metered.
 
     Energies are in microjoules; `metered_us` is the time for which the component was metered, in microseconds; `method`
-    is the weakest that contributed, and `reason` says why time is unmetered.
+    is the least certain one that contributed, and `reason` says why time is unmetered.
     """
 
     __slots__ = ("energy_uj", "metered_us", "method", "reason")
@@ -169,7 +169,7 @@ class JobRow:
 
     @property
     def key(self) -> tuple[int, str, int]:
-        """(JobID, run, slot): what the row is known by on this node."""
+        """Return the key of the row on this node: (JobID, run, slot)."""
         return self.job_id, self.run, self.slot
 
     def component(self, name: str) -> JobShare:

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""Slots: quarters of an hour of UTC. Energy is kept by slot, because the grid's intensity changes with the hour. Pure."""
+"""Cuts time into slots: quarters of an hour of UTC. Energy is kept by slot, because the grid's intensity changes with
+the hour. Pure.
+"""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A snapshot: everything that a node shows at one instant. Two snapshots make an interval. No I/O."""
+"""Defines a snapshot: everything that a node shows at one instant. Two snapshots make an interval. No I/O."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What went on in one interval, and its pieces: the parts of it that lie in different slots. Pure; `posting` books it."""
+"""Defines the work of an interval, and cuts it into pieces that each lie in one slot. Pure; `posting` books it."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ if TYPE_CHECKING:
 
 
 class Work(NamedTuple):
-    """What went on in one interval.
+    """The work of one interval: who was there, what each used, and what the meters counted.
 
     `ledgers` and `jobs` are parallel, and so are `cpu` (CPU microseconds by socket), `cpu_known` and `memory` (bytes).
     `system` is the CPU time outside the jobs by socket, `system_memory` the bytes in use outside them and
     `memory_total` the bytes installed (0: unknown). `energies` is by domain. `activity` is what was done on shared
     devices, by domain and then by UUID of the part or name of the job's cgroup. `shared` says, for each job, of which
-    components its use is not known, and why: its part then goes by what it holds. `resumed` is true if no collector ran
-    for most of the interval and no known job was open.
+    components its use is not known, and why: its part then depends on what it holds. `resumed` is true if no collector
+    ran for most of the interval and no known job was open.
     """
 
     ledgers: list[Ledger]
@@ -83,5 +83,5 @@ def _alive(job: Presence, start_us: int, end_us: int) -> int:
 
 
 def _by_life(used: dict[int, int], life: list[int]) -> dict[int, list[int]]:
-    """Return CPU time by socket and piece, divided by how long the job was there in each piece."""
+    """Return a job's CPU time by socket, divided among the pieces in proportion to its time in each."""
     return {socket: slots.share_out(us, [(0, 0, alive) for alive in life]) for socket, us in used.items()}

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""Whether an energy accumulator can be believed: it must count, and about as much as the power says.
+"""Judges whether an energy accumulator can be believed: it must count, and about as much as the power says.
 
-That of an MI100 may stand still until the machine is rebooted (github.com/ROCm/amdsmi/issues/38), amdsmi may show
-one value for ever (rocm_smi_lib/issues/180), and not every chip counts in the same unit.
+That of an MI100 may stand still until the machine is rebooted (github.com/ROCm/amdsmi/issues/38), amdsmi may show one
+value for ever (rocm_smi_lib/issues/180), and not every chip counts in the same unit.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class Watched:
         return True
 
     def _against_power(self, watts: float) -> str:
-        """Why the power says that this cannot be; empty where it agrees, or is not known."""
+        """Return why the accumulator contradicts the power; empty if it agrees, or if the power is not known."""
         try:
             power = self.power() / 1e6
         except UNREADABLE:
@@ -80,7 +80,7 @@ def watch(watched: list[Watched]) -> None:
 
 
 def why(err: BaseException) -> str:
-    """What went wrong, in few words."""
+    """Return what went wrong in a few words."""
     if isinstance(err, OSError):
         return f"{os.path.basename(err.filename)}: {reason_of(err)}" if err.filename else reason_of(err)
     return str(err) or repr(err)

@@ -54,7 +54,7 @@ class Gpu:
         self._moved_s = time.monotonic()
 
     def read(self) -> Reading:
-        """Energy so far."""
+        """Return the energy so far."""
         try:
             if self.counts:
                 return self._count()
@@ -70,7 +70,9 @@ class Gpu:
             self._integral.add(power_uw, now_us())
 
     def gives_up(self) -> bool:
-        """Whether the accumulator has stopped for good, and the power is taken from now on."""
+        """Take the power from now on if the accumulator stands still for long while power is drawn. Returns whether
+        that has just begun.
+        """
         if not self.counts or time.monotonic() - self._moved_s < self._patience_s:
             return False
         try:
@@ -145,7 +147,9 @@ def find(place: Place) -> Found:
 
 
 def _primaries(watched: dict[Card, Watched]) -> dict[Card, Card]:
-    """By each card the one that counts its energy: the two GCDs of an MI250X are neighbours on the bus."""
+    """Return for each card the card that counts its energy. The two GCDs of an MI250X, which are neighbours on the bus,
+    share one.
+    """
     primary = {card: card for card in watched}
     dies = [card for card in watched if card.device in DUAL_DIE]
     if len(dies) % 2:
@@ -158,7 +162,7 @@ def _primaries(watched: dict[Card, Watched]) -> dict[Card, Card]:
 
 
 def _by_library(lost: list[Card]) -> dict[Card, Watched]:
-    """The same cards by amdsmi, those that it can count."""
+    """Return those of the cards that amdsmi can count, each with its accumulator."""
     try:
         from .amd_smi import AmdSmi
 
@@ -198,7 +202,7 @@ def _is_narrow(card: Card) -> bool:
 
 
 def _metrics(card: Card) -> Callable[[], int]:
-    """What reads a card's own accumulator."""
+    """Return a function that reads a card's own accumulator, in 2^-16 J."""
 
     def units() -> int:
         found = parse(read_bytes(f"{card.path}/gpu_metrics")).units
@@ -214,7 +218,9 @@ def _counted_by(library: AmdSmi, card: Card) -> Callable[[], int]:
 
 
 def _power(card: Card) -> Callable[[], int]:
-    """What reads a card's power in microwatts: by hwmon, whose file's name goes by the chip."""
+    """Return a function that reads a card's power in microwatts: from hwmon, in a file whose name depends on the chip,
+    else from gpu_metrics.
+    """
     for folder in sensors(card):
         for name in ("power1_average", "power1_input"):
             if name in listed(folder):
@@ -230,7 +236,9 @@ def _power(card: Card) -> Callable[[], int]:
 
 
 def _names(found: list[Card]) -> dict[Card, str]:
-    """What the cards are called, as in ROCR_VISIBLE_DEVICES; without an id of its own a card goes by its address."""
+    """Return the names of the cards, as in ROCR_VISIBLE_DEVICES. A card without an id of its own is named by its
+    address.
+    """
     ids = {card: read_text(f"{card.path}/unique_id").lower() for card in found}
     seen = list(ids.values())
     return {card: f"GPU-{i}" if i.strip("0") and seen.count(i) == 1 else card.address for card, i in ids.items()}

@@ -27,7 +27,7 @@ class AmdSmi:
         self._handles = {str(self._smi.amdsmi_get_gpu_device_bdf(handle)).lower(): handle for handle in handles}
 
     def units(self, address: str) -> int:
-        """The accumulator of the GPU at a PCI address, in 2^-16 J.
+        """Return the accumulator of the GPU at a PCI address, in 2^-16 J.
 
         Its own `counter_resolution` says 15.3 uJ, which is 0.27 % too much.
         """
@@ -36,7 +36,7 @@ class AmdSmi:
 
 
 def _quietly(rocm: str) -> Any:
-    """Import it, keeping what it prints to itself."""
+    """Return the module `amdsmi`, imported without showing what it prints."""
     import io
 
     path, out = list(sys.path), sys.stdout

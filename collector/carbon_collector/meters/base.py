@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What a meter is: monotonic energy in integer microjoules for named domains, or the reason why not."""
+"""Defines a meter: it gives monotonic energy in integer microjoules for named domains, or the reason why not."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ WHOLE = 1000
 
 
 class Domain(NamedTuple):
-    """One thing with a counter of its own.
+    """A part of the node that has a counter of its own.
 
-    `name` is unique on the node and stable (`package-0`, `GPU-<uuid>`); `component` is cpu, dram, gpu or, for a
-    meter of the whole node, other; `socket` the CPU socket it belongs to, -1 for none; `range_uj` where the counter
-    wraps, 0 for never; `max_watts` the most it can draw; `simulated` marks a counter that no hardware drives.
-    `contains`: names of domains, or components, whose energy is inside this counter and is taken off.
+    `name` is unique on the node and stable (`package-0`, `GPU-<uuid>`); `component` is cpu, dram, gpu or, for a meter
+    of the whole node, other; `socket` the CPU socket it belongs to, -1 for none; `range_uj` where the counter wraps, 0
+    for never; `max_watts` the most it can draw; `simulated` marks a counter that no hardware drives. `contains`: names
+    of domains, or components, whose energy is inside this counter and is taken off.
     """
 
     name: str
@@ -48,7 +48,7 @@ class Domain(NamedTuple):
 
 
 def inside(domain: Domain, domains: dict[str, Domain]) -> list[Domain]:
-    """The domains whose energy is inside this one's counter."""
+    """Return the domains whose energy is inside this one's counter."""
     held = domain.contains
     return [d for d in domains.values() if held and d.name != domain.name and (d.name in held or d.component in held)]
 
@@ -106,7 +106,7 @@ class Meter:
 
 
 class Found(NamedTuple):
-    """What looking for a meter gave: the meter if it works, and why each component is missing if not."""
+    """The result of looking for a meter: the meter if it works, and the reason for each component that is missing."""
 
     meter: Meter | None
     missing: dict[str, str]

@@ -254,7 +254,9 @@ class Meters:
                 offer.meter.close()
 
     def activity(self) -> dict[str, dict[str, int]]:
-        """What was done on each shared domain between the last two readings; absent where that is not known."""
+        """Return what was done on each shared domain between the last two readings. A domain for which that is unknown
+        is absent.
+        """
         return {
             name: done for offer in self._offers.values() if offer.meter for name, done in offer.meter.activity.items()
         }

@@ -52,7 +52,7 @@ class Cray(Meter):
         return {name: Reading(None, f"no scan for {stale_s:.0f} s") for name in names} if stale_s else readings
 
     def _stale_s(self, scans: int | None) -> float:
-        """Seconds since the last scan, if that is longer than it should be."""
+        """Return the seconds since the last scan, or 0 if that is no longer than it should be."""
         now_s = time.monotonic()
         if scans is None or scans != self._scans:
             self._scans, self._seen_s = scans, now_s
@@ -85,7 +85,7 @@ def _domain(file: str, simulated: bool) -> Domain:
 
 
 def _parts(accelerators: list[str], sysfs: str) -> dict[str, Part]:
-    """What a job holds by Slurm's index: an accelerator, or half of one where each is two GPUs to Slurm."""
+    """Return what a job holds, by Slurm's index: an accelerator, or half of one where Slurm counts two GPUs in each."""
     dies = [card for card in cards(sysfs, AMD) if card.device in DUAL_DIE]
     if not accelerators or len(dies) != 2 * len(accelerators):
         return {name[10:]: Part(name, WHOLE, name) for name in accelerators}

@@ -61,7 +61,7 @@ class Dcmi(Polled):
         return self._judged(ask(self._device, self.period_s), time.monotonic())
 
     def _judged(self, answer: Answer, now_s: float) -> Answer:
-        """The answer, unless it is the same for ever and from a BMC that does not measure."""
+        """Return the answer. It is not believed if it never changes and the BMC does not say that it measures."""
         if answer.reason or answer.watts != self._watts:
             self._watts, self._moved_s = answer.watts, now_s
         is_still = not answer.is_active and now_s - self._moved_s > STILL_S
@@ -93,7 +93,7 @@ def ask(device: str, patience_s: float) -> Answer:
 
 
 def understand(data: bytes) -> Answer:
-    """What the BMC's answer says, and whether it can be believed."""
+    """Return the answer of a BMC, with the reason if it cannot be believed."""
     if data and data[0]:
         return Answer(0, f"completion code 0x{data[0]:02x} ({COMPLETION.get(data[0], 'see IPMI 2.0, table 5-2')})")
     if len(data) < ANSWER.size or data[1] != DCMI:
@@ -114,7 +114,7 @@ def _send(fd: int) -> None:
 
 
 def _receive(fd: int, patience_s: float) -> bytes:
-    """The answer's data. Raises OSError where none comes in time."""
+    """Return the data of the answer. Raises OSError if none arrives in time."""
     poll = select.poll()
     poll.register(fd, select.POLLIN)
     deadline_s = time.monotonic() + patience_s

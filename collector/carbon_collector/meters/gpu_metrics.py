@@ -33,7 +33,7 @@ class Metrics(NamedTuple):
 
 
 def microjoules(units: int) -> int:
-    """Energy that the accumulator means."""
+    """Return the energy that an accumulator's units mean."""
     return units * UJ_PER_J >> UNIT_BITS
 
 
@@ -63,7 +63,7 @@ def _listed(data: bytes, revision: int) -> Metrics:
 
 
 def _field(data: bytes, at: int, width: int) -> int | None:
-    """An unsigned number; `None` if it is all ones."""
+    """Return an unsigned number, or `None` if it is all ones."""
     field = data[at : at + width]
     if len(field) < width:
         raise ValueError("gpu_metrics: cut off")

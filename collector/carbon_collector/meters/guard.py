@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""A meter that may hang gets a thread of its own and a deadline: a dead driver delays nobody else.
+"""Runs a meter that may hang in a thread of its own, with a deadline, so that a dead driver delays no other meter.
 
-What it answers too late is thrown away: it belongs to another instant. It is waited for once, not at every reading.
+A reading that arrives after the deadline is discarded, because it belongs to another instant. After one missed
+deadline, readings do not wait for that answer again.
 """
 
 from __future__ import annotations
@@ -54,7 +55,7 @@ class Guard:
         return not self._waiting
 
     def read(self, deadline_s: float) -> dict[str, Reading]:
-        """The answer to `ask`; unknown for every domain where there is none in time."""
+        """Return the answer to `ask`, or unknown for every domain if there is none by `deadline_s`."""
         if not self._late and self.wait(deadline_s):
             return self._readings
         self._late = True
@@ -63,7 +64,7 @@ class Guard:
         return {domain.name: Reading(None, reason) for domain in meter.domains} if meter else {}
 
     def end(self) -> None:
-        """Let the thread go, as soon as it answers: nobody will ask again."""
+        """End the thread once it has answered: nothing is asked any more."""
         self._over = True
         if not self.wait(0.0):
             return  # it sees that it is over when it has answered

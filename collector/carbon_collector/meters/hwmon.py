@@ -74,7 +74,7 @@ class Grace:
         self._fault = ""
 
     def read(self) -> dict[str, Reading]:
-        """Both energies so far, by domain."""
+        """Return both energies so far, by domain."""
         self.sample()
         at_us = now_us()
         readings = {self.domains[c].name: integral.reading(at_us) for c, integral in self._integrals.items()}
@@ -126,7 +126,7 @@ class Hwmon(Meter):
         return [grace for grace in self._graces if any(d.name in wanted for d in grace.domains.values())]
 
     def _believed(self, name: str, reading: Reading) -> Reading:
-        """A reading, unless its counter mirrors another or may do so."""
+        """Return a reading, or unknown if its counter mirrors another or may do so."""
         doubt = self._group.doubt(name)
         return Reading(None, doubt) if doubt and self._reads > FIRST_READS else reading
 
@@ -175,7 +175,7 @@ def find(place: Place) -> Found:
 
 
 def _graces(folders: list[str], place: Place, simulated: bool) -> list[Grace]:
-    """Sockets with a sensor of their own. Until Linux 6.14 the ACPI driver put its files beside `device`'s."""
+    """Return the Grace sockets that have a sensor. Until Linux 6.14 the ACPI driver put its files beside `device`'s."""
     found: dict[str, dict[str, str]] = {}
     for folder in folders:
         for base in (folder, f"{folder}/device"):
@@ -190,7 +190,9 @@ def _graces(folders: list[str], place: Place, simulated: bool) -> list[Grace]:
 
 
 def _named(label: str) -> tuple[str, str]:
-    """`Grace Power Socket 0` -> ("grace", "0"); ("", "") for every other meter."""
+    """Return kind and number in the name of a meter: `Grace Power Socket 0` -> ("grace", "0"). ("", "") for every other
+    meter.
+    """
     words = label.lower().split()
     known = len(words) == 4 and words[1:3] == ["power", "socket"] and words[3].isdigit()
     return (words[0], words[3]) if known and words[0] in ("grace", "cpu", "sysio") else ("", "")
@@ -201,7 +203,7 @@ def _grace(name: str, component: str, socket: int, simulated: bool) -> Domain:
 
 
 def _amd_energy(folders: list[str], simulated: bool) -> dict[Domain, list[str]]:
-    """Sockets (`EsocketN`) of the driver amd_energy; its cores are inside them."""
+    """Return the sockets (`EsocketN`) of the driver amd_energy, with their counters. Its cores are inside them."""
     found: dict[Domain, list[str]] = {}
     for folder in folders:
         if read_text(f"{folder}/name") != "amd_energy":
@@ -215,7 +217,9 @@ def _amd_energy(folders: list[str], simulated: bool) -> dict[Domain, list[str]]:
 
 
 def _intel(gpus: list[Card], simulated: bool) -> tuple[dict[Domain, list[str]], dict[str, Part]]:
-    """Cards that count, and what a job holds that was given one, by Slurm's index and by its render node."""
+    """Return the cards that count, with their counters, and what a job holds by the name of a card: Slurm's index, the
+    render node, or the PCI address.
+    """
     counters: dict[Domain, list[str]] = {}
     parts: dict[str, Part] = {}
     for card in gpus:
@@ -229,8 +233,8 @@ def _intel(gpus: list[Card], simulated: bool) -> tuple[dict[Domain, list[str]], 
 
 
 def _counters_of(card: Card) -> list[str]:
-    """A card's own counter and its package's, that first which has counted: xe shows the card's on every chip, also
-    where nothing drives it (github.com/Syllo/nvtop/issues/347).
+    """Return the paths of a card's own counter and of its package's. One that has counted comes first, because xe shows
+    the card's counter on every chip, also where nothing drives it (github.com/Syllo/nvtop/issues/347).
     """
     for folder in sensors(card):
         if read_text(f"{folder}/name") in ("i915", "xe"):
@@ -241,5 +245,5 @@ def _counters_of(card: Card) -> list[str]:
 
 
 def _counter_name(path: str) -> str:
-    """`energy2_input` -> `energy2`."""
+    """Return the name of a counter without its file's ending: `energy2_input` -> `energy2`."""
     return path.rpartition("/")[2].partition("_")[0]

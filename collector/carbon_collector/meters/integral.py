@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Energy from power, for sensors that do not count: the trapezoidal rule over what was seen of it."""
+"""Integrates power to energy, for sensors that do not count: the trapezoidal rule over the samples."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from .base import Reading
 
 
 def now_us() -> int:
-    """Now by the monotonic clock, in microseconds: the time that energies are summed up over."""
+    """Return the time of the monotonic clock in microseconds, over which power is integrated."""
     return time.monotonic_ns() // 1000
 
 
 class Integral:
-    """Microjoules under a power since the first sample.
+    """The microjoules under a power since the first sample.
 
-    Between samples farther apart than `longest_us` the power is not known: the next reading says so.
+    Between samples farther apart than `longest_us` the power is not known, and the next reading is unknown.
     """
 
     __slots__ = ("_at_us", "_gap_us", "_power_uw", "_rest", "_uj", "longest_us")
@@ -43,7 +43,9 @@ class Integral:
         self._power_uw = power_uw
 
     def reading(self, now_us: int) -> Reading:
-        """The energy so far; unknown where the power was not seen for too long since the last reading, or is not now."""
+        """Return the energy so far, or unknown if the power was not seen for too long since the last reading, or is not
+        seen now.
+        """
         since = self.longest_us + 1 if self._at_us is None else now_us - self._at_us
         gap, self._gap_us = max(self._gap_us, since if since > self.longest_us else 0), 0
         if gap:

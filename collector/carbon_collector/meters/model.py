@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: MIT
-"""Where nothing can be read: energy of CPUs by their TDP and use, of memory by what is installed. An estimate.
+"""Estimates energy where nothing can be read: that of CPUs by their TDP and use, that of memory by what is installed.
 
     P(u) = P_idle + (TDP - P_idle) x u        P_idle = IDLE_SHARE x TDP, u the part of the socket's CPU time in use
 
-It is reckoned as energy since boot from the kernel's own counters, uptime and busy CPU time. So it never falls, needs
-no state, and a collector that starts again goes on where the last one was. docs/methodology.md says how far off it is.
+It is computed as energy since boot from the kernel's own counters, uptime and busy CPU time. So it never falls, needs
+no state, and a collector that starts again continues where the last one was. docs/methodology.md says how far off it
+is.
 """
 
 from __future__ import annotations
@@ -31,21 +32,21 @@ GIB = 1 << 30
 
 
 class Guess(NamedTuple):
-    """Most milliwatts of something, and what that rests on."""
+    """The most milliwatts of a socket or of the memory, and the basis of that figure."""
 
     full_mw: int
     why: str
 
 
 class Guesses(NamedTuple):
-    """What a node is taken for: each socket by its number, and the memory (nothing where it is inside the CPUs)."""
+    """The guesses for a node: each socket by its number, and the memory (0 if it is inside the CPUs)."""
 
     sockets: dict[int, Guess]
     memory: Guess
 
 
 def energy_uj(uptime_us: int, busy_us: int, cpus: int, full_mw: int) -> int:
-    """Microjoules of a socket of `cpus` CPUs since boot, after `busy_us` of CPU time."""
+    """Return the microjoules of a socket of `cpus` CPUs since boot, after `busy_us` of CPU time."""
     idle_mw = int(full_mw * IDLE_SHARE["cpu"])
     return (uptime_us * idle_mw * cpus + busy_us * (full_mw - idle_mw)) // (1000 * cpus)
 
@@ -63,7 +64,7 @@ class Model(Meter):
         self._guesses = guesses
 
     def read(self) -> dict[str, Reading]:
-        """Energy since boot."""
+        """Return the energy since boot."""
         if not host.is_current(self._topology, self._sysfs):
             # A CPU that is switched off takes its line out of /proc/stat, and brings all of its past back.
             self._topology = host.topology(self._sysfs, self._procfs)
@@ -87,7 +88,7 @@ def _domain(name: str, component: str, socket: int, guess: Guess, simulated: boo
 
 
 def find(place: Place) -> Found:
-    """Guess what the node draws."""
+    """Return a model of the node's power, and what is missing without one."""
     topology = host.topology(place.sysfs, place.procfs)
     if not topology.cpus:
         why = f"no CPU in {place.sysfs}/devices/system/cpu"
@@ -97,7 +98,7 @@ def find(place: Place) -> Found:
 
 
 def guess_all(place: Place, topology: Topology) -> Guesses:
-    """What the node's sockets and memory draw at most."""
+    """Return what the node's sockets and memory draw at most."""
     info = host.cpu_facts(place.procfs)
     virtual = host.is_guest(place.procfs)
     names = [info.get("model name", ""), *smbios.processors(place.sysfs), _soc(place.sysfs), info.get("cpu", "")]
@@ -113,7 +114,9 @@ def guess_all(place: Place, topology: Topology) -> Guesses:
 
 
 def _of_table(known: tdp.Cpu, cpus: int, virtual: bool) -> Guess:
-    """A virtual machine has its part of a socket; so has what shows fewer CPUs than the model has cores."""
+    """Return the power of a socket by the table. A virtual machine has its share of a socket, and so has a host that
+    shows fewer CPUs than the model has cores.
+    """
     why = f"{known.name}: TDP {known.watts} W ({known.source})"
     if (virtual or cpus < known.cores) and cpus < known.threads:
         return Guess(known.watts * 1000 * cpus // known.threads, f"{why}, {cpus} of {known.threads} threads of it")
@@ -138,5 +141,5 @@ def _memory(place: Place, virtual: bool) -> Guess:
 
 
 def _soc(sysfs: str) -> str:
-    """`jep106:036b:0241`: maker and chip by SMCCC_ARCH_SOC_ID, on Arm."""
+    """Return maker and chip by SMCCC_ARCH_SOC_ID, on Arm: `jep106:036b:0241`."""
     return host.read_text(f"{sysfs}/devices/soc0/soc_id")

@@ -69,14 +69,14 @@ class Nvml(Meter):
         return device.read() if device else Reading(None, self.lost or "nvml: no such device any more")
 
     def _done(self, since_us: int) -> dict[str, dict[str, int]]:
-        """What was done on the shared devices since then; most nodes have none."""
+        """Return what was done on the shared devices since that time. Most nodes have none."""
         shared = [device for name, device in self._devices.items() if name in self.shared]
         return self._sharing.read(shared, since_us)
 
     # -- the driver -------------------------------------------------------------------------------------------
 
     def _open(self) -> None:
-        """Initialise NVML and find what is there. Raises NVMLError, having closed it."""
+        """Start NVML and find its devices. Raises NVMLError, and has closed NVML then."""
         from .nvml_device import find_devices
         from .nvml_module import take_off_cpus
 
@@ -132,22 +132,26 @@ class Nvml(Meter):
 
 
 def absent(place: Place, again: bool) -> str:
-    """Why there is nothing to look for; empty where there is a driver. Needs no pynvml: it costs megabytes.
+    """Return why there is no NVIDIA GPU to look for; empty if there is a driver. This does not import pynvml, which
+    costs megabytes.
 
-    Its library alone is a sign the first time only: looking `again` and again would load a driver that was unloaded.
+    The driver's library counts as a sign the first time only: looking `again` and again would load a driver that was
+    unloaded.
     """
     there = is_loaded(place) or (not again and "libnvidia-ml.so.1" in read_text(LOADER_CACHE))
     return "" if there else "no NVIDIA driver"
 
 
 def is_loaded(place: Place) -> bool:
-    """Whether the kernel has the driver. Starting NVML without would load it, while somebody is replacing it."""
+    """Return whether the kernel has loaded the driver. To start NVML without it would load it, while somebody is
+    replacing it.
+    """
     return bool(place.nvml_library) or os.path.exists(f"{place.procfs}/driver/nvidia/version")
 
 
 def _pynvml() -> Any:
-    """nvidia-ml-py without `ctypes.util`: it imports that for other systems than Linux, and it brings `subprocess`,
-    `tempfile`, `lzma` and a megabyte and a half.
+    """Return the module of nvidia-ml-py, imported without `ctypes.util`. It imports that for other systems than Linux,
+    and it brings `subprocess`, `tempfile`, `lzma` and a megabyte and a half.
     """
     import sys
 

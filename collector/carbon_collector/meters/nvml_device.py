@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""One NVIDIA GPU: how its energy is had, how much that can be, and what of it a job may hold.
+"""Reads one NVIDIA GPU: its energy (counter or integrated power), its most power, and the parts of it (MIG devices)
+that a job can be allocated.
 
 From Volta on a GPU counts millijoules since the driver was loaded, in 64 bits: a decrease is a reset, never a wrap.
 Before, its power is integrated. MIG devices have neither; they are parts of their GPU.
@@ -27,7 +28,7 @@ UNSEEN_US = 2 * US_PER_S
 
 
 class Slice(NamedTuple):
-    """One MIG device: `slices` compute slices of a GPU instance that has `instance_slices` of them.
+    """A MIG device: `slices` compute slices of a GPU instance that has `instance_slices` of them.
 
     `alias` is the name that drivers before R470 gave it, and Slurm with them.
     """
@@ -40,7 +41,7 @@ class Slice(NamedTuple):
 
 
 class Device:
-    """One GPU. `failed`: it did not answer when it was last read; `capacity`: compute slices that it has."""
+    """A GPU. `failed`: it did not answer when it was last read; `capacity`: compute slices that it has."""
 
     __slots__ = ("_moved_us", "_units", "capacity", "domain", "failed", "handle", "integral", "minor", "nvml", "slices")
 
@@ -65,7 +66,7 @@ class Device:
         self.domain = self.domain._replace(method=INTEGRATED)
 
     def read(self) -> Reading:
-        """Energy so far; unknown with NVML's words where it does not tell."""
+        """Return the energy so far, or unknown with NVML's message."""
         try:
             reading = self._reading()
         except self.nvml.NVMLError as err:
@@ -86,8 +87,8 @@ class Device:
         return self.integral.reading(at_us)
 
     def gives_up(self) -> bool:
-        """Integrate the power from now on where the counter stands still for long though power is drawn; return whether
-        that is new.
+        """Integrate the power from now on if the counter has stood still for long while power is drawn. Returns whether
+        that has just begun.
         """
         if self.integral is not None or self._units < 0 or now_us() - self._moved_us < STILL_US:
             return False
@@ -108,10 +109,10 @@ class Device:
             self.integral.add(power_mw * UW_PER_MW, at_us)
 
     def parts(self) -> dict[str, Part]:
-        """What a ticket may call this device or a part of it, and what a job then holds.
+        """Return what a job holds, by each name that its ticket may have for this device or a part of it.
 
-        Slurm's index is the N of /dev/nvidiaN. A GPU that is partitioned is not given as a whole; its index may
-        then be that of something else.
+        Slurm's index is the N of /dev/nvidiaN. A GPU that is partitioned is not given as a whole; its index may then be
+        that of something else.
         """
         uuid = self.domain.name
         parts = {uuid: Part(uuid, WHOLE, uuid)}
@@ -134,7 +135,7 @@ class Device:
         self.capacity = max([most or 0, *(one.instance_slices for one in self.slices)])
 
     def _slice(self, position: int) -> Slice | None:
-        """A MIG device; there may be holes between them."""
+        """Return the MIG device at a position, or None: there may be holes between them."""
         mig = ask(self.nvml, "nvmlDeviceGetMigDeviceHandleByIndex", self.handle, position)
         ids = [ask(self.nvml, f"nvmlDeviceGet{what}", mig) for what in ("UUID", "GpuInstanceId", "ComputeInstanceId")]
         if mig is None or None in ids:
@@ -145,7 +146,8 @@ class Device:
         return Slice(text(ids[0]), alias, ids[1], (has.computeInstanceSliceCount if has else 0) or whole, whole)
 
     def _max_watts(self) -> int:
-        """Most watts that a counter can mean: twice the highest limit that the board allows, where it states one.
+        """Return the most watts that a counter can mean: twice the highest limit that the board allows, where it states
+        one.
 
         That is a property of the board; the limit in force is a setting and bounds nothing.
         """
@@ -154,7 +156,7 @@ class Device:
         return watts * 2 if 0 < watts <= MOST_WATTS else MAX_WATTS
 
     def _lacks(self, query: str) -> bool:
-        """Whether the device has no such thing. One that only fails now may have it."""
+        """Return whether the device does not support a query. A device on which it only fails now may support it."""
         try:
             getattr(self.nvml, query)(self.handle)
         except self.nvml.NVMLError as err:
@@ -163,7 +165,9 @@ class Device:
 
 
 def find_devices(nvml: Any) -> tuple[list[Device], str]:
-    """The devices, and what NVML says of those that cannot be had: they take no other with them."""
+    """Return the devices, and NVML's message about those that cannot be opened. They do not prevent the use of the
+    others.
+    """
     simulated = "simulated" in text(nvml.nvmlSystemGetDriverVersion()).lower()
     devices, lost = [], ""
     for position in range(nvml.nvmlDeviceGetCount()):
@@ -175,7 +179,7 @@ def find_devices(nvml: Any) -> tuple[list[Device], str]:
 
 
 def ask(nvml: Any, query: str, *args: Any) -> Any:
-    """What NVML answers; `None` where the device, the driver or the binding does not know."""
+    """Return NVML's answer to a query, or `None` if the device, the driver or the binding does not know it."""
     try:
         return getattr(nvml, query)(*args)
     except (nvml.NVMLError, AttributeError):
@@ -183,5 +187,5 @@ def ask(nvml: Any, query: str, *args: Any) -> Any:
 
 
 def text(value: str | bytes) -> str:
-    """Older bindings give bytes."""
+    """Return a text as str: older bindings give bytes."""
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else value

@@ -43,7 +43,7 @@ def take_off_cpus(nvml: Any, devices: list[Device], place: Place) -> None:
 
 
 def _modules(nvml: Any, devices: list[Device]) -> list[Device]:
-    """Devices whose counter is that of their module."""
+    """Return the devices whose counter is that of their module."""
     counting = [device for device in devices if device.domain.method == COUNTER]
     known = [device for device in counting if "GH200" in text(ask(nvml, "nvmlDeviceGetName", device.handle) or "")]
     asked = [device for device in counting if device not in known and _power_mw(nvml, device, "MODULE")]
@@ -51,7 +51,7 @@ def _modules(nvml: Any, devices: list[Device]) -> list[Device]:
 
 
 def _measured(nvml: Any, devices: list[Device]) -> list[Device]:
-    """Those whose counter grows by the module's power rather than by the GPU's."""
+    """Return the devices whose counter grows by the module's power rather than by the GPU's."""
     start_ns = time.monotonic_ns()
     before = [device.read().energy_uj for device in devices]
     time.sleep(WINDOW_S)
@@ -69,7 +69,7 @@ def _is_module(nvml: Any, device: Device, before_uj: int | None, elapsed_ns: int
 
 
 def _power_mw(nvml: Any, device: Device, scope: str) -> int:
-    """Average power of the GPU or of the module it is on; 0 where there is no such thing."""
+    """Return the average power in milliwatts of the GPU or of its module, or 0 if NVML has no such figure."""
     try:
         field = (nvml.NVML_FI_DEV_POWER_AVERAGE, getattr(nvml, f"NVML_POWER_SCOPE_{scope}"))
     except AttributeError:
@@ -79,7 +79,7 @@ def _power_mw(nvml: Any, device: Device, scope: str) -> int:
 
 
 def _cpu(socket: int, place: Place) -> tuple[str, ...]:
-    """What a Grace socket and its memory are called by whichever meter has them.
+    """Return the names that a Grace socket and its memory may have, whichever meter has them.
 
     Sensors count sockets from 0, physical_package_id is any number on arm64. Where the CPU is only modelled, GPU and
     CPU still add up to what the module counted.
@@ -89,7 +89,7 @@ def _cpu(socket: int, place: Place) -> tuple[str, ...]:
 
 
 def _socket(nvml: Any, device: Device, sysfs: str) -> int | None:
-    """Socket of the CPU on the same module: the NUMA node that the kernel sees the GPU at."""
+    """Return the socket of the CPU on the same module: the NUMA node at which the kernel sees the GPU."""
     pci = ask(nvml, "nvmlDeviceGetPciInfo", device.handle)
     node = read_text(f"{sysfs}/bus/pci/devices/{text(pci.busIdLegacy).lower()}/numa_node") if pci else ""
     return int(node) if node.isdigit() else None

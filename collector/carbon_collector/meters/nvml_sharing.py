@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""What was done between two readings on a GPU that several jobs hold.
+"""Reads how much each of several jobs used a GPU that they share, between two readings.
 
-On the slices of MIG: how busy their multiprocessors were (GPM, Hopper and later). On a whole GPU, which MPS or
-Slurm's shards divide: how busy each process kept it.
+For MIG it reads how busy the slices' multiprocessors were (GPM, Hopper and later). For a whole GPU, which MPS or
+Slurm's shards divide, it reads how busy each process kept it.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ MILLI = 1000
 
 
 class Sharing:
-    """Keeps of each GPU instance the sample that its next utilisation is reckoned from."""
+    """The samples of each GPU instance, from which its next utilisation is computed."""
 
     def __init__(self, nvml: Any) -> None:
         self._nvml = nvml
         self._samples: dict[tuple[str, int], Any] = {}
 
     def read(self, devices: list[Device], since_us: int) -> dict[str, dict[str, int]]:
-        """By device what was done on it since the last call (processes: since that wall-clock time), by UUID of the
-        slice or `pid:<number>`. A device is absent where that is not known.
+        """Return what was done on each device since the last call (processes: since that wall-clock time), by UUID of
+        the slice or `pid:<number>`. A device for which that is unknown is absent.
         """
         before, self._samples = self._samples, {}
         done = {d.domain.name: self._slices(d, before) if d.slices else self._processes(d, since_us) for d in devices}
@@ -39,7 +39,9 @@ class Sharing:
         return {name: amounts for name, amounts in done.items() if amounts is not None}
 
     def _slices(self, device: Device, before: dict[tuple[str, int], Any]) -> dict[str, int] | None:
-        """Busy slices by UUID, in any unit; unknown if it is of one GPU instance, or the others would pay for it."""
+        """Return the busy slices by UUID, in any unit. If one GPU instance is unknown all are, or the others would pay
+        for it.
+        """
         instances: dict[int, list[Slice]] = {}
         for one in device.slices:
             instances.setdefault(one.instance, []).append(one)
@@ -55,7 +57,7 @@ class Sharing:
         return done
 
     def _utilisation(self, device: Device, instance: int, before: dict[tuple[str, int], Any]) -> float | None:
-        """Percent of a GPU instance's multiprocessors that were busy since the last reading."""
+        """Return the percentage of a GPU instance's multiprocessors that were busy since the last reading, or None."""
         key = device.domain.name, instance
         try:
             sample = self._nvml.nvmlGpmSampleAlloc()
@@ -82,9 +84,10 @@ class Sharing:
         return next((min(100.0, value) for value in known if value >= 0), None)
 
     def _processes(self, device: Device, since_us: int) -> dict[str, int] | None:
-        """Percent of the device by process, which NVML averages since then.
+        """Return the percentage of the device that each process used, which NVML averages since that time.
 
-        It leaves out who did nothing, and is known to fill up its list with what is none (nvtop, issue 110).
+        NVML leaves out processes that did nothing, and is known to fill its list with entries that are no processes
+        (nvtop, issue 110).
         """
         try:
             samples = self._nvml.nvmlDeviceGetProcessUtilization(device.handle, since_us)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What one source offers for each component, and what became of it."""
+"""Holds what one source offers for each component, and whether it is used."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from .base import METHODS, Domain, Found, Meter, Reading, inside
 
 
 class Verdict(NamedTuple):
-    """What became of one source of one component: whether it is used, and why not (or what is wrong with it)."""
+    """The verdict on one source of one component: whether it is used, and why not (or what is wrong with it)."""
 
     component: str
     source: str
@@ -17,7 +17,7 @@ class Verdict(NamedTuple):
 
 
 class Offer(NamedTuple):
-    """What a source found: its domains, what their first readings were, and what it has not and why.
+    """The offer of a source: its domains, what their first readings were, and what it lacks and why.
 
     `condemned`: by component, why what it shows cannot be true, as its behaviour over time has shown.
     """
@@ -29,15 +29,15 @@ class Offer(NamedTuple):
     condemned: dict[str, str] = {}  # noqa: RUF012 - never changed in place
 
     def of(self, component: str) -> list[Domain]:
-        """Domains of one component."""
+        """Return the domains of one component."""
         return [domain for domain in self.domains if domain.component == component]
 
     def fault(self, component: str) -> str:
-        """Why nothing of this component can be used; empty if something can."""
+        """Return why no domain of this component can be used; empty if one can."""
         return self.condemned.get(component) or self.unreadable(component)
 
     def unreadable(self, component: str) -> str:
-        """Why nothing of this component could be read when it was looked for; empty if something could."""
+        """Return why no domain of this component could be read when it was looked for; empty if one could."""
         faults = [self.first[d.name].reason if d.name in self.first else "" for d in self.of(component)]
         return "" if "" in faults else faults[0] if faults else self.missing.get(component, "")
 
@@ -49,7 +49,7 @@ def offer_of(found: Found, first: dict[str, Reading]) -> Offer:
 
 
 def read_safely(meter: Meter | None) -> dict[str, Reading]:
-    """A meter's readings."""
+    """Return a meter's readings, or unknown ones if it fails."""
     if meter is None:
         return {}
     try:
@@ -59,6 +59,6 @@ def read_safely(meter: Meter | None) -> dict[str, Reading]:
 
 
 def weakest(domain: Domain, domains: dict[str, Domain]) -> Domain:
-    """What is left of a counter is as good as the weakest of what was taken off."""
+    """Return a domain with its least certain method: what is left of a counter is no better than what was taken off."""
     methods = [domain.method, *(one.method for one in inside(domain, domains))]
     return domain._replace(method=max(methods, key=METHODS.index))

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""A meter of the whole node that is asked for its power at a slow pace, in a thread of its own: a BMC answers in
-anything from milliseconds to seconds, and has other work. Between two answers the last power is held.
+"""Polls the power of the whole node slowly, in a thread of its own: a BMC answers in anything from milliseconds to
+seconds, and has other work. Between two answers the last power is held.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ INSIDE = ("cpu", "dram", "gpu")
 
 
 class Answer(NamedTuple):
-    """What a BMC said: watts, or why not; and whether it says that it measures."""
+    """The answer of a BMC: watts, or why there are none; and whether the BMC says that it measures."""
 
     watts: int
     reason: str
@@ -27,7 +27,9 @@ class Answer(NamedTuple):
 
 
 class Held:
-    """Microjoules of a power that is known now and then, and holds until it is known again, at most `longest_us`."""
+    """The microjoules of a power that is seen now and then, and is held until it is seen again, at most for
+    `longest_us`.
+    """
 
     __slots__ = ("_at_us", "_gap", "_longest_us", "_seen_us", "_uj", "_watts")
 
@@ -38,11 +40,11 @@ class Held:
         self._gap = False
 
     def is_fresh(self, now_us: int) -> bool:
-        """Whether the power is still known."""
+        """Return whether the power is still known."""
         return now_us - self._seen_us <= self._longest_us
 
     def see(self, watts: int, now_us: int) -> None:
-        """The power is this, at a time of the monotonic clock."""
+        """Note the power at a time of the monotonic clock."""
         if self.is_fresh(now_us):
             self._hold(now_us)
         elif self._seen_us >= 0:
@@ -50,7 +52,9 @@ class Held:
         self._watts, self._at_us, self._seen_us = watts, now_us, now_us
 
     def energy_uj(self, now_us: int) -> int | None:
-        """Energy so far; unknown where the power is not known, or was not for some time since this was last asked."""
+        """Return the energy so far, or None if the power is not known, or was not for some of the time since the last
+        call.
+        """
         if not self.is_fresh(now_us):
             return None
         self._hold(now_us)
@@ -63,7 +67,7 @@ class Held:
 
 
 class Polled(Meter):
-    """A power that is asked for every `period_s`; reading it never waits."""
+    """A power that is polled every `period_s`. Reading it never waits."""
 
     def __init__(self, name: str, period_s: float, max_watts: int) -> None:
         super().__init__([Domain(name, "other", -1, 0, max_watts, INTEGRATED, False, INSIDE)])

@@ -82,7 +82,9 @@ class Powercap(Meter):
         return {name: self._believed(name, found.get(name, Reading(None, NO_ZONE))) for name in wanted}
 
     def __del__(self) -> None:
-        """Meters are looked for again and again; only one set of files stays open."""
+        """Close the files of the zones. Meters are looked for again and again, and only one set of files must stay
+        open.
+        """
         for fd in self._fds.values():
             os.close(fd)
 
@@ -110,7 +112,9 @@ class Powercap(Meter):
             self.found = tuple(self._offered().values())
 
     def _judge(self) -> None:
-        """Condemn the zones of a guest where they mirror each other: they are its host's, of which it is a part."""
+        """Condemn the zones of a virtual machine if they mirror each other: they are those of its host, of which it is
+        a part.
+        """
         mirrors = [name for group in self._groups for name in group.mirrors if not self._is_die(name)]
         self.condemned = {}
         if self._guest and mirrors:
@@ -119,7 +123,7 @@ class Powercap(Meter):
             self.condemned = {"cpu": why, "dram": why}
 
     def _offered(self) -> dict[str, Domain]:
-        """The domains less the dies that mirror another die of their package."""
+        """Return the domains without the dies that mirror another die of their package."""
         mirrors = {name for group in self._groups for name in group.mirrors if self._is_die(name)}
         return {name: domain for name, domain in self._all.items() if name not in mirrors}
 
@@ -127,7 +131,7 @@ class Powercap(Meter):
         return name.count("-") > 1
 
     def _believed(self, name: str, reading: Reading) -> Reading:
-        """A reading, unless its counter mirrors another or may do so."""
+        """Return a reading, or unknown if its counter mirrors another or may do so."""
         if self._all[name].component in self.condemned:
             return Reading(None, self.condemned[self._all[name].component])
         doubt = next(filter(None, (group.doubt(name) for group in self._groups)), "")
@@ -188,7 +192,7 @@ def find(place: Place) -> Found:
 
 
 def _groups(domains: list[Domain], procfs: str, guest: bool) -> list[Group]:
-    """Counters that may mirror each other: the dies of one package, and the packages."""
+    """Return the groups of counters that may mirror each other: the dies of each package, and the packages."""
     groups = []
     for component in ("cpu", "dram"):
         by_package: dict[int, list[str]] = {}
@@ -203,8 +207,8 @@ def _groups(domains: list[Domain], procfs: str, guest: bool) -> list[Group]:
 
 
 def _counted(zones: list[Zone]) -> dict[str, list[Zone]]:
-    """By the name of its domain each counter's zones, the preferred first. A zone of the whole package, whatever
-    way it is read, takes the place of those of its dies.
+    """Return the zones of each counter by the name of its domain, the preferred zone first. A zone of the whole
+    package, read in whichever way, replaces those of its dies.
     """
     whole = {(zone.component, zone.package) for zone in zones if not zone.die}
     counted: dict[str, list[Zone]] = {}
@@ -219,7 +223,7 @@ def _name(component: str, package: int, die: str = "") -> str:
 
 
 def _zones(sysfs: str) -> list[Zone]:
-    """Packages, and after them their memory."""
+    """Return the zones: packages, and after them their memory."""
     base = f"{sysfs}/{CLASS}"
     try:
         names = sorted(name for name in os.listdir(base) if name.partition(":")[0] in CONTROLS)
@@ -240,7 +244,7 @@ def _zones(sysfs: str) -> list[Zone]:
 
 
 def _package(name: str) -> tuple[int, str] | None:
-    """`package-1` -> (1, ""), `package-1-die-0` -> (1, "die-0")."""
+    """Return package and die of a zone's name: `package-1` -> (1, ""), `package-1-die-0` -> (1, "die-0")."""
     kind, _, rest = name.partition("-")
     number, _, die = rest.partition("-")
     return (int(number), die) if kind == "package" and number.isdigit() else None

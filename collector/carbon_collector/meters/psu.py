@@ -89,7 +89,7 @@ def paths_of(sysfs: str) -> list[str]:
 
 
 def _systems(folder: str) -> list[str]:
-    """Sensors of the whole node: an ACPI meter that names no part, or one that is labelled so."""
+    """Return the sensors of the whole node: an ACPI meter that names no part, or sensors that are labelled so."""
     for base in (folder, f"{folder}/device"):
         path = f"{base}/power1_average"
         if "power_meter" in (read_text(f"{base}/name"), read_text(f"{folder}/name")) and os.path.exists(path):

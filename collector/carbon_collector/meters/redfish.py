@@ -40,7 +40,7 @@ OTHERS_MAY = 0o077
 
 
 class Failed(Exception):  # noqa: N818 - a reason, in words for people
-    """Why there is no power."""
+    """The error that a BMC's power cannot be read. Its message says why."""
 
 
 class Redfish(Polled):
@@ -86,7 +86,9 @@ class Redfish(Polled):
         raise Failed("no chassis shows its power")
 
     def _all_chassis(self) -> list[str]:
-        """Chassis that may be this node's: the one that is named, else those of the only system, else the only one."""
+        """Return the chassis that may be this node's: the one that is named, else those of the only system, else the
+        only one.
+        """
         if self._chassis:
             return [self._chassis]
         root = self._get(f"{ROOT}/")
@@ -103,7 +105,7 @@ class Redfish(Polled):
         return found
 
     def _candidates(self, chassis: dict[str, Any]) -> list[tuple[str, ...]]:
-        """Where a chassis may show its power, the best first."""
+        """Return the paths where a chassis may show its power, the best first."""
         subsystem = _link(chassis, "PowerSubsystem")
         supplies = self._members(_link(self._get(subsystem), "PowerSupplies")) if subsystem else []
         metrics = tuple(_link(self._get(supply), "Metrics") for supply in supplies)
@@ -208,7 +210,7 @@ def _object(body: bytes, path: str) -> dict[str, Any]:
 
 
 def _link(resource: dict[str, Any], name: str) -> str:
-    """Where a resource is that another one links to; empty where there is none."""
+    """Return the path of a resource that another one links to; empty if there is none."""
     return next(iter(_links([resource.get(name)])), "")
 
 
@@ -218,7 +220,7 @@ def _links(members: Any) -> list[str]:
 
 
 def _watts(resource: dict[str, Any]) -> float | None:
-    """What a resource says the power is: EnvironmentMetrics, PowerSupplyMetrics or Power."""
+    """Return the power that a resource states: EnvironmentMetrics, PowerSupplyMetrics or Power."""
     for name in ("PowerWatts", "InputPowerWatts"):
         excerpt = resource.get(name)
         if isinstance(excerpt, dict) and _is_number(excerpt.get("Reading")):

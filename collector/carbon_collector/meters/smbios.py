@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""What the firmware says of the node's parts: its SMBIOS table (DMTF DSP0134), which the kernel shows to root."""
+"""Reads what the firmware states about the node's parts: its SMBIOS table (DMTF DSP0134), which the kernel shows to
+root.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,7 @@ EMPTY = (b"\0\0", b"\xff\xff")
 
 
 def processors(sysfs: str) -> list[str]:
-    """What the processors call themselves; /proc/cpuinfo has no names on Arm."""
+    """Return the processors' own names. /proc/cpuinfo has no names on Arm."""
     found = []
     for kind, body, strings in _structures(sysfs):
         if kind == PROCESSOR and len(body) > VERSION_AT and 0 < body[VERSION_AT] <= len(strings):
@@ -31,7 +33,7 @@ def dimms(sysfs: str) -> int:
 
 
 def _structures(sysfs: str) -> Iterator[tuple[int, bytes, list[str]]]:
-    """Type, formatted area and strings of each structure, as far as the table is whole."""
+    """Yield type, formatted area and strings of each structure, up to the first damaged one."""
     try:
         with open(f"{sysfs}/{TABLE}", "rb") as file:
             table = file.read()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The CPU sockets that are online."""
+"""Lists the CPU sockets that are online."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ ROOT = "devices/system/cpu"
 
 
 def sockets(sysfs: str, procfs: str) -> list[int]:
-    """Ids of the sockets (physical_package_id), in order. Two files a socket, not one a CPU: there may be hundreds."""
+    """Return the ids of the sockets (physical_package_id), in order. It reads two files a socket, not one a CPU: there
+    may be hundreds.
+    """
     found = set()
     left = online_cpus(sysfs, procfs)
     while left:

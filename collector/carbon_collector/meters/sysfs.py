@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Reading small files of the kernel's, and the GPUs that its DRM shows."""
+"""Reads small files of the kernel's, and finds the GPUs that its DRM shows."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ DUAL_DIE = ("0x7408", "0x740c")
 
 
 def read_bytes(path: str, size: int = 4096) -> bytes:
-    """A small file at once. Raises OSError."""
+    """Return the content of a small file, read at once. Raises OSError."""
     fd = os.open(path, os.O_RDONLY)
     try:
         return os.read(fd, size)
@@ -26,12 +26,12 @@ def read_bytes(path: str, size: int = 4096) -> bytes:
 
 
 def read_number(path: str) -> int:
-    """The number that a file holds. Raises OSError, ValueError."""
+    """Return the number that a file holds. Raises OSError, ValueError."""
     return int(read_bytes(path))
 
 
 def reading_of(path: str) -> Reading:
-    """A counter in microjoules, or why it cannot be read."""
+    """Return a counter in microjoules, or why it cannot be read."""
     try:
         return Reading(read_number(path), "")
     except (OSError, ValueError) as err:
@@ -39,17 +39,17 @@ def reading_of(path: str) -> Reading:
 
 
 def reason_of(err: BaseException) -> str:
-    """The kernel's words for what went wrong, in lower case."""
+    """Return the kernel's words for an error, in lower case."""
     return (err.strerror or str(err)).lower() if isinstance(err, OSError) else f"not a number ({err})"
 
 
 def is_simulated(folder: str) -> bool:
-    """Whether what a folder shows is made up: a file says so."""
+    """Return whether a folder shows simulated hardware: a file in it says so."""
     return os.path.exists(f"{folder}/simulated")
 
 
 def listed(folder: str) -> list[str]:
-    """Names in a folder, sorted; none where there is no such folder."""
+    """Return the names in a folder, sorted; none if there is no such folder."""
     try:
         return sorted(os.listdir(folder))
     except OSError:
@@ -66,10 +66,10 @@ class Card(NamedTuple):
 
 
 def cards(sysfs: str, vendor: str) -> list[Card]:
-    """GPUs of one maker (PCI vendor id, `0x1002`) by PCI address.
+    """Return the GPUs of one maker (PCI vendor id, `0x1002`) in the order of their PCI addresses.
 
-    Slurm numbers GPUs in the order of the PCI bus where it finds them itself (AutoDetect=rsmi, oneapi), and writes
-    that number, not the device file's, into SLURM_JOB_GPUS (src/plugins/gres/common/gres_common.c).
+    Slurm numbers GPUs in the order of the PCI bus where it finds them itself (AutoDetect=rsmi, oneapi), and writes that
+    number, not the device file's, into SLURM_JOB_GPUS (src/plugins/gres/common/gres_common.c).
     """
     found: dict[str, Card] = {}
     for name in listed(f"{sysfs}/{DRM}"):
@@ -82,5 +82,5 @@ def cards(sysfs: str, vendor: str) -> list[Card]:
 
 
 def sensors(card: Card) -> list[str]:
-    """The hwmon folders of a card."""
+    """Return the hwmon folders of a card."""
     return [f"{card.path}/hwmon/{name}" for name in listed(f"{card.path}/hwmon")]

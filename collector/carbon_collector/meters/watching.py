@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Counters followed over time: whether one still counts, and whether two of them are one. Pure; no I/O.
+"""Follows counters over time: whether one still counts, and whether two of them are one. Pure; no I/O.
 
 A counter is known by its behaviour, not by its name. One that stands still on hardware that is on is dead. Two that
 count the same between every two looks are mirrors of one register. Reports of both are in docs/methodology.md.
@@ -99,7 +99,9 @@ class Pair:
             self._start = first_uj, second_uj, now_us, took_us
 
     def _differ(self) -> None:
-        """Two looks in a row decide: one may fall between the steps of two counters."""
+        """Note that the two counters differ. They count as different after two looks in a row, because a single look
+        may fall between the steps of the two.
+        """
         self._different += 1
         self._same = 0
         self._powers = float("inf"), 0.0

@@ -33,7 +33,11 @@ OWN = ("revision", "slot", "slots", *ADDED)
 
 
 class Line(NamedTuple):
-    """A record as a segment has it, and what it is about; `slots` is 0 where it is not about a slot."""
+    """A record as a line of a segment, with the fields that identify it: the job's ID and run, the slot, and the
+    revision.
+
+    `slots` is the number of slots that it covers, 0 for a record without a slot.
+    """
 
     data: bytes
     kind: str
@@ -69,7 +73,7 @@ class Loss(NamedTuple):
 
 
 def read(data: bytes) -> Line:
-    """Return one line of a segment, read. Raises an error of FOREIGN for what is no record."""
+    """Parse one line of a segment into a Line. Raises an error of FOREIGN for what is no record."""
     record = json.loads(data)
     slots = record.get("slots", 1) if "slot" in record else 0
     key = (record.get("job_id", 0), record.get("run", ""))
@@ -82,7 +86,7 @@ def read(data: bytes) -> Line:
 
 
 def written(record: dict[str, Any]) -> Line:
-    """Return the line of a new record."""
+    """Encode a new record as JSON, and return it as a Line."""
     return read(json.dumps(record).encode())
 
 

@@ -189,7 +189,9 @@ class Compactor:
         return max(entry.size, self._facts_of(entry).slots * SLOT_BYTES)
 
     def _window(self, run: list[Entry]) -> Window | None:
-        """Return the window of these segments; `None`, and never again, where one of them is torn or foreign."""
+        """Return the window of these segments, or None if one of them is damaged or has an unknown form. That one is
+        never tried again.
+        """
         self._taken = run
         headers, lines = [], []
         for entry in run:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Says whose answers a node believes: those of the user that the aggregator runs as."""
+"""Checks whose answers a node believes: those of the user that the aggregator runs as."""
 
 from __future__ import annotations
 

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""A segment: the file in which records leave the node, with a checksum and a name that is unique for ever. No I/O."""
+"""Defines a segment: the file in which records leave the node, with a checksum and a name that is unique for ever. No
+I/O.
+"""
 
 from __future__ import annotations
 

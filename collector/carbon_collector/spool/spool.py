@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""The spool: sealed segments on local disk, until an aggregator has acknowledged them.
+"""Keeps sealed segments on local disk until an aggregator has acknowledged them.
 
-A segment is written under another name, made durable, and only then given its own: a torn one never has it.
+A segment is written under another name, made durable, and only then given its own, so no file with a segment's name is
+incomplete. What its records mean is not known here.
 """
 
 from __future__ import annotations

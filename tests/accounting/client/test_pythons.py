@@ -80,6 +80,7 @@ def test_the_lines_of_status(python: Callable[..., subprocess.CompletedProcess[s
     assert done.stdout.splitlines()[-1].split() == ["total", *kwh, "0"]
 
 
+@pytest.mark.slow
 def test_carbon_estimate(python: Callable[..., subprocess.CompletedProcess[str]]) -> None:
     """The same lines from every Python: multiplied in fractions, tables read from the package."""
     code = "from carbon_acct.cli import estimate; sys.exit(estimate.main())"

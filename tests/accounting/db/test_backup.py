@@ -42,6 +42,7 @@ def run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Run:
     return call
 
 
+@pytest.mark.slow
 def test_backup_and_restore(backend: Backend, fresh_database: Path, tmp_path: Path, run: Run) -> None:
     """A backup, and what is restored from it, have the checksum of the original; and rows go on from there."""
     backup = tmp_path / "backup.db"

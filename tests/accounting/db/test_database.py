@@ -64,6 +64,7 @@ def test_each_migration_is_named_by_its_schema() -> None:
     assert schema.newest() == scripts.get_current_head()
 
 
+@pytest.mark.slow
 def test_a_program_that_finds_its_tables_loads_neither_alembic_nor_a_client_of_http(tmp_path: Path) -> None:
     """They take as long to load as SQLAlchemy, and only who makes the tables or asks a provider needs them."""
     new_site(tmp_path).database.close()
@@ -131,6 +132,7 @@ for sequence in range(1, 1000):
 """
 
 
+@pytest.mark.slow
 def test_killed(tmp_path: Path) -> None:
     """Every segment that was acknowledged before a kill is there after it, and half of none."""
     config = configure(tmp_path)

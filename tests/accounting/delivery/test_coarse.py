@@ -102,6 +102,7 @@ def test_rows_that_overlap_in_one_segment(site: Site) -> None:
     ]
 
 
+@pytest.mark.slow
 def test_a_segment_of_too_many_slots() -> None:
     """A few megabytes do not become gigabytes in the aggregator: what is beyond is refused, line by line."""
     rows = [job_slot(job_id=n, slot=DAY, slots=96) for n in range(1, MAX_ROWS // 96 + 3)]

@@ -46,6 +46,7 @@ FORGED = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", FORGED)
 @pytest.mark.parametrize("order", ["forged first", "honest first", "Slurm last"])
 def test_forged_rows_count_for_nobody(site: Site, kind: str, order: str) -> None:
@@ -179,6 +180,7 @@ HONEST_RUNS: dict[str, tuple[list[SlurmJob], list[bytes]]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", HONEST_RUNS)
 @pytest.mark.parametrize("seed", range(3))
 def test_honest_rows_all_count(site: Site, kind: str, seed: int) -> None:
@@ -250,6 +252,7 @@ def test_the_ceiling_holds_over_all_streams(site: Site) -> None:
         assert totals.conservation(session).components["other"].metered_uj == CEILING_ROW
 
 
+@pytest.mark.slow
 def test_sums_of_the_site_beyond_64_bits(backend: Backend) -> None:
     """Totals over slots and nodes whose sum has more than 64 bits are exact on each kind of database."""
     slots, nodes = 300, 180

@@ -11,6 +11,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
@@ -88,6 +89,7 @@ def two_sites(stack: ExitStack, url: str) -> list[Site]:
     return sites
 
 
+@pytest.mark.slow
 @hypothesis_settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(deliveries(), st.randoms(use_true_random=False))
 def test_two_at_once(
@@ -114,6 +116,7 @@ def test_two_at_once(
     assert together == alone(fresh_database, events)
 
 
+@pytest.mark.slow
 def test_nodes_of_one_job(backend: Backend, fresh_database: Path) -> None:
     """Rows of forty nodes for the same slot of the same job, from two aggregators at once: the sum has all of them."""
     events = [segment([ledger(), job_slot()], node=f"n{number}") for number in range(40)]

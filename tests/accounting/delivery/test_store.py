@@ -142,6 +142,7 @@ def deliveries(draw: st.DrawFn, nodelists: tuple[str | None, ...] = ("n[1-3]",))
     return bodies, [first, second, other]
 
 
+@pytest.mark.slow
 @hypothesis_settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(deliveries(("n1", "n[2-3]", "n[1-3]", None)), st.randoms(use_true_random=False))
 def test_order_and_repetition(
@@ -169,6 +170,7 @@ def test_order_and_repetition(
     assert dumps[0] == dumps[1] == dumps[2]
 
 
+@pytest.mark.slow
 @hypothesis_settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(deliveries())
 def test_conservation(backend: Backend, given_: tuple[list[bytes], list[SlurmJob]]) -> None:

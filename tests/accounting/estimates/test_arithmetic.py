@@ -232,6 +232,7 @@ def test_from_the_hardware(site: Site) -> None:
     assert estimate.note == "2 of 2 nodes estimated from the hardware's figures (2 W a CPU, 1 W a GPU)"
 
 
+@pytest.mark.slow
 def test_a_node_that_fell_silent(site: Site) -> None:
     """A node that crashed has no rows from then on; the rest of its time is estimated by its own rows."""
     deliver(site, ledger(closed=None), job_slot())

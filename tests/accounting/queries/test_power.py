@@ -82,6 +82,7 @@ def test_four_jobs_are_too_few(site: Site) -> None:
     assert asked(site, private("erin")).basis == "partition"
 
 
+@pytest.mark.slow
 def test_who_sees_all_jobs_sees_their_power(full: Site) -> None:
     """Without PrivateData there is nothing to hide; a type of GPU narrows the jobs."""
     found = asked(full, EVERYTHING, "gpu", "a100")

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
@@ -70,6 +71,7 @@ def fill(site: Site) -> None:
 FACTORS = st.dictionaries(st.sampled_from(SLOTS), st.sampled_from(["0", "12.5", "100/3", "999"]))
 
 
+@pytest.mark.slow
 @hypothesis_settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(FACTORS, min_size=1, max_size=3), st.randoms(use_true_random=False))
 def test_as_if_from_scratch(backend: Backend, history: list[dict[int, str]], chance: random.Random) -> None:

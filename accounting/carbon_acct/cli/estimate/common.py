@@ -92,7 +92,7 @@ def hours_of(given: Mapping[str, str], asked: Asked) -> Fraction | None:
 
 
 def span(text: str) -> float:
-    """`24h`, `90m`, `2d`, or a time as --time takes it -> seconds. Raises UsageError."""
+    """Return the seconds of a time: `24h`, `90m`, `2d`, or one as --time takes it. Raises UsageError."""
     from carbon_collector.settings import parse_seconds
 
     from ...client.estimate.asked import limit_s
@@ -129,7 +129,7 @@ def _json(found: dict[str, Any]) -> int:
 
 
 def _csv(found: Mapping[str, Any]) -> int:
-    """One line of the figures; an interval is two columns."""
+    """Print the figures as CSV, and return the exit status. An interval takes two columns."""
     flat: dict[str, Any] = {}
     for name, value in found.items():
         if name.endswith("_range"):

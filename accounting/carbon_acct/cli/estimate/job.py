@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""`carbon-estimate` for a job that has not run: out of its options and script, on the best basis that there is."""
+"""`carbon-estimate` for a job that has not run: it reads the job's options and script, and takes the best basis that
+there is.
+"""
 
 from __future__ import annotations
 
@@ -46,11 +48,14 @@ class Estimate:
 
     @property
     def name(self) -> str:
-        """What Slurm will call the job."""
+        """Return the name that Slurm will give the job."""
         return self.components[0].name or (os.path.basename(self.line.rest[0]) if self.line.rest else "")  # noqa: PTH119  a name, no path of this host
 
     def asks(self) -> bool:
-        """Whether the aggregator is asked: of a job that has a name or a partition, unless the hardware is asked for."""
+        """Return whether the aggregator is asked. With `--basis hardware` it is not, with any other basis it is.
+
+        Without `--basis` it is asked for a job that has a name or a partition.
+        """
         basis = self.given.get("basis", "auto")
         return basis != "hardware" and bool(basis != "auto" or self.name or self.components[0].partition)
 
@@ -72,7 +77,7 @@ class Estimate:
         return curve
 
     def history(self) -> Like | None:
-        """What the own jobs of that name, partition and GPU type say."""
+        """Return the figures of the user's own earlier jobs of that name, partition and GPU type, or None."""
         from ...client.estimate import history, outlook
 
         if not self.name or len(self.components) > 1:
@@ -86,7 +91,7 @@ class Estimate:
         return history.like(jobs, first)
 
     def partition(self) -> tuple[float, str] | None:
-        """Watts by the partition's power, and what that rests on."""
+        """Return the watts of the job by the partition's power, and the text that says so, or None."""
         from ...client.estimate import history, outlook, show
 
         partition = self.components[0].partition
@@ -181,7 +186,9 @@ def _by_watts(
 
 
 def _cleaner(estimate: Estimate, facility_kwh: float | None, seconds: float | None) -> list[Row]:
-    """The best begin, with what it saves and the line for sbatch; without a forecast there is no advice."""
+    """Return a row with the best start, what it saves and the line for sbatch, or with the reason why there is no
+    advice.
+    """
     from fractions import Fraction
 
     from ...client.estimate import show
@@ -206,7 +213,7 @@ def _cleaner(estimate: Estimate, facility_kwh: float | None, seconds: float | No
 
 
 def _sbatch(estimate: Estimate, when: str) -> str:
-    """The command line that begins the job then: sbatch's own options of this one, and the script."""
+    """Return the command line that starts the job at `when`: sbatch's own options of this one, and the script."""
     from ...client.estimate.options import SBATCH
 
     known = {option.name for option in SBATCH}

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""`carbon-estimate -j`: what jobs consumed, and what is to come of those that run; and `--hints` on the own jobs."""
+"""`carbon-estimate -j`: shows what jobs consumed and what running ones will consume. `--hints`: what the user's own
+jobs could save.
+"""
 
 from __future__ import annotations
 
@@ -72,7 +74,9 @@ def hints(given: Mapping[str, str]) -> int:
 
 
 def _left_s(job: Job) -> int | None:
-    """Seconds to the time limit of a running job, as squeue says; None: it has ended, or nobody knows."""
+    """Return the seconds to the time limit of a running job, as squeue states them. None: it has ended, has no limit,
+    or squeue does not know.
+    """
     from ...client.estimate.asked import limit_s
 
     if job.get("state") != "RUNNING":
@@ -86,7 +90,9 @@ def _left_s(job: Job) -> int | None:
 
 
 def _usage(now: int) -> list[Sequence[str]]:
-    """CPU time and memory that the own jobs used and asked for, as sacct says; nothing where there is no sacct."""
+    """Return the CPU time and memory that the user's own jobs used and asked for, as sacct states them; nothing without
+    sacct.
+    """
     since = time.strftime("%Y-%m-%d", time.localtime(now - 30 * 86400))
     words = ["sacct", "-nP", "-S", since, "-s", "CD", "-o", "JobID,ElapsedRaw,NCPUS,TotalCPU,ReqMem,MaxRSS,NNodes"]
     return [line.split("|") for line in _output(words).splitlines()]

@@ -18,7 +18,7 @@ TRAINING = ("pre-training", "fine-tuning")
 
 
 def parser() -> Parser:
-    """The options of --paper, with the letters of carbon-acct."""
+    """Return the parser of the options of --paper, which have the letters of carbon-acct."""
     p = Parser(prog=PROGRAM, description="Print the statement of measured jobs.", allow_abbrev=False)
     p.add_argument("--paper", action="store_true", help="this form of the command")
     p.add_argument("-j", "--jobs", default="", metavar="LIST", help="these jobs")

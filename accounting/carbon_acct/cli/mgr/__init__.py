@@ -17,6 +17,7 @@ from . import (
     energy,
     import_carbontracker,
     ingest,
+    init,
     intensity,
     prune,
     recalculate,
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
 PROGRAM = "carbon-mgr"
 COMMANDS = (
+    init,
     status,
     doctor,
     ingest,

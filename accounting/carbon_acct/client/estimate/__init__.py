@@ -1,2 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What a job will consume, before it runs: what is asked for, on which basis, in which zone. The standard library only."""
+"""Estimates what a job will consume, before it runs: what it asks for, on which basis, in which zone.
+
+It uses the standard library only, because it runs on login nodes. It measures nothing.
+"""

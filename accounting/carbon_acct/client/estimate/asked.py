@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""What a job asks for, out of sbatch's options: GPUs by type, CPUs, memory, the time limit, the tasks of an array.
+"""Reads from sbatch's options what a job asks for: GPUs by type, CPUs, memory, the time limit, the tasks of an array.
 
-What cannot be known before Slurm has chosen the nodes is None or left out, and said: it is never guessed.
+It guesses nothing. What cannot be known before Slurm has chosen the nodes is None or left out, and a note says so.
 """
 
 from __future__ import annotations
@@ -23,25 +23,27 @@ _TIME = re.compile(r"(?:(\d+)-)?(\d+)(?::(\d+))?(?::(\d+))?", re.ASCII)
 
 @dataclass(frozen=True)
 class Asked:
-    """A component of a job. `gpus`: number by type, "" where none is named. None: not asked for, or not known."""
+    """What a component of a job asks for. None: not asked for, or not known. `gpus`: number by type, "" for an unnamed
+    type.
+    """
 
     gpus: Mapping[str, int] = field(default_factory=dict)
     cpus: int | None = None
     memory_mib: float | None = None
     limit_s: int | None = None
     tasks: int = 1
-    """Tasks of the array."""
+    """The number of tasks of the array."""
     nodes: int = 1
     name: str = ""
     partition: str = ""
     account: str = ""
     whole_cores: bool = False
-    """A CPU that Slurm gives is a core."""
+    """Whether a CPU that Slurm allocates is a whole core."""
     notes: tuple[str, ...] = ()
 
     @property
     def gpu_count(self) -> int:
-        """GPUs of all types."""
+        """Return the number of GPUs of all types."""
         return sum(self.gpus.values())
 
 
@@ -72,7 +74,10 @@ def asked(options: Mapping[str, str]) -> Asked:
 
 
 def limit_s(text: str) -> int | None:
-    """`90`, `90:00`, `1:30:00`, `1-2`, `1-2:30`, `1-2:30:00` -> seconds; UNLIMITED -> None. Raises UsageError."""
+    """Return the seconds of a time limit, or None for UNLIMITED. Raises UsageError.
+
+    sbatch's forms are `90`, `90:00`, `1:30:00`, `1-2`, `1-2:30` and `1-2:30:00`.
+    """
     if text.upper() in ("UNLIMITED", "INFINITE", "-1", "0"):
         return None
     match = _TIME.fullmatch(text.strip())
@@ -90,7 +95,7 @@ def limit_s(text: str) -> int | None:
 
 
 def array_tasks(text: str) -> int:
-    """`0-15%4,20-30:2,40` -> the number of tasks. Raises UsageError."""
+    """Return the number of tasks of an array: `0-15%4,20-30:2,40`. Raises UsageError."""
     numbers: set[int] = set()
     for part in text.partition("%")[0].strip("[] ").split(","):
         match = re.fullmatch(r"(\d+)(?:-(\d+)(?::(\d+))?)?", part.strip(), re.ASCII)
@@ -101,7 +106,10 @@ def array_tasks(text: str) -> int:
 
 
 def size_mib(option: str, text: str) -> float | None:
-    """`64G` -> mebibytes; 0 is all that a node has, which nobody knows here: None. Raises UsageError."""
+    """Return the mebibytes of a size: `64G`. Raises UsageError.
+
+    0 means all memory of a node, which is not known here, so it gives None.
+    """
     match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(?:i?B)?", text.strip(), re.ASCII | re.IGNORECASE)
     if match is None:
         raise UsageError(f"--{option} {text}: not a size; it looks like 4000, 64G or 1T")
@@ -109,7 +117,7 @@ def size_mib(option: str, text: str) -> float | None:
 
 
 def gpus_of_list(option: str, text: str) -> dict[str, int]:
-    """`4`, `a100:4`, `a100:2,v100:1` -> number by type. Raises UsageError."""
+    """Return the number of GPUs by type: `4`, `a100:4`, `a100:2,v100:1`. Raises UsageError."""
     found: dict[str, int] = {}
     for part in filter(None, (word.strip() for word in text.split(","))):
         kind, _, number = part.rpartition(":")
@@ -120,7 +128,10 @@ def gpus_of_list(option: str, text: str) -> dict[str, int]:
 
 
 def gpus_of_tres(option: str, text: str) -> tuple[dict[str, int], dict[str, str]]:
-    """`gpu:a100:2,shard:1`, `cpu=4,gres/gpu:a100=1` -> GPUs by type, and the rest by name. Raises UsageError."""
+    """Return the number of GPUs by type, and the other resources by name. Raises UsageError.
+
+    Examples are `gpu:a100:2,shard:1` and `cpu=4,gres/gpu:a100=1`.
+    """
     gpus: dict[str, int] = {}
     rest: dict[str, str] = {}
     for word in filter(None, (re.sub(r"\(.*?\)", "", part).strip() for part in text.split(","))):
@@ -136,7 +147,7 @@ def gpus_of_tres(option: str, text: str) -> tuple[dict[str, int], dict[str, str]
 
 
 def _gpus(options: Mapping[str, str], nodes: int, tasks: int) -> dict[str, int]:
-    """--gpus is the job's; else what nodes, tasks or sockets have, times their number."""
+    """Return the job's GPUs by type: those of --gpus, else the GPUs of each node, task or socket times their number."""
     if "gpus" in options:
         return _some(gpus_of_list("gpus", options["gpus"]), 1)
     sockets = nodes * (_count(options, "sockets-per-node") if "sockets-per-node" in options else 1)
@@ -155,7 +166,7 @@ def _some(gpus: Mapping[str, int], times: int) -> dict[str, int]:
 
 
 def _nodes_and_tasks(options: Mapping[str, str], notes: list[str]) -> tuple[int, int]:
-    """Nodes and tasks; a job that says neither has one of each."""
+    """Return the number of nodes and of tasks. A job that names neither has one of each."""
     per_node = _count(options, "ntasks-per-node") if "ntasks-per-node" in options else None
     tasks = _count(options, "ntasks") if "ntasks" in options else None
     nodes = None
@@ -172,7 +183,9 @@ def _nodes_and_tasks(options: Mapping[str, str], notes: list[str]) -> tuple[int,
 
 
 def _cpus(options: Mapping[str, str], nodes: int, tasks: int, gpus: int) -> int | None:
-    """CPUs as far as they were asked for: a GPU job that says nothing of them has not asked for any."""
+    """Return the number of CPUs as far as it was asked for. A GPU job that names no CPUs has not asked for
+    any: None.
+    """
     tres = gpus_of_tres("tres-per-task", options.get("tres-per-task", ""))[1].get("cpu", "")
     cpus = None
     if "cpus-per-task" in options:

@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: MIT
-"""When to begin: the intensity of each hour to come, and the begin whose hours are the cleanest. Pure.
+"""Finds the best time to begin a job: the intensity of each slot to come, and the start whose run is the cleanest.
+Pure.
 
-A run is priced slot by slot: by the forecast; beyond it by the same hours of the last seven days; else by the last
-value. Never by the mean of a whole forecast. Advice is given only for runs that lie within the forecast.
+The intensity of a slot is that of the forecast, else the mean of the same time of day in the last seven days, else the
+last value. A run is never given the mean of a whole forecast. Advice is given only for runs that lie within the
+forecast.
 """
 
 from __future__ import annotations
@@ -29,14 +31,16 @@ class Period(NamedTuple):
 
 
 class Begin(NamedTuple):
-    """A begin, and the mean intensity of the run that begins then."""
+    """A start time, and the mean intensity of the run that begins then."""
 
     at: int
     g_per_kwh: float
 
 
 class Curve:
-    """A zone's intensity, as `GET /v1/intensity` tells it. `scope` and `source`: of the newest value."""
+    """The intensity of a zone over time, from an answer of `GET /v1/intensity`. `scope` and `source` are the newest
+    value's.
+    """
 
     def __init__(self, answer: Mapping[str, Any]) -> None:
         self.zone = str(answer.get("zone") or "")
@@ -48,7 +52,7 @@ class Curve:
 
     @property
     def end(self) -> int:
-        """Up to when the forecast reaches without a gap; 0 without one."""
+        """Return the time up to which the forecast has no gap, or 0 without a forecast."""
         end = 0
         for period in self.forecast:
             if end and period.start > end:
@@ -57,7 +61,7 @@ class Curve:
         return end
 
     def at(self, when: int) -> float | None:
-        """Return the intensity at an instant; None where nothing is known at all."""
+        """Return the intensity at an instant, or None if no value is known at all."""
         for series in (self.known, self.forecast):
             if (value := _at(series, when)) is not None:
                 return value
@@ -68,7 +72,7 @@ class Curve:
         return self.known[-1].value if self.known else None
 
     def mean(self, begin: int, seconds: float) -> float | None:
-        """Return the mean over a run, by time; None where nothing is known."""
+        """Return the mean intensity of a run, weighted by time, or None if nothing is known."""
         total, at, end = 0.0, float(begin), begin + max(seconds, 1.0)
         while at < end:
             following = min(end, (at // SLOT_S + 1) * SLOT_S)
@@ -80,7 +84,10 @@ class Curve:
         return total / (end - begin)
 
     def best(self, now: int, within: float, seconds: float) -> Begin | None:
-        """Return the cleanest begin from now on, the earliest of equals; None where no whole run is forecast."""
+        """Return the cleanest start within `within` seconds from now, the earliest of equal ones.
+
+        None if no whole run lies within the forecast.
+        """
         latest = min(now + within, self.end - seconds)
         found: list[Begin] = []
         at = now
@@ -92,7 +99,9 @@ class Curve:
         return min(found, key=lambda begin: begin.g_per_kwh, default=None)
 
     def _days(self, when: int) -> range:
-        """The days before `when` whose same hour is over."""
+        """Return how many days before `when` to look at the same time of day: seven days whose values are
+        known by now.
+        """
         last = self.known[-1].end if self.known else when
         first = max(1, -(-(when - last + 1) // DAY_S))
         return range(first, first + DAYS)

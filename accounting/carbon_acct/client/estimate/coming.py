@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""What jobs consumed, and what is to come of those that run: at their own power, up to their time limit. Pure."""
+"""Says what jobs consumed so far, and what running jobs will consume at most: at their own power until their time
+limit. Pure.
+"""
 
 from __future__ import annotations
 
@@ -24,9 +26,10 @@ if TYPE_CHECKING:
 
 
 def figures(sums: Sums, running: Sequence[tuple[Job, int | None]], place: Place, pue: Pue, elsewhere: bool) -> Figures:
-    """Return what the jobs consumed so far, and at most; grams as accounted, or at a place that was named.
+    """Return the energy and carbon of jobs so far, and at most until their time limits.
 
-    `running`: each job with the seconds to its time limit, None where that is not known.
+    Grams are those that were accounted, or those at `place` if the user named one (`elsewhere`). `running`: each job
+    with the seconds to its time limit, None if that is not known.
     """
     used = (sums.energy_uj or 0) + (sums.estimated_uj or 0)
     known = sums.energy_uj is not None or sums.estimated_uj is not None
@@ -57,7 +60,7 @@ def figures(sums: Sums, running: Sequence[tuple[Job, int | None]], place: Place,
 
 
 def lines(jobs: Sequence[Job], found: Figures) -> list[str]:
-    """Return the lines for people."""
+    """Return these figures as lines for people."""
     rows = [Row("Job", f"{job['job_id']} {job.get('name') or ''}: {_state(job)}") for job in jobs[:10]]
     if len(jobs) > len(rows):
         rows.append(Row("", f"and {len(jobs) - len(rows)} more"))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What a mass of CO2 equivalent is comparable to: kilometres by car, coal, tree seedlings; each with source and year."""
+"""Compares a mass of CO2 equivalent with kilometres by car, coal and tree seedlings, each with source and year."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ FEWEST, MOST = 1, 4
 
 
 class Equivalent(NamedTuple):
-    """One comparison: `grams` of CO2 equivalent are one unit of `text`."""
+    """A comparison: `grams` of CO2 equivalent are one unit of `text`."""
 
     name: str
     text: str
@@ -23,7 +23,7 @@ class Equivalent(NamedTuple):
     source: str
 
     def amount(self, grams: Fraction) -> Fraction:
-        """Return how many of it are as much."""
+        """Return the number of units that have the same mass of CO2 equivalent."""
         return grams / self.grams
 
 
@@ -37,9 +37,9 @@ def equivalents() -> list[Equivalent]:
 
 
 def digits(value: float, low: float, high: float) -> int:
-    """Return how many significant digits a figure bears whose interval is [low, high]: 1 to 4.
+    """Return the number of significant digits, 1 to 4, to show of a figure whose interval is [low, high].
 
-    A digit is borne if the interval is at most ten of its units wide.
+    A digit is shown if the interval is at most ten of its units wide.
     """
     width = abs(high - low)
     if not value or not width:
@@ -48,7 +48,7 @@ def digits(value: float, low: float, high: float) -> int:
 
 
 def significant(value: float, count: int) -> str:
-    """Write a number with so many significant digits, without exponent: `52.4`, `0.22`, `700000`."""
+    """Return a number with `count` significant digits, without exponent: `52.4`, `0.22`, `700000`."""
     if not value:
         return "0"
     places = count - 1 - math.floor(math.log10(abs(value)))

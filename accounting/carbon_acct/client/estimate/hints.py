@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What the own jobs could have saved: each hint with its figure and the command that shows it. Pure."""
+"""Finds what the user's own jobs could have saved: each hint with its figure and the command that shows it. Pure."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ if TYPE_CHECKING:
 DAYS = 30
 LOST = ("FAILED", "TIMEOUT", "OUT_OF_MEMORY", "NODE_FAIL", "DEADLINE", "BOOT_FAIL")
 IDLE_SHARE = 0.25
-"""A GPU that draws less than this part of its watts, on the average of a job, did next to nothing."""
+"""The share of its watts below which a GPU counts as idle, on the average of a job."""
 LEAST_KWH = 0.001
 WORTH = 0.5
-"""Less than so much of what was asked for was used."""
+"""The share of the requested CPU time or memory below which its use is worth a hint."""
 WINDOW_H = 6
 CLEANER = 0.05
 SHOWN = 20
-"""JobIDs in a command."""
+"""The most JobIDs in a command."""
 
 
 class Hint(NamedTuple):
-    """A sentence with its figure, what kind it is, and the command that shows it."""
+    """A hint: its kind, a sentence with its figure, the command that shows it, and its energy."""
 
     kind: str
     text: str
@@ -41,7 +41,7 @@ class Hint(NamedTuple):
 def hints(
     jobs: Sequence[Job], watts_of: Watts, intensity: Mapping[str, Any], usage: Sequence[Sequence[str]]
 ) -> list[Hint]:
-    """Return the hints. `usage`: lines of sacct: JobID, ElapsedRaw, NCPUS, TotalCPU, ReqMem, MaxRSS, NNodes."""
+    """Return the hints. `usage` holds lines of sacct: JobID, ElapsedRaw, NCPUS, TotalCPU, ReqMem, MaxRSS, NNodes."""
     found = [_lost(jobs), _idle_gpus(jobs, watts_of), _cpus(usage), _memory(usage), _hours(jobs, intensity)]
     return [one for one in found if one is not None]
 
@@ -76,7 +76,7 @@ def _is_idle(job: Job, watts_of: Watts) -> bool:
 
 
 def _cpus(usage: Sequence[Sequence[str]]) -> Hint | None:
-    """CPU time used over CPU time held, of whole jobs."""
+    """Return a hint if whole jobs used less than WORTH of the CPU time that they held."""
     held = used = 0.0
     worst: list[tuple[float, str]] = []
     for job_id, elapsed, cpus, total, *_ in (row for row in usage if len(row) == 7 and "." not in row[0]):
@@ -93,7 +93,10 @@ def _cpus(usage: Sequence[Sequence[str]]) -> Hint | None:
 
 
 def _memory(usage: Sequence[Sequence[str]]) -> Hint | None:
-    """The most memory of any step over what was asked for, weighed by time."""
+    """Return a hint if jobs used less than WORTH of the memory that they asked for.
+
+    A job's use is the most memory of any of its steps. Jobs are weighted by their time.
+    """
     most: dict[str, float] = {}
     asked: dict[str, tuple[float, float]] = {}
     for job_id, elapsed, _, _, wanted, rss, nodes in (row for row in usage if len(row) == 7):
@@ -116,7 +119,7 @@ def _memory(usage: Sequence[Sequence[str]]) -> Hint | None:
 
 
 def _hours(jobs: Sequence[Job], intensity: Mapping[str, Any]) -> Hint | None:
-    """The cleanest hours of the last seven days beside what the jobs had."""
+    """Return a hint if the cleanest hours of the last seven days were cleaner than those of the jobs."""
     curve = Curve(intensity)
     grams = sum(job["carbon_ug"] for job in jobs if job.get("carbon_ug") and job.get("facility_uj")) / 1e6
     kwh = sum(job["facility_uj"] for job in jobs if job.get("carbon_ug") and job.get("facility_uj")) / UJ_PER_KWH
@@ -142,7 +145,7 @@ def _kwh(jobs: Sequence[Job]) -> float:
 
 
 def _seconds(text: str) -> float | None:
-    """TotalCPU: `1-02:03:04`, `02:03.456`."""
+    """Return the seconds of sacct's TotalCPU (`1-02:03:04`, `02:03.456`), or None if it is no time."""
     whole, _, part = text.partition(".")
     parts = whole.replace("-", ":").split(":")
     if not whole or not all(one.isdigit() for one in parts):

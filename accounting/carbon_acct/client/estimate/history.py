@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""What earlier jobs say of the next: watts of a GPU and a CPU, and how long they took. Pure.
+"""Predicts a job from earlier ones: the watts of a GPU and of a CPU, and the run time. Pure.
 
-The newest 20 that completed count; failed ones are counted apart. A median does not follow the one job that went astray.
+It uses the newest 20 jobs that completed, and counts failed ones apart. It takes medians, so that a single unusual job
+does not shift them.
 """
 
 from __future__ import annotations
@@ -22,43 +23,43 @@ if TYPE_CHECKING:
 
 NEWEST = 20
 LEAST_S = 10
-"""A shorter job says little about power."""
+"""The seconds that a job must have run. A shorter one says little about power."""
 ENOUGH_PERCENT = 90.0
-"""Coverage below which a job's energy says too little."""
+"""The coverage in percent below which a job's energy says too little."""
 ALIKE = 3
-"""Jobs with as many GPUs as the next one, from which on the others are left out."""
+"""The number of jobs with as many GPUs as the next one from which on jobs with another number are left out."""
 FOR_AN_INTERVAL = 3
 UJ_PER_J = 1_000_000
 
 
 class Like(NamedTuple):
-    """What like jobs say. `cpus_per_job`: of those that are left. `elapsed_s`: sorted."""
+    """The figures of similar jobs. `cpus_per_job` is the median of the jobs that were used; `elapsed_s` is sorted."""
 
     jobs: int
     gpu_w: float
-    """Of a GPU; 0 where they held none."""
+    """The watts of a GPU; 0 if the jobs held none."""
     cpu_w: float
-    """Of a CPU, with memory and the rest of the node in it."""
+    """The watts of a CPU, including its part of memory and of the rest of the node."""
     cpus_per_job: float
     elapsed_s: tuple[int, ...]
     failed: int
     failed_uj: int
     other_size: bool
-    """None, or too few, had as many GPUs as the next one."""
+    """Whether jobs with another number of GPUs were used, because too few had as many as the next one."""
     simulated: bool
 
     def watts(self, asked: Asked) -> float:
-        """Return the watts of a component of a job: by its GPUs and CPUs, all tasks of its array."""
+        """Return the watts of a component of a job, by its GPUs and CPUs, for all tasks of its array."""
         cpus = asked.cpus if asked.cpus else self.cpus_per_job
         return asked.tasks * (asked.gpu_count * self.gpu_w + cpus * self.cpu_w)
 
     @property
     def typical_s(self) -> float:
-        """The median of the run times."""
+        """Return the median of the run times in seconds."""
         return float(median(self.elapsed_s))
 
     def quantile_s(self, share: float) -> float | None:
-        """Return the run time below which so many of the jobs lie; None for fewer than three jobs."""
+        """Return the run time in seconds below which `share` of the jobs lie, or None for fewer than three jobs."""
         if len(self.elapsed_s) < FOR_AN_INTERVAL:
             return None
         at = share * (len(self.elapsed_s) - 1)
@@ -68,7 +69,7 @@ class Like(NamedTuple):
 
 
 def like(jobs: Iterable[Job], asked: Asked) -> Like | None:
-    """Return what those jobs say that held the same type of GPU; None where no measured one completed."""
+    """Return the figures of jobs with the same type of GPU, or None if no measured one completed."""
     same = sorted((job for job in jobs if _same(job, asked)), key=lambda job: job.get("end") or 0, reverse=True)
     done = [job for job in same if job.get("state") == "COMPLETED" and _measured(job)]
     alike = [job for job in done if gpus(job) == asked.gpu_count]
@@ -90,7 +91,9 @@ def like(jobs: Iterable[Job], asked: Asked) -> Like | None:
 
 
 def _same(job: Job, asked: Asked) -> bool:
-    """GPUs or none, and the same types where both name them."""
+    """Return whether a job is similar to the next one: both with GPUs or both without, and of the same types if both
+    name them.
+    """
     theirs, ours = set(gpu_types(job)) - {""}, set(asked.gpus) - {""}
     if bool(gpus(job)) != bool(asked.gpu_count):
         return False
@@ -121,7 +124,9 @@ def _cpu_w(job: Job) -> float:
 
 
 def of_power(answer: Mapping[str, Any], components: Sequence[Asked]) -> float | None:
-    """Return the watts of a job by the power of a partition (`GET /v1/power`); None where that says too little."""
+    """Return the watts of a job by the power of its partition (`GET /v1/power`), or None if a power that it needs is
+    unknown.
+    """
     cpu_w, gpu_w = answer.get("joules_per_cpu_second"), answer.get("joules_per_gpu_second")
     total = 0.0
     for asked in components:

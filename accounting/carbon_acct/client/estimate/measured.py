@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Sums over jobs as the aggregator tells of them (docs/http-api.md), in whole microjoules and micrograms."""
+"""Adds up jobs that the aggregator returned (docs/http-api.md), in whole microjoules and micrograms."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ UG_PER_G = 1_000_000
 
 @dataclass(frozen=True)
 class Sums:
-    """What jobs consumed and emitted together. None: no job of them has a figure."""
+    """What jobs consumed and emitted together. None: no job has that figure."""
 
     jobs: int
     unknown: int
-    """Jobs without any figure of energy."""
+    """The number of jobs without any figure of energy."""
     partly: int
-    """Jobs of which not all was measured."""
+    """The number of jobs with energy that was not measured completely."""
     simulated: bool
     gpu_hours: float
     cpu_hours: float
@@ -37,7 +37,7 @@ class Sums:
     market_ug: int | None
     embodied_ug: int | None
     hardware: Mapping[str, int]
-    """GPU type -> the most that one job held."""
+    """The most GPUs that one job held, by type."""
     zones: tuple[str, ...]
     sources: tuple[str, ...]
     first: int | None
@@ -45,20 +45,20 @@ class Sums:
 
     @property
     def pue(self) -> float | None:
-        """Facility energy over energy."""
+        """Return the PUE: facility energy over energy. None if either is not known."""
         used = (self.energy_uj or 0) + (self.estimated_uj or 0)
         return self.facility_uj / used if self.facility_uj and used else None
 
     @property
     def g_per_kwh(self) -> float | None:
-        """Grams over facility energy."""
+        """Return the mean intensity: grams over facility energy. None if either is not known."""
         if not self.facility_uj or self.carbon_ug is None:
             return None
         return self.carbon_ug / UG_PER_G / (self.facility_uj / UJ_PER_KWH)
 
 
 def sums(jobs: Sequence[Job]) -> Sums:
-    """Add up jobs."""
+    """Return the sums over jobs."""
     known = [job for job in jobs if job.get("energy_uj") is not None or job.get("estimated_uj") is not None]
     hardware: dict[str, int] = {}
     for job in jobs:
@@ -87,13 +87,13 @@ def sums(jobs: Sequence[Job]) -> Sums:
 
 
 def gpus(job: Job) -> int:
-    """Return how many GPUs a job held."""
+    """Return the number of GPUs that a job held."""
     found = re.search(r"(?:^|,)gres/gpu=(\d+)", job.get("alloc_tres") or "")
     return int(found[1]) if found else sum(gpu_types(job).values())
 
 
 def gpu_types(job: Job) -> dict[str, int]:
-    """Return the GPUs of a job by type, as AllocTRES names them; "" where it names no type."""
+    """Return the number of GPUs of a job by type, as AllocTRES names them; "" if it names no type."""
     text = job.get("alloc_tres") or ""
     found = {name: int(number) for name, number in re.findall(r"(?:^|,)gres/gpu:([^=,]+)=(\d+)", text)}
     plain = re.search(r"(?:^|,)gres/gpu=(\d+)", text)

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: MIT
-"""Energy by the hardware's figures: devices x watts x hours, CPUs and memory beside them. Exact, in fractions.
+"""Computes a job's energy from its hardware: devices x watts x hours, CPUs and memory beside them. Exact, in fractions.
 
     E = (N_gpu x W_gpu + CPUs x TDP / threads + GiB x 0.3725 W) x hours x utilization
 
-At full use it is an upper bound; the lower one is the part that is drawn without any use (`IDLE_SHARE`). What was
-not asked for by number is not in it, and `left_out` names it.
+At full use it is an upper bound. The lower bound is what is drawn without any use (`IDLE_SHARE`). What was not asked
+for by number is not in it, and `left_out` names it.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ if TYPE_CHECKING:
     from .asked import Asked
 
 CPU_WATTS = Fraction(4)
-"""Of a CPU whose model was not named: half of a core's 8 W (carbon_collector.meters.model)."""
+"""The watts of a CPU whose model was not named: half of a core's 8 W (carbon_collector.meters.model)."""
 LABELS = {"npu": "NPU", "tpu": "TPU"}
 
 
 class Part(NamedTuple):
-    """What one component consumes, in kWh: as expected, without use, and at full use; `text` says how it came about."""
+    """The energy of one component in kWh: as expected, without use, and at full use. `text` shows the calculation."""
 
     label: str
     text: str
@@ -40,7 +40,7 @@ class Part(NamedTuple):
 
 @dataclass(frozen=True)
 class Choice:
-    """What the command line says of the hardware; None: not said. `table`: accelerators, the site's own first."""
+    """What the command line says about the hardware. None: nothing. `table`: accelerators, the site's own first."""
 
     table: Sequence[tdp.Accelerator]
     watts: Fraction | None = None
@@ -50,7 +50,7 @@ class Choice:
 
 @dataclass(frozen=True)
 class Energy:
-    """What a job consumes by its hardware. `notes` are for people, `left_out` names what was not given."""
+    """The energy of a job by its hardware. `notes` are for people, `left_out` names what was not given."""
 
     parts: tuple[Part, ...] = ()
     left_out: tuple[str, ...] = ()
@@ -66,15 +66,15 @@ class Energy:
 
 
 def energy(components: Sequence[Asked], hours: Sequence[Fraction], choice: Choice) -> Energy:
-    """Return the energy of a job's components, each for its own time. Raises UsageError where something is not known."""
+    """Return the energy of a job's components, each over its own hours. Raises UsageError if something is not known."""
     parts: list[Part] = []
     notes: list[str] = []
     given: set[str] = set()
     for asked, time in zip(components, hours):
         for kind, number in asked.gpus.items():
-            found = _device(kind, choice, notes)
-            parts.append(_gpu(found, number, asked.tasks, time, choice))
-            given |= {"CPUs", "memory"} if found.kind == "gpu+cpu" else set()
+            accelerator = _device(kind, choice, notes)
+            parts.append(_gpu(accelerator, number, asked.tasks, time, choice))
+            given |= {"CPUs", "memory"} if accelerator.kind == "gpu+cpu" else set()
         if asked.cpus and "CPUs" not in given:
             parts.append(_cpu(asked, time, choice, notes))
         if asked.memory_mib and "memory" not in given:
@@ -88,14 +88,14 @@ def energy(components: Sequence[Asked], hours: Sequence[Fraction], choice: Choic
 
 
 def device(name: str, table: Sequence[tdp.Accelerator]) -> tdp.Accelerator:
-    """Return the accelerator of that name. Raises UsageError that names the nearest."""
-    found = tdp.accelerator(name, list(table))
-    if found is None:
+    """Return the accelerator of a name. Raises UsageError that names the nearest one."""
+    accelerator = tdp.accelerator(name, list(table))
+    if accelerator is None:
         known = {text: one.name for one in table for text in (one.name, *one.aliases)}
         close = dict.fromkeys(known[text] for text in difflib.get_close_matches(name.lower(), known, 6, 0.6))
         hint = f"did you mean {' or '.join(list(close)[:3])}? " if close else ""
         raise UsageError(f"-G {name}: no such accelerator; {hint}--hardware lists them, --watts W does without")
-    return found
+    return accelerator
 
 
 def _device(kind: str, choice: Choice, notes: list[str]) -> tdp.Accelerator:
@@ -103,21 +103,21 @@ def _device(kind: str, choice: Choice, notes: list[str]) -> tdp.Accelerator:
         return tdp.Accelerator(kind, kind, float(choice.watts), "given")
     if not kind:
         raise UsageError("which GPU is it? Say -G TYPE:N, e.g. -G a100:4, or --watts W")
-    found = device(kind, choice.table)
-    if found.watts is None:
-        raise UsageError(f"-G {kind}: the watts of {found.full_name} are not published; give --watts W")
-    if tdp.key(kind) != tdp.key(found.name):
-        notes.append(f"{kind} is taken for {found.full_name}; --watts W or [site] accelerators says otherwise")
-    if found.note and (found.kind != "gpu" or found.devices > 1 or "Grace" in found.note):
-        notes.append(f"{found.name}: {found.note}")
-    return found
+    accelerator = device(kind, choice.table)
+    if accelerator.watts is None:
+        raise UsageError(f"-G {kind}: the watts of {accelerator.full_name} are not published; give --watts W")
+    if tdp.key(kind) != tdp.key(accelerator.name):
+        notes.append(f"{kind} is taken for {accelerator.full_name}; --watts W or [site] accelerators says otherwise")
+    if accelerator.note and (accelerator.kind != "gpu" or accelerator.devices > 1 or "Grace" in accelerator.note):
+        notes.append(f"{accelerator.name}: {accelerator.note}")
+    return accelerator
 
 
-def _gpu(found: tdp.Accelerator, number: int, tasks: int, hours: Fraction, choice: Choice) -> Part:
-    watts = choice.watts if choice.watts is not None else Fraction(str(found.watts))
+def _gpu(accelerator: tdp.Accelerator, number: int, tasks: int, hours: Fraction, choice: Choice) -> Part:
+    watts = choice.watts if choice.watts is not None else Fraction(str(accelerator.watts))
     times = f"{tasks} tasks x " if tasks > 1 else ""
-    text = f"{times}{number} x {shown(watts)} W ({found.document})"
-    return _part(LABELS.get(found.kind, "GPU"), text, tasks * number * watts, hours, "gpu", choice.utilization)
+    text = f"{times}{number} x {shown(watts)} W ({accelerator.document})"
+    return _part(LABELS.get(accelerator.kind, "GPU"), text, tasks * number * watts, hours, "gpu", choice.utilization)
 
 
 def _cpu(asked: Asked, hours: Fraction, choice: Choice, notes: list[str]) -> Part:
@@ -127,13 +127,13 @@ def _cpu(asked: Asked, hours: Fraction, choice: Choice, notes: list[str]) -> Par
         notes.append("the CPUs' model was not given: 4 W a CPU; --cpu-type names it")
         watts, text = CPU_WATTS, f"{times}{number} x 4 W (model not given)"
     else:
-        found = tdp.cpu([choice.cpu_type])
-        if found is None:
+        cpu_model = tdp.cpu([choice.cpu_type])
+        if cpu_model is None:
             raise UsageError(f"--cpu-type {choice.cpu_type}: not in the table; write it as lscpu does")
-        each = found.cores if asked.whole_cores else found.threads
+        each = cpu_model.cores if asked.whole_cores else cpu_model.threads
         unit = "cores" if asked.whole_cores else "threads"
-        watts = Fraction(found.watts, each)
-        text = f"{times}{number} of {each} {unit} x {found.watts} W ({found.name})"
+        watts = Fraction(cpu_model.watts, each)
+        text = f"{times}{number} of {each} {unit} x {cpu_model.watts} W ({cpu_model.name})"
     return _part("CPU", text, asked.tasks * number * watts, hours, "cpu", choice.utilization)
 
 
@@ -155,5 +155,5 @@ def _part(
 
 
 def shown(value: Fraction) -> str:
-    """A number as short as it is exact to six digits: `400`, `62.5`, `57.1429`."""
+    """Return a number in its shortest form, to six digits if it is no integer: `400`, `62.5`, `57.1429`."""
     return f"{float(value):.10g}" if value.denominator == 1 else f"{float(value):.6g}"

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: MIT
 """Reads the command line of carbon-estimate: sbatch's options with sbatch's letters, and its own beside them.
 
-sbatch's getopt is followed: `--time=1`, `--time 1`, `-t1`, `-t 1`, long options shortened as long as they are clear,
-an optional value only behind `=`. What follows the script belongs to the script.
+It follows sbatch's getopt: `--time=1`, `--time 1`, `-t1`, `-t 1`, long options shortened as far as they stay
+unambiguous, and an optional value only after `=`. Words after the script belong to the script. What the options mean is
+read in `asked`.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ NONE, ONE, MAYBE = "none", "one", "maybe"
 
 
 class Option(NamedTuple):
-    """An option: its long name, its letter or "", whether it takes a value, and for our own its help."""
+    """An option: its long name, its letter or "", whether it takes a value, and for one of our own its help."""
 
     name: str
     letter: str
@@ -29,14 +30,16 @@ class Option(NamedTuple):
 
 
 class Words(NamedTuple):
-    """A command line: one dict of options for each component of a het job, and the script with its arguments."""
+    """A command line: a dict of options for each component of a heterogeneous job, and the script with its
+    arguments.
+    """
 
     components: tuple[dict[str, str], ...]
     rest: tuple[str, ...]
 
     @property
     def options(self) -> dict[str, str]:
-        """The options of the first component, which ours stand among."""
+        """Return the options of the first component. Our own options are among them."""
         return self.components[0]
 
 
@@ -62,7 +65,7 @@ OWN = (
     Option("version", "V", NONE, "", "print the version"),
     Option("help", "h", NONE, "", "print this help"),
 )
-"""Ours. `-h`, `-V` are sbatch's letters too, and mean the same."""
+"""The options of carbon-estimate's own. `-h` and `-V` are letters of sbatch too, with the same meaning."""
 
 _SBATCH = """
 A:account= acctg-freq= a:array= batch= bb= bbf= b:begin= D:chdir= cluster-constraint= M:clusters= cluster= comment=
@@ -106,13 +109,15 @@ VARIABLES = {
     "SLURM_CLUSTERS": "clusters",
     "SLURM_HINT": "hint",
 }
-"""sbatch(1), INPUT ENVIRONMENT VARIABLES: those that change what a job consumes or where it runs."""
+"""The environment variables that change what a job consumes or where it runs (sbatch(1), INPUT ENVIRONMENT
+VARIABLES).
+"""
 
 
 def command_line(words: list[str], is_zones: Callable[[str], bool] = lambda _: False) -> Words:
-    """Read the words after the program's name. Raises UsageError that names the nearest option.
+    """Return the words after the program's name, read. Raises UsageError that names the nearest option.
 
-    `is_zones`: whether a word can be the value of --compare, which may stand without one.
+    `is_zones` says whether a word can be the value of --compare, which may stand without one.
     """
     components: list[dict[str, str]] = [{}]
     rest: tuple[str, ...] = ()
@@ -131,7 +136,7 @@ def command_line(words: list[str], is_zones: Callable[[str], bool] = lambda _: F
 
 
 def directives(place: str, words: list[str]) -> dict[str, str]:
-    """Read the options of an #SBATCH line; what is no option ends them, as in sbatch. Raises UsageError."""
+    """Return the options of an #SBATCH line. A word that is no option ends them, as in sbatch. Raises UsageError."""
     found: dict[str, str] = {}
     at = 0
     try:
@@ -150,7 +155,7 @@ def of_environment(environment: Iterable[tuple[str, str]]) -> dict[str, str]:
 def _take(
     words: list[str], at: int, table: tuple[Option, ...], into: dict[str, str], is_zones: Callable[[str], bool]
 ) -> int:
-    """Read the option at `at` into a dict; the number of words that it took."""
+    """Read the option at `words[at]` into a dict, and return the number of words that it took."""
     word = words[at]
     if not word.startswith("--"):
         return _letters(words, at, table, into)

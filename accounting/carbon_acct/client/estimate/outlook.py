@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Asks the aggregator for what an estimate rests on: earlier jobs, the partition's power, the grid's intensity."""
+"""Asks the aggregator for the basis of an estimate: earlier jobs, the partition's power, the grid's intensity."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def _get(config: Settings, path: str, parameters: Mapping[str, str]) -> dict[str
 
 
 def _ask(url: str, target: str, munge_socket: str) -> tuple[dict[str, Any] | None, str]:
-    """What one aggregator answers, or why it does not. Raises MungeError."""
+    """Return the answer of one aggregator, or None and the reason. Raises MungeError."""
     try:
         answer = signed_request("GET", url, target, munge_socket=munge_socket)
         content = json.loads(answer.body)

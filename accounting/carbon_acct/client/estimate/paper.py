@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""The statement of measured jobs for a paper or a model card: LaTeX, Markdown, Hugging Face's YAML, JSON.
+"""Writes a statement on measured jobs for a paper or a model card: LaTeX, Markdown, Hugging Face's YAML, JSON.
 
-Energy that was estimated is named apart. What a contract or an offset takes off is never in the total.
+Estimated energy is stated apart. Contracts and offsets never reduce the total.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from .measured import Sums
 
 ROUND = 3
-"""Significant digits of a figure whose interval is not known."""
+"""The significant digits of a figure whose interval is not known."""
 BIBTEX = """\
 @article{lacoste2019quantifying,
   title   = {Quantifying the Carbon Emissions of Machine Learning},
@@ -64,7 +64,7 @@ def statement(found: Sums, form: str, training_type: str = "", offset_kg: Fracti
 
 
 def _sentences(found: Sums, offset_kg: Fraction | None) -> list[str]:
-    """The statement in plain sentences, one a line."""
+    """Return the statement as a list of plain sentences."""
     hours = f"{_round(found.gpu_hours)} GPU hours and {_round(found.cpu_hours)} CPU hours"
     said = [f"The experiments are {found.jobs} {_jobs(found.jobs)} of {hours}{_with(found)}{_when(found)}."]
     if found.energy_uj is not None:
@@ -149,7 +149,9 @@ def _facts(found: Sums, offset_kg: Fraction | None) -> dict[str, Any]:
 
 
 def _like(found: Sums) -> str:
-    """Two equivalents; the part that was not measured is the interval."""
+    """Return two comparisons of the mass of CO2 equivalent. Their digits follow from the part that was only
+    estimated.
+    """
     grams = (found.carbon_ug or 0) / UG_PER_G
     used = (found.energy_uj or 0) + (found.estimated_uj or 0)
     doubt = grams * (found.estimated_uj or 0) / used if used else 0.0

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Puts an estimate together: energy on a basis, the facility around it, carbon at a place; as rows and as JSON."""
+"""Completes an estimate: energy on a basis, the facility's overhead, carbon at a place. Returns rows and JSON."""
 
 from __future__ import annotations
 
@@ -21,27 +21,27 @@ if TYPE_CHECKING:
 
 
 class Pue(NamedTuple):
-    """Power usage effectiveness; `value` None: not known. `text`: where it is from, empty where the user gave it."""
+    """Power usage effectiveness; `value` None: not known. `text` names its source, and is empty if the user gave it."""
 
     value: Fraction | None = None
     text: str = ""
 
     @property
     def factor(self) -> Fraction:
-        """Return what energy is multiplied with."""
+        """Return the factor from IT energy to facility energy; 1 if the PUE is not known."""
         return Fraction(1) if self.value is None else self.value
 
 
 @dataclass
 class Figures:
-    """An estimate's figures: kWh of the devices, and grams; low and high where an interval is known."""
+    """The figures of an estimate: kWh of the devices, and grams; low and high if an interval is known."""
 
     basis: str
     kwh: Fraction | None
     low_kwh: Fraction | None = None
     high_kwh: Fraction | None = None
     most_kwh: Fraction | None = None
-    """Up to the time limit."""
+    """The energy in kWh if the job runs until its time limit."""
     grams: Fraction | None = None
     low_grams: Fraction | None = None
     high_grams: Fraction | None = None
@@ -50,7 +50,7 @@ class Figures:
     more: dict[str, Any] = field(default_factory=dict)
 
     def at(self, pue: Pue, place: Place) -> Figures:
-        """Fill in the grams at one intensity."""
+        """Fill in the grams at the intensity of a place, and return these figures."""
         for name in ("", "low_", "high_", "most_"):
             energy = getattr(self, f"{name}kwh")
             setattr(self, f"{name}grams", None if energy is None else energy * pue.factor * place.g_per_kwh)
@@ -58,7 +58,7 @@ class Figures:
 
 
 def hardware_figures(energy: Energy, pue: Pue, place: Place) -> Figures:
-    """Return the figures of an energy by hardware: the lower bound is idle, the upper one full use."""
+    """Return the figures of an estimate by hardware. The lower bound is idle, the upper one full use."""
     found = Figures("hardware", energy.kwh, energy.idle_kwh, energy.full_kwh, notes=list(energy.notes))
     found.more["parts"] = [
         {"component": part.label, "text": part.text, "kwh": float(part.kwh), "idle_kwh": float(part.idle_kwh)}
@@ -71,7 +71,7 @@ def hardware_figures(energy: Energy, pue: Pue, place: Place) -> Figures:
 def hardware_rows(
     energy: Energy, figures: Figures, pue: Pue, place: Place, use: Fraction | None, limit: bool = False
 ) -> list[Row]:
-    """Return the lines of an estimate by hardware. `limit`: the time is the time limit."""
+    """Return the rows of an estimate by hardware. `limit`: the hours are those of the time limit."""
     rows = [Row(part.label, part.text, show.kwh(part.kwh)) for part in energy.parts]
     if len(rows) > 1:
         rows.append(Row("Energy", "together", show.kwh(energy.kwh)))
@@ -87,12 +87,12 @@ def hardware_rows(
 
 
 def intensity_text(place: Place) -> str:
-    """`x 44.18 g/kWh (FR, Ember 2024, yearly, lifecycle)`."""
+    """Return the factor of a place as text: `x 44.18 g/kWh (FR, Ember 2024, yearly, lifecycle)`."""
     return f"x {float(place.g_per_kwh):.10g} g/kWh ({place.text})"
 
 
 def compare_rows(places: Sequence[Place], here: Place, kwh: Fraction, pue: Pue) -> list[Row]:
-    """Return a line for each place, the cleanest first; the same energy and the same building everywhere."""
+    """Return a row for each place. `places` are sorted by intensity. Energy and PUE are the same at every place."""
     rows = []
     for place in places:
         ends = "Cleanest" if place == places[0] else "Dirtiest" if place == places[-1] else "There"
@@ -104,7 +104,7 @@ def compare_rows(places: Sequence[Place], here: Place, kwh: Fraction, pue: Pue) 
 
 
 def as_json(figures: Figures, pue: Pue, place: Place, compared: Sequence[Place]) -> dict[str, Any]:
-    """Return everything as JSON holds it: kWh, grams, g/kWh, in doubles."""
+    """Return an estimate as JSON has it: kWh, grams and g/kWh as doubles."""
     facility = None if figures.kwh is None else figures.kwh * pue.factor
     return {
         "basis": figures.basis,

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The figures and lines of an estimate that rests on watts of earlier jobs, and not on the hardware's."""
+"""Computes and shows an estimate whose power is that of earlier jobs. `plan` does so for the power of the hardware."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ S_PER_H = 3600
 
 
 class Run(NamedTuple):
-    """How long a job will take, in seconds; None: not known."""
+    """The expected run time of a job in seconds: typical, low, high and at most. None: not known."""
 
     typical: float | None = None
     low: float | None = None
@@ -30,7 +30,9 @@ class Run(NamedTuple):
 
 
 def figures(basis: str, watts: float, run: Run, pue: Pue, intensity: Callable[[float], float]) -> Figures:
-    """Return energy and grams of a run; `intensity`: the mean of a run of so many seconds that begins now."""
+    """Return energy and grams of a run. `intensity` takes the seconds of a run that begins now, and returns its mean in
+    g/kWh.
+    """
     found = Figures(basis, None)
     for name, seconds in (("", run.typical), ("low_", run.low), ("high_", run.high), ("most_", run.most)):
         if seconds is not None:
@@ -42,7 +44,11 @@ def figures(basis: str, watts: float, run: Run, pue: Pue, intensity: Callable[[f
 
 
 def rows(text: str, found: Figures, run: Run, pue: Pue, priced: str, place: Place) -> list[list[str]]:
-    """Return the cells of the lines: label, figure, text, range, at most. `text`: the basis; `priced`: by what."""
+    """Return the lines of the table as cells: label, figure, explanation, range, upper limit.
+
+    `text` names the basis of the energy. `priced` names the intensities that the carbon was computed with; if it is
+    empty, `place` is named.
+    """
     most = f"at most ({show.duration(run.most)})" if run.most else ""
     ranged = "10 to 90 %" if found.low_kwh is not None else ""
     lines = [["Basis", "", text, ranged, most]]
@@ -73,7 +79,7 @@ def rows(text: str, found: Figures, run: Run, pue: Pue, priced: str, place: Plac
 
 
 def laid_out(cells: list[list[str]], others: list[Row]) -> list[str]:
-    """The lines in columns; the basis begins where the figures do."""
+    """Return the lines in columns. The text of the basis begins in the column of the figures."""
     body = [f"{figure:<12}{text}" if label != "Basis" else text for label, figure, text, *_ in cells]
     width = max(len(text) for text in body) + 4
     ranges = max((len(cell[3]) for cell in cells), default=0) + 2

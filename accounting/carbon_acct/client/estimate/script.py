@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Reads the options of a batch script as sbatch does: `#SBATCH` lines up to the first command. Nothing is evaluated."""
+"""Reads the options of a batch script as sbatch does: `#SBATCH` lines up to the first command. It evaluates nothing."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 MARK = "#SBATCH"
 HET = ("hetjob", "packjob")
 MOST_BYTES = 4 << 20
-"""Slurm's own bound of a script (max_script_size)."""
+"""The most bytes of a script, which is Slurm's own bound (max_script_size)."""
 
 
 def read(path: str) -> str:
-    """Return a script's text. Raises UsageError where sbatch would refuse it."""
+    """Return the text of a script. Raises UsageError if sbatch would refuse it."""
     with open(path, "rb") as file:  # noqa: PTH123 - a name from the command line, which may be /dev/stdin
         content = file.read(MOST_BYTES + 1)
     if len(content) > MOST_BYTES:
@@ -37,7 +37,7 @@ def read(path: str) -> str:
 
 
 def script_options(path: str, text: str) -> list[dict[str, str]]:
-    """Return the options of each component of a script; a plain job has one component. Raises UsageError."""
+    """Return the options of each component of a script. A plain job has one component. Raises UsageError."""
     components: list[dict[str, str]] = [{}]
     for number, line in enumerate(text.splitlines(), 1):
         if line.strip() and not line.startswith("#"):
@@ -57,9 +57,9 @@ def script_options(path: str, text: str) -> list[dict[str, str]]:
 
 
 def job_options(words: Words, environment: Mapping[str, str], text: str = "") -> list[dict[str, str]]:
-    """Return the options of each component: the command line's over SBATCH_* over the script's.
+    """Return the options of each component. The command line overrides SBATCH_*, which override the script.
 
-    `text`: the script's; empty where nothing is submitted, and then no variable counts. Raises UsageError.
+    `text` is the script's. If it is empty nothing is submitted, and no variable applies. Raises UsageError.
     """
     own = list(words.components)
     of_script = script_options(words.rest[0], text) if text else [{}]

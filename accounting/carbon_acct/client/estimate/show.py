@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Figures of an estimate for people: columns, and as many digits as a figure bears."""
+"""Writes the figures of an estimate for people: in columns, with no more digits than their accuracy justifies."""
 
 from __future__ import annotations
 
@@ -11,11 +11,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 MASSES = ((Fraction(1), "g", 1), (Fraction(10**3), "kg", 3), (Fraction(10**6), "t", 3), (Fraction(10**9), "kt", 3))
-"""Grams of a unit, its name, and its decimals: grams to a tenth, the others to a thousandth."""
+"""The units of mass: grams of the unit, its name, and its decimals. Grams are shown to a tenth, the others to a
+thousandth.
+"""
 
 
 class Row(NamedTuple):
-    """A line: its label, how the figure came about, the figure, and its range."""
+    """A line of output: its label, how its figure was obtained, the figure, and its range."""
 
     label: str
     text: str
@@ -24,7 +26,7 @@ class Row(NamedTuple):
 
 
 def lines(rows: Sequence[Row]) -> Iterator[str]:
-    """Rows in columns. A row without a figure takes no part in the widths."""
+    """Yield rows in columns. A row without a figure does not widen them."""
     figures = [row for row in rows if row.value]
     text = max((len(row.text) for row in figures), default=0) + 4
     value = max((len(row.value) for row in figures), default=0) + 2
@@ -36,55 +38,55 @@ def lines(rows: Sequence[Row]) -> Iterator[str]:
 
 
 def kwh(value: Fraction) -> str:
-    """`1.600 kWh`."""
+    """Return an energy as `1.600 kWh`."""
     return f"{places(value, 3)} kWh"
 
 
 def grams(value: Fraction) -> str:
-    """`84.8 g`, `12.960 kg`."""
+    """Return a mass as `84.8 g` or `12.960 kg`."""
     size, unit, digits = _mass(value)
     return f"{places(value / size, digits)} {unit}"
 
 
 def gram_range(low: Fraction, high: Fraction) -> str:
-    """`12.7 to 84.8 g`: both in the unit of the upper one."""
+    """Return a range as `12.7 to 84.8 g`, both in the unit of the upper one."""
     size, unit, digits = _mass(high)
     return f"{places(low / size, digits)} to {places(high / size, digits)} {unit}"
 
 
 def places(value: Fraction, digits: int) -> str:
-    """A number with so many decimals, half up, without doubles."""
+    """Return a number with `digits` decimals, rounded half up, computed without doubles."""
     scaled = value * 10**digits
     whole = (2 * scaled.numerator + scaled.denominator) // (2 * scaled.denominator)
     return f"{whole // 10**digits}.{whole % 10**digits:0{digits}}" if digits else str(whole)
 
 
 def rough(value: Fraction) -> str:
-    """About as many digits as a prediction bears: `848`, `16.0`, `2.2`, `0.31`."""
+    """Return a predicted figure with the few digits that a prediction justifies: `848`, `16.0`, `2.2`, `0.31`."""
     if value >= 100 or value == 0:
         return places(value, 0)
     return places(value, 1 if value >= 1 else 2 if value >= Fraction(1, 10) else 3)
 
 
 def rough_grams(value: Fraction) -> str:
-    """`848 g`, `2.2 kg`."""
+    """Return a predicted mass as `848 g` or `2.2 kg`."""
     size, unit, _ = _mass(value)
     return f"{rough(value / size)} {unit}"
 
 
 def rough_range(low: Fraction, high: Fraction, like: Fraction) -> str:
-    """`9.1 to 21.4`: with as many decimals as a figure of the size of `like` has."""
+    """Return a range as `9.1 to 21.4`, with as many decimals as `rough` gives `like`."""
     digits = len(rough(like).partition(".")[2])
     return f"{places(low, digits)} to {places(high, digits)}"
 
 
 def watts(value: float) -> str:
-    """`1.74 kW`, `350 W`."""
+    """Return a power as `1.74 kW` or `350 W`."""
     return f"{value / 1000:.3g} kW" if value >= 1000 else f"{value:.3g} W"
 
 
 def duration(seconds: float) -> str:
-    """`9 h 12 min`, `24 h`, `3 min`, `40 s`."""
+    """Return a time as `9 h 12 min`, `24 h`, `3 min` or `40 s`."""
     minutes = round(seconds / 60)
     if seconds < 60:
         return f"{seconds:.0f} s"
@@ -93,12 +95,12 @@ def duration(seconds: float) -> str:
 
 
 def listed(names: Sequence[str]) -> str:
-    """`CPUs, memory and PUE`."""
+    """Return names as `CPUs, memory and PUE`."""
     return f"{', '.join(names[:-1])} and {names[-1]}" if len(names) > 1 else "".join(names)
 
 
 def mass_unit(value: Fraction) -> tuple[Fraction, str]:
-    """The grams of the unit that suits a mass, and its name."""
+    """Return the unit that suits a mass: its grams and its name."""
     size, unit, _ = _mass(value)
     return size, unit
 

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""Where a job would run: a zone, a provider's region or a figure of one's own, and the places beside it.
+"""Finds the place where a job would run (a zone, a provider's region or a given intensity) and places to compare it
+with.
 
-Only places of one scope are compared: direct figures leave out what lifecycle figures have in them.
+Only places of the same scope are compared: direct figures leave out a part of lifecycle figures.
 """
 
 from __future__ import annotations
@@ -20,13 +21,13 @@ if TYPE_CHECKING:
     from ..zones import Factor
 
 TOGETHER = ("EU", "WORLD")
-"""Zones that are means of others, and no place to go to."""
+"""The zones that are means of other zones, so that no job can run there."""
 MOST = 5000
 KILOGRAMS = "kg"
 
 
 class Place(NamedTuple):
-    """A place with its intensity. `name`: a zone or PROVIDER:REGION; `text`: zone, source, year and scope."""
+    """A place and its intensity. `name`: a zone or PROVIDER:REGION; `text`: zone, source, year and scope."""
 
     name: str
     g_per_kwh: Fraction
@@ -50,7 +51,7 @@ def chosen(options: Mapping[str, str], home: str) -> Place:
 
 
 def of_zone(name: str, setting: str = "--compare") -> Place:
-    """Return a zone of the shipped factors. Raises UsageError."""
+    """Return the place of a zone in the shipped factors. Raises UsageError."""
     f = find(name)
     if f is None:
         raise UsageError(f"{setting} {name}: no such zone; {nearest(name)}")
@@ -58,7 +59,9 @@ def of_zone(name: str, setting: str = "--compare") -> Place:
 
 
 def of_region(name: str) -> Place:
-    """Return a provider's region, with the factor of its zone and the PUE that is told of it. Raises UsageError."""
+    """Return the place of a provider's region, with its zone's factor and the PUE that is published for it. Raises
+    UsageError.
+    """
     found = region(name)
     place = of_zone(found.zone)
     says = f"GSF {found.pue_year}, not the provider's word" if found.pue else ""
@@ -67,15 +70,16 @@ def of_region(name: str) -> Place:
 
 
 def is_places(text: str) -> bool:
-    """Whether a word can be a list of places: `FR,DE`, `aws:eu-west-3`."""
+    """Return whether a word can be a list of places: `FR,DE`, `aws:eu-west-3`."""
     known = {zone.casefold() for zone in factors()} | set(regions())
     return bool(text) and all(word.strip().casefold() in known for word in text.split(","))
 
 
 def beside(place: Place, names: str) -> list[Place]:
-    """Return the places to compare with: those that are named, else the cleanest and the dirtiest of the same kind.
+    """Return `place` and the places to compare it with, sorted by intensity.
 
-    Sorted by intensity, `place` among them. Raises UsageError where the scopes differ.
+    They are those in `names`, else the cleanest and the dirtiest of the same kind. Raises UsageError if the scopes
+    differ.
     """
     if names:
         others = [of_region(word) if ":" in word else of_zone(word) for word in names.split(",") if word.strip()]

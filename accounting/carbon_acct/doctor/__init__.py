@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 from urllib.parse import quote
 
 from carbon_acct.access.munge import decode
@@ -20,8 +20,9 @@ from carbon_acct.client import status
 from carbon_acct.db import schema
 from carbon_acct.db.connect import parse_urls
 from carbon_acct.db.engine import REPAIR, Database, url_of
+from carbon_acct.doctor import slurm_conf, starting
+from carbon_acct.doctor.finding import FIX, LOOK, OK, Finding, Patient
 from carbon_acct.errors import DatabaseError, SlurmError
-from carbon_acct.grid.providers import suggested
 from carbon_acct.slurm.nodes import load_cluster_config
 from carbon_acct.slurm.programs import Programs
 from carbon_collector import __version__, munge
@@ -30,29 +31,12 @@ from carbon_collector.http import signed_request
 from carbon_collector.settings import DEFAULT_PATH, Settings
 from carbon_collector.units import DAY_S
 
-OK, LOOK, FIX = "ok", "look", "fix"
+__all__ = ["FIX", "LOOK", "OK", "Finding", "findings"]
+
 MAX_SKEW_S = 5
 LEAST_FREE = 0.1
 MAX_QUEUE = 1000
 """The number of messages for slurmdbd that slurmctld may hold. A busy site holds some for moments."""
-
-
-class Finding(NamedTuple):
-    """One result of a check: `ok`, `look` (an administrator should know) or `fix`, with the advice."""
-
-    level: str
-    subject: str
-    text: str
-
-
-class Patient(NamedTuple):
-    """The site that is checked. `answers` maps the URL of each aggregator to its status over the last day."""
-
-    config: Settings
-    path: str
-    programs: Programs
-    answers: dict[str, Mapping[str, Any]]
-    now: float
 
 
 def examine(config: Settings, path: str, programs: Programs) -> Iterator[Finding]:
@@ -71,7 +55,7 @@ def _configuration(patient: Patient) -> Iterator[Finding]:
     mode = path.stat().st_mode
     if mode & 0o022:
         yield Finding(FIX, "configuration", f"{name} can be written by others than its owner: chmod go-w {name}")
-    elif mode & 0o004 and parse_urls(url_of(patient.config))[0].password:
+    elif mode & 0o004 and _has_password(patient.config):
         yield Finding(
             FIX, "configuration", f"{name} holds the database's password and everybody can read it: chmod o-r {name}"
         )
@@ -79,25 +63,12 @@ def _configuration(patient: Patient) -> Iterator[Finding]:
         yield Finding(OK, "configuration", name)
 
 
-def _grid(patient: Patient) -> Iterator[Finding]:
-    config = patient.config
-    for key, without in (
-        ("zone", "carbon is calculated with the world's average"),
-        ("pue", "the facility's own energy is not counted"),
-    ):
-        value = config.text("site", key)
-        if config.origin("site", key) == "default":
-            yield Finding(
-                LOOK, key, f"[site] {key} is not set, so {without}; set it (`carbon-mgr zones` lists the zones)"
-            )
-        else:
-            yield Finding(OK, key, value)
-    zone = config.text("site", "zone")
-    if config.origin("grid", "providers") == "default" and config.origin("site", "zone") != "default":
-        chain = ", ".join(suggested(zone))
-        yield Finding(
-            OK, "grid", f"the yearly factor of {zone}; [grid] providers = {chain} would give hourly intensities"
-        )
+def _has_password(config: Settings) -> bool:
+    """Return whether the database's URL has a password in it. A URL that is none is another check's matter."""
+    try:
+        return bool(parse_urls(url_of(config))[0].password)
+    except DatabaseError:
+        return False
 
 
 def _munge(patient: Patient) -> Iterator[Finding]:
@@ -239,6 +210,9 @@ def _database(patient: Patient) -> Iterator[Finding]:
     """Yield findings on the database: whether it can be used; for a file who may read it, whether it is whole, and
     whether its disk has room.
     """
+    if wrong := list(starting.database_url(patient)):
+        yield from wrong
+        return
     found = parse_urls(url_of(patient.config))[0]
     if found.get_backend_name() != "sqlite":
         yield from _server(patient)
@@ -293,11 +267,15 @@ def _damage(path: Path) -> str:
 
 CHECKS: tuple[Callable[[Patient], Iterator[Finding]], ...] = (
     _configuration,
-    _grid,
+    starting.grid,
     _munge,
     _database,
     _slurm,
+    slurm_conf.settings,
+    slurm_conf.drained,
+    starting.listen,
     _aggregators,
+    starting.differences,
     _poll,
     _providers,
     _nodes,

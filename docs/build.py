@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: MIT
+"""Builds the documentation as a site: `python docs/build.py [FOLDER]`, with Sphinx, furo, MyST and mandoc.
+
+The pages are the Markdown files where they are in the repository, and the man pages. They are put together in a folder of
+their own, so that their links to one another hold. A warning is an error.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+CHECKOUT = Path(__file__).resolve().parents[1]
+PAGES = ("README.md", "ARCHITECTURE.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md")
+FOLDERS = ("docs", "docs/adr", "ansible", "prolog", "epilog", "benchmarks")
+LIST = "# {}\n\n```{{toctree}}\n:maxdepth: 1\n\n{}\n```\n"
+
+
+def main() -> int:
+    """Build the site and return Sphinx' exit status."""
+    target = Path(sys.argv[1] if len(sys.argv) > 1 else CHECKOUT / "build/docs").absolute()
+    sources = target / "sources"
+    shutil.rmtree(target, ignore_errors=True)
+    gather(sources)
+    sphinx = [sys.executable, "-m", "sphinx", "-q", "-W", "--keep-going", "-b", "html"]
+    where = ["-c", str(CHECKOUT / "docs"), "-d", str(target / "doctrees"), str(sources), str(target / "html")]
+    status = subprocess.run([*sphinx, *where], env={**os.environ, "TZ": "UTC"}, check=False).returncode
+    if status == 0:
+        sys.stdout.write(f"{target / 'html/index.html'}\n")
+    return status
+
+
+def gather(into: Path) -> None:
+    """Put all pages into a folder, as they lie in the repository."""
+    names = [CHECKOUT / name for name in PAGES]
+    names += [page for folder in FOLDERS for page in sorted((CHECKOUT / folder).glob("*.md"))]
+    for page in names:
+        copy(page, into)
+    for picture in sorted((CHECKOUT / "docs/pictures").glob("*.svg")):
+        copy(picture, into)
+    (into / "docs/index.md").rename(into / "index.md")
+    records = sorted(path.stem for path in (into / "docs/adr").glob("*.md"))
+    (into / "docs/adr/index.md").write_text(LIST.format("Decisions", "\n".join(records)))
+    man = into / "docs/man"
+    man.mkdir()
+    pages = sorted((CHECKOUT / "docs/man").glob("*.[1-9]"))
+    for page in pages:
+        (man / f"{page.name}.md").write_text(man_page(page))
+    (man / "index.md").write_text(LIST.format("Man pages", "\n".join(page.name for page in pages)))
+
+
+def copy(page: Path, into: Path) -> None:
+    """Copy a file to the place below a folder that it has in the repository."""
+    target = into / page.relative_to(CHECKOUT)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copy(page, target)
+
+
+def man_page(page: Path) -> str:
+    """Return a man page as Markdown, its text as mandoc writes it in HTML."""
+    command = ["mandoc", "-T", "html", "-O", "fragment", str(page)]
+    html = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    return f"# {page.stem}({page.suffix[1:]})\n\n````{{raw}} html\n{html}\n````\n"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
