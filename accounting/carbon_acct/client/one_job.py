@@ -161,7 +161,7 @@ def _projection(found: Projection | None, terminal: Terminal) -> Iterator[str]:
 
 def _wrapped(line: str, columns: int) -> list[str]:
     """Return a line as the lines that fit, broken at blanks, each later one below the text of the first."""
-    lines = []
+    lines: list[str] = []
     while width(line) > columns:
         at = line.rfind(" ", INDENT + 1, columns + 1)
         if at <= INDENT:
