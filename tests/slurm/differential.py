@@ -53,7 +53,7 @@ POLL_S = 60
 
 SELECTIONS = """
 -S {start} | -a | -aD | -a -S {start} -E {mid} | -a -S {mid} -E {ends} | -T -a -S {mid} -E {ends} | -aT -S {start} -E {mid}
--aT -S {mid} | -a -S today -E now | -a -E {mid} -S {start} -D | -u alice | -u alice,bob | -u alice -u bob | -u 70001 | --uid=bob
+-T -u alice -S {mid} -E {ends} | -a -S today -E now | -a -E {mid} -S {start} -D | -u alice | -u alice,bob | -u alice -u bob | -u 70001 | --uid=bob
 -u alice -a | -a -u alice | -u -1 | -u alice,nosuch | -u 99999 | -u carol -D | -g alice | -g 70002 | --gid=70001 -a | -g nosuch
 -A physics -a | -A physics,optics -a | -A nosuch -a | -a -A physics -u carol | -r batch -a | -r nosuch -a | -q normal -a | -q nosuch -a
 -M {cluster} -a | -M all -a | -L -a | --local -a | -M nosuch -a | --federation -a

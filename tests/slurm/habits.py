@@ -61,9 +61,11 @@ def set_scene(cluster: Cluster) -> Scene:
     return scene
 
 
-def clear(cluster: Cluster) -> None:
-    """End all jobs, so that the nodes are idle."""
-    cluster.run(["scancel", "--state=PENDING,RUNNING,SUSPENDED", "-u", "alice,bob,carol"], check=False)
+def clear(cluster: Cluster, scene: Scene) -> None:
+    """End all jobs and wait until the nodes are idle. What is suspended is frozen, and would outlive its cluster."""
+    cluster.run(["scontrol", "resume", str(scene.jobs["suspended"])], check=False)
+    cluster.run(["scancel", *map(str, scene.jobs.values())], check=False)
+    cluster.until_idle()
 
 
 def _until_told(cluster: Cluster, scene: Scene) -> None:

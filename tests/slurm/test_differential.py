@@ -29,8 +29,9 @@ def scene(folder: Path) -> Iterator[tuple[Cluster, habits.Scene]]:
             conf.write("PrivateData=jobs\n")
         privacy.take_in(cluster, "jobs")
         cluster.start_aggregator()
-        yield cluster, habits.set_scene(cluster)
-        habits.clear(cluster)
+        jobs = habits.set_scene(cluster)
+        yield cluster, jobs
+        habits.clear(cluster, jobs)
     shutil.rmtree(folder / "habits", ignore_errors=True)
 
 
