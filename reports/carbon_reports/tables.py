@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from .sums import Day, Share
 
 FOR_PEOPLE = ("Energy", "Carbon", "Elapsed")
-MOMENTS = ("Submit", "Start", "End")
+MOMENTS = ("Submit", "Eligible", "Start", "End")
 
 
 JOB_FIELDS = tuple(field for field in fields.FIELDS if field.name not in FOR_PEOPLE)

@@ -150,7 +150,7 @@ def test_the_ten_questions(aggregator: Served) -> None:
     with tempfile.TemporaryDirectory(prefix="carbon-questions-", dir="/tmp") as name:
         folder = Path(name)
         folder.chmod(0o755)  # users read the configuration
-        parts = [f"# {asked}\n$ {line}\n{_run(aggregator, folder, who, line)}\n" for asked, who, line in QUESTIONS]
+        parts = [f"$ {line}   # {asked}\n{_run(aggregator, folder, who, line)}\n" for asked, who, line in QUESTIONS]
     text = "".join(parts)
 
     if os.environ.get("WRITE_README"):
