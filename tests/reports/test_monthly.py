@@ -139,9 +139,9 @@ def test_unknown_is_not_zero(site: Site, carbon_report: Callable[..., Outcome], 
     folder = tmp_path / "reports/2024-03"
     first, second = rows(folder / "jobs.csv")
     assert (first["DRAMEnergyRaw"], first["Quality"]) == ("", "partial")
-    assert first["QualityNotes"] == "dram: energy_uj: permission denied"
+    assert "dram: energy_uj: permission denied" in first["QualityNotes"]
     assert {second[name] for name in ("EnergyRaw", "CPUEnergyRaw", "CarbonRaw", "FacilityEnergyRaw")} == {""}
-    assert second["Quality"] == "none"
+    assert second["Quality"].startswith("none")
     alice, bob = rows(folder / "users.csv")
     assert (alice["User"], alice["Partial"], bob["EnergyRaw"], bob["None"]) == ("alice", "1", "", "1")
     assert load(folder)["total"]["coverage"] <= 50

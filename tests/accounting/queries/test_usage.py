@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import Phase, given
+from hypothesis import Phase, example, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from sqlalchemy import select
@@ -78,6 +78,16 @@ periods = st.builds(
 words = st.lists(st.sampled_from(WORDS), unique=True, max_size=3).filter(
     lambda chosen: len({"day", "week", "month"} & set(chosen)) < 2
 )
+
+
+ACROSS = [
+    Event(1, "RUNNING", 0, -1, 1_000_000, 5),
+    Event(1, "RUNNING", 0, 1, 2_000_000, 5),
+    Event(2, "RUNNING", 1, -1, 4_000_000, 5),
+    Event(1, "COMPLETED", 2, 2, 7_000_000, 5),
+    Event(2, "CANCELLED by 1000", 1, 2, 9_000_000, 5),
+]
+"""Two jobs across midnight, one of them into the day of 25 hours, that change state, one of them user and account too."""
 
 
 def begin_of(number: int) -> int:
@@ -147,6 +157,8 @@ def as_told(figures: Figures) -> tuple[int, list[int | None]]:
 
 @hypothesis_settings(max_examples=20, deadline=None, phases=(Phase.explicit, Phase.reuse, Phase.generate))
 @given(st.lists(events, min_size=1, max_size=9), viewers, periods, words, st.integers(1, 3))
+@example(ACROSS, EVERYTHING, Period(FIRST, FIRST + timedelta(4)), ["user"], 1)
+@example(ACROSS, EVERYTHING, Period(FIRST, FIRST + timedelta(4)), ["month", "state"], 2)
 def test_sums_equal_a_recomputation(
     history: list[Event], viewer: Viewer, asked: Period, by: list[str], top: int
 ) -> None:
