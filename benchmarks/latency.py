@@ -70,6 +70,7 @@ def measure(runs: int, program: Path) -> dict[str, tuple[Script, list[float]]]:
         root = stack.enter_context(site.folder())
         receiver = stack.enter_context(site.aggregator(stack.enter_context(site.munged(root / "munge"))))
         hosts = [site.Host(root / f"n{jobs}", receiver, "v2", jobs, 0, None) for jobs in JOBS]
+        stack.enter_context(site.counting(hosts))
         for host in hosts:
             stack.callback(host.stop)
             host.start(program)

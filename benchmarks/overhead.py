@@ -10,12 +10,15 @@ import argparse
 import contextlib
 import time
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import machine
 from node import others, site
 from node.cost import Memory, Window
 from table import render, verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 JOBS = (0, 8, 64, 256)
 GPUS = (0, 8)
@@ -46,6 +49,7 @@ def measure(args: argparse.Namespace) -> tuple[list[Cell], list[str]]:
         nvml = site.compile_nvml(root) if any(args.gpus) else None
         sizes = [(jobs, gpus) for gpus in args.gpus for jobs in args.jobs]
         hosts = [site.Host(root / f"n{n}-{g}", receiver, args.cgroup, n, g, nvml) for n, g in sizes]
+        stack.enter_context(site.counting(hosts))
         for host in hosts:
             stack.callback(host.stop)
             host.start(args.program)
@@ -57,6 +61,7 @@ def measure(args: argparse.Namespace) -> tuple[list[Cell], list[str]]:
         for one, window in zip(everyone, windows, strict=True):
             cpu_s, memory = window.close()
             cells.append(_cell(one, memory, cpu_s * 1000 * 60 / args.seconds))
+        missing += [f"{host.root.name} said: {line}" for host in hosts for line in host.said().splitlines()]
         if receiver.problems:
             missing.append(f"the aggregator was not content: {receiver.problems[0]}")
         return cells, missing
@@ -83,7 +88,7 @@ def _run(everyone: list[site.Host | others.Running], settle: float, seconds: flo
     return windows
 
 
-def _animate(everyone: list[site.Host | others.Running], seconds: float) -> None:
+def _animate(everyone: Sequence[site.Host | others.Running], seconds: float) -> None:
     end = time.monotonic() + seconds
     while (left := end - time.monotonic()) > 0:
         time.sleep(min(STEP_S, left))

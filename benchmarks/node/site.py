@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -30,6 +31,8 @@ NODE = "n1"
 UID = 1000
 PATIENCE_S = 60.0
 CPU_SHARE = 0.5
+COUNT_S = 0.05
+"""Time between two steps of a meter: one that stands still for seconds is a dead one, and is waited for until then."""
 WATTS = {"package": 120, "dram": 20, "gpu": 250}
 
 
@@ -167,14 +170,17 @@ class Host:
             self.process.send_signal(signal.SIGURG)
 
     def animate(self, seconds: float) -> None:
-        """Let every counter count."""
+        """Let the jobs use CPU time."""
+        for number in range(1, self.jobs + 1):
+            self.node.burn(str(number), number % self.node.cpus, CPU_SHARE * seconds, UID)
+
+    def count(self, seconds: float) -> None:
+        """Let the meters count."""
         for zone in self.node.energy:
             watts = WATTS["dram" if zone.count(":") == 2 else "package"]
             self.node.add_energy(zone, int(watts * seconds * 1e6))
         self._energy_mj += int(WATTS["gpu"] * seconds * 1e3)
         self._show_gpus()
-        for number in range(1, self.jobs + 1):
-            self.node.burn(str(number), number % self.node.cpus, CPU_SHARE * seconds, UID)
 
     def _show_gpus(self) -> None:
         data = HEADER.pack(MAGIC, self.gpus)
@@ -189,6 +195,25 @@ class Host:
         if self.process is not None and self.process.poll() is None:
             self.process.kill()
             self.process.wait()
+
+
+@contextlib.contextmanager
+def counting(hosts: list[Host]) -> Iterator[None]:
+    """Let the meters of all hosts count meanwhile."""
+    over = threading.Event()
+
+    def count() -> None:
+        while not over.wait(COUNT_S):
+            for host in hosts:
+                host.count(COUNT_S)
+
+    thread = threading.Thread(target=count)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
 
 
 def _malloc() -> dict[str, str]:

@@ -18,6 +18,8 @@ from .ticket import is_sluid
 from .topology import Topology
 from .usage import Usage
 
+TRACKERS = ("freezer", "memory", "cpuset", "devices")
+"""Controllers of v1 of which one at least has a cgroup of each job with a step, whatever accounts for CPU time."""
 SCOPE = "slurmstepd.scope"
 """Name of the cgroup of all jobs on v2."""
 CPUACCT = ("cpuacct", "cpu,cpuacct", "cpuacct,cpu")
@@ -192,6 +194,20 @@ class Cgroups:
                 if os.path.isdir(path):
                     return Found(job_id, None, path)
         return None
+
+    def unaccounted(self, jobs: set[str]) -> set[str]:
+        """Return which of these jobs (JobIDs, without a cgroup that accounts for CPU time) have other cgroups on v1.
+
+        JobAcctGatherType was changed since the kernel started: in cpuacct the directory of the jobs is left, and empty.
+        """
+        seen: set[str] = set()
+        for parent in self._other_parents() if jobs and self.version == 1 else ():
+            for user, _ in _dirs(parent):
+                seen.update(name[4:] for name, _ in _dirs(f"{parent}/{user}") if name.startswith("job_"))
+        return seen & jobs
+
+    def _other_parents(self) -> list[str]:
+        return [f"{self.root}/{controller}/{name}" for controller in TRACKERS for name in self._names]
 
     def cpuset(self, found: Found) -> list[int]:
         """Return the CPUs that the job is confined to; none where nothing says."""

@@ -52,10 +52,20 @@ class Claim:
             self.refusal = ""
 
     def _holder(self) -> str:
-        """Return the process id of who has the lock (proc_locks(5)), or a question mark."""
-        inode = f":{os.fstat(self._fd).st_ino}"
-        for line in read_text("/proc/locks").splitlines():
-            fields = line.split()
-            if len(fields) > 5 and fields[1] == "FLOCK" and fields[5].endswith(inode):
-                return fields[4]
-        return "?"
+        """Return the process id of who has the lock, or a question mark."""
+        return _locker(os.fstat(self._fd).st_ino) or "?"
+
+
+def holder(sysfs: str) -> str:
+    """Return the process id of the collector that reads the meters of this host; empty for none. Locks nothing."""
+    there = next((path for path in (f"{sysfs}/{place}" for place in PLACES) if os.path.isdir(path)), "")
+    return _locker(os.stat(there).st_ino) if there else ""
+
+
+def _locker(inode: int) -> str:
+    """Return the process id of who has the lock on a file (proc_locks(5)); empty for nobody."""
+    for line in read_text("/proc/locks").splitlines():
+        fields = line.split()
+        if len(fields) > 5 and fields[1] == "FLOCK" and fields[5].endswith(f":{inode}"):
+            return fields[4]
+    return ""

@@ -111,6 +111,8 @@ class Collector:
         self._faulty: set[str] = set()
         self._limits_us = 0
         self._looks: dict[tuple[int, str], int] = {}
+        self._unaccounted: set[str] = set()
+        self._unaccounted_before: set[str] = set()
         self._guesses: set[str] = set()
         self._guessed_before: set[str] = set()
         self._job_of: dict[str, str] = {}
@@ -325,7 +327,22 @@ class Collector:
             busy_cpus=busy,
             ended=ended,
             has_parent=bool(self.cgroups.parents()),
+            unaccounted=self._without_accounting(),
         )
+
+    def _without_accounting(self) -> frozenset[str]:
+        """Return the jobs whose CPU time no cgroup accounts for, though they have cgroups: at two readings, since those of a
+        step are made one after the other. A job that was found so stays so until it has ended.
+        """
+        here = {
+            str(ledger.job.job_id)
+            for ledger in self.books.ledgers.values()
+            if ledger.last is None and not ledger.settled
+        }
+        found = self.cgroups.unaccounted(here)
+        self._unaccounted = (self._unaccounted & here) | (found & self._unaccounted_before)
+        self._unaccounted_before = found
+        return frozenset(self._unaccounted)
 
     def _young(self, clock: Clock) -> set[str]:
         """Return the names of the cgroups of jobs whose tasks may only just have been started."""

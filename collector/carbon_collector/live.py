@@ -102,8 +102,11 @@ def _rounded(uj: int) -> int:
 
 def _fill(path: str, content: bytes, uid: int) -> None:
     """Write a file that this user may read; an existing one keeps its inode and its permissions."""
-    fresh = not os.path.exists(path)
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    flags, fresh = os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC, False
+    try:
+        fd = os.open(path, flags)
+    except FileNotFoundError:
+        fd, fresh = os.open(path, flags | os.O_CREAT, 0o600), True
     try:
         os.pwrite(fd, content, 0)
         os.ftruncate(fd, len(content))

@@ -33,7 +33,9 @@ def live_facts(books: Books, node: str) -> dict[str, tuple[int, dict[str, Any]]]
 
 
 def _sum(ledger: Ledger, rows: list[JobRow]) -> JobRow:
-    """Return what the rows come to, with those that were sealed and forgotten."""
+    """Return what the rows come to, with those that were sealed and forgotten. One row alone is the sum."""
+    if len(rows) == 1 and ledger.past is None:
+        return rows[0]
     total = JobRow(ledger.job.job_id, ledger.job.run, 0, 0)
     for row in [*([ledger.past] if ledger.past else []), *sorted(rows, key=lambda row: row.slot)]:
         total.merge(row)

@@ -86,11 +86,7 @@ class Lock:
 
     def is_published(self) -> bool:
         """Return whether prolog and epilog still find this process: somebody may have deleted the run directory."""
-        try:
-            with open(self.address, "rb") as file:
-                return file.read(32) == f"{os.getpid()}\n".encode()
-        except OSError:
-            return False
+        return read_text(self.address) == str(os.getpid())
 
     def _write(self, content: bytes) -> None:
         fd = os.open(self.address, FLAGS, 0o644)

@@ -30,9 +30,12 @@ MAX_CREDENTIAL = 32 * 1024
 SEARCH = ("/usr/bin", "/usr/local/bin", "/opt/munge/bin", "/usr/sbin")
 
 
-def digest(data: bytes) -> str:
-    """Return the hexadecimal SHA-256 of `data`, which is the payload of a credential."""
-    return str(sha256(data).hexdigest())
+def digest(*parts: bytes) -> str:
+    """Return the hexadecimal SHA-256 of the parts, one after the other: the payload of a credential."""
+    found = sha256()
+    for part in parts:
+        found.update(part)
+    return str(found.hexdigest())
 
 
 def request_digest(method: str, target: str, body: bytes) -> str:

@@ -11,7 +11,7 @@ import glob
 import os
 import subprocess
 
-from . import http, munge, slurm_node
+from . import claim, http, munge, slurm_node
 from .errors import CarbonError, RequestError
 from .host import read_text
 from .lean.typing import TYPE_CHECKING, NamedTuple
@@ -45,6 +45,7 @@ def examine(facts: dict[str, Any], chosen: Settings, cgroups: Cgroups) -> list[F
         *meters(facts),
         *cgroup_files(cgroups, facts["jobs"], config),
         *slurm(config, chosen.text("site", "cluster")),
+        *several_slurmd(slurm_says("show", "aliases"), chosen),
         *hooks(config),
         *folders(chosen),
         credential(chosen.text("slurm", "munge_socket")),
@@ -129,15 +130,19 @@ def _controllers(root: str, parent: str) -> list[Finding]:
 
 def slurm_config() -> dict[str, str]:
     """Return slurm.conf as `scontrol show config` has it; empty where it does not answer."""
+    return parse_config(slurm_says("show", "config"))
+
+
+def slurm_says(*question: str) -> str:
+    """Return what scontrol answers; empty where it does not answer."""
     program = next((f"{place}/scontrol" for place in slurm_node.PLACES if os.access(f"{place}/scontrol", os.X_OK)), "")
     if not program:
-        return {}
-    line = [program, "show", "config"]
+        return ""
     try:
-        done = subprocess.run(line, capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
+        done = subprocess.run([program, *question], capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
     except (OSError, subprocess.TimeoutExpired):
-        return {}
-    return parse_config(done.stdout)
+        return ""
+    return done.stdout if done.returncode == 0 else ""
 
 
 def parse_config(text: str) -> dict[str, str]:
@@ -167,6 +172,23 @@ def slurm(config: dict[str, str], cluster: str = "") -> list[Finding]:
     if not {"alloc", "contain", "runinjob"} & set(flags.lower().split(",")):
         text = "a job's first moments on nodes without a step are not metered: the prolog runs with the first step"
         found.append(Finding("slurm", False, text, "slurm.conf: PrologFlags=Alloc"))
+    return found
+
+
+def several_slurmd(aliases: str, chosen: Settings) -> list[Finding]:
+    """Look whether this host is several of Slurm's nodes: its meters cannot be told apart by node.
+
+    `aliases`: the NodeNames of this host, as `scontrol show aliases` has them.
+    """
+    change = "one slurmd a host, or see carbon-collector(8), SEVERAL SLURMD"
+    names, found = aliases.split(), []
+    if len(names) > 1:
+        text = f"this host is the nodes {', '.join(names)}: jobs of one of them are metered, those of the others are unknown"
+        found.append(Finding("slurmd", False, text, change))
+    meters_of = claim.holder(chosen.text("collector", "sysfs"))
+    if meters_of and meters_of != read_text(f"{chosen.text('collector', 'run_dir')}/collector.pid"):
+        text = f"the meters of this host are read by another collector (process {meters_of}): jobs of this node are unknown"
+        found.append(Finding("slurmd", False, text, change))
     return found
 
 

@@ -48,6 +48,14 @@ SETTINGS: tuple[Setting, ...] = (
         "Power usage effectiveness (ISO/IEC 30134-2): facility energy over IT energy, at least 1. With dates: "
         "1.35 2026-01-01:1.30; or a CSV file of start,value.",
     ),
+    Setting(
+        "site",
+        "price",
+        "text",
+        "",
+        "Price of a kWh of facility energy, like [site] pue: 0.25 2027-01-01:0.31. Empty: reports show no money.",
+    ),
+    Setting("site", "currency", "text", "EUR", "Currency of [site] price, as reports print it."),
     Setting("site", "timezone", "text", "UTC", "Time zone of the site's days and months, e.g. Europe/Berlin."),
     Setting(
         "site",
@@ -297,8 +305,39 @@ SETTINGS: tuple[Setting, ...] = (
         "Whether reports also spread the site's idle and system carbon over users and accounts: energy, by their energy.",
         ("no", "energy"),
     ),
+    Setting("reports", "output_dir", "path", "/var/lib/carbon-reports", "Folder in which carbon-report writes."),
     Setting(
-        "reports", "output_dir", "path", "/var/lib/carbon-aggregator/reports", "Folder in which carbon-report writes."
+        "reports",
+        "readers",
+        "text",
+        "",
+        "Group that may read the reports: files are 0640, folders 0750. Empty: the group of the user that writes them.",
+    ),
+    Setting(
+        "reports",
+        "names",
+        "choice",
+        "users",
+        "Whom reports name: users and accounts, accounts only, or nobody.",
+        ("users", "accounts", "none"),
+    ),
+    Setting(
+        "reports",
+        "target",
+        "text",
+        "",
+        "Carbon of a month that the site wants to stay below, jobs, idle and system, in kg CO2e. Empty: no line is drawn.",
+    ),
+    Setting("reports", "contact", "text", "", "Whom readers ask, as reports print it: a name, an address of mail."),
+    Setting(
+        "reports", "logo", "path", "", "Picture at the head of reports: a PNG, JPEG or SVG file of at most 100 kB."
+    ),
+    Setting(
+        "reports",
+        "templates",
+        "path",
+        "",
+        "Folder of the site's own Jinja templates. One with the name of a shipped template takes its place.",
     ),
 )
 

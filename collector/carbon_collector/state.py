@@ -16,6 +16,7 @@ from .lean.typing import TYPE_CHECKING
 from .munge import digest
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from typing import Any
 
 
@@ -30,23 +31,32 @@ def save(folder: str, state: dict[str, Any], sync: bool = False) -> None:
 
     Not every reading needs that: after a power failure the counters are new ones anyway.
     """
-    body = _written({"version": VERSION, **state}).encode()
-    os.makedirs(folder, mode=0o700, exist_ok=True)
-    write_durably(f"{folder}/{NAME}", f"{digest(body)}\n".encode() + body, sync=sync)
+    parts = [b"", *_parts({"version": VERSION, **state})]
+    parts[0] = f"{digest(*parts)}\n".encode()
+    body = b"".join(parts)
+    try:
+        write_durably(f"{folder}/{NAME}", body, sync=sync)
+    except FileNotFoundError:
+        os.makedirs(folder, mode=0o700)  # somebody has wiped it
+        write_durably(f"{folder}/{NAME}", body, sync=sync)
 
 
-def _written(state: dict[str, Any]) -> str:
-    """Return the state as JSON, made piece by piece.
+def _parts(state: dict[str, Any]) -> Iterator[bytes]:
+    """Make the state as JSON, piece by piece.
 
     The encoder holds every word of its input until it joins them, and the process keeps memory that it needed once.
     """
-    return "{" + ",".join(f"{json.dumps(key)}:{_piece(value)}" for key, value in state.items()) + "}"
-
-
-def _piece(value: Any) -> str:
-    if isinstance(value, list):
-        return "[" + ",".join(map(json.dumps, value)) + "]"
-    return json.dumps(value)
+    before = "{"
+    for key, value in state.items():
+        if isinstance(value, list):
+            yield f"{before}{json.dumps(key)}:[".encode()
+            for place, one in enumerate(value):
+                yield f"{',' if place else ''}{json.dumps(one)}".encode()
+            yield b"]"
+        else:
+            yield f"{before}{json.dumps(key)}:{json.dumps(value)}".encode()
+        before = ","
+    yield b"}"
 
 
 def load(folder: str) -> dict[str, Any] | None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""carbon-report: writes reports. Administrators run it at the end of a month."""
+"""carbon-report: writes reports. Administrators run it at the end of a month or a year."""
 
 from __future__ import annotations
 
@@ -13,13 +13,17 @@ from carbon_acct.cli import Parser, funnel
 from carbon_collector import __version__, settings
 from carbon_collector.errors import UsageError
 
-from .month import month_of
+from .period import days_of, month_of, year_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from .period import Period
+
 PROGRAM = "carbon-report"
-FORMATS = ("html", "csv", "json")
+FORMATS = ("html", "csv", "json", "pdf", "parquet")
+USUAL = "html,csv,json,pdf"
+PAGES = ("site", "accounts", "users")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -31,9 +35,20 @@ def parser() -> argparse.ArgumentParser:
     reports = p.add_subparsers(dest="report", metavar="REPORT", required=True)
     monthly = reports.add_parser("monthly", help="report a month of the site, of each user and of each account")
     monthly.add_argument("--month", required=True, metavar="YYYY-MM", help="the month, in [site] timezone")
-    monthly.add_argument("--output", default="", metavar="DIR", help="folder for YYYY-MM/; else [reports] output_dir")
-    monthly.add_argument("--format", default=",".join(FORMATS), metavar="LIST", help="of html, csv, json; else all")
-    monthly.add_argument("--no-jobs", action="store_true", help="write no lists of all jobs in CSV and JSON")
+    yearly = reports.add_parser("yearly", help="the same of a year")
+    yearly.add_argument("--year", required=True, metavar="YYYY", help="the year, in [site] timezone")
+    days = reports.add_parser("days", help="the same of any days, at most a year")
+    days.add_argument("--start", required=True, metavar="YYYY-MM-DD", help="the first day, in [site] timezone")
+    days.add_argument("--end", required=True, metavar="YYYY-MM-DD", help="the day after the last one")
+    for each in (monthly, yearly, days):
+        each.add_argument(
+            "--output", default="", metavar="DIR", help="folder for the report's own; else [reports] output_dir"
+        )
+        each.add_argument(
+            "--format", default=USUAL, metavar="LIST", help="of html, csv, json, pdf, parquet; else all but parquet"
+        )
+        each.add_argument("--pdf", default="site", metavar="LIST", help="whose pages are PDFs: site, accounts, users")
+        each.add_argument("--no-jobs", action="store_true", help="write no lists of all jobs in CSV and JSON")
     return p
 
 
@@ -45,18 +60,33 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(words: list[str]) -> int:
     options = parser().parse_args([word for word in words if word != "--debug"])
-    formats = [word.strip().lower() for word in options.format.split(",") if word.strip()]
-    for word in formats or [""]:
-        if word not in FORMATS:
-            raise UsageError(f"--format: unknown format {word!r}; one of {', '.join(FORMATS)}")
+    formats = _listed("--format", "format", options.format, FORMATS)
+    pages = _listed("--pdf", "kind of pages", options.pdf, PAGES)
     now = int(time.time())
     config = settings.load(options.config)
-    month = month_of(options.month, config.text("site", "timezone"), now)
+    period = _period(options, config.text("site", "timezone"), now)
     output = Path(options.output or config.text("reports", "output_dir")).absolute()
-    from .monthly import Wanted, write_monthly  # noqa: PLC0415  the database takes a time that --help does not have
+    from .write import Wanted, write_report  # noqa: PLC0415  the database takes a time that --help does not have
 
-    print(write_monthly(config, month, output, Wanted(formats, not options.no_jobs), now))
+    print(write_report(config, period, output, Wanted(formats, not options.no_jobs, pages), now))
     return 0
+
+
+def _period(options: argparse.Namespace, timezone: str, now: int) -> Period:
+    if options.report == "yearly":
+        return year_of(options.year, timezone, now)
+    if options.report == "days":
+        return days_of(options.start, options.end, timezone, now)
+    return month_of(options.month, timezone, now)
+
+
+def _listed(option: str, what: str, text: str, known: Sequence[str]) -> list[str]:
+    """Return the words of a list, of which there must be one. Raises UsageError."""
+    words = [word.strip().lower() for word in text.split(",") if word.strip()]
+    for word in words or [""]:
+        if word not in known:
+            raise UsageError(f"{option}: unknown {what} {word!r}; one of {', '.join(known)}")
+    return words
 
 
 if __name__ == "__main__":

@@ -11,15 +11,15 @@ from collections import defaultdict
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from . import tables
+from . import digest, files
 from .publish import file_stem
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
     from pathlib import Path
 
-    from .month import Month
-    from .month_facts import Job
+    from .facts import Job
+    from .period import Period
 
 HELD = 32 << 20
 """The number of characters that are held before they are appended to files: there may be more files than can be open.
@@ -49,22 +49,22 @@ class Files:
         self._held = 0
 
 
-def write_lists(folder: Path, jobs: Iterable[Job], month: Month, formats: Collection[str]) -> None:
+def write_lists(folder: Path, jobs: Iterable[Job], period: Period, formats: Collection[str]) -> None:
     """Append all runs to the files of a report, in which the lists have begun."""
-    files = Files()
+    texts = Files()
     begun: set[Path] = set()
     stem = lru_cache(maxsize=None)(file_stem)
     for job in jobs:
         names = (("users", stem(job["owner"])), ("accounts", stem(job["project"])))
         if "csv" in formats:
-            row = tables.job_csv(job, month)
+            row = files.job_csv(job, period)
             for path in (folder / "jobs.csv", *(folder / kind / f"{name}.csv" for kind, name in names)):
-                files.append(path, row)
+                texts.append(path, row)
         if "json" in formats:
-            item = tables.job_json(job)
+            item = files.job_json(job)
             for path in (folder / "report.json", *(folder / kind / f"{name}.json" for kind, name in names)):
-                files.append(path, ("," if path in begun else "") + item)
+                texts.append(path, ("," if path in begun else "") + item)
                 begun.add(path)
-    for path in folder.rglob("*.json"):
-        files.append(path, tables.JSON_END)
-    files.write()
+    for path in set(folder.rglob("*.json")) - {folder / digest.FILE}:
+        texts.append(path, files.JSON_END)
+    texts.write()

@@ -3,90 +3,53 @@
 
 from __future__ import annotations
 
-import re
 from functools import lru_cache
+from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import ChoiceLoader, Environment, FileSystemLoader, PackageLoader, StrictUndefined, TemplateError
+from markupsafe import Markup
 
-from carbon_acct.client import fields, units
 from carbon_acct.client.safe_text import visible
+from carbon_collector.errors import CarbonError
 
-from .publish import file_stem
+from . import cells, charts
+from .numbers import carbon, covered, energy, grouped, percent
 from .sums import intensity_g_per_kwh, percent_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-UNKNOWN = "–"
-SCREEN = fields.Screen()
-_field = lru_cache(fields.field)
-NARROW_SPACE = "\u202f"
+    from jinja2 import BaseLoader
 
 
-def render(template: str, facts: Mapping[str, Any]) -> str:
-    """Return the page that a template makes of the facts."""
-    return _environment().get_template(template).render(facts)
+class PageError(CarbonError):
+    """A template of the site cannot be used."""
 
 
-@lru_cache(maxsize=1024)  # a page says the same more than once
-def energy(uj: int | None) -> str:
-    """Return energy for people, with a space before its unit."""
-    return UNKNOWN if uj is None else _spaced(units.energy(uj))
+def render(template: str, facts: Mapping[str, Any], own: str = "") -> str:
+    """Return the page that a template makes of the facts. `own`: the folder of the site's own templates, or an empty text.
+
+    Raises PageError.
+    """
+    try:
+        return _environment(own).get_template(template).render(facts)
+    except TemplateError as err:
+        raise PageError(f"[reports] templates = {own}: {template}: {err.message}") from err
 
 
-@lru_cache(maxsize=1024)
-def carbon(ug: int | None) -> str:
-    """Return a mass of CO2 equivalent for people, with a space before its unit."""
-    return UNKNOWN if ug is None else _spaced(units.carbon(ug))
-
-
-def grouped(number: int | None) -> str:
-    """Return a whole number in groups of three digits."""
-    return UNKNOWN if number is None else f"{number:,}".replace(",", NARROW_SPACE)
-
-
-def percent(value: float | None) -> str:
-    """Return a percentage. A value above 0 is not shown as 0."""
-    if value is None:
-        return UNKNOWN
-    return f"<0.1{NARROW_SPACE}%" if 0 < value < 0.05 else f"{value:.1f}{NARROW_SPACE}%"
-
-
-def covered(value: float | None) -> str:
-    """Return a coverage, rounded down: 100 means all, not nearly all."""
-    return percent(None if value is None else int(value * 10 + 1e-9) / 10)
-
-
-def field(job: Mapping[str, Any], name: str) -> str:
-    """Return a job's field as carbon-acct shows it."""
-    return _field(name).show(job, SCREEN) or UNKNOWN
-
-
-def _spaced(amount: str) -> str:
-    return re.sub(r"(?<=\d)(?=[A-Za-z])", NARROW_SPACE, amount)
+ROWS = (cells.number_rows, cells.bar_rows, cells.job_rows, cells.share_rows)
+FILTERS = (energy, carbon, grouped, percent, covered, visible, percent_of, intensity_g_per_kwh, *ROWS)
 
 
 @lru_cache
-def _environment() -> Environment:
+def _environment(own: str) -> Environment:
+    shipped = PackageLoader(__package__)
+    loader: BaseLoader = ChoiceLoader([FileSystemLoader(own), shipped]) if own else shipped
     environment = Environment(
-        loader=PackageLoader(__package__),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
+        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    for function in (
-        energy,
-        carbon,
-        grouped,
-        percent,
-        covered,
-        field,
-        visible,
-        file_stem,
-        percent_of,
-        intensity_g_per_kwh,
-    ):
-        environment.filters[function.__name__] = function
+    environment.filters |= {function.__name__: function for function in FILTERS}
+    style = files(__package__).joinpath("templates", "style.css").read_text(encoding="utf-8")
+    environment.globals |= {"colours": charts.COLOURS, "style": Markup(style)}  # noqa: S704  ours
     return environment

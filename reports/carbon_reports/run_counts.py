@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Counts the runs of a month by how well they are known, in the database: a row for each owner and kind, not for each
+"""Counts the runs of a period by how well they are known, in the database: a row for each owner and kind, not for each
 run.
 
 In most runs every component that concerns them was metered all the time, or never, or was modelled. The quality and the
@@ -182,7 +182,7 @@ def _first(ranked: Select[Any], most: int) -> Select[Any]:
 
 
 def _ran(scope: Scope, known: ColumnElement[Any]) -> ColumnElement[bool]:
-    """Return the condition for runs that have energy in the month, or ran in it."""
+    """Return the condition for runs that have energy in the period, or ran in it."""
     return or_(known.is_not(None), scope.overlapping())
 
 

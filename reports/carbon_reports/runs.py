@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Reads runs of jobs one by one, with their part of a month: the same as the HTTP API returns for that window.
+"""Reads runs of jobs one by one, with their part of a period: the same as the HTTP API returns for that window.
 
 It reads only the runs that a report names, or that the database cannot judge by itself. A list of all of them takes its
 time.

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from carbon_acct.queries.site_energy import SiteEnergy
-    from carbon_acct.queries.totals import Conservation, DayTotal
+    from carbon_acct.queries.totals import DayTotal
 
     from .run_counts import Tally
 
@@ -39,6 +39,9 @@ class Total:
     qualities: dict[str, int]
     quality_uj: dict[str, int | None]
     simulated: bool
+    market_ug: int | None = None
+    cost_u: int | None = None
+    """Millionths of the currency of `[site] price`, for facility energy."""
 
 
 @dataclass(frozen=True)
@@ -54,14 +57,20 @@ class Share:
 
 @dataclass(frozen=True)
 class Day:
-    """One day of the month."""
+    """One day of the period."""
 
     date_start: int
     jobs: int
     energy_uj: int | None
+    estimated_uj: int | None
     facility_uj: int | None
     carbon_ug: int | None
     simulated: bool
+
+    @property
+    def used_uj(self) -> int | None:
+        """Return the energy, measured and estimated."""
+        return sum_known((self.energy_uj, self.estimated_uj))
 
 
 class Part(NamedTuple):
@@ -71,6 +80,8 @@ class Part(NamedTuple):
     project: str
     tallies: list[Tally]
     days: list[DayTotal]
+    costs: list[int | None]
+    """What each of the days cost."""
 
     @property
     def has_energy(self) -> bool:
@@ -97,6 +108,8 @@ def total(parts: Sequence[Part]) -> Total:
         qualities={name: runs[name] for name in QUALITIES},
         quality_uj={name: used_uj.get(name) for name in QUALITIES},
         simulated=any(day.simulated for day in days),
+        market_ug=sum_known(day.market_ug for day in days),
+        cost_u=sum_known(cost for part in parts for cost in part.costs),
     )
 
 
@@ -134,11 +147,6 @@ def by_day(parts: Iterable[Part], borders: Sequence[int], now: int) -> list[Day]
     return [_day(start, days.get(start, ())) for start in borders[:-1] if start <= now]
 
 
-def unmatched_uj(conservation: Conservation, jobs: Total) -> int:
-    """Return the energy that the nodes gave to jobs and that no job of Slurm's record has, or has yet."""
-    return conservation.total.jobs_uj - (jobs.energy_uj or 0) - (jobs.estimated_uj or 0)
-
-
 def spread_ug(energy: SiteEnergy, lists: Sequence[Sequence[Share]]) -> list[dict[str, int]]:
     """Return the carbon of idle and system for each list of owners or projects, split by energy into whole numbers that
     add up.
@@ -152,6 +160,7 @@ def _day(start: int, days: Sequence[DayTotal]) -> Day:
         date_start=start,
         jobs=sum(day.jobs for day in days),
         energy_uj=sum_known(day.energy_uj for day in days),
+        estimated_uj=sum_known(day.estimated_uj for day in days),
         facility_uj=sum_known(day.facility_uj for day in days),
         carbon_ug=sum_known(day.carbon_ug for day in days),
         simulated=any(day.simulated for day in days),

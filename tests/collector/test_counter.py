@@ -142,3 +142,33 @@ def test_the_little_use_of_a_quiet_stretch_is_taken_off() -> None:
     idle.learn(int((50 + 117 * 0.005) * 10 * JOULE), 10 * SECOND, int(0.005 * 160 * SECOND), 16)
 
     assert idle.idle() == (pytest.approx(50e6, rel=1e-3), "quiet")
+
+
+@given(st.integers(1, 40), st.floats(0.0, 0.009), st.integers(1, 64))
+def test_a_little_use_is_taken_off_by_the_slope_that_use_has_shown(per_cpu: int, use: float, cpus: int) -> None:
+    """A stretch with a few thousandths of use leaves idle power within half a percent, whatever a busy CPU draws up to
+    three times the assumed watts.
+    """
+    p0 = 60
+    idle = IdlePower(0.3)
+    assumed = p0 * 0.7 / 0.3 / cpus
+    watts = min(float(per_cpu), 2.5 * assumed)
+    for busy in (0.1 * cpus, 0.5 * cpus + 1, 0.9 * cpus + 2):
+        for _ in range(40):
+            idle.learn(int((p0 + watts * busy) * 10 * JOULE), 10 * SECOND, int(busy * 10 * SECOND), cpus)
+    for _ in range(20):
+        idle.learn(int((p0 + watts * use * cpus) * 10 * JOULE), 10 * SECOND, int(use * cpus * 10 * SECOND), cpus)
+
+    assert idle.idle().rule == "quiet"
+    assert idle.idle().power_uw == pytest.approx(p0 * 1e6, rel=0.005)
+
+
+def test_what_jobs_use_otherwise_is_not_idle() -> None:
+    """Memory that a sleeping job holds draws watts without CPU time: its module is not quiet meanwhile."""
+    idle = IdlePower(0.3)
+    for _ in range(5):
+        idle.learn(80 * JOULE, 10 * SECOND, 0, 16)
+    for _ in range(100):
+        idle.learn(85 * JOULE, 10 * SECOND, 0, 16, is_used=True)
+
+    assert idle.idle() == (8_000_000, "quiet")

@@ -228,3 +228,25 @@ def test_a_scontrol_that_hangs_or_fails(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr(node_doctor, "TIMEOUT_S", 20.0)
 
     assert node_doctor.slurm_config()["ClusterName"] == "tiny"
+
+
+def test_several_slurmd_on_one_host(tmp_path: Path, aggregator: Aggregator) -> None:
+    """Who runs two nodes on a host (--enable-multiple-slurmd: ceems-dev/ceems #284, PrincetonUniversity/jobstats #61) is told
+    by name what is unknown; the collector that has the meters is told nothing, and neither is who runs one slurmd.
+    """
+    node = FileNode(tmp_path / "node", name="h1a", cgroup="v2")
+    other = tmp_path / "b"
+    other.mkdir()
+    with stopping(Host(tmp_path, node, aggregator)) as host:
+        host.start()
+        assert host.process is not None
+        own = settings.load(str(host.configure()), "h1a")
+        theirs = settings.load(str(Host(other, node, aggregator).configure()), "h1b")
+
+        assert node_doctor.several_slurmd("h1a\n", own) == []
+        [name] = node_doctor.several_slurmd("h1a h1b\n", own)
+        [taken] = node_doctor.several_slurmd("", theirs)
+        assert (name.well, taken.well) == (False, False)
+        assert "h1a, h1b" in name.text
+        assert f"(process {host.process.pid})" in taken.text
+        assert "SEVERAL SLURMD" in name.change == taken.change

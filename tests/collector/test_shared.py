@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from carbon_collector.attribution.advance import advance
@@ -112,6 +112,38 @@ def test_processes_on_one_device_pay_for_what_their_job_did() -> None:
 
     assert node.gpu(1) == pytest.approx(100 * SECOND * (15 + 75), rel=1e-4)
     assert node.gpu(2) == pytest.approx(100 * SECOND * (15 + 225), rel=1e-4)
+
+
+def methods_of(node: Node) -> dict[int, tuple[str, str]]:
+    """Method and reason of each job's GPU energy."""
+    node.keeper.seal()
+    rows = [r for _, r in node.keeper.records() if r["type"] == "job_slot" and "gpu" in r["components"]]
+    return {r["job_id"]: (r["components"]["gpu"]["method"], r["components"]["gpu"].get("reason", "")) for r in rows}
+
+
+@settings(max_examples=25)
+@given(st.lists(st.sampled_from((None, 25, 100)), min_size=1, max_size=4), st.booleans())
+def test_parts_that_are_not_known_are_not_called_measured(percents: list[int | None], is_seen: bool) -> None:
+    """Who holds more together than there is holds unknown parts (shards: Slurm tells a node nothing of them, gres.shtml):
+    method and reason say so, though each one's use is seen; the sum holds to the microjoule.
+    """
+    node = Node(WHOLE_A)
+    jobs = range(1, len(percents) + 1)
+    for job, percent in zip(jobs, percents, strict=True):
+        node.begin(job, "0", percent=percent)
+    node.run(100, {str(job): 10 * job for job in jobs} if is_seen else None)
+    unknown = len(percents) > 1 and sum(percent or 100 for percent in percents) > 100
+
+    found = methods_of(node)
+    assert {method for method, _ in found.values()} == {
+        "shared" if unknown or _is_unseen(percents, is_seen) else "counter"
+    }
+    assert unknown == all("how many shards" in reason for _, reason in found.values())
+    assert sum(node.gpu(job) for job in jobs) + node.node()["idle_uj"] == node.node()["energy_uj"]
+
+
+def _is_unseen(percents: list[int | None], is_seen: bool) -> bool:
+    return len(percents) > 1 and not is_seen
 
 
 def test_mps_percentages_are_shares() -> None:

@@ -132,6 +132,43 @@ def test_two_pods_with_a_slurmd_each_are_both_seen(tmp_path: Path) -> None:
     assert parent.cpu_us == 1100
 
 
+def test_a_directory_of_jobs_that_is_left_in_cpuacct_says_nothing_of_their_use(
+    tmp_path: Path, aggregator: Aggregator
+) -> None:
+    """JobAcctGatherType was changed to jobacct_gather/linux and nobody has booted: cpuacct/slurm_n1 is left, without jobs,
+    and job 1 has its cgroup in freezer only (sibling of treydock/cgroup_exporter issue 15). Its use was taken for none.
+    Job 2, of before the change, keeps what its own cgroup shows; job 3 has no step at all and has used nothing.
+    """
+    node = FileNode(tmp_path / "node", cgroup="v1")
+    with stopping(Host(tmp_path, node, aggregator, idle_watts="20")) as host:
+        host.start()
+        node.start_job("2")
+        for job, cpus in ((1, "4"), (2, "2"), (3, "2")):
+            host.ticket("prolog", job, SLURM_JOB_CPUS_PER_NODE=cpus)
+        (node.cgroupfs / "freezer/slurm_n1/uid_1000/job_1").mkdir(parents=True)
+        host.tick()
+        host.tick()
+        for _ in range(6):
+            with host.frozen():
+                for zone in ZONES:
+                    node.add_energy(zone, 10 * JOULE)
+                node.burn("2", 0, 0.1)
+                for cpu in (1, 2, 3, 4):
+                    node.burn_system(cpu, 0.1)  # job 1's, which no cgroup shows
+            host.tick()
+        (node.cgroupfs / "freezer/slurm_n1/uid_1000/job_1").rmdir()
+        host.ticket("epilog", 1)
+        got = host.collect()
+
+    shares = {job: rows_of(got, job)[0]["components"]["cpu"] for job in (1, 2, 3)}
+    assert {job: share["method"] for job, share in shares.items()} == {1: "shared", 2: "counter", 3: "counter"}
+    assert shares[1]["reason"] == CPU_GUESSED
+    assert dynamic(got, "cpu", 1) > 5 * JOULE  # at most its CPUs x time, and little time passes here
+    assert dynamic(got, "cpu", 2) > 5 * JOULE
+    assert dynamic(got, "cpu", 3) == 0
+    assert got.is_conserved()
+
+
 @pytest.mark.parametrize("why", ["jobacct_gather/linux", "proctrack/linuxproc"])
 def test_without_accounting_by_cgroup_cpu_time_is_shared_and_says_so(
     tmp_path: Path, aggregator: Aggregator, why: str
@@ -287,7 +324,8 @@ def test_whatever_is_not_shown_the_sum_holds_and_nothing_guessed_is_called_measu
         hidden = {str(job_id) for job_id, (_, _, shows_memory, _) in enumerate(jobs, 1) if not shows_memory}
         shown = {name: usage._replace(memory=None) if name in hidden else usage for name, usage in seen.jobs.items()}
         parent = seen.parent if has_parent else None
-        advance(books, seen._replace(jobs=shown, parent=parent, has_parent=has_parent))
+        lost = frozenset({"1"} if not jobs[0][1] else ())  # has a cgroup, but none that accounts for CPU time
+        advance(books, seen._replace(jobs=shown, parent=parent, has_parent=has_parent, unaccounted=lost))
     rows = [record for batch in records.batches(books) for record in batch.records(1, 8)]
 
     for component in ("cpu", "dram"):
@@ -298,7 +336,7 @@ def test_whatever_is_not_shown_the_sum_holds_and_nothing_guessed_is_called_measu
         assert of_jobs + sum(share["idle_uj"] + share["system_uj"] for share in rest) == whole
         assert all(0 <= share["static_uj"] <= share["energy_uj"] <= whole for share in own)
     for row in rows:
-        if row["type"] != "job_slot" or has_parent:
+        if row["type"] != "job_slot" or (has_parent and row["job_id"] != 1):
             continue
         _, has_cgroup, _, _ = jobs[row["job_id"] - 1]
         share = row["components"]["cpu"]

@@ -234,7 +234,9 @@ class Keeper:
             self.lives[key] = Life(at)
         if kind == "close":
             self.books.close(self.books.ledgers[key], wall_us, mono_us)
-            self.lives[key].end_us = at
+            # A ticket that is read again after a kill says nothing new, if what it said first was saved.
+            if self.lives[key].end_us is None:
+                self.lives[key].end_us = at
 
     def seal(self, slot: int | None = None, die: str = "") -> None:
         """Seal what has changed; `die` at "state" (saved, not sealed) or "sealed" (sealed, not forgotten)."""

@@ -107,25 +107,51 @@ class Outcome:
     err: str
 
 
-@pytest.fixture
-def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Site:
+def new_site(folder: Path) -> Site:
     """An empty site in Berlin, zone DE, PUE 1.3."""
-    path = tmp_path / "carbon-acct.conf"
+    path = folder / "carbon-acct.conf"
     path.write_text(
         "[site]\nname = Demo & Sons\ncluster = demo\nzone = DE\npue = 1.3\ntimezone = Europe/Berlin\n"
-        f"[aggregator]\nestimate = no\n[collector]\nstate_dir = {tmp_path}/state\n[reports]\noutput_dir = {tmp_path}/reports\n",
+        f"[aggregator]\nestimate = no\n[collector]\nstate_dir = {folder}/state\n[reports]\noutput_dir = {folder}/reports\n",
         encoding="utf-8",
     )
-    monkeypatch.setenv("CARBON_ACCT_CONF", str(path))
     return Site(path)
 
 
 @pytest.fixture
+def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Site:
+    """An empty site that programs find."""
+    found = new_site(tmp_path)
+    monkeypatch.setenv("CARBON_ACCT_CONF", str(found.config))
+    return found
+
+
+@pytest.fixture(scope="module")
+def busy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """March of a site with 30 users in two accounts and a price, after a February of one job; the report's folder."""
+    site = new_site(tmp_path_factory.mktemp("busy"))
+    site.run("2024-02-10T10:00", "2024-02-10T15:00", watts=400)
+    for n in range(30):
+        state = "FAILED" if n % 10 == 0 else "COMPLETED"
+        held = {"state": state, "alloc_tres": "cpu=4,gres/gpu=2" if n % 2 else "cpu=4"}
+        day, watts = f"2024-03-{n + 1:02}", 100 + 50 * n
+        site.run(f"{day}T22:10", f"{day}T23:40", watts=watts, user=f"user{n:02}", account=f"project{n % 2}", **held)
+    site.save()
+    text = site.config.read_text("utf-8")
+    site.config.write_text(text.replace("[site]\n", "[site]\nprice = 0.2 2024-03-16:0.4\n"), encoding="utf-8")
+    for month in ("2024-02", "2024-03"):
+        words = ["monthly", "--month", month, "--format", "html,csv,json,parquet"]
+        assert cli.main(["--config", str(site.config), *words]) == 0
+    return site.config.parent / "reports/2024-03"
+
+
+@pytest.fixture
 def carbon_report(capfd: pytest.CaptureFixture[str]) -> Callable[..., Outcome]:
-    """Run carbon-report in this process."""
+    """Run carbon-report in this process. PDFs take seconds: only a test that names them gets them."""
 
     def run(*argv: str) -> Outcome:
-        status = cli.main(argv)
+        fast = () if "--format" in argv else ("--format", "html,csv,json")
+        status = cli.main((*argv, *fast))
         sys.stdout.flush()
         captured = capfd.readouterr()
         return Outcome(status, captured.out, captured.err)

@@ -118,7 +118,7 @@ def show(cluster: Cluster, jobs: list[int]) -> None:
     heading("carbon-acct, as bob", cluster.run_as("bob", ["carbon-acct"]).stdout)
     heading("carbon-mgr status", cluster.run(["carbon-mgr", "status"]).stdout)
     month = dt.datetime.now(dt.UTC).strftime("%Y-%m")
-    command = ["carbon-report", "monthly", "--month", month]
+    command = ["carbon-report", "monthly", "--month", month, "--output", REPORTS_INSIDE]
     heading(" ".join(command), cluster.run_as(AGGREGATOR_USER, command).stdout)
     shutil.copytree(cluster.layout.state / Path(REPORTS_INSIDE).name, REPORT)
 

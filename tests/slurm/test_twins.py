@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import pytest
 
+from carbon_collector.units import US_PER_S
 from slurm.cluster import Cluster
 from slurm.conftest import TruthOf
 from slurm.jobs import running
@@ -22,6 +23,10 @@ START_S = 3
 BURN = "#!/bin/bash\nwhile [ $EPOCHSECONDS -lt {end} ]; do :; done\n"
 SLEEP = '#!/bin/bash\nwhile [ $EPOCHSECONDS -lt {end} ]; do sleep "0.0$RANDOM"; done\n'
 TOLERANCE = 0.03
+STEP_S = 0.05
+"""Seconds of CPU time: the simulator looks at the cgroups at its own steps."""
+MOST_SHARED = 6
+"""Jobs of 40 whose end may be seen too late."""
 
 
 class Twins(NamedTuple):
@@ -38,9 +43,12 @@ def _pair(cluster: Cluster, node: str, end: int) -> Twins:
 
 
 def test_twins_that_end_together_each_pay_for_themselves(cluster: Cluster, product: Product, truth: TruthOf) -> None:
-    """Of 20 pairs that end in the same second, with 10 s between readings, 38 of 40 jobs are within 3 % of the truth.
+    """Of 20 pairs that end in the same second, with 10 s between readings, each job that is called measured is within 3 % of
+    the truth, and its CPU time as well.
 
-    The others are within 6 %: where the machine is busy, the collector and the simulator read at other moments.
+    Where the machine is so busy that the collector comes too late to the end of a task, the two share by a rule and their
+    method says so: few, and within 6 %. What is left of the error elsewhere is the meter's: the simulator and the collector
+    step at different moments, so an interval's energy is of a few hundredths of a second more or less than its CPU time.
 
     Before, the sleeper was charged 40 % of what its neighbour had burned: both are gone when the next reading is taken.
     """
@@ -54,15 +62,24 @@ def test_twins_that_end_together_each_pay_for_themselves(cluster: Cluster, produ
         assert set(cluster.wait_for(jobs).values()) == {"COMPLETED"}
     product.wait_for([job for pair in pairs for job in (pair.burner, pair.sleeper)])
 
-    off = {}
+    off: dict[int, float] = {}
+    used_s: dict[int, tuple[float, float]] = {}
+    shared: set[int] = set()
     for pair in pairs:
         for job, cpus in ((pair.burner, 2), (pair.sleeper, 4)):
-            least, most = (each.cpu_uj for each in truth(job, pair.node, cpus))
-            found = product.energy_uj(job, "cpu", pair.node)
-            off[job] = max(least / found - 1, found / most - 1, 0.0)
-    print("largest deviations from the truth:", [f"{each:.2%}" for each in sorted(off.values())[-8:]])
+            true, found = truth(job, pair.node, cpus), product.energy_uj(job, "cpu", pair.node)
+            off[job] = max(true.least.cpu_uj / found - 1, found / true.most.cpu_uj - 1, 0.0)
+            rows = product.job(job, pair.node)
+            used_s[job] = sum(row["cpu_us"] for row in rows) / US_PER_S, sum(true.least.cpu_seconds)
+            if "shared" in {row["cpu_method"] for row in rows}:
+                shared |= {pair.burner, pair.sleeper}  # what is next to nothing of one of them makes it no guess
+    print(
+        "largest deviations from the truth:", [f"{each:.2%}" for each in sorted(off.values())[-8:]], "shared:", shared
+    )
 
     assert len(pairs) == 20
-    within = sum(each <= TOLERANCE for each in off.values())
-    assert within >= 38, off
+    assert max(each for job, each in off.items() if job not in shared) <= TOLERANCE, (off, shared)
+    for job in used_s.keys() - shared:
+        assert used_s[job][0] == pytest.approx(used_s[job][1], rel=TOLERANCE, abs=STEP_S), job
+    assert len(shared) <= MOST_SHARED, (off, shared)
     assert max(off.values()) <= 2 * TOLERANCE, off

@@ -79,6 +79,8 @@ def rounded(value: int, unit: int) -> int:
 
 def decimal(value: int, unit: int, places: int) -> str:
     """Return `value` in `unit`s with exactly `places` decimals."""
+    if value < 0:
+        return f"-{decimal(-value, unit, places)}"
     digits = rounded(value * 10**places, unit)
     return f"{digits // 10**places}.{digits % 10**places:0{places}}" if places else str(digits)
 
@@ -105,11 +107,13 @@ def joules(uj: int) -> str:
 
 
 def _amount(value: int, size: int, unit: str) -> str:
-    return f"{three_digits(value, size)}{unit}"
+    return f"{'-' if value < 0 else ''}{three_digits(abs(value), size)}{unit}"
 
 
 def _fitting(value: int, units: dict[str, int], base: str) -> str:
     """Return `value` in the smallest unit that needs no more than three digits before the point, 0 in the unit `base`."""
+    if value < 0:
+        return f"-{_fitting(-value, units, base)}"
     smallest = next(iter(units))
     if value == 0:
         return f"0{base}"

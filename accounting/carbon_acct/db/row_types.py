@@ -65,6 +65,7 @@ class JobRow(Protocol):
     nodelist: str | None
     elapsed_s: int | None
     nnodes: int | None
+    alloc_tres: str | None
     unmetered_us: int
     unmetered_nodes: int
     alloc_tres: str | None

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
@@ -37,6 +38,15 @@ _NAMES = {
 }
 
 
+SHARDS = "what the job holds of the device, gres/shard, is not told to the node that divides its energy"
+"""Why the GPU energy of a job with shards is shared. What a node has divided stays so: the parts must add up."""
+
+
+def holds_shards(alloc_tres: str | None) -> bool:
+    """Return whether a job holds shards of GPUs, by its AllocTRES."""
+    return re.search(r"(?:^|,)gres/shard(?::[^=,]+)?=0*[1-9]", alloc_tres or "") is not None
+
+
 def job_slot_row(
     key: tuple[int, int],
     rows: Sequence[Delivered],
@@ -44,12 +54,16 @@ def job_slot_row(
     factors: Factors,
     node_types: NodeTypes,
     idle: IdleUse,
+    alloc_tres: str | None = None,
 ) -> dict[str, Any]:
     """Return the row of (job, slot). `idle` says what of the job's energy counts as held and not used."""
     values = _UNKNOWN.copy()
     values["job_id"], values["slot"] = key
     values["factor_id"] = factors.id
-    _sum_shares(values, _shares(rows, estimate, node_types))
+    shares = _shares(rows, estimate, node_types)
+    if "gpu" in shares and holds_shards(alloc_tres):
+        shares["gpu"] = [_by_shards(share) for share in shares["gpu"]]
+    _sum_shares(values, shares)
     values["cpu_us"] = sum_known([delivered.row["cpu_us"] for delivered in rows])
     values.update(zip(WASTED, held_and_unused(rows, idle), strict=True))
     values["simulated"] = any(d.row["simulated"] for d in rows) or bool(estimate and estimate.simulated)
@@ -87,6 +101,13 @@ def _shares(rows: Sequence[Delivered], estimate: Estimate | None, node_types: No
     for c, amount in estimate.uj.items() if estimate else ():
         shares[c].append(NodeShare(amount, None, 0, "modelled", estimate.note if estimate else "", 0))
     return shares
+
+
+def _by_shards(share: NodeShare) -> NodeShare:
+    """Return the share of a GPU as what it is: divided by a rule, if it was metered. A reason of the node's own stays."""
+    if share.method not in ("counter", "integrated"):
+        return share
+    return share._replace(method="shared", reason="; ".join(filter(None, (share.reason, SHARDS))))
 
 
 def _overhead(row: Mapping[str, Any], factor: Fraction) -> NodeShare:

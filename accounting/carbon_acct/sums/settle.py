@@ -188,6 +188,7 @@ def _resum(
             factors[zones[key[0]], key[1]],
             terms.node_types,
             idle[key[0]],
+            jobs[key[0]].alloc_tres,
         )
         for key in known
     }

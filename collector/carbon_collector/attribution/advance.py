@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 READABLE_NOW = "readable only since now"
 CPU_GUESSED = "shared by CPUs held: no cgroup shows the job's own CPU time"
 TAIL_GUESSED = "shared by CPUs held: jobs ended together, and how much each used last was not seen"
+QUIET_MEMORY = 0.002
+"""Share of the node's memory that jobs may use while its idle power is learned: half a GiB of 256 GiB, which draw one
+percent of the idle power."""
 MEMORY_UNSEEN = "shared by memory held: no cgroup shows the job's own use"
 
 
@@ -130,21 +133,22 @@ def _between(books: Books, last: Snapshot, now: Snapshot, cuts: list[tuple[int, 
     books.faults = {name: energy.reason for name, energy in energies.items() if energy.uj is None}
     if all(0 <= us <= 2 * most[s] for s, us in grown.items()):
         _learn(books, energies, elapsed, busy, now, ledgers, jobs)
-    why = CPU_GUESSED if now.parent is None else TAIL_GUESSED
+    no_cgroup = [now.parent is None or job.unaccounted for job in jobs]
+    reasons = [(CPU_GUESSED if none else TAIL_GUESSED) if guess else "" for none, guess in zip(no_cgroup, guessed)]
     memory, outside, unseen = memory_use(ledgers, jobs, now, books.memory_base, topology.cpus)
     work = Work(
         ledgers=ledgers,
         jobs=jobs,
         cpu=times,
         # Without CPU accounting by cgroup (v1 with another JobAcctGatherType) CPU time is unknown, not 0.
-        cpu_known=[job.usage is not None or now.parent is not None for job in jobs],
+        cpu_known=[job.usage is not None or not none for job, none in zip(jobs, no_cgroup)],
         memory=memory,
         system=system,
         system_memory=outside,
         memory_total=now.memory_total,
         energies=energies,
         activity=now.activity,
-        shared=[_why_shared(why if guess else "", new) for guess, new in zip(guessed, unseen)],
+        shared=[_why_shared(why, new) for why, new in zip(reasons, unseen)],
         resumed=books.resumed,
     )
     books.guesses = {why for job, reasons in zip(jobs, work.shared) if not job.gone for why in reasons.values()}
@@ -196,6 +200,7 @@ def _presence(books: Books, ledger: Ledger, last: Snapshot, now: Snapshot, own: 
         before=ledger.last,
         gone=ledger.closed_us is not None or (usage is None and (ledger.here or ended is not None)),
         own=own,
+        unaccounted=usage is None and ended is None and not now.unaccounted.isdisjoint(ledger.cgroup_names),
     )
 
 
@@ -286,6 +291,7 @@ def _learn(
     """Learn the idle power of every domain, and how much memory the system itself uses."""
     held = {name for ledger in ledgers for name in ledger.parts}
     topology = books.topology
+    uses_memory = _use_memory(jobs, now)
     for name, (energy, _) in energies.items():
         domain = books.domains[name]
         if energy is None or domain.component == "other":
@@ -296,7 +302,13 @@ def _learn(
         else:
             cpus = topology.cpus_on(domain.socket) or topology.cpus
             used = busy[domain.socket] if domain.socket in busy else sum(busy.values())
-            books.idle_of(name).learn(energy, elapsed, used, cpus)
+            books.idle_of(name).learn(energy, elapsed, used, cpus, domain.component == "dram" and uses_memory)
     if now.memory is not None and not any(job.usage for job in jobs):
         # A job's cgroup holds its page cache, which MemAvailable does not count as used.
         books.learn_memory(now.memory)
+
+
+def _use_memory(jobs: list[Presence], now: Snapshot) -> bool:
+    """Return whether jobs use so much memory that it draws more than idle power, or may use it unseen."""
+    used = [job.usage.memory for job in jobs if job.usage is not None]
+    return None in used or sum(each or 0 for each in used) > now.memory_total * QUIET_MEMORY

@@ -37,7 +37,7 @@ class Presence(NamedTuple):
     that it holds on each socket; `cpuset`: CPUs that its cgroup confines it to, where that is known; `usage` and
     `before`: its cgroup now, or just before it vanished, and at the last reading (`None`: never seen); `gone`: it ended
     or its cgroup vanished; `own`: CPU microseconds by socket for which CPUs that are its alone were busy, `None` where
-    it has none or that is not known.
+    it has none or that is not known; `unaccounted`: no cgroup of it accounts for CPU time, although others of its have one.
     """
 
     start_us: int
@@ -48,6 +48,7 @@ class Presence(NamedTuple):
     before: Usage | None
     gone: bool
     own: dict[int, int] | None = None
+    unaccounted: bool = False
 
     @property
     def most_us(self) -> int:
@@ -122,7 +123,7 @@ def spread(used: Usage, cpuset: tuple[int, ...], weight: dict[int, int], topolog
 
 def _sockets(cpuset: tuple[int, ...], busy: dict[int, int], topology: Topology) -> list[int]:
     allowed = {topology.socket_of[cpu] for cpu in cpuset if cpu in topology.socket_of}
-    return sorted(socket for socket in busy if socket in allowed) or sorted(busy)
+    return sorted(allowed & busy.keys() or busy)
 
 
 def _spread_all(
@@ -133,15 +134,19 @@ def _spread_all(
     Parts that are confined to one socket come first; the others are spread by what was busy beyond those. Otherwise
     the parts of a socket could add up to more than its busy time.
     """
-    alone = [len(_sockets(cpuset, busy, topology)) == 1 for _, cpuset in parts]
+    found: list[dict[int, int]] = [{} for _ in parts]
     left = dict(busy)
-    for (used, cpuset), is_alone in zip(parts, alone):
-        if is_alone:
-            for socket, us in spread(used, cpuset, busy, topology).items():
-                left[socket] = max(0, left.get(socket, 0) - us)
-    return [
-        spread(used, cpuset, busy if is_alone else left, topology) for (used, cpuset), is_alone in zip(parts, alone)
-    ]
+    others = []
+    for place, (used, cpuset) in enumerate(parts):
+        if len(_sockets(cpuset, busy, topology)) != 1:
+            others.append(place)
+            continue
+        found[place] = spread(used, cpuset, busy, topology)
+        for socket, us in found[place].items():
+            left[socket] = max(0, left.get(socket, 0) - us)
+    for place in others:
+        found[place] = spread(*parts[place], left, topology)
+    return found
 
 
 def growth(now: Usage, before: Usage | None) -> tuple[Usage, bool]:
@@ -219,22 +224,31 @@ def cpu_times(
     for i, tail in zip(heirs, times[len(jobs) :]):  # none where there is no parent
         for socket, us in tail.items():
             times[i][socket] = times[i].get(socket, 0) + us
-    return Times(times[: len(jobs)], guessed)
+    unknown = [i for i, job in enumerate(jobs) if job.unaccounted]
+    _guess(jobs, unknown, times[: len(jobs)], busy)
+    return Times(times[: len(jobs)], [guess or jobs[i].unaccounted for i, guess in enumerate(guessed)])
 
 
 def _without_parent(jobs: list[Presence], times: list[dict[int, int]], busy: dict[int, int]) -> Times:
-    """Return the CPU times where no cgroup shows those of all jobs: a guess for the others, from what the node was busy.
+    """Return the CPU times where no cgroup shows those of all jobs: a guess for the others, from what the node was busy."""
+    unknown = [i for i, job in enumerate(jobs) if job.usage is None]
+    _guess(jobs, unknown, times, busy)
+    return Times(times, [job.usage is None for job in jobs])
+
+
+def _guess(jobs: list[Presence], unknown: list[int], times: list[dict[int, int]], busy: dict[int, int]) -> None:
+    """Put a guess into the times of jobs that are not known, from what the node was busy beyond the others.
 
     A job's guess is at most what its own CPUs were busy, or all of the CPUs that it holds; the rest is the system's.
     """
-    unknown = [i for i, job in enumerate(jobs) if job.usage is None]
+    if not unknown:
+        return
     for socket, us in busy.items():
         left = max(0, us - sum(used.get(socket, 0) for used in times))
         most = [_most_on(jobs[i], socket) for i in unknown]
         parts = most if sum(most) <= left else apportion(left, most)
         for i, part in zip(unknown, parts):
             times[i][socket] = part
-    return Times(times, [job.usage is None for job in jobs])
 
 
 def _most_on(job: Presence, socket: int) -> int:
@@ -307,8 +321,8 @@ def _at_most(used: Usage, most_us: int) -> Usage:
 
 def _heirs(jobs: list[Presence], remade: list[bool]) -> list[int]:
     """Return whose the parent's unexplained growth is: jobs that went; else jobs never seen, whose steps came and went."""
-    gone = [i for i, job in enumerate(jobs) if job.gone or remade[i]]
-    return gone or [i for i, job in enumerate(jobs) if job.usage is None]
+    gone = [i for i, job in enumerate(jobs) if (job.gone or remade[i]) and not job.unaccounted]
+    return gone or [i for i, job in enumerate(jobs) if job.usage is None and not job.unaccounted]
 
 
 def overlap(start_us: int, end_us: int, low_us: int, high_us: int) -> int:

@@ -31,6 +31,8 @@ FIT_US = 20_000
 UNKNOWN_UW = 1 << 60
 FIT_MIN_SPREAD = 0.05
 """Least variance of busy CPUs (in CPUs squared) for a line through them to stand on its own."""
+MOST_SLOPE = 3
+"""How many times the assumed slope is believed of a line, where a little use is taken off a quiet stretch."""
 FIT_MEMORY = 0.995
 """Weight of the past at each interval, so that the line follows a component that changes (fans, aging, clocks)."""
 
@@ -88,10 +90,13 @@ class IdlePower:
         counts = [self.quiet.count, self.lowest.count]
         return [self.quiet.power_uw, self.lowest.power_uw, self.cpus, *self.sums, *counts]
 
-    def learn(self, energy_uj: int, elapsed_us: int, busy_us: int, cpus: int) -> None:
-        """Take in one interval: energy, its length, CPU time used, and CPUs of the socket."""
+    def learn(self, energy_uj: int, elapsed_us: int, busy_us: int, cpus: int, is_used: bool = False) -> None:
+        """Take in one interval: energy, its length, CPU time used, and CPUs of the socket.
+
+        `is_used`: jobs use the component otherwise than by CPU time, as memory that they hold, so it is not quiet.
+        """
         self.cpus = max(1, cpus)
-        self._learn_quiet(energy_uj, elapsed_us, busy_us)
+        self._learn_quiet(energy_uj, elapsed_us, self.cpus * elapsed_us if is_used else busy_us)
         if elapsed_us < FIT_US:
             return
         power_uw = energy_uj * 1_000_000 // elapsed_us
@@ -108,9 +113,12 @@ class IdlePower:
         self.still_us += elapsed_us
         self.still_busy_us += busy_us
         if self.still_us >= QUIET_US:
-            # The little use that there was is taken off by the assumed slope.
-            use = self.still_busy_us / (self.cpus * self.still_us)
-            power_uw = self.still_uj * 1e6 / self.still_us / (1 + (1 - self.share) / self.share * use)
+            power_uw = self.still_uj * 1e6 / self.still_us
+            use = self.still_busy_us / self.still_us
+            assumed = power_uw * (1 - self.share) / (self.share * self.cpus + (1 - self.share) * use)
+            # The little use that there was is taken off, by the slope that use has shown so far.
+            slope = self._slope() if self.sums[0] else assumed
+            power_uw = max(0.0, power_uw - min(slope, MOST_SLOPE * assumed) * use)
             self.quiet.see(power_uw, may_rise=True)
             self.still_uj = self.still_us = self.still_busy_us = 0
 
@@ -125,9 +133,17 @@ class IdlePower:
         return self._line()
 
     def _line(self) -> Idle:
-        """Return the idle power by a fit: where the line meets no use, but between 0 and the lowest power ever seen.
+        """Where the line meets no use, between nothing and the lowest level of power ever seen."""
+        weight, x, y, xx, _ = self.sums
+        power_uw = max(0, int((y - self._slope() * x) / weight))
+        bounded = power_uw if self.lowest.power_uw < 0 else min(int(self.lowest.power_uw), power_uw)
+        variance = xx / weight - (x / weight) ** 2
+        return Idle(bounded, "fit" if variance >= FIT_MIN_SPREAD else "prior")
 
-        Its slope is that of the least squares; where use has not varied enough, the assumed one fills up what is
+    def _slope(self) -> float:
+        """Return the microwatts that a busy CPU adds, by the intervals so far; there is at least one.
+
+        It is that of the least squares; where use has not varied enough, the assumed one fills up what is
         missing: (cov + l x assumed) / (var + l), with l = FIT_MIN_SPREAD - var (a ridge regression that fades).
         """
         weight, x, y, xx, xy = self.sums
@@ -137,7 +153,4 @@ class IdlePower:
         assumed = full_uw * (1 - self.share) / self.cpus
         lacking = max(0.0, FIT_MIN_SPREAD - variance)
         # More use never draws less: a falling line is noise, and would put idle power above all that was seen.
-        slope = max(0.0, (xy / weight - x * y + lacking * assumed) / (variance + lacking))
-        power_uw = max(0, int(y - slope * x))
-        bounded = power_uw if self.lowest.power_uw < 0 else min(int(self.lowest.power_uw), power_uw)
-        return Idle(bounded, "fit" if variance >= FIT_MIN_SPREAD else "prior")
+        return max(0.0, (xy / weight - x * y + lacking * assumed) / (variance + lacking))

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from ..apportion import apportion
-from ..lean.typing import TYPE_CHECKING
+from ..lean.typing import TYPE_CHECKING, NamedTuple
 from ..meters.base import COMPONENTS, EVERY_NODES, WHOLE
 from . import cpu_time
 from .split import Claim, Parts, split
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 
 DEVICE_UNSEEN = "shared by the parts held: what each job did on the device is not known"
+PARTS_UNKNOWN = "shared evenly: how many shards of the device each job holds is not known"
 
 
 def post(books: Books, work: Work, pieces: list[Piece]) -> None:
@@ -52,15 +53,15 @@ def _post_times(books: Books, work: Work, piece: Piece) -> None:
 def _book(books: Books, work: Work, piece: Piece, domain: Domain, energy_uj: int) -> None:
     """Split a domain's energy in a piece and book every part of it."""
     holders, parts = _split(books, work, piece, domain, energy_uj)
+    device = _guessed(work, piece, domain, holders)
     for i, static, dynamic in zip(holders, parts.static, parts.dynamic):
         if not (piece.alive[i] or static or dynamic):
             continue  # it was here for no time (an epilog without a prolog): unknown, not 0
         ledger = work.ledgers[i]
         row = books.job_row(ledger, piece.slot)
-        why = work.shared[i].get(domain.component, "")
-        if len(holders) > 1 and domain.component == "gpu" and domain.name not in work.activity:
-            why = DEVICE_UNSEEN
-        row.component(domain.component).add(static, dynamic, domain.method, why)
+        why = device.why or work.shared[i].get(domain.component, "")
+        shared_uj = (static if device.parts else 0) + (dynamic if device.use or not device.why else 0)
+        row.component(domain.component).add(static, dynamic, domain.method, why, shared_uj)
         row.simulated |= domain.simulated
     node = books.node_row(piece.slot)
     node.component(domain.component).add(energy_uj, parts.idle, parts.system, domain.method)
@@ -126,6 +127,26 @@ def _split_device(books: Books, work: Work, piece: Piece, domain: Domain, energy
     static = books.static_part(domain.name, piece.slot, energy_uj, piece.length)
     claims = [Claim(h, u) for h, u in zip(held, used if any(used) else held)]
     return holders, split(energy_uj, static, WHOLE * piece.length, claims, 0)
+
+
+class Guessed(NamedTuple):
+    """What is not known of a device that several jobs hold: the part that each holds, what each did on it; and why."""
+
+    parts: bool
+    use: bool
+    why: str
+
+
+def _guessed(work: Work, piece: Piece, domain: Domain, holders: list[int]) -> Guessed:
+    """Return what is not known of a device's holders. Whoever's part is not known is taken to hold the whole: Slurm tells a
+    node nothing of shards.
+    """
+    if domain.component != "gpu" or len(holders) < 2:
+        return Guessed(False, False, "")
+    held = sum(work.ledgers[i].parts[domain.name] * piece.alive[i] for i in holders)
+    done = work.activity.get(domain.name)
+    parts, use = held > WHOLE * piece.length, not done or not any(_done_by(work.ledgers[i], done) for i in holders)
+    return Guessed(parts, use, PARTS_UNKNOWN if parts else DEVICE_UNSEEN if use else "")
 
 
 def _done_by(ledger: Ledger, done: dict[str, int]) -> int:

@@ -6,7 +6,7 @@ from __future__ import annotations
 from ..lean.typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from typing import Any
 
     from .books import Books
@@ -25,10 +25,12 @@ class Batch(NamedTuple):
     ledgers: list[Ledger]
     rows: Sequence[JobRow | NodeRow]
 
-    def records(self, revision: int, node_cpus: int) -> list[dict[str, Any]]:
-        """Return the records as docs/record-format.md describes them."""
-        ledgers = [ledger.record(revision, node_cpus) for ledger in self.ledgers]
-        return ledgers + [row.record(revision) for row in self.rows]
+    def records(self, revision: int, node_cpus: int) -> Iterator[dict[str, Any]]:
+        """Make the records as docs/record-format.md describes them, one at a time: all of them would take memory."""
+        for ledger in self.ledgers:
+            yield ledger.record(revision, node_cpus)
+        for row in self.rows:
+            yield row.record(revision)
 
     def sealed(self) -> None:
         """Mark the contents as sealed: only what changes from now on is sealed again."""

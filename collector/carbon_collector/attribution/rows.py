@@ -64,7 +64,7 @@ class _Share:
 class JobShare(_Share):
     """One component of a job's row. `static_uj` is the static part of `energy_uj`; the rest is the dynamic part.
 
-    `shared_uj` is the part of the dynamic energy that was divided by what jobs hold, because their use is not known, and
+    `shared_uj` is the part of the energy that was divided by what jobs hold, because their use, or what they hold, is not known, and
     `why` says why. Unless it is next to nothing, it makes the method `shared`.
     """
 
@@ -76,12 +76,12 @@ class JobShare(_Share):
         self.shared_uj = 0
         self.why = ""
 
-    def add(self, static_uj: int, dynamic_uj: int, method: str, why_shared: str = "") -> None:
-        """Add metered energy; `why_shared` says why its dynamic part was divided by what jobs hold, if it was."""
+    def add(self, static_uj: int, dynamic_uj: int, method: str, why_shared: str = "", shared_uj: int = 0) -> None:
+        """Add metered energy; `why_shared` says why `shared_uj` of it was divided by what jobs hold, if it was."""
         self._add(static_uj + dynamic_uj, method)
         self.static_uj += static_uj
-        if why_shared and dynamic_uj:
-            self.shared_uj += dynamic_uj
+        if why_shared and shared_uj:
+            self.shared_uj += shared_uj
             self.why = self.why or why_shared
 
     def merge(self, other: JobShare) -> None:

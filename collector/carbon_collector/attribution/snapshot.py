@@ -20,7 +20,8 @@ class Snapshot(NamedTuple):
     its name; `activity`: what was done on a shared device since the snapshot before, by domain and then by UUID of the
     part or name of the job's cgroup. `busy_cpus`: CPU microseconds by CPU; `ended`: what the cgroups of jobs that have
     vanished since the snapshot before showed last, if that was seen; `has_parent`: whether there is
-    a cgroup above the jobs, readable or not. None of these is kept on disk.
+    a cgroup above the jobs, readable or not; `unaccounted`: the names of jobs that have cgroups, but none that accounts for
+    CPU time. None of these is kept on disk.
     """
 
     wall_us: int
@@ -37,6 +38,7 @@ class Snapshot(NamedTuple):
     busy_cpus: dict[int, int] | None = None
     ended: dict[str, Usage] | None = None
     has_parent: bool = True
+    unaccounted: frozenset[str] = frozenset()
 
     def save(self) -> dict[str, Any]:
         """Return what the state on disk needs; the usage of jobs is in their ledgers."""

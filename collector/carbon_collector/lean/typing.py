@@ -8,8 +8,6 @@ checker this `NamedTuple` is `typing.NamedTuple`. What this project uses of it b
 
 from __future__ import annotations
 
-from _operator import itemgetter  # the C module that `operator` wraps
-
 __all__ = ["TYPE_CHECKING", "NamedTuple"]
 
 TYPE_CHECKING = False
@@ -17,6 +15,13 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import NamedTuple
 else:
+    try:  # what `collections.namedtuple` uses: half of a property's memory
+        from _collections import _tuplegetter as _place
+    except ImportError:  # an interpreter other than CPython
+        from operator import itemgetter
+
+        def _place(place, doc):
+            return property(itemgetter(place), doc=doc)
 
     class _Named(type):
         def __new__(cls, name, bases, body):
@@ -25,7 +30,7 @@ else:
                 made._fields = tuple(made.__annotations__)
                 defaults = {field: body[field] for field in made._fields if field in body}
                 for place, field in enumerate(made._fields):
-                    setattr(made, field, property(itemgetter(place)))
+                    setattr(made, field, _place(place, None))
                 made.__new__ = _maker(made._fields, defaults)
             return made
 

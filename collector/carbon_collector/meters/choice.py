@@ -9,7 +9,7 @@ from .base import COMPONENTS, COUNTER, INTEGRATED, Domain, Found, Meter, Part, P
 from .guard import DEADLINE_S, Guard
 from .integral import now_us
 from .offer import Offer, Verdict, offer_of, read_safely, weakest
-from .sources import FOR, SLOW, UNHURRIED, absent_sign, find
+from .sources import FOR, LAST_RESORT, SLOW, UNHURRIED, absent_sign, find
 from .watching import Register
 
 ALWAYS_ON = ("cpu", "dram")
@@ -41,7 +41,7 @@ class Meters:
         self._registers: dict[str, Register] = {}
         self._changes: list[str] = []
         self._again_s = time.monotonic() + AGAIN_S
-        self._look(names)
+        self._look([name for name in names if name != LAST_RESORT])
         deadline_s = time.monotonic() + DEADLINE_S
         for name, guard in self._looking.items():
             if name not in UNHURRIED:
@@ -194,6 +194,8 @@ class Meters:
         """
         there = ""
         for name in self.names:
+            if name == LAST_RESORT and name not in self._offers and component in FOR[name]:
+                self._look([name])
             offer = self._offers.get(name)
             if name == "cray" and component in ("cpu", "dram") and self._has_modules():
                 continue  # one figure for all sockets cannot be taken off each module that has them inside
@@ -220,7 +222,9 @@ class Meters:
                 offer = self._offers.get(name)
                 used = self.source[component] == name
                 if offer is None and component in FOR[name]:
-                    found.append(Verdict(component, name, used, "does not answer yet"))
+                    late = name in self._looking
+                    why = "does not answer yet" if late else f"{self.source[component]} comes first"
+                    found.append(Verdict(component, name, used, why))
                 elif offer is not None and (offer.of(component) or component in offer.missing):
                     why = offer.fault(component) or ("" if used else f"{self.source[component]} comes first")
                     found.append(Verdict(component, name, used, why))

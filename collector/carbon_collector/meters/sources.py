@@ -24,6 +24,8 @@ SLOW = ("nvml", "amd", "hwmon", "psu", "dcmi", "redfish")
 """Sources whose driver may hang, or need long to start."""
 UNHURRIED = ("dcmi", "redfish")
 """Sources that are not waited for at the start: a BMC may take seconds, and the rest of the node can wait."""
+LAST_RESORT = "model"
+"""The source that is looked for only where none before it in the settings can be used: its tables cost memory."""
 HWMON = {"power_meter", "amd_energy", "i915", "xe"}
 """Sensors that the source of this name can use."""
 

@@ -15,7 +15,6 @@ The tables are read when they are asked, and not before.
 from __future__ import annotations
 
 import os
-import re
 
 from ..lean.typing import TYPE_CHECKING, NamedTuple
 
@@ -30,8 +29,8 @@ GIB_MW = 372.5
 THREADS_A_CORE = 2
 MIG_SLICES = 7
 """Compute slices of a GPU that is partitioned with MIG."""
-_MIG = re.compile(r"-(?:mig-)?([1-7])g-\d+gb(?:-.*)?$")
-_ADDED = re.compile(r"-\d+(?:gb?|gib|c|q)(?:-hbm\w*)?$")
+_MIG = r"-(?:mig-)?([1-7])g-\d+gb(?:-.*)?$"
+_ADDED = r"-\d+(?:gb?|gib|c|q)(?:-hbm\w*)?$"
 
 
 class Cpu(NamedTuple):
@@ -104,14 +103,16 @@ def accelerator(name: str, table: list[Accelerator] | None = None) -> Accelerato
 
     A type of MIG (`a100_1g.5gb`) is its part of the GPU. None: the name says too little, or is not in the table.
     """
+    import re  # half a megabyte that a node without accelerators does without
+
     known = accelerators() if table is None else table
     wanted = key(name)
-    if part := _MIG.search(wanted):
+    if part := re.search(_MIG, wanted):
         whole = accelerator(wanted[: part.start()], known)
         return whole and _slices(whole, int(part[1]))
     names = {key(text): one for one in reversed(known) for text in (one.full_name, *one.aliases, one.name)}
     while wanted not in names:
-        shorter = _ADDED.sub("", wanted)  # drivers add the memory: `v100-sxm2-32gb`
+        shorter = re.sub(_ADDED, "", wanted)  # drivers add the memory: `v100-sxm2-32gb`
         if shorter == wanted:
             return None
         wanted = shorter
@@ -134,6 +135,8 @@ def plain(name: str) -> str:
 
 def key(name: str) -> str:
     """Return what is the same for all ways to write a name: `NVIDIA GeForce RTX 3090`, `nvidia_geforce_rtx_3090`."""
+    import re  # as in `accelerator`
+
     words = re.sub(r"[\s_./()-]+", " ", plain(name.replace("_", " "))).split()
     return "-".join(word for word in words if word not in WORDS)
 

@@ -10,6 +10,7 @@ from ..lean.typing import TYPE_CHECKING
 from .segment import JOURNAL, segment
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from typing import Any
 
     from .compactor import Compactor
@@ -28,7 +29,7 @@ class Sealer:
 
             spool.forget_all(notes.unfinished(spool.folder))
 
-    def seal(self, header: Header, sequence: int, records: list[dict[str, Any]], spare: Spare) -> str:
+    def seal(self, header: Header, sequence: int, records: Iterable[dict[str, Any]], spare: Spare) -> str:
         """Write one segment and return its name. Raises OSError where the disk, or the limit, does not allow it."""
         lines = [json.dumps(record).encode() for record in records]
         name, data = segment(header, sequence, spare.created, lines)

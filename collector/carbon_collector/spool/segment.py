@@ -62,9 +62,10 @@ def segment(header: Header, sequence: int, created: int, lines: list[bytes]) -> 
     """Return the name and the content of a segment with these records, as docs/record-format.md describes it."""
     head = {"type": "segment", "version": 1, **header._asdict(), "sequence": sequence, "created": created}
     first = json.dumps({**head, "collector": __version__}).encode()
-    body = b"".join(line + b"\n" for line in (first, *lines))
-    end = {"type": "end", "rows": len(lines), "sha256": digest(body)}
-    return name_of(header, sequence), body + json.dumps(end).encode() + b"\n"
+    parts = [line + b"\n" for line in (first, *lines)]
+    end = {"type": "end", "rows": len(lines), "sha256": digest(*parts)}
+    parts.append(json.dumps(end).encode() + b"\n")
+    return name_of(header, sequence), b"".join(parts)
 
 
 def name_of(header: Header, sequence: int) -> str:

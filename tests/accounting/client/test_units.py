@@ -44,6 +44,13 @@ def test_carbon(ug: int, shown: str) -> None:
     assert units.carbon(ug) == shown
 
 
+@given(st.integers(min_value=1, max_value=2**80), st.sampled_from([*units.ENERGY, ""]))
+def test_below_zero_is_the_same_with_a_sign(uj: int, unit: str) -> None:
+    """A negative amount, which a difference may be, looks like the positive one with a minus before it."""
+    assert units.energy(-uj, unit) == f"-{units.energy(uj, unit)}"
+    assert units.carbon(-uj) == f"-{units.carbon(uj)}"
+
+
 @given(st.integers(min_value=1, max_value=2**80), st.sampled_from([*units.ENERGY, *units.JOULES, ""]))
 def test_never_zero_and_never_far_off(uj: int, unit: str) -> None:
     """A nonzero energy is never shown as 0, and what is shown is within half a unit of the third digit, or a whole one."""

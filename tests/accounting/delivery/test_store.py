@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import itertools
 import random
+from dataclasses import replace
 from fractions import Fraction
 from functools import partial
 from typing import Any
@@ -42,6 +43,7 @@ from carbon_acct.queries.unmatched import unmatched_ledgers
 from carbon_acct.site import Site
 from carbon_acct.slurm.client import SlurmJob
 from carbon_acct.sums import rebuild
+from carbon_acct.sums.job_slot import SHARDS
 from carbon_acct.sums.settle import update_estimates
 from carbon_acct.sync.jobs import record_jobs
 from carbon_acct.window import Window
@@ -417,6 +419,16 @@ def test_what_is_shared_is_measured_energy_but_an_estimate_of_the_job(site: Site
     assert (record.energy_uj, record.cpu_uj, record.estimated_uj) == (1500, 1000, None)
     assert (record.quality, record.coverage) == ("estimated", 100.0)
     assert record.notes == (f"cpu: {reason or 'shared'}",)
+
+
+def test_a_job_that_holds_shards_is_an_estimate(site: Site) -> None:
+    """The node knows nothing of shards and calls the GPU's energy measured; AllocTRES says better. No joule changes."""
+    tell(site, replace(JOB, alloc_tres="cpu=2,gres/shard=1,node=1"))
+    parts = {"cpu": share(1000), "dram": share(500), "gpu": share(4000)}
+    deliver(site, segment([ledger(gpus=["GPU-1"]), job_slot(parts)]))
+    record = only(site)
+    assert (record.energy_uj, record.gpu_uj, record.quality) == (5500, 4000, "estimated")
+    assert record.notes == (f"gpu: {SHARDS}",)
 
 
 def test_gpu_of_one_node(site: Site) -> None:

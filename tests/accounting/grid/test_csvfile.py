@@ -109,6 +109,7 @@ def test_lines_that_overlap(make: Make, tmp_path: Path) -> None:
     [
         ("", "line 1: the columns are ''"),
         ("start;g_per_kwh\n2026-01-01T00:00Z;300\n", "line 1: the columns are 'start;g_per_kwh'"),
+        ("start,g_per_kwh\n", "there is no line below the header"),
         ("start,g_per_kwh,colour\n", "line 1"),
         ("start,g_per_kwh,start\n", "line 1"),
         ("start,g_per_kwh\n2026-01-01T00:00Z,300\n", "line 2: no end can be told"),

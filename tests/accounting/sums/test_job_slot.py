@@ -6,6 +6,7 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -13,7 +14,7 @@ from carbon_acct.db.models import METERED
 from carbon_acct.factors.arithmetic import Factors
 from carbon_acct.factors.idle_use import IdleUse
 from carbon_acct.factors.node_types import NodeTypes
-from carbon_acct.sums.job_slot import Delivered, job_slot_row
+from carbon_acct.sums.job_slot import SHARDS, Delivered, holds_shards, job_slot_row
 from carbon_collector.meters.base import COMPONENTS
 
 IDLE = IdleUse(75.0, 20.0)
@@ -54,6 +55,38 @@ def test_one_row_alone_says_what_it_says_beside_an_empty_one(row: dict[str, Any]
         (1, 900), [Delivered(LEDGER, row), Delivered(LEDGER, EMPTY)], None, FACTORS, NodeTypes({}), IDLE
     )
     assert alone == beside
+
+
+@pytest.mark.parametrize(
+    ("tres", "expected"),
+    [
+        ("cpu=2,gres/shard=1,mem=1G", True),
+        ("billing=2,cpu=2,gres/shard:a100=3,gres/shard=3", True),
+        ("cpu=2,gres/gpu=1,mem=1G", False),
+        ("cpu=2,gres/shard=0", False),
+        ("cpu=2,gres/shards=4", False),
+        ("", False),
+        (None, False),
+    ],
+)
+def test_shards_are_read_from_alloc_tres(tres: str | None, expected: bool) -> None:
+    """As Slurm writes it, with and without a type; nothing else is taken for it."""
+    assert holds_shards(tres) == expected
+
+
+@given(st.lists(rows(), min_size=1, max_size=4))
+def test_a_gpu_of_a_job_with_shards_is_never_called_measured(many: list[dict[str, Any]]) -> None:
+    """What its nodes metered is shared, with the reason in the notes; no figure and nothing of other components changes."""
+    delivered = [Delivered(LEDGER, row) for row in many]
+    whole = job_slot_row((1, 900), delivered, None, FACTORS, NodeTypes({}), "cpu=1,gres/gpu=1")
+    shards = job_slot_row((1, 900), delivered, None, FACTORS, NodeTypes({}), "cpu=1,gres/shard=1")
+    metered = any(row["gpu_method"] in ("counter", "integrated") for row in many)
+
+    assert {name: shards[name] for name in shards if name not in ("gpu_method", "notes")} == {
+        name: whole[name] for name in whole if name not in ("gpu_method", "notes")
+    }
+    assert (shards["gpu_method"] == "shared") if metered else (shards["gpu_method"] == whole["gpu_method"])
+    assert (SHARDS in (shards["notes"] or "")) == metered
 
 
 @given(st.lists(rows(), min_size=1, max_size=4))

@@ -72,6 +72,10 @@ class CsvFile:
                     raise ProviderError(f"{self.path} is larger than {MAX_BYTES >> 20} MiB")
                 rows = csv.DictReader(f, strict=True)
                 self._check_header(rows.fieldnames or ())
+                first = next(rows, None)
+                if first is None:
+                    raise ProviderError(f"{self.path}: there is no line below the header")
+                yield self._line(rows.line_num, first)
                 for row in rows:
                     yield self._line(rows.line_num, row)
         except (OSError, UnicodeDecodeError, csv.Error) as e:

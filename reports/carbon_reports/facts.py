@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Reads the facts of a month from the accounting database: sums, and of the runs only those that are shown.
+"""Reads the facts of a period from the accounting database: sums, and of the runs only those that are shown.
 
 Energy and carbon are those of the roll-ups. The database counts the runs and how well they are known. All of it is one
 state of the database, except for the runs that are shown and the factors that were applied: another thread looks for
@@ -15,19 +15,22 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 
 from carbon_acct.db import meta
 from carbon_acct.db.connect import is_sqlite, parse_urls
 from carbon_acct.db.engine import open_database, url_of
-from carbon_acct.db.models import Association, Cluster, FactorSource
+from carbon_acct.db.exact_sum import exact_parts, exact_whole
+from carbon_acct.db.models import Association, Cluster, FactorSource, Ledger, NodeJobSlot
 from carbon_acct.db.rows import ask
 from carbon_acct.errors import DatabaseError
 from carbon_acct.factors.slot_factor import load_terms
 from carbon_acct.queries import totals
 from carbon_acct.queries.site_energy import SiteEnergy, site_energy
+from carbon_collector.meters.base import COMPONENTS
 
-from . import run_counts, runs
+from . import held, history, run_counts, runs
+from .money import prices
 from .scope import Scope
 from .sums import Part
 
@@ -41,13 +44,16 @@ if TYPE_CHECKING:
     from carbon_acct.queries.totals import Conservation, DayTotal
     from carbon_collector.settings import Settings
 
-    from .month import Month
+    from .held import Held
+    from .history import Amounts, History
+    from .money import Prices
+    from .period import Period
     from .run_counts import Found, Tally
 
 NOBODY = "not known"
 
 Job = dict[str, Any]
-"""A run of a job with the keys of docs/http-api.md, cut to the month, and its labels `owner` and `project`."""
+"""A run of a job with the keys of docs/http-api.md, cut to the period, and its labels `owner` and `project`."""
 
 
 class Whose(NamedTuple):
@@ -67,12 +73,14 @@ class Most:
 
 
 @dataclass(frozen=True)
-class MonthFacts:
+class Facts:
     """Everything that a report is made of, except a list of all runs.
 
     `shown`: the runs with the most energy, of the site, of each owner and of each project. `sources`, `zones` and
     `pue`: what was applied to the runs. `conservation`: what the nodes' meters counted, and where that energy went.
-    `energy`: the emissions of that energy.
+    `energy`: the emissions of that energy. `history`: the site's days and slots, and what they are compared with.
+    `held`: what the runs held, and what was wasted, of the period and of those that it is compared with. `before`: the jobs of the period before, by (owner, project).
+    `unmatched`: the ledgers that belong to no run.
     """
 
     parts: list[Part]
@@ -83,6 +91,17 @@ class MonthFacts:
     pue: list[str]
     conservation: Conservation
     energy: SiteEnergy
+    history: History
+    held: list[Held]
+    before: dict[tuple[str, str], Amounts]
+    unmatched: Unmatched
+
+
+class Unmatched(NamedTuple):
+    """The ledgers without a run of a job in Slurm's record: how many, and the energy of their rows in microjoules."""
+
+    ledgers: int
+    energy_uj: int
 
 
 class Applied(NamedTuple):
@@ -107,12 +126,12 @@ def open_existing(settings: Settings) -> Database:
     return open_database(settings)
 
 
-def read_month(
-    settings: Settings, database: Database, session: Session, month: Month, most: Most, now: int
-) -> MonthFacts:
-    """Return the facts of the month, read in a session that has read nothing yet. Raises DatabaseError."""
-    scope = Scope(month.start, month.end, now)
-    _must_be_days_of(session, str(month.zone))
+def read_period(
+    settings: Settings, database: Database, session: Session, period: Period, most: Most, now: int
+) -> Facts:
+    """Return the facts of the period, read in a session that has read nothing yet. Raises DatabaseError."""
+    scope = Scope(period.start, period.end, now)
+    must_be_days_of(session, str(period.zone))
     whose = _associations(session)
     terms, _ = load_terms(settings)
     with ThreadPoolExecutor(1) as pool:
@@ -120,19 +139,41 @@ def read_month(
         silent, without = run_counts.silent(session, scope, most.part)
         beside = pool.submit(_beside, database, scope, without, greatest, most)
         emitted = pool.submit(database.run, partial(site_energy, terms=terms, start=scope.start, end=scope.end))
+        past = pool.submit(database.run, partial(history.read, terms=terms, period=period, now=now))
         tallies = run_counts.tallies(session, scope)
         days = totals.days(session, scope.start, scope.end)
         conservation = totals.conservation(session, scope.start, scope.end)
+        unmatched = _unmatched(session, scope)
+        earlier = period.compared(now)
+        before = history.by_association(session, earlier[0].start, earlier[0].end)
+        had = [held.held(session, Scope(each.start, each.end, now)) for each in (period, *earlier)]
         shown, applied = beside.result()
-        energy = emitted.result()
+        energy, past_days = emitted.result(), past.result()
     counted = [(whose[key], tally) for found in (tallies, silent) for key, tally in found.items()]
     clusters = sorted({whom.cluster for whom, _ in counted})
-    return MonthFacts(_parts(counted, days), shown, clusters, *applied, conservation, energy)
+    then: dict[tuple[str, str], list[Amounts]] = defaultdict(list)
+    for key, amounts in before.items():
+        if key in whose:
+            then[whose[key].owner, whose[key].project].append(amounts)
+    befores = {key: history.total(many) for key, many in then.items()}
+    parts = _parts(counted, days, prices(settings))
+    return Facts(parts, shown, clusters, *applied, conservation, energy, past_days, had, befores, unmatched)
 
 
-def all_runs(session: Session, month: Month, now: int) -> Iterator[Job]:
-    """Yield all runs of the month, by cluster, JobIDRaw and submit time."""
-    scope = Scope(month.start, month.end, now)
+def _unmatched(session: Session, scope: Scope) -> Unmatched:
+    """Return what the nodes gave to ledgers that belong to no run. It is asked of the rows themselves: the jobs' sums hold
+    estimates as well, which no meter counted.
+    """
+    parts = [part for c in COMPONENTS for part in exact_parts(func.coalesce(getattr(NodeJobSlot, f"{c}_uj"), 0))]
+    query = select(func.count(NodeJobSlot.ledger_id.distinct()), *parts)
+    query = query.join(Ledger, Ledger.id == NodeJobSlot.ledger_id).where(Ledger.matched_id.is_(None))
+    ((ledgers, *sums),) = ask(session, query.where(NodeJobSlot.slot >= scope.start, NodeJobSlot.slot < scope.end), {})
+    return Unmatched(int(ledgers), sum(exact_whole(sums[at : at + 2]) or 0 for at in range(0, len(sums), 2)))
+
+
+def all_runs(session: Session, period: Period, now: int) -> Iterator[Job]:
+    """Yield all runs of the period, by cluster, JobIDRaw and submit time."""
+    scope = Scope(period.start, period.end, now)
     return map(_labelled, runs.read(session, run_counts.all_runs(session, scope), scope))
 
 
@@ -193,17 +234,19 @@ def _by_energy(run: runs.Run) -> tuple[Any, ...]:
     return -(run.used_uj or 0), job["cluster"], job["job_id_raw"], job["submit"]
 
 
-def _parts(counted: Iterable[tuple[Whose, Tally]], days: Iterable[DayTotal]) -> list[Part]:
+def _parts(counted: Iterable[tuple[Whose, Tally]], days: Iterable[DayTotal], paid: Prices) -> list[Part]:
     """Return the parts by owner and project, also those that are only in the roll-ups because old runs were pruned."""
     parts: dict[tuple[str, str], Part] = {}
 
     def part(owner: str, project: str) -> Part:
-        return parts.setdefault((owner, project), Part(owner, project, [], []))
+        return parts.setdefault((owner, project), Part(owner, project, [], [], []))
 
     for whom, tally in counted:
         part(whom.owner, whom.project).tallies.append(tally)
     for day in days:
-        part(_owner(day.user, day.uid), day.account or NOBODY).days.append(day)
+        whose = part(_owner(day.user, day.uid), day.account or NOBODY)
+        whose.days.append(day)
+        whose.costs.append(paid.cost_u(day.facility_uj, day.start))
     return [part for part in parts.values() if part.tallies or part.has_energy]
 
 
@@ -231,7 +274,8 @@ def _must_exist(url: str) -> None:
         )
 
 
-def _must_be_days_of(session: Session, timezone: str) -> None:
+def must_be_days_of(session: Session, timezone: str) -> None:
+    """Raise DatabaseError where the database's days are of another time zone."""
     made = meta.get(session, meta.TIMEZONE)
     if made not in (None, timezone):
         raise DatabaseError(

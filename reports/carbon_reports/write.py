@@ -1,0 +1,315 @@
+# SPDX-License-Identifier: MIT
+"""Writes a report: what the site, each user and each account consumed and emitted, and how that is known."""
+
+from __future__ import annotations
+
+import gc
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from importlib.util import find_spec
+from multiprocessing import get_context
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from . import charts, digest, drawings, files, navigation, part_page, pdf, site_page, sums
+from .about import about as about_it
+from .about import logo, target_kg
+from .facts import Most, all_runs, open_existing, read_period
+from .heat import heat
+from .history import Amounts
+from .job_lists import write_lists
+from .pages import render
+from .publish import OutputError, file_stem, group_of, replaced
+from .share_table import job_table, share_table
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
+    from markupsafe import Markup
+    from sqlalchemy.orm import Session
+
+    from carbon_collector.settings import Settings
+
+    from .facts import Facts, Job
+    from .period import Period
+    from .sums import Part
+
+TOP_JOBS = 20
+MOST_JOBS = 20
+CHUNKS = 8
+"""The number of parts in which the pages of users and accounts are written: enough that two processes end together."""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """The two kinds of pages beside the site's: users and accounts. A page of an account links to none of a user."""
+
+    folder: str
+    word: str
+    column: str
+    place: int
+    other_folder: str
+    other_word: str
+    other_column: str
+    links: str
+
+
+USERS = Kind("users", "User", "owner", 0, "accounts", "Account", "project", "../accounts")
+ACCOUNTS = Kind("accounts", "Account", "project", 1, "users", "User", "owner", "")
+NAMED = {"users": (USERS, ACCOUNTS), "accounts": (ACCOUNTS,), "none": ()}
+"""The kinds of pages, by `[reports] names`."""
+
+Work = tuple[Kind, str, "Sequence[Part]", "list[Job]"]
+"""An owner or a project, its parts, and its runs that are shown."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What is to be written: which formats, whether all runs are listed, and which pages also become PDFs."""
+
+    formats: Collection[str]
+    lists: bool
+    pdf: Collection[str] = ("site",)
+
+
+@dataclass(frozen=True)
+class Report:
+    """What all pages of a report share."""
+
+    facts: Facts
+    period: Period
+    now: int
+    about: dict[str, Any]
+    wanted: Wanted
+    target_kg: float | None
+    templates: str
+    output: Path
+
+    def links(self, *inside: str) -> Markup:
+        """Return the links of a page to other reports."""
+        return navigation.links(self.output, self.period, Path(*inside))
+
+    @property
+    def kinds(self) -> tuple[Kind, ...]:
+        """Return the kinds of pages that the site lets a report have."""
+        return NAMED[self.about["names"]]
+
+    @property
+    def lists(self) -> bool:
+        """Return whether runs are listed: only where users may be named."""
+        return self.wanted.lists and USERS in self.kinds
+
+
+def write_report(settings: Settings, period: Period, output: Path, wanted: Wanted, now: int) -> Path:
+    """Write the report into a folder of `output` and return its main file, or the folder if there are no pages.
+
+    Raises DatabaseError, SettingsError and OutputError; an earlier report of the period then stays as it is.
+    """
+    if "pdf" in wanted.formats:
+        pdf.need()
+    if "parquet" in wanted.formats and not (find_spec("pandas") and find_spec("pyarrow")):
+        raise OutputError("--format parquet: pandas and pyarrow are not there: pip install 'carbon-acct[frames]'")
+    group = group_of(settings.text("reports", "readers"))
+    templates, target, picture = settings.text("reports", "templates"), target_kg(settings), logo(settings)
+    database = open_existing(settings)
+    folder = output / period.name
+    html = not {"html", "pdf"}.isdisjoint(wanted.formats)
+    most = Most(TOP_JOBS, MOST_JOBS) if html else Most(0, 0)
+    try:
+        with database.read() as session:
+            facts = read_period(settings, database, session, period, most, now)
+            about = about_it(settings, period, facts, now)
+            made = digest.writing(about["written"], _figures(facts, period, now, NAMED[about["names"]]))
+            about |= {"digest": made.digest, "changes": digest.changes(digest.read(folder), made)}
+            report = Report(facts, period, now, about, wanted, target, templates, output)
+            with replaced(folder, group) as fresh:
+                reasons = site_page.provisional(facts, sums.total(facts.parts))
+                open_ = bool(reasons) or not about["complete"]
+                digest.save(fresh, made, {"title": period.title, "provisional": open_})
+                if "parquet" in wanted.formats:
+                    _write_parquet(fresh / "usage.parquet", session, report)
+                _write_all(fresh, report, picture)
+                if report.lists and not {"csv", "json"}.isdisjoint(wanted.formats):
+                    write_lists(fresh, all_runs(session, period, now), period, wanted.formats)
+    finally:
+        database.close()
+    try:
+        navigation.link(output, period, about["site"], group, templates)
+    except OSError as err:
+        raise OutputError(f"{err.filename or output}: {err.strerror}; the report itself is in {folder}") from err
+    return folder / "index.html" if "html" in wanted.formats else folder
+
+
+def _write_parquet(path: Path, session: Session, report: Report) -> None:
+    """Write the sums by day, and by whom the site lets a report name."""
+    from . import data  # noqa: PLC0415  pandas takes a second that other formats do not need
+
+    by = [name for name, kind in (("user", USERS), ("account", ACCOUNTS)) if kind in report.kinds]
+    data.write_parquet(path, data.usage_of(session, report.period, ["cluster", *by], "D"))
+
+
+def _figures(facts: Facts, period: Period, now: int, kinds: Collection[Kind]) -> dict[str, Any]:
+    """Return the figures that make up the digest, as exact texts."""
+    found: dict[str, Any] = {"period": period.name, "total": _texts(sums.total(facts.parts))}
+    for kind in kinds:
+        found[kind.folder] = {s.label: list(_texts(s.total).values()) for s in sums.shares(facts.parts, kind.column)}
+    days = drawings.buckets(facts, period, now, long=False)
+    names = ("energy_uj", "estimated_uj", "carbon_ug", "market_ug")
+    found["days"] = {
+        day.label: [*(_text(getattr(day.jobs, n)) for n in names), *map(_text, day.beside)] for day in days
+    }
+    return found
+
+
+def _texts(total: sums.Total) -> dict[str, str | None]:
+    names = ("jobs", "energy_uj", "estimated_uj", "facility_uj", "carbon_ug", "market_ug", "cost_u")
+    return {name: _text(getattr(total, name)) for name in names}
+
+
+def _text(value: int | None) -> str | None:
+    return None if value is None else str(value)
+
+
+def _write_all(folder: Path, report: Report, picture: str) -> None:
+    facts, shown = report.facts, {"owner": report.facts.shown.owner, "project": report.facts.shown.project}
+    work: list[Work] = []
+    for kind in report.kinds:
+        (folder / kind.folder).mkdir()
+        parts = sums.by(facts.parts, kind.column)
+        work += [(kind, label, some, shown[kind.column].get(label, [])) for label, some in parts.items()]
+    before = tuple(drawings.earlier(facts.before, place) for place in (0, 1))
+    # A fork, because a new process would import for longer than this takes; frozen, what it shares stays shared. What
+    # all of them need is inherited: sending it to each took as long as writing the pages.
+    gc.freeze()
+    shared = (folder, report, work, before, picture)
+    with ProcessPoolExecutor(2, get_context("fork"), initializer=_inherited.extend, initargs=(shared,)) as cpus:
+        done = [cpus.submit(_write_site_inherited), *(cpus.submit(_write_parts, at) for at in range(CHUNKS))]
+        for each in done:
+            each.result()
+
+
+_inherited: list[Any] = []
+"""What a process that writes pages has from its parent: folder, report, work, the period before, and the logo."""
+
+
+def _write_site_inherited() -> None:
+    folder, report, _, _, picture = _inherited
+    _write_site(folder, report, picture)
+
+
+def _write_parts(at: int) -> None:
+    """Write one of CHUNKS parts of the pages of users and accounts."""
+    folder, report, work, before, picture = _inherited
+    for kind, label, parts, jobs in work[at::CHUNKS]:
+        then = before[kind.place].get(label, Amounts())
+        _write_part(folder / kind.folder, report, kind, label, parts, jobs, then, picture)
+
+
+def _write_site(folder: Path, report: Report, picture: str) -> None:
+    facts, period, now, about, wanted = report.facts, report.period, report.now, report.about, report.wanted
+    total = sums.total(facts.parts)
+    shares = {kind: sums.shares(facts.parts, kind.column) for kind in report.kinds}
+    days = sums.by_day(facts.parts, period.borders(), now)
+    simulated = total.simulated or facts.conservation.simulated
+    spread = sums.spread_ug(facts.energy, list(shares.values())) if about["spread"] else []
+    spreads = dict(zip(shares, spread, strict=True)) if spread else {}
+    if not {"html", "pdf"}.isdisjoint(wanted.formats):
+        lists = ["jobs"] if report.lists else []
+        head = (facts, period, now, total, about["currency"], report.target_kg)
+        jobs = facts.shown.site if USERS in report.kinds else []
+        page = {
+            "about": about | {"logo": picture},
+            "total": total,
+            "simulated": simulated,
+            "shares": [
+                (
+                    kind,
+                    share_table(
+                        found, kind.folder if "html" in wanted.formats else "", about["currency"], spreads.get(kind)
+                    ),
+                )
+                for kind, found in shares.items()
+            ],
+            "jobs": job_table(jobs, owner=True, project=True),
+            "spread": bool(spread),
+            **({} if report.kinds else {"projects": None}),
+            "csv": [*lists, *(kind.folder for kind in shares), "days", "months", "hours"]
+            if "csv" in wanted.formats
+            else [],
+        }
+        if "html" in wanted.formats:
+            shown = site_page.view(*head, charts.HEIGHT) | page | {"paper": False, "links": report.links("index.html")}
+            _write(folder / "index.html", render("site.html.j2", shown, report.templates))
+        if "pdf" in wanted.formats and "site" in wanted.pdf:
+            shown = site_page.view(*head, charts.PAPER_HEIGHT) | page | {"paper": True, "links": ""}
+            pdf.write(render("site.html.j2", shown, report.templates), folder / "report.pdf")
+    if "csv" in wanted.formats:
+        for kind, found in shares.items():
+            _write(folder / f"{kind.folder}.csv", files.shares_csv(kind.word, found, about["currency"]))
+        buckets = drawings.buckets(facts, period, now, long=False)
+        _write(folder / "days.csv", files.days_csv(days, buckets, period))
+        _write(folder / "months.csv", files.months_csv(facts.history, period))
+        _write(folder / "hours.csv", files.hours_csv(heat(facts.history.slots, period, now)))
+        if report.lists:
+            _write(folder / "jobs.csv", files.jobs_head())
+    if "json" in wanted.formats:
+        balance = {name: _balance(part) for name, part in facts.conservation.components.items()}
+        content = {"meta": about, "simulated": simulated, "total": total}
+        content |= {kind.folder: found for kind, found in shares.items()}
+        content |= {"energy": facts.energy._asdict()}
+        content |= {"spread": {kind.folder: found for kind, found in spreads.items()}} if spread else {}
+        content |= {"days": days, "conservation": balance}
+        _write(folder / "report.json", _json(content, report))
+
+
+def _write_part(
+    folder: Path,
+    report: Report,
+    kind: Kind,
+    label: str,
+    parts: Sequence[Part],
+    jobs: list[Job],
+    before: Amounts,
+    picture: str,
+) -> None:
+    period, now, about, wanted = report.period, report.now, report.about, report.wanted
+    total = sums.total(parts)
+    names_others = kind is USERS or USERS in report.kinds
+    others = sums.shares(parts, kind.other_column) if names_others else []
+    days = sums.by_day(parts, period.borders(), now)
+    stem = file_stem(label)
+    lists_csv = report.lists and "csv" in wanted.formats
+    as_pdf = "pdf" in wanted.formats and kind.folder in wanted.pdf
+    if "html" in wanted.formats or as_pdf:
+        then, _ = period.compared(now)
+        whose = f"the jobs of {'user' if kind is USERS else 'account'} {label}"
+        shown = jobs if names_others else []
+        page = part_page.view(
+            whose, period, then, total, before, others, kind.links, shown, kind is ACCOUNTS, days, about["currency"]
+        )
+        page |= {"about": about | {"logo": picture}, "kind": kind, "label": label, "total": total}
+        page |= {"simulated": total.simulated, "csv": f"{stem}.csv" if lists_csv else "", "paper": False}
+        page |= {"links": report.links(kind.folder, f"{stem}.html")}
+        text = render("part.html.j2", page, report.templates)
+        if "html" in wanted.formats:
+            _write(folder / f"{stem}.html", text)
+        if as_pdf:
+            pdf.write(text, folder / f"{stem}.pdf")
+    if lists_csv:
+        _write(folder / f"{stem}.csv", files.jobs_head())
+    if "json" in wanted.formats:
+        content = {"meta": about, kind.word.lower(): label, "simulated": total.simulated, "total": total}
+        content |= {kind.other_folder: others, "days": days}
+        _write(folder / f"{stem}.json", _json(content, report))
+
+
+def _json(content: dict[str, Any], report: Report) -> str:
+    return files.json_begin(content, then="jobs") if report.lists else files.as_json(content)
+
+
+def _balance(part: Any) -> dict[str, int]:
+    return {**vars(part), "difference_uj": part.difference_uj}
+
+
+def _write(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8", newline="")

@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: MIT
+"""The pages in a real Chromium, and the PDF as poppler renders it."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import axe_playwright_python
+import pytest
+from playwright.sync_api import sync_playwright
+
+from carbon_reports import cli
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+pytestmark = pytest.mark.slow
+AXE = next(Path(axe_playwright_python.__file__).parent.glob("axe*.js")).read_text("utf-8")
+SMALL = """() => Math.min(...[...document.querySelectorAll('svg text, .heat th, .legend')]
+    .filter(e => e.getClientRects().length).map(e => parseFloat(getComputedStyle(e).fontSize)))"""
+SCROLLING = """() => [...document.querySelectorAll('*')]
+    .filter(e => e.scrollWidth > e.clientWidth + 1 && ['auto', 'scroll'].includes(getComputedStyle(e).overflowX))
+    .filter(e => e.tabIndex < 0).map(e => e.outerHTML.slice(0, 80))"""
+LOOKED_AT = {(390, "dark"), (1440, "light")}
+"""Where axe looks: it takes seconds."""
+PAGES = ("index.html", "users/user03.html", "accounts/project1.html", "../index.html")
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Any]:
+    """Debian's Chromium."""
+    with sync_playwright() as programs:
+        browser = programs.chromium.launch(executable_path="/usr/bin/chromium", args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_pages(busy: Path, chromium: Any, name: str) -> None:
+    """At three widths, light and dark: no message, no request, no sideways scroll, no small text, and axe finds nothing.
+
+    Tab reaches whatever scrolls.
+    """
+    page_path = (busy / name).resolve()
+    assert page_path.stat().st_size < 300_000
+    for width in (390, 900, 1440):
+        for scheme in ("light", "dark"):
+            page = chromium.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
+            said: list[str] = []
+            page.on("console", lambda message, said=said: said.append(message.text))
+            page.on("pageerror", lambda error, said=said: said.append(str(error)))
+            page.on("request", lambda request, said=said: said.append(request.url))
+            page.goto(page_path.as_uri())
+            where = (name, width, scheme)
+            assert said == [page_path.as_uri()], where
+            assert page.evaluate("document.documentElement.scrollWidth") <= width, where
+            assert page.evaluate(SMALL) >= 10, where
+            assert page.evaluate(SCROLLING) == [], where
+            if (width, scheme) in LOOKED_AT:
+                page.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
+                page.evaluate(AXE)
+                found = page.evaluate("axe.run()")
+                assert len(found["passes"]) > 10, where
+                listed = [
+                    (each["id"], [node["html"][:120] for node in each["nodes"][:2]]) for each in found["violations"]
+                ]
+                assert listed == [], where
+            page.close()
+
+
+def test_pdf(busy: Path, tmp_path: Path) -> None:
+    """The site's PDF is tagged PDF/UA for A4, has at most six pages, loses no column, and no page ends with a heading."""
+    words = ["--config", str(busy.parent.parent / "carbon-acct.conf"), "monthly", "--month", "2024-03"]
+    assert cli.main([*words, "--output", str(tmp_path), "--format", "pdf,csv", "--no-jobs"]) == 0
+    made = tmp_path / "2024-03/report.pdf"
+    about = subprocess.run(["pdfinfo", made], capture_output=True, text=True, check=True).stdout
+    assert re.search(r"Tagged: +yes", about)
+    assert re.search(r"Pages: +[2-6]\n", about)
+    assert "(A4)" in about
+    metadata = subprocess.run(["pdfinfo", "-meta", made], capture_output=True, text=True, check=True).stdout
+    assert "pdfuaid:part" in metadata
+    boxes = subprocess.run(["pdftotext", "-bbox", made, "-"], capture_output=True, text=True, check=True).stdout
+    found = re.findall(r'<word xMin="([-\d.]+)" yMin="[\d.]+" xMax="([\d.]+)" yMax="[\d.]+">([^<]*)', boxes)
+    seen = [(float(low), float(high), text) for low, high, text in found if float(high) > 0]
+    assert max(high for _, high, _ in seen) <= 595.3 - 40
+    text = subprocess.run(["pdftotext", "-layout", made, "-"], capture_output=True, text=True, check=True).stdout
+    for column in ("share", "embodied, kg", "difference, µJ", "part of the change, kg", "kg CO₂e"):
+        assert column in text
+    for page in text.split("\f")[:-1]:
+        lines = [line.strip() for line in page.splitlines() if line.strip()]
+        assert re.fullmatch(r"Energy and carbon .*\d ?/ ?\d", lines[-1])
+        assert lines[-2] not in ("Users", "Accounts", "Ratios", "What it emitted", "Jobs with the most energy")
