@@ -68,7 +68,6 @@ class JobRow(Protocol):
     alloc_tres: str | None
     unmetered_us: int
     unmetered_nodes: int
-    alloc_tres: str | None
 
 
 class EndedJobRow(Protocol):

@@ -78,8 +78,8 @@ def test_shards_are_read_from_alloc_tres(tres: str | None, expected: bool) -> No
 def test_a_gpu_of_a_job_with_shards_is_never_called_measured(many: list[dict[str, Any]]) -> None:
     """What its nodes metered is shared, with the reason in the notes; no figure and nothing of other components changes."""
     delivered = [Delivered(LEDGER, row) for row in many]
-    whole = job_slot_row((1, 900), delivered, None, FACTORS, NodeTypes({}), "cpu=1,gres/gpu=1")
-    shards = job_slot_row((1, 900), delivered, None, FACTORS, NodeTypes({}), "cpu=1,gres/shard=1")
+    whole = job_slot_row((1, 900), delivered, None, FACTORS, NodeTypes({}), IDLE, "cpu=1,gres/gpu=1")
+    shards = job_slot_row((1, 900), delivered, None, FACTORS, NodeTypes({}), IDLE, "cpu=1,gres/shard=1")
     metered = any(row["gpu_method"] in ("counter", "integrated") for row in many)
 
     assert {name: shards[name] for name in shards if name not in ("gpu_method", "notes")} == {
