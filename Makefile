@@ -57,7 +57,7 @@ lint: $(STAMP) ## ruff, mypy, import-linter, vermin (Python 3.9 on nodes and log
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/vermin --quiet --no-tips --violations --target=3.9- collector/carbon_collector job/carbon_job accounting/carbon_acct/client \
-	  accounting/carbon_acct/cli/__init__.py accounting/carbon_acct/cli/acct.py accounting/carbon_acct/cli/estimate ansible packaging/build_zipapp.py
+	  accounting/carbon_acct/cli/__init__.py accounting/carbon_acct/cli/acct accounting/carbon_acct/cli/estimate ansible packaging/build_zipapp.py
 	cd ansible && ../$(BIN)/yamllint --strict . && PATH="$(CURDIR)/$(BIN):$$PATH" ansible-lint --offline -q
 	@if command -v shellcheck >/dev/null; then shellcheck prolog/*.sh packaging/*/*.sh ansible/roles/*/files/*.sh; else echo "shellcheck is not installed: scripts not checked"; fi
 

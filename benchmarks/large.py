@@ -13,7 +13,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from statistics import median
 
@@ -28,9 +28,17 @@ from table import render, verdict
 
 sys.path.insert(0, str(CHECKOUT / "tests"))
 
+from sqlalchemy.orm import Session
+
 from accounting.samples import new_site
+from carbon_acct.access.viewer import EVERYTHING, Viewer
 from carbon_acct.aggregator import collect_rarely
+from carbon_acct.days import Days
 from carbon_acct.queries import totals
+from carbon_acct.queries.advice import advice
+from carbon_acct.queries.job_filter import Filters
+from carbon_acct.queries.period import Period, date_of
+from carbon_acct.queries.usage import usage
 from carbon_acct.site import Site
 
 VAR_TMP = Path(os.environ.get("TMPDIR", "/var/tmp"))  # noqa: S108  a folder of its own is made in it
@@ -115,7 +123,26 @@ def _library(site: Site, runs: int) -> dict[str, str]:
             "counts of status": lambda: totals.counts(session),
             "a month's days by user and account": lambda: totals.days(session, END - 30 * DAY_S, END),
         }
+        asked |= _sums(session, site.terms.days)
         return {name: f"{median(_ms(ask) for _ in range(runs)):,.0f}" for name, ask in asked.items()}
+
+
+def _sums(session: Session, days: Days) -> dict[str, Callable[[], object]]:
+    """What `GET /v1/usage` asks the database for, over a month."""
+    until = date_of(END, days)
+    month = Period(until - timedelta(days=30), until)
+    before = Period(month.first - timedelta(days=30), month.first)
+    everybody, one = Filters(EVERYTHING), Filters(Viewer(1, sees_all=False, user=f"u{slurmdbd.ASKED_UID - 1000}"))
+    return {
+        "sums: a user's month and the one before": lambda: usage(session, one, month, days, [], before, waste=False),
+        "sums: a user's month by day": lambda: usage(session, one, month, days, ["day"], waste=False),
+        "sums: all by user and state": lambda: usage(session, everybody, month, days, ["user", "state"]),
+        "sums: all by account, top 10, and before": lambda: usage(
+            session, everybody, month, days, ["account"], before, top=10, waste=False
+        ),
+        "sums: all, and what was wasted": lambda: usage(session, everybody, month, days),
+        "sums: advice to a user": lambda: advice(session, one.viewer.user, month, days),
+    }
 
 
 def _ms(ask: Callable[[], object]) -> float:

@@ -150,7 +150,9 @@ def _sums(site: Site, month: tuple[int, int]) -> Iterator[str]:
     rolled = ", ".join(f"{name}, {name}_jobs" for name in day_sum.ROLLED)
     sums = ", ".join(f"coalesce(sum(d.{name}), 0), count(d.{name})" for name in day_sum.ROLLED)
     yield (
-        f"INSERT INTO day_sum (association_id, day, jobs, simulated_jobs, {rolled})"  # noqa: S608
-        f" SELECT j.association_id, d.day, count(*), sum(d.simulated), {sums}"
-        " FROM job_day d JOIN job j ON j.id = d.job_id GROUP BY j.association_id, d.day"
+        f"INSERT INTO day_sum (association_id, day, state, jobs, first_jobs, simulated_jobs, {rolled})"  # noqa: S608
+        f" SELECT j.association_id, d.day, j.state, count(*), sum(d.day = f.first), sum(d.simulated), {sums}"
+        " FROM job_day d JOIN job j ON j.id = d.job_id"
+        " JOIN (SELECT job_id, min(day) AS first FROM job_day GROUP BY job_id) f ON f.job_id = d.job_id"
+        " GROUP BY j.association_id, d.day, j.state"
     )

@@ -29,6 +29,7 @@ END = DAY_S * 20_000
 
 USERS, ACCOUNTS, NODES = 500, 250, 100
 MAX_SLOTS = 9
+STATE = "CASE WHEN j.state LIKE 'CANCELLED%' THEN 'CANCELLED' ELSE j.state END"
 GRAIN_UJ = 360_000_000
 
 
@@ -109,10 +110,10 @@ def _rows(year: Year, g_per_kwh: Fraction) -> Iterator[str]:
     yield f"""
         INSERT INTO job_slot (job_id, slot, factor_id, cpu_us, simulated, cpu_uj, cpu_static_uj, cpu_metered_us,
             cpu_alloc_us, cpu_method, dram_uj, dram_static_uj, dram_metered_us, dram_alloc_us, dram_method,
-            energy_uj, facility_uj, carbon_ug)
+            energy_uj, facility_uj, carbon_ug, core_us, cpu_unused_uj)
         SELECT ledger_id, s.slot, p.id, cpu_us, simulated, cpu_uj, cpu_static_uj, cpu_metered_us, alloc_us, cpu_method,
             dram_uj, dram_static_uj, dram_metered_us, alloc_us, dram_method,
-            cpu_uj + dram_uj, cpu_uj + dram_uj, {_grams("cpu_uj + dram_uj", g_per_kwh)}
+            cpu_uj + dram_uj, cpu_uj + dram_uj, {_grams("cpu_uj + dram_uj", g_per_kwh)}, alloc_us, 0
         FROM node_job_slot s JOIN slot_factor p ON p.slot = s.slot ORDER BY ledger_id, s.slot"""
     yield from _site_rows()
     yield from _days(year, g_per_kwh)
@@ -139,7 +140,8 @@ def _jobs(year: Year) -> str:
         WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {year.jobs}),
             j AS (SELECT i, i * 7919 % {USERS} AS u, {start} AS start, 30 + i * 104729 % 7000 AS seconds FROM n)
         SELECT i, 1, i, i, i, 'train-' || (i % 1000), 'u' || u, 1000 + u, 'a' || (u % {ACCOUNTS}), '{PARTITION}', 'normal',
-            'COMPLETED', '0:0', 0, start, start, start, start + seconds, seconds, 1, 1, 'billing=1,cpu=1,mem=4G,node=1',
+            CASE i / {USERS} % 20 WHEN 0 THEN 'FAILED' WHEN 1 THEN 'TIMEOUT' WHEN 2 THEN 'CANCELLED by ' || (1000 + u)
+            ELSE 'COMPLETED' END, '0:0', 0, start, start, start, start + seconds, seconds, 1, 1, 'billing=1,cpu=1,mem=4G,node=1',
             'n' || (i % {NODES}), 0, 0, 1 + u FROM j"""
 
 
@@ -184,6 +186,8 @@ def _days(year: Year, g_per_kwh: Fraction) -> Iterator[str]:
         "energy_uj": energy,
         "facility_uj": energy,
         "carbon_ug": _grams(energy, g_per_kwh),
+        "core_us": "elapsed_s * 1000000",
+        "cpu_unused_uj": "0",
         "simulated": "0",
         "sources": "(SELECT max(source_id) FROM slot_factor)",
         "g_per_kwh_weight": f"{energy} * {float(g_per_kwh)}",
@@ -196,6 +200,8 @@ def _days(year: Year, g_per_kwh: Fraction) -> Iterator[str]:
     rolled = ", ".join(f"{name}, {name}_jobs" for name in day_sum.ROLLED)
     totals = ", ".join(f"coalesce(sum(d.{name}), 0), count(d.{name})" for name in day_sum.ROLLED)
     yield f"""
-        INSERT INTO day_sum (association_id, day, jobs, simulated_jobs, {rolled})
-        SELECT j.association_id, d.day, count(*), sum(d.simulated), {totals}
-        FROM job_day d JOIN job j ON j.id = d.job_id GROUP BY j.association_id, d.day"""
+        INSERT INTO day_sum (association_id, day, state, jobs, first_jobs, simulated_jobs, {rolled})
+        SELECT j.association_id, d.day, {STATE} AS state, count(*), sum(d.day = f.first), sum(d.simulated), {totals}
+        FROM job_day d JOIN job j ON j.id = d.job_id
+        JOIN (SELECT job_id, min(day) AS first FROM job_day GROUP BY job_id) f ON f.job_id = d.job_id
+        GROUP BY j.association_id, d.day, state"""

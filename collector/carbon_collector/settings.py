@@ -278,6 +278,29 @@ SETTINGS: tuple[Setting, ...] = (
         "Share of the generation lost in transmission and distribution, 0.06, like [site] pue. Empty: none stated.",
     ),
     Setting(
+        "waste",
+        "gpu_idle_watts",
+        "words",
+        "75",
+        "Mean power of a GPU in a slot, in watts, up to which it counts as idle; type:watts for a type that AllocTRES"
+        " names, e.g. 75 t4:15. It holds for what nodes deliver from then on.",
+    ),
+    Setting(
+        "waste",
+        "cpu_used_percent",
+        "number",
+        "20",
+        "Used share of the CPU time that a job without GPUs holds in a slot, in percent, below which the rest counts as"
+        " unused. It holds for what nodes deliver from then on.",
+    ),
+    Setting(
+        "waste",
+        "advice_percent",
+        "number",
+        "1",
+        "Share of a user's energy, in percent, below which a saving is no advice.",
+    ),
+    Setting(
         "reports",
         "spread",
         "choice",

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Writes those parts of the man pages that the program knows itself: the settings and the fields.
+"""Writes what the program knows itself: settings, fields and habits in the man pages, and the completion scripts.
 
 `python docs/man/generate.py` rewrites them in place; a test fails where they are not what it would write.
 """
@@ -10,17 +10,22 @@ import re
 import sys
 from pathlib import Path
 
+from carbon_acct.cli import acct
+from carbon_acct.client import completion
 from carbon_acct.client.fields import FIELDS
+from carbon_acct.client.habits import ACCEPTED, DIFFERENCES, REFUSED
 from carbon_collector.settings import DEFAULT_PATH, SETTINGS, Setting
 
 HERE = Path(__file__).parent
-FIELDS_BLOCK = re.compile(r'(?<=\.\\" FIELDS BEGIN\n).*?(?=\.\\" FIELDS END\n)', re.DOTALL)
+COMPLETIONS = HERE.parents[1] / "accounting" / "completions"
+BLOCK = r'(?<=\.\\" {0} BEGIN\n).*?(?=\.\\" {0} END\n)'
 SECTIONS = {
     "site": "The site: its grid, its building, its calendar. Reports and emission factors come from here.",
     "collector": "The compute nodes. %n in a path stands for the node's name in Slurm.",
     "aggregator": "The accounting host.",
     "grid": "The electricity: where intensities come from, and which figures stand beside the location-based one.",
     "slurm": "How Slurm and MUNGE are reached.",
+    "waste": "What counts as held and not used, in sums and advice.",
     "reports": "What carbon-report writes.",
 }
 KINDS = {
@@ -33,9 +38,30 @@ KINDS = {
 
 
 def pages() -> dict[Path, str]:
-    """Path of each page with generated parts -> what has to be in it."""
+    """Path of each file with generated parts -> what has to be in it."""
     command, settings = HERE / "carbon-acct.1", HERE / "carbon-acct.conf.5"
-    return {command: FIELDS_BLOCK.sub(lambda _: fields(), command.read_text(encoding="utf-8")), settings: conf()}
+    text = command.read_text(encoding="utf-8")
+    for name, block in {"FIELDS": fields(), "HABITS": habits(), "DIFFERENCES": differences()}.items():
+        text = re.sub(BLOCK.format(name), lambda _, block=block: block, text, flags=re.DOTALL)
+    written = completion.scripts(acct.PROGRAM, acct.parser(), ("show",))
+    return {command: text, settings: conf()} | {
+        COMPLETIONS / f"{acct.PROGRAM}.{shell}": script for shell, script in written.items()
+    }
+
+
+def habits() -> str:
+    """The options of sacct that do nothing or are refused."""
+    rows = [("Accepted, without effect", habit) for habit in ACCEPTED if "-X" not in habit.flags]
+    rows += [("Refused", habit) for habit in REFUSED]
+    between = ' ", " '
+    return "".join(
+        f".TP\n.BR {between.join(map(roff, habit.flags))}\n{word}: {roff(habit.text)}.\n" for word, habit in rows
+    )
+
+
+def differences() -> str:
+    """The places where an answer differs from that of sacct, and why."""
+    return "".join(f".IP \\(bu 2\n{roff(one.what)}: {roff(one.why)}.\n" for one in DIFFERENCES)
 
 
 def fields() -> str:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from .sums import Day, Share
 
 FOR_PEOPLE = ("Energy", "Carbon", "Elapsed")
-MOMENTS = ("Submit", "Start", "End")
+MOMENTS = ("Submit", "Eligible", "Start", "End")
 PARTS = ("CPU", "DRAM", "GPU", "Other", "Idle", "System")
 """The parts of a day's energy, measured."""
 

@@ -89,6 +89,15 @@ JOB = SlurmJob(
     ncpus=2,
     alloc_tres="cpu=2",
     nodelist="n1",
+    group="staff",
+    gid=50,
+    timelimit_s=600,
+    req_cpus=2,
+    req_nodes=1,
+    req_tres="billing=2,cpu=2",
+    workdir="/home/alice",
+    derived_exit_code="0:0",
+    suspended_s=0,
 )
 
 

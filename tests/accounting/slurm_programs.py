@@ -63,6 +63,17 @@ ROW = {
     "NCPUS": "2",
     "AllocTRES": "cpu=2",
     "NodeList": "n1",
+    "Group": "staff",
+    "GID": "50",
+    "TimelimitRaw": "10",
+    "ReqCPUS": "2",
+    "ReqNodes": "1",
+    "ReqTRES": "billing=2,cpu=2",
+    "Reason": "None",
+    "Comment": "",
+    "WorkDir": "/home/alice",
+    "DerivedExitCode": "0:0",
+    "Suspended": "00:00:00",
 }
 SLURM_CONF = {
     "ClusterName": "demo",
@@ -116,6 +127,7 @@ class StandIn:
         self.says("sacctmgr show configuration", CONFIG.format(private=private, uid=uid, more=more))
         self.says("sacctmgr show user", users)
         self.says("sacctmgr show associations", tree)
+        self.says("sacctmgr show qos", "normal\n")
 
     def calls(self) -> list[list[str]]:
         """Arguments of every query that sacct got."""

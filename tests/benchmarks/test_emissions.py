@@ -69,7 +69,7 @@ def test_a_month_put_into_the_tables_is_what_the_product_makes(tmp_path: Path) -
 
     from carbon_acct.db.models import DaySum, Job, JobDay, JobSlot
     from carbon_acct.db.rows import table_of
-    from carbon_acct.sums.day_sum import recompute
+    from carbon_acct.sums.day_sum import groups_of, recompute
 
     start = 900 * 1_400_000 // 86_400 * 86_400
     site = Site(tmp_path, "1.3", "UTC")
@@ -83,11 +83,11 @@ def test_a_month_put_into_the_tables_is_what_the_product_makes(tmp_path: Path) -
     put = content()
     with database.write() as session:
         pairs = session.execute(select(JobSlot.job_id, JobSlot.slot)).all()
-        associations = {job: of for job, of in session.execute(select(Job.id, Job.association_id)) if of is not None}
+        groups = groups_of({job.id: job for job in session.scalars(select(Job))})
         for table in (DaySum, JobDay):
             session.execute(delete(table))
         wanted = {(job, days.start(slot)) for job, slot in pairs}
-        recompute(session, {(job, day, days.after(day)) for job, day in wanted}, associations)
+        recompute(session, {(job, day, days.after(day)) for job, day in wanted}, groups)
     made = content()
     site.close()
 

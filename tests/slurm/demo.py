@@ -113,7 +113,7 @@ def show(cluster: Cluster, jobs: list[int]) -> None:
     say("waiting for the records of the nodes")
     Product(cluster).wait_for(cluster.raw_ids(jobs))
     cluster.run(["carbon-mgr", "sync"])
-    fields = "JobID,JobName,User,Account,State,Elapsed,NodeList,Energy,AvePower,Carbon,Coverage,Quality%21"
+    fields = "JobID,JobName,User,Account,State,Elapsed,NodeList,Energy,AvePower,Carbon,Coverage,Quality"
     heading("carbon-acct -a", cluster.run(["carbon-acct", "-a", "-o", fields]).stdout)
     heading("carbon-acct, as bob", cluster.run_as("bob", ["carbon-acct"]).stdout)
     heading("carbon-mgr status", cluster.run(["carbon-mgr", "status"]).stdout)

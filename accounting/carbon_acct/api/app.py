@@ -11,7 +11,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
-from carbon_acct.api import delivery, operations, outlook, queries
+from carbon_acct.api import delivery, operations, outlook, queries, series, usage
 from carbon_acct.api.identity import Gate
 from carbon_acct.api.limits import Limits
 from carbon_acct.api.metrics import Measured, Metrics
@@ -50,7 +50,7 @@ def create_app(
     aggregator = Aggregator(site, poller, gate, Metrics(poller, watch, figures), group_commit, watch, follower)
     app.state.gate, app.state.metrics, app.state.watch = gate, aggregator.metrics, watch
     app.state.site_figures = figures
-    for part in (delivery, queries, outlook, operations):
+    for part in (delivery, queries, usage, series, outlook, operations):
         app.include_router(part.routes(aggregator))
     _add_errors(app, aggregator.metrics)
     app.add_middleware(Measured, metrics=aggregator.metrics)

@@ -81,6 +81,7 @@ SAYS = {
     400: "A parameter is wrong, or the body broke off.",
     401: "The credential is missing, forged, expired, used before, or another request's.",
     403: "The caller may not do this. Final for a segment.",
+    404: "Nobody has that user or QOS.",
     408: "The body did not come in time.",
     413: "The body, or the answer, is too large. Final for a segment.",
     422: "No segment, or not a whole one. Final.",

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Annotated, TypeVar
 
 from fastapi import APIRouter, Query, Response
@@ -31,9 +31,10 @@ from carbon_acct.api.parts import Aggregator, Time, answer, errors, window
 from carbon_acct.delivery.late import late_changes
 from carbon_acct.errors import RefusedError
 from carbon_acct.queries import totals
-from carbon_acct.queries.job_filter import Filters
+from carbon_acct.queries.job_filter import Filters, head
 from carbon_acct.queries.jobs import list_page
 from carbon_acct.queries.nodes import dropped_total, last_slot, silent
+from carbon_acct.queries.unknown import unknown
 from carbon_acct.queries.unmatched import unmatched_page
 from carbon_acct.sums import apart
 from carbon_acct.window import Window
@@ -55,7 +56,7 @@ def routes(aggregator: Aggregator) -> APIRouter:
     """Return these operations."""
     router = APIRouter(tags=["queries"])
 
-    @router.get("/v1/jobs", response_model=JobsAnswer, responses=errors(400, 401, 408, 413, 429, 503))
+    @router.get("/v1/jobs", response_model=JobsAnswer, responses=errors(400, 401, 404, 408, 413, 429, 503))
     async def jobs(
         caller: Authenticated,
         users: Annotated[str, Query(description="names or uids, comma separated", max_length=MAX_TEXT)] = "",
@@ -79,23 +80,32 @@ def routes(aggregator: Aggregator) -> APIRouter:
         """
         filters = Filters(
             viewer=aggregator.viewer(caller),
-            users=_words(users),
-            uids=_uids(users, all_users, caller),
-            accounts=_words(accounts),
-            partitions=_words(partitions),
-            qos=_words(qos),
-            states=_words(states),
-            jobs=_words(jobs),
+            users=words_of(users),
+            uids=uids_of(users, all_users, caller),
+            accounts=words_of(accounts),
+            partitions=words_of(partitions),
+            qos=words_of(qos),
+            states=words_of(states),
+            jobs=words_of(jobs),
             nodes=nodes,
-            clusters=_words(clusters),
-            names=_words(names),
+            clusters=words_of(clusters),
+            names=words_of(names),
             window=window(start, end),
             truncate=truncate,
             duplicates=duplicates,
             most=aggregator.gate.limits.rows,
             after=_after(after),
         )
-        return await read(aggregator, caller, lambda session: _jobs(aggregator, session, filters))
+        heads = _heads(filters.jobs)
+        is_now = filters.window.high >= int(time.time()) and not after  # jobs that run now may be in it
+
+        def before() -> None:
+            if is_now:
+                aggregator.poller.freshen()
+            if heads:
+                aggregator.poller.ask_for(heads)
+
+        return await read(aggregator, caller, lambda session: _jobs(aggregator, session, filters), before)
 
     @router.get("/v1/status", response_model=StatusAnswer, responses=errors(400, 401, 403, 408, 413, 429, 503))
     async def status(caller: Authenticated, start: Time = None, end: Time = None) -> Response:
@@ -119,15 +129,22 @@ def routes(aggregator: Aggregator) -> APIRouter:
     return router
 
 
-async def read(aggregator: Aggregator, caller: Caller, work: Callable[[Session], object]) -> Response:
-    """Return the result of a query as JSON. The query runs in a thread with a deadline. The answer is charged to the
-    caller until it is read.
+async def read(
+    aggregator: Aggregator,
+    caller: Caller,
+    work: Callable[[Session], object],
+    before: Callable[[], None] | None = None,
+) -> Response:
+    """Return the result of a query as JSON. It runs in a thread with a deadline, and is charged to the caller until it
+    is read. `before` runs in that thread before the query's view of the database is taken.
     """
     gate = aggregator.gate
     if 2 * gate.answers.of(caller.key) > gate.limits.answers_each:
         raise RefusedError(429, "too many of your answers have not been taken yet; read them first", "queue", 1)
 
     def within() -> Response:
+        if before is not None:
+            before()
         with read_within(aggregator.site.database, gate.limits.query_s) as session:
             found = work(session)
         return answer(found)
@@ -135,7 +152,16 @@ async def read(aggregator: Aggregator, caller: Caller, work: Callable[[Session],
     return PacedResponse(await gate.lanes.queries.run(caller.key, within), gate, caller)
 
 
+def require_known(aggregator: Aggregator, session: Session, filters: Filters) -> None:
+    """Raise RefusedError 404 where a user or a QOS is asked for that nobody has."""
+    rights = aggregator.poller.state.rights
+    stranger = unknown(session, filters.viewer, filters.users, filters.qos, rights.qos if rights else ())
+    if stranger:
+        raise RefusedError(404, stranger)
+
+
 def _jobs(aggregator: Aggregator, session: Session, filters: Filters) -> JobsAnswer:
+    require_known(aggregator, session, filters)
     try:
         found, after = list_page(session, filters)
     except ValueError as err:
@@ -186,12 +212,20 @@ def _status(aggregator: Aggregator, session: Session, within: Window) -> StatusA
     )
 
 
-def _words(names: str) -> list[str]:
-    """Return the words of a list without duplicates. Raises RefusedError 400."""
+def words_of(names: str) -> list[str]:
+    """Return the words of a list, each once. Raises RefusedError 400."""
     words = list(dict.fromkeys(word.strip() for word in names.split(",") if word.strip()))
     if len(words) > MAX_WORDS:
         raise RefusedError(400, f"a list of more than {MAX_WORDS} names; ask for them in parts")
     return words
+
+
+def _heads(jobs: Sequence[str]) -> list[int]:
+    """Return the numbers before `_` and `+` of JobIDs. Raises RefusedError 400."""
+    try:
+        return [head(text) for text in jobs]
+    except ValueError as err:
+        raise RefusedError(400, str(err)) from err
 
 
 def _after(text: str) -> tuple[str, int] | None:
@@ -204,8 +238,8 @@ def _after(text: str) -> tuple[str, int] | None:
     return cluster, int(job_id)
 
 
-def _uids(users: str, all_users: bool, caller: Caller) -> list[int]:
-    """Return the user ids among the names. Without names it is the caller's own, and for root everybody's."""
+def uids_of(users: str, all_users: bool, caller: Caller) -> list[int]:
+    """Return the ids among the names. Without any names that is the caller's own, and for root everybody's."""
     if not users and not all_users and caller.identity.uid != 0:
         return [caller.identity.uid]
-    return [int(w) for w in _words(users) if w.isascii() and w.isdigit() and len(w) < 11]
+    return [int(w) for w in words_of(users) if w.isascii() and w.isdigit() and len(w) < 11]

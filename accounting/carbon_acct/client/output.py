@@ -4,39 +4,66 @@
 from __future__ import annotations
 
 import io
+from itertools import chain
 
 from carbon_collector.lean.typing import TYPE_CHECKING
 
 from .safe_text import defused, shortened, widths, without
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from typing import Any
 
     from .fields import Column, Screen
 
 
 def for_people(
-    jobs: Sequence[Mapping[str, Any]], columns: Sequence[Column], screen: Screen, header: bool
+    jobs: Sequence[Mapping[str, Any]], columns: Sequence[Column], screen: Screen, header: bool, terminal: int = 0
 ) -> Iterator[str]:
-    """Yield the lines of a table whose columns fit their content; numbers are right-aligned."""
-    for row in zip(*(_filled(column, jobs, screen, header) for column in columns)):
+    """Yield the lines of a table whose columns fit their content; numbers are right-aligned.
+
+    `terminal` is the width that no line may exceed, as far as texts can be shortened; 0: none.
+    """
+    table = [_cells(column, jobs, screen, header) for column in columns]
+    sizes = [abs(column.width) or max(widths(cells), default=0) for column, cells in zip(columns, table)]
+    if terminal:
+        sizes = _fitting(columns, sizes, terminal)
+    filled = [_filled(column, cells, size, header) for column, cells, size in zip(columns, table, sizes)]
+    for row in zip(*filled):
         yield " ".join(row).rstrip()
 
 
-def _filled(column: Column, jobs: Sequence[Mapping[str, Any]], screen: Screen, header: bool) -> list[str]:
-    """Return the cells of a column, each padded to the column's width."""
-    field, fixed = column.field, abs(column.width)
-    cells = [field.show(job, screen) for job in jobs]
-    if most := fixed or field.most:
+def _cells(column: Column, jobs: Sequence[Mapping[str, Any]], screen: Screen, header: bool) -> list[str]:
+    """Return the cells of a column, each at most as wide as the column may be by itself."""
+    most = abs(column.width) or column.field.most
+    cells = [column.field.show(job, screen) for job in jobs]
+    if most:
         cells = [shortened(cell, most) for cell in cells]
-    if header:
-        cells.insert(0, shortened(field.name, fixed) if fixed else field.name)
-    sizes = widths(cells)
-    size = fixed or max(sizes, default=0)
-    right = column.width > 0 or (not fixed and field.right)
+    return [column.field.name, *cells] if header else cells
+
+
+def _fitting(columns: Sequence[Column], sizes: list[int], terminal: int) -> list[int]:
+    """Return sizes whose line fits the terminal: the widest text loses a character, until it does or no text can."""
+    sizes = list(sizes)
+    blanks = len(sizes) - 1
+    while sum(sizes) + blanks > terminal:
+        spare = [
+            (size, at)
+            for at, (column, size) in enumerate(zip(columns, sizes))
+            if not column.width and size > column.field.least > 0
+        ]
+        if not spare:
+            return sizes
+        sizes[max(spare)[1]] -= 1
+    return sizes
+
+
+def _filled(column: Column, cells: Sequence[str], size: int, header: bool) -> list[str]:
+    """Return cells shortened and padded to their column's size, with a rule below the header."""
+    short = [shortened(cell, size) for cell in cells]
+    right = column.width > 0 or (not column.width and column.field.right)
     fill = str.rjust if right else str.ljust
-    filled = [fill(cell, size - own + len(cell)) for cell, own in zip(cells, sizes)]
+    filled = [fill(cell, size - own + len(cell)) for cell, own in zip(short, widths(short))]
     return [*filled[:1], "-" * size, *filled[1:]] if header else filled
 
 
@@ -55,25 +82,57 @@ def for_scripts(
     end = delimiter if ending else ""
     if header:
         yield delimiter.join(c.field.name for c in columns) + end
-    for job in jobs:
-        yield delimiter.join(without(delimiter, c.field.show(job, screen)) for c in columns) + end
+    yield from delimited(([c.field.show(job, screen) for c in columns] for job in jobs), delimiter, ending)
 
 
 def for_spreadsheets(
     jobs: Sequence[Mapping[str, Any]], columns: Sequence[Column], screen: Screen, header: bool
 ) -> Iterator[str]:
     """Yield lines of CSV (RFC 4180) in which no cell is a formula."""
+    heads = [[c.field.name for c in columns]] * header
+    yield from csv_lines(chain(heads, ([c.field.show(job, screen) for c in columns] for job in jobs)))
+
+
+def delimited(rows: Iterable[Sequence[str]], delimiter: str, ending: bool) -> Iterator[str]:
+    """Yield rows as lines with `delimiter` between the values, and after the last one if `ending` is set."""
+    end = delimiter if ending else ""
+    for row in rows:
+        yield delimiter.join(without(delimiter, cell) for cell in row) + end
+
+
+def csv_lines(rows: Iterable[Sequence[str]]) -> Iterator[str]:
+    """Yield rows as lines of CSV (RFC 4180) in which no cell is a formula."""
     import csv  # noqa: PLC0415  nobody else waits for it
 
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="")
-    rows = ([defused(c.field.show(job, screen)) for c in columns] for job in jobs)
-    for row in [[c.field.name for c in columns]] * header:
-        writer.writerow(row)
-        yield _taken(buffer)
     for row in rows:
-        writer.writerow(row)
+        writer.writerow([defused(cell) for cell in row])
         yield _taken(buffer)
+
+
+def aligned(
+    head: Sequence[Sequence[str]], rows: Sequence[Sequence[str]], total: Sequence[str] | None, right: Sequence[bool]
+) -> Iterator[str]:
+    """Yield the lines of a table: its head, rules, and the total below the second of them."""
+    last = [] if total is None else [total]
+    sizes = [max(widths(column)) for column in zip(*head, *rows, *last)]
+    rule = " ".join("-" * size for size in sizes)
+
+    def line(row: Sequence[str]) -> str:
+        cells = zip(row, sizes, widths(row), right)
+        padded = [
+            " " * (size - own) + cell if to_right else cell + " " * (size - own) for cell, size, own, to_right in cells
+        ]
+        return " ".join(padded).rstrip()
+
+    for heads in head:
+        yield line(heads)
+        yield rule
+    yield from map(line, rows)
+    if last and rows:
+        yield rule
+    yield from map(line, last)
 
 
 def _taken(buffer: Any) -> str:

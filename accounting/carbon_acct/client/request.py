@@ -11,8 +11,10 @@ from carbon_collector.errors import RequestError, UsageError
 from carbon_collector.http import signed_request
 from carbon_collector.lean.typing import TYPE_CHECKING, NamedTuple
 
+from .order import in_order
+
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from typing import Any
 
     from carbon_collector.http import Answer
@@ -38,17 +40,19 @@ MAX_WORDS = 5000
 """The most names of a list in a request."""
 MAX_WAITS = 30
 WAIT_S = 1.0
+NOBODY = "nobody has"
+"""The words of the answer about a user or a QOS that does not exist (404)."""
 
 
 def ask_jobs(settings: Settings, parameters: Mapping[str, str]) -> Page:
-    """Return the jobs that match, page after page, from the first aggregator that answers. Raises as `ask` does."""
+    """Return the jobs that match, in sacct's order, page after page, from the first aggregator that answers. Raises as `ask` does."""
     parts = _parts(parameters)
     page = _all_pages(settings, parts[0])
     for part in parts[1:]:
         more = _all_pages(settings, part, page.url)
         page = Page(page.url, page.jobs + more.jobs, page.warnings + more.warnings)
-    jobs = page.jobs if len(parts) == 1 else _in_order(page.jobs)
-    return Page(page.url, jobs, list(dict.fromkeys(page.warnings)))
+    jobs = page.jobs if len(parts) == 1 else _once(page.jobs)
+    return Page(page.url, in_order(jobs), list(dict.fromkeys(page.warnings)))
 
 
 def _parts(parameters: Mapping[str, str]) -> list[Mapping[str, str]]:
@@ -65,10 +69,9 @@ def _parts(parameters: Mapping[str, str]) -> list[Mapping[str, str]]:
     return [*parts, {**parameters, "jobs": ",".join(words[start:])}] if parts else [parameters]
 
 
-def _in_order(jobs: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return the jobs of several questions, each once, sorted as in one answer."""
-    once = {(job["cluster"], job["job_id_raw"], job["submit"]): job for job in jobs}
-    return [once[key] for key in sorted(once)]
+def _once(jobs: list[dict[str, Any]]) -> Iterable[dict[str, Any]]:
+    """Return the jobs of several questions, each once."""
+    return {(job["cluster"], job["job_id_raw"], job["submit"]): job for job in jobs}.values()
 
 
 def _all_pages(settings: Settings, parameters: Mapping[str, str], url: str = "") -> Page:
@@ -88,7 +91,7 @@ def _page(settings: Settings, parameters: Mapping[str, str], url: str) -> Page:
     try:
         jobs, warnings, after = content["jobs"], content.get("warnings", []), content.get("next")
     except KeyError as err:
-        raise _foreign(answered) from err
+        raise foreign(answered) from err
     return Page(answered, jobs, [str(warning) for warning in warnings], str(after or ""))
 
 
@@ -128,6 +131,8 @@ def _content(url: str, answer: Answer) -> dict[str, Any]:
         raise UsageError(_detail(answer))
     if answer.status in (401, 403, 429):
         raise RequestError(f"{url} refuses: {_detail(answer)}", answer.status)
+    if answer.status == 404 and NOBODY in _detail(answer):
+        raise RequestError(_detail(answer), answer.status)
     if answer.status != 200:
         raise RequestError(
             f"{url} answers {answer.status}: {_detail(answer)}; is this the URL of a carbon-aggregator?", answer.status
@@ -135,13 +140,14 @@ def _content(url: str, answer: Answer) -> dict[str, Any]:
     try:
         content = json.loads(answer.body)
     except ValueError as err:
-        raise _foreign(url) from err
+        raise foreign(url) from err
     if not isinstance(content, dict):
-        raise _foreign(url)
+        raise foreign(url)
     return content
 
 
-def _foreign(url: str) -> RequestError:
+def foreign(url: str) -> RequestError:
+    """Return the error about an answer that no aggregator gives."""
     return RequestError(f"{url} answers, but not as a carbon-aggregator does; is the URL right?")
 
 

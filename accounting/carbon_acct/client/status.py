@@ -7,9 +7,9 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from carbon_collector.units import DAY_S
+from carbon_collector.units import DAY_S, UJ_PER_KWH
 
-from .units import joules
+from .units import joules, three_digits
 
 COLUMNS = ("metered", "jobs", "idle", "system", "difference")
 
@@ -45,7 +45,9 @@ def lines(status: Mapping[str, Any], now: float | None = None) -> Iterator[str]:
         change = f"{joules(int(one['energy_uj']))} J" if int(one["energy_uj"]) else "0 J"
         yield f"late:      node {one['node']} changed {month} after it was closed: {one['rows']} rows, {change}"
     yield ""
-    yield "energy in joules" + (", SIMULATED: simulated counters had a part in it" if status["simulated"] else "")
+    last = f" to {newest}" if status["last_slot"] is not None else ""
+    simulated = ", SIMULATED: simulated counters had a part in it" if status["simulated"] else ""
+    yield f"energy in kWh, the difference in joules, from the first delivery{last}{simulated}"
     yield from _table(rows(status))
 
 
@@ -95,12 +97,15 @@ def _utc(seconds: int) -> str:
 
 
 def _table(found: Mapping[str, list[int]]) -> Iterator[str]:
-    cells = [["", *COLUMNS], *([name, *map(_cell, values)] for name, values in found.items())]
+    cells = [["", *COLUMNS], *([name, *_amounts(values)] for name, values in found.items())]
     widths = [max(len(row[i]) for row in cells) for i in range(len(COLUMNS) + 1)]
     for row in cells:
         first, *rest = row
         yield "  ".join([first.ljust(widths[0]), *(c.rjust(w) for c, w in zip(rest, widths[1:]))]).rstrip()
 
 
-def _cell(uj: int) -> str:
-    return "0" if uj == 0 else joules(uj)
+def _amounts(values: list[int]) -> list[str]:
+    """Return what was metered and where it went, in kWh; and the difference exactly, in joules."""
+    *parts, difference = values
+    shown = [f"-{three_digits(-uj, UJ_PER_KWH)}" if uj < 0 else three_digits(uj, UJ_PER_KWH) for uj in parts]
+    return [*shown, "0" if difference == 0 else joules(difference)]

@@ -85,6 +85,12 @@ def decimal(value: int, unit: int, places: int) -> str:
     return f"{digits // 10**places}.{digits % 10**places:0{places}}" if places else str(digits)
 
 
+def grams(ug: int) -> str:
+    """Return micrograms as grams: exactly, with three decimals or as many as it takes, so that nothing is 0.000."""
+    text = decimal(ug, UG_PER_G, 6)
+    return text[:-3] + text[-3:].rstrip("0")
+
+
 def three_digits(value: int, unit: int) -> str:
     """Return `value` in `unit`s with three significant digits and without an exponent. Whole numbers are shown in full."""
     places = 0

@@ -127,6 +127,17 @@ class Job(Base):
     unmetered_nodes: Mapped[int] = mapped_column(default=0)
     association_id: Mapped[int | None]
     """The row in `association`. It is no foreign key, because SQLite adds none to an existing table."""
+    group: Mapped[str | None]
+    gid: Mapped[int | None]
+    timelimit_s: Mapped[int | None]
+    req_cpus: Mapped[int | None]
+    req_nodes: Mapped[int | None]
+    req_tres: Mapped[str | None] = mapped_column(Text)
+    reason: Mapped[str | None]
+    comment: Mapped[str | None] = mapped_column(Text)
+    workdir: Mapped[str | None] = mapped_column(Text)
+    derived_exit_code: Mapped[str | None] = mapped_column(String(32))
+    suspended_s: Mapped[int | None]
 
 
 class Ledger(Base):
@@ -386,6 +397,12 @@ class Sums(Shares):
     embodied_ug: Mapped[int | None]
     upstream_ug: Mapped[int | None]
     td_ug: Mapped[int | None]
+    core_us: Mapped[int | None]
+    """CPU time held; `gpu_us`: GPU time held."""
+    gpu_us: Mapped[int | None]
+    gpu_idle_uj: Mapped[int | None]
+    """Energy of GPUs held at idle power; `cpu_unused_uj`: of CPUs held and not used (sums/waste.py)."""
+    cpu_unused_uj: Mapped[int | None]
     simulated: Mapped[bool]
     notes: Mapped[str | None] = mapped_column(Text)
     """JSON list of reasons, each `component: text`; NULL if there is nothing to say."""
@@ -418,7 +435,7 @@ class JobDay(Sums, Base):
 
 
 class DaySum(Base):
-    """The sums of an association's jobs in a day, updated with every job_day.
+    """The sums of the runs of an association and a state in a day, updated with every job_day.
 
     `..._jobs` is the number of jobs that have a figure. Where no job has one, the sum is unknown.
     """
@@ -427,7 +444,11 @@ class DaySum(Base):
     __table_args__ = (Index("day_sum_day", "day"),)
     association_id: Mapped[int] = mapped_column(ForeignKey("association.id"), primary_key=True)
     day: Mapped[int] = mapped_column(primary_key=True)
+    state: Mapped[str] = mapped_column(String(32), primary_key=True)
+    """Slurm's state of the runs, without `by UID`. Empty: of runs that were pruned before states were kept here."""
     jobs: Mapped[int]
+    first_jobs: Mapped[int]
+    """Of `jobs`, those that have no earlier day."""
     simulated_jobs: Mapped[int]
     cpu_us: Mapped[int]
     cpu_us_jobs: Mapped[int]
@@ -455,6 +476,14 @@ class DaySum(Base):
     upstream_ug_jobs: Mapped[int]
     td_ug: Mapped[int]
     td_ug_jobs: Mapped[int]
+    core_us: Mapped[int]
+    core_us_jobs: Mapped[int]
+    gpu_us: Mapped[int]
+    gpu_us_jobs: Mapped[int]
+    gpu_idle_uj: Mapped[int]
+    gpu_idle_uj_jobs: Mapped[int]
+    cpu_unused_uj: Mapped[int]
+    cpu_unused_uj_jobs: Mapped[int]
 
 
 class SiteSlot(Base):

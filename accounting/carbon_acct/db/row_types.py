@@ -43,6 +43,13 @@ class ExtentRow(Protocol):
     nodelist: str | None
 
 
+class GroupRow(Protocol):
+    """What of a run says in which roll-up its days are."""
+
+    association_id: int | None
+    state: str
+
+
 class JobRow(Protocol):
     """A run of a job in Slurm's record, with its cluster's name, and what is known of its unmetered time."""
 

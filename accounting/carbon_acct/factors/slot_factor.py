@@ -23,6 +23,7 @@ from carbon_acct.db.rows import table_of
 from carbon_acct.estimates.hardware import Hardware, load_hardware
 from carbon_acct.factors.arithmetic import Factors
 from carbon_acct.factors.dated_value import Dated, dated
+from carbon_acct.factors.idle_use import IdleRules, idle_rules
 from carbon_acct.factors.node_types import NodeTypes, load_node_types
 from carbon_acct.grid.chain import chains
 from carbon_acct.grid.factors import factor
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 
 NOT_STATED = Dated()
 NO_NODE_TYPES = NodeTypes({})
+IDLE_RULES = IdleRules()
 ZoneSlot = tuple[str, int]
 
 
@@ -55,6 +57,7 @@ class SiteTerms:
     `zones`: the zone of a `cluster/partition` or a `cluster`, where it is not `home`. `sources`: those of a zone, in
     order; the zone's yearly factor applies where none of them has a value. `estimates`: the hardware figures for the
     last resort of an estimate; None: unmetered energy is not estimated. `market`: g/kWh of the site's contract.
+    `idle_use`: what counts as held and not used.
     `upstream`: g/kWh. `td_losses`: the share of the generation that is lost.
     """
 
@@ -69,6 +72,7 @@ class SiteTerms:
     td_losses: Dated = NOT_STATED
     node_types: NodeTypes = NO_NODE_TYPES
     estimates: Hardware | None = None
+    idle_use: IdleRules = IDLE_RULES
 
     def zone(self, cluster: str, partition: str | None) -> str:
         """Return the grid zone that feeds a job's nodes."""
@@ -156,6 +160,11 @@ def load_terms(settings: Settings) -> tuple[SiteTerms, dict[str, tuple[Provider,
         estimates=load_hardware(settings.text("site", "accelerators"))
         if settings.text("aggregator", "estimate") == "yes"
         else None,
+        idle_use=idle_rules(
+            settings.words("waste", "gpu_idle_watts"),
+            settings.number("waste", "cpu_used_percent"),
+            settings.number("waste", "advice_percent"),
+        ),
     )
     return terms, providers
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Select, Subquery, and_, func, or_, select, union, union_all
+from sqlalchemy import ColumnElement, Select, Subquery, and_, case, func, or_, select, union, union_all
 from sqlalchemy.orm import Session
 
 from carbon_acct.access.viewer import Viewer
@@ -56,6 +56,8 @@ class Filters:
 SLURM_COLUMNS = (
     *("job_id", "job_id_raw", "name", "user", "uid", "account", "partition", "qos", "cluster", "state", "exit_code"),
     *("restarts", "submit", "start", "end", "elapsed_s", "nnodes", "ncpus", "alloc_tres", "nodelist"),
+    *("group", "gid", "eligible", "timelimit_s", "req_cpus", "req_nodes", "req_tres", "reason", "comment", "workdir"),
+    *("derived_exit_code", "suspended_s"),
 )
 """The columns of Slurm's record of a run that an answer has."""
 
@@ -86,9 +88,10 @@ def find_page(session: Session, filters: Filters) -> Page:
     """
     wanted = set(expand(filters.nodes))
     found, next_ = _whole_jobs(session, _query(filters, session.get_bind().dialect.name), filters.most)
+    found = _newest(found, filters)  # first: a run that waits again has no nodes, and hides the run before it
     if filters.nodes:
         found = [job for job in found if not wanted.isdisjoint(_nodes_of(job))]
-    return Page(_newest(found, filters), next_)
+    return Page(found, next_)
 
 
 def _whole_jobs(session: Session, query: Select[Any], most: int | None) -> tuple[list[Any], tuple[str, int] | None]:
@@ -150,21 +153,21 @@ def _narrow(filters: Filters, lists: Lists) -> Subquery | None:
     a column of Slurm's association are found by the association. The indexes of JobIDs begin with the cluster.
     """
     if filters.jobs:
-        heads = {_head(text) for text in filters.jobs}
+        heads = {head(text) for text in filters.jobs}
         of_clusters = select(Job.id).join(Cluster, Cluster.id == Job.cluster_id)
         return union(
             of_clusters.where(lists.among(Job.job_id_raw, heads)), of_clusters.where(lists.among(Job.leader_id, heads))
         ).subquery()
-    associations = [*_visible(filters.viewer, Association, lists), *_who(filters, Association, lists)]
+    associations = [*visible(filters.viewer, Association, lists), *of_whom(filters, Association, lists)]
     by_who = [Job.association_id.in_(select(Association.id).where(*associations))] if associations else []
     low = filters.window.low - (SKEW_S if filters.truncate else 0)
-    if low <= 0 or "PENDING" in map(_state_name, filters.states):  # jobs that never started may have ended long before
+    if low <= 0 or "PENDING" in map(state_name, filters.states):  # jobs that never started may have ended long before
         return select(Job.id).where(*by_who).subquery() if by_who else None
     open_jobs, ended = (select(Job.id).where(*by_who, half) for half in (Job.end.is_(None), Job.end >= low))
     return union_all(open_jobs, ended).subquery()
 
 
-def _who(filters: Filters, model: type[Job] | type[Association], lists: Lists) -> list[ColumnElement[bool]]:
+def of_whom(filters: Filters, model: type[Job] | type[Association], lists: Lists) -> list[ColumnElement[bool]]:
     """Return the conditions on the columns that a job has in common with its association."""
     conditions: list[ColumnElement[bool]] = []
     if filters.users or filters.uids:
@@ -180,7 +183,7 @@ def _who(filters: Filters, model: type[Job] | type[Association], lists: Lists) -
 
 
 def _conditions(filters: Filters, lists: Lists) -> list[ColumnElement[bool]]:
-    conditions = [*_visible(filters.viewer, Job, lists), *_who(filters, Job, lists)]
+    conditions = [*visible(filters.viewer, Job, lists), *of_whom(filters, Job, lists)]
     conditions += _window_conditions(filters, lists)
     if filters.clusters:
         conditions.append(lists.among(Cluster.name, filters.clusters))
@@ -191,7 +194,8 @@ def _conditions(filters: Filters, lists: Lists) -> list[ColumnElement[bool]]:
     return conditions
 
 
-def _visible(viewer: Viewer, model: type[Job] | type[Association], lists: Lists) -> list[ColumnElement[bool]]:
+def visible(viewer: Viewer, model: type[Job] | type[Association], lists: Lists) -> list[ColumnElement[bool]]:
+    """Return the conditions under which a viewer sees a job, on columns that it has in common with its association."""
     if viewer.sees_all:
         return []
     own = [model.user == viewer.user] if viewer.user else []
@@ -202,16 +206,16 @@ def _of_jobs(texts: Sequence[str], lists: Lists) -> ColumnElement[bool]:
     """Return the condition for JobIDs: `12` is that job and all its tasks and components; `12_3` and `12+1` are one
     each.
     """
-    whole = [_head(text) for text in texts if text.isdigit()]
+    whole = [head(text) for text in texts if text.isdigit()]
     parts = [text for text in texts if not text.isdigit()]
     return or_(
         lists.among(Job.job_id_raw, whole),
         lists.among(Job.leader_id, whole),
-        and_(lists.among(Job.leader_id, map(_head, parts)), lists.among(Job.job_id, parts)),
+        and_(lists.among(Job.leader_id, map(head, parts)), lists.among(Job.job_id, parts)),
     )
 
 
-def _head(text: str) -> int:
+def head(text: str) -> int:
     """Return the number before `_` or `+`. Raises ValueError."""
     head = text.replace("+", "_").partition("_")[0]
     if not head.isascii() or not head.isdigit() or len(head) >= 19:
@@ -220,12 +224,12 @@ def _head(text: str) -> int:
 
 
 def _window_conditions(filters: Filters, lists: Lists) -> list[ColumnElement[bool]]:
-    """Return the conditions for jobs that overlap the window as in sacct. With `truncate` also jobs that have a slot in
-    it.
+    """Return the conditions for jobs that overlap the window as in sacct. With `truncate` also jobs that have a whole
+    slot in it: a node's clock may be wrong, and a job that ran beside the window has a part of a slot at its border.
     """
     window = filters.window
-    names = {_state_name(text) for text in filters.states}
-    by_time = _in_states(names, window, lists) if names else _eligible_in(window)
+    names = {state_name(text) for text in filters.states}
+    by_time = _in_states(names, window, lists) if names else _eligible_in(window, bool(filters.jobs))
     if not filters.truncate or (window.start is None and window.end is None):
         return [by_time]
     # Not EXISTS: MariaDB would take it for a join, and look at every slot of the window.
@@ -246,25 +250,26 @@ def _window_conditions(filters: Filters, lists: Lists) -> list[ColumnElement[boo
 _END = func.coalesce(Job.end, FOREVER)
 """Of a run that has not ended: later than everything. Not in a form that an index is taken for; `_narrow` has that."""
 
+_ELIGIBLE = func.coalesce(Job.eligible, case((Job.start.is_not(None), Job.submit)))
+"""When a run could start; of one that is held it is not known, and compares as nothing."""
 
-def _eligible_in(window: Window) -> ColumnElement[bool]:
+
+def _eligible_in(window: Window, by_number: bool) -> ColumnElement[bool]:
     """Return the condition of as_mysql_jobacct_process.c without states: eligible before the end, not ended before the
-    start.
+    start. A job that is asked for by its number need not be eligible.
     """
-    return and_(
-        func.coalesce(Job.eligible, Job.submit) < window.high,
-        window.low <= _END,
-    )
+    since = Job.submit if by_number else _ELIGIBLE
+    return and_(since < window.high, window.low <= _END)
 
 
 def _in_states(names: Set[str], window: Window, lists: Lists) -> ColumnElement[bool]:
     """Return the condition with states, for which sacct asks when the job was in that state."""
     choices: list[ColumnElement[bool]] = []
     if "RUNNING" in names:
-        choices.append(and_(Job.start < window.high, window.low < _END))
+        # slurmdbd leaves out what was suspended in the window; the accounting knows only of what is suspended now.
+        choices.append(and_(Job.start < window.high, window.low < _END, Job.state != "SUSPENDED"))
     if "PENDING" in names:
-        eligible = func.coalesce(Job.eligible, Job.submit)
-        choices.append(and_(eligible < window.high, or_(Job.start.is_(None), Job.start > window.low)))
+        choices.append(and_(window.high > _ELIGIBLE, or_(Job.start.is_(None), Job.start > window.low)))
     if others := names - {"RUNNING", "PENDING"}:
         ended = or_(Job.end.is_(None), and_(Job.end >= window.low, Job.end < window.high))
         choices.append(and_(_state(others, lists), ended))
@@ -277,7 +282,8 @@ def _state(names: Set[str], lists: Lists) -> ColumnElement[bool]:
     return or_(of_any, Job.state.startswith("CANCELLED ")) if "CANCELLED" in names else of_any
 
 
-def _state_name(text: str) -> str:
+def state_name(text: str) -> str:
+    """Return the long name of a state: `cd` is COMPLETED. Raises ValueError."""
     name = STATES.get(text.upper(), text.upper())
     if name not in (*STATES.values(), "COMPLETING", "CONFIGURING"):
         raise ValueError(f"not a job state: {text!r}")

@@ -63,6 +63,11 @@ class JobSums(NamedTuple):
     embodied_ug: int | None
     upstream_ug: int | None
     td_ug: int | None
+    cpu_us: int | None
+    core_us: int | None
+    gpu_us: int | None
+    gpu_idle_uj: int | None
+    cpu_unused_uj: int | None
     cpu_method: str | None
     dram_method: str | None
     gpu_method: str | None
@@ -110,6 +115,11 @@ def _slots(session: Session, day: Span, window: Window, jobs: Mapping[int, HasTi
     low, high = max(day.start, window.low - SLOT_S + 1), min(day.end, window.high)
     for sums in map(JobSums._make, ask_ids(session, _SLOTS, jobs, first=low, last=high)):
         yield sums.job_id, _cut(sums, Span(sums.at, sums.at + SLOT_S), window, jobs[sums.job_id])
+
+
+def slots(session: Session, jobs: Collection[int], first: int) -> Iterator[JobSums]:
+    """Yield the whole slots of these jobs from `first` on, in any order."""
+    yield from map(JobSums._make, ask_ids(session, _SLOTS, jobs, first=first, last=FOREVER))
 
 
 def notes_of_cut_days(session: Session, job_ids: Collection[int], window: Window, days: Days) -> dict[int, list[str]]:

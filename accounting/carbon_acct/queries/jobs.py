@@ -70,6 +70,23 @@ class JobRecord:
     ncpus: int | None
     alloc_tres: str | None
     nodelist: str | None
+    group: str | None
+    gid: int | None
+    eligible: int | None
+    timelimit_s: int | None
+    req_cpus: int | None
+    req_nodes: int | None
+    req_tres: str | None
+    reason: str | None
+    comment: str | None
+    workdir: str | None
+    derived_exit_code: str | None
+    suspended_s: int | None
+    cpu_us: int | None
+    core_us: int | None
+    gpu_us: int | None
+    gpu_idle_uj: int | None
+    cpu_unused_uj: int | None
     energy_uj: int | None
     cpu_uj: int | None
     dram_uj: int | None
@@ -161,6 +178,11 @@ def _record(
     source, zone = (None, None) if used is None else names(sums.sources)
     return JobRecord(
         **slurm,
+        cpu_us=sums.cpu_us,
+        core_us=sums.core_us,
+        gpu_us=sums.gpu_us,
+        gpu_idle_uj=sums.gpu_idle_uj,
+        cpu_unused_uj=sums.cpu_unused_uj,
         energy_uj=sums.energy_uj,
         cpu_uj=sums.cpu_uj,
         dram_uj=sums.dram_uj,

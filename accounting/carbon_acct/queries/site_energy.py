@@ -11,9 +11,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any, NamedTuple, TypeVar
 
-from sqlalchemy import select
+from sqlalchemy import case, select
 from sqlalchemy.orm import Session
 
+from carbon_acct.db.exact_sum import exact_parts, exact_whole
 from carbon_acct.db.models import Cluster, DaySum, SiteSlot
 from carbon_acct.factors.arithmetic import Factors, emissions
 from carbon_acct.factors.slot_factor import SiteTerms
@@ -80,12 +81,11 @@ def spread(amount: int, energies_uj: Mapping[K, int]) -> dict[K, int]:
 
 
 def _jobs(session: Session, start: int, end: int) -> Figures:
-    columns = [getattr(DaySum, f"{name}{jobs}") for name in ("estimated_uj", *NAMES) for jobs in ("", "_jobs")]
-    rows = session.execute(select(*columns).where(DaySum.day >= start, DaySum.day < end)).all()
-    sums = {
-        name: sum_known(getattr(row, name) if getattr(row, f"{name}_jobs") else None for row in rows)
-        for name in ("estimated_uj", *NAMES)
-    }
+    names = ("estimated_uj", *NAMES)
+    known = [case((getattr(DaySum, f"{name}_jobs") > 0, getattr(DaySum, name))) for name in names]
+    query = select(*(part for column in known for part in exact_parts(column)))
+    row = session.execute(query.where(DaySum.day >= start, DaySum.day < end)).one()
+    sums = {name: exact_whole(row[2 * at : 2 * at + 2]) for at, name in enumerate(names)}
     estimated = sums.pop("estimated_uj")
     return Figures(**{**sums, "energy_uj": sum_known((sums["energy_uj"], estimated))})
 

@@ -37,6 +37,18 @@ class SlurmJob:
     ncpus: int | None
     alloc_tres: str | None
     nodelist: str | None
+    group: str | None = None
+    gid: int | None = None
+    timelimit_s: int | None = None
+    """None: no limit, or the partition's."""
+    req_cpus: int | None = None
+    req_nodes: int | None = None
+    req_tres: str | None = None
+    reason: str | None = None
+    comment: str | None = None
+    workdir: str | None = None
+    derived_exit_code: str | None = None
+    suspended_s: int | None = None
 
 
 class SlurmClient(Protocol):

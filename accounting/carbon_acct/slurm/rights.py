@@ -28,6 +28,8 @@ class Rights:
     operators: frozenset[str] = frozenset()
     coordinated: Mapping[str, frozenset[str]] = field(default_factory=dict)
     parents: Mapping[str, str] = field(default_factory=dict)
+    qos: frozenset[str] = frozenset()
+    """The names of all QOS."""
 
     def accounts_of(self, user: str) -> frozenset[str]:
         """Return the accounts that the user coordinates, with all their sub-accounts."""
@@ -47,11 +49,12 @@ class Rights:
 
 
 def load_rights(programs: Programs) -> Rights:
-    """Return the rights, by three short queries of slurmdbd. Raises SlurmError."""
+    """Return the rights, by four short queries of slurmdbd. Raises SlurmError."""
     config = parse_config(_of_slurmdbd(programs.run("sacctmgr", "show", "configuration")))
     private = set(config.get("PrivateData", "").replace(",", " ").split())
     users = programs.run("sacctmgr", "-nP", "show", "user", "withcoord", "format=User,AdminLevel,Coordinators")
     tree = programs.run("sacctmgr", "-nP", "show", "associations", "format=Account,ParentName,User")
+    levels = programs.run("sacctmgr", "-nP", "show", "qos", "format=Name")
     operators, coordinated = _users(users)
     if config.get("DisableCoordDBD", "").lower() in ("yes", "1", "true"):
         coordinated = {}
@@ -63,6 +66,7 @@ def load_rights(programs: Programs) -> Rights:
         operators=operators,
         coordinated=coordinated,
         parents=_parents(tree),
+        qos=frozenset(line.strip() for line in levels.splitlines() if line.strip()),
     )
 
 

@@ -7,6 +7,7 @@ anew for each query, which no user can foresee, and rows are told apart by count
 
 from __future__ import annotations
 
+import re
 import secrets
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -14,10 +15,13 @@ from datetime import UTC, datetime
 from carbon_acct.errors import SlurmError
 from carbon_acct.slurm.client import SlurmJob
 from carbon_acct.slurm.programs import Programs
+from carbon_collector.units import DAY_S
 
 FIELDS = (
     *("Cluster", "JobIDRaw", "JobID", "JobName", "User", "UID", "Account", "Partition", "QOS", "State", "ExitCode"),
     *("Submit", "Eligible", "Start", "End", "ElapsedRaw", "NNodes", "NCPUS", "AllocTRES", "NodeList"),
+    *("Group", "GID", "TimelimitRaw", "ReqCPUS", "ReqNodes", "ReqTRES", "Reason", "Comment", "WorkDir"),
+    *("DerivedExitCode", "Suspended"),
 )
 NEWER_FIELDS = (
     # The first release of each whose src/sacct/print.c knows it; an unknown field is fatal.
@@ -101,6 +105,17 @@ def _job(row: dict[str, str]) -> SlurmJob | None:
         ncpus=_number(row["NCPUS"]),
         alloc_tres=_text(row["AllocTRES"]),
         nodelist=_text(row["NodeList"]),
+        group=_text(row.get("Group", "")),
+        gid=_number(row.get("GID", "")),
+        timelimit_s=_minutes(row.get("TimelimitRaw", "")),
+        req_cpus=_number(row.get("ReqCPUS", "")),
+        req_nodes=_number(row.get("ReqNodes", "")),
+        req_tres=_text(row.get("ReqTRES", "")),
+        reason=_text(row.get("Reason", "")),
+        comment=row.get("Comment") or None,
+        workdir=row.get("WorkDir") or None,
+        derived_exit_code=_text(row.get("DerivedExitCode", "")),
+        suspended_s=_duration(row.get("Suspended", "")),
     )
 
 
@@ -114,6 +129,21 @@ def _uid(row: dict[str, str]) -> int | None:
 
 def _number(text: str) -> int | None:
     return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else None
+
+
+def _minutes(text: str) -> int | None:
+    """Return seconds; None for UNLIMITED and Partition_Limit."""
+    found = _number(text)
+    return None if found is None else 60 * found
+
+
+def _duration(text: str) -> int | None:
+    """Return the seconds of `[days-]hours:minutes:seconds`."""
+    found = re.fullmatch(r"(?:(\d{1,7})-)?(\d{1,9}):(\d\d):(\d\d)", text, re.ASCII)
+    if not found:
+        return None
+    days, hours, minutes, seconds = (int(part or 0) for part in found.groups())
+    return days * DAY_S + 3600 * hours + 60 * minutes + seconds
 
 
 def _time(text: str) -> int | None:

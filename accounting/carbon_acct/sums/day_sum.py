@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""Updates the days of jobs (job_day) and their roll-ups by association (day_sum), in the transaction that changed a
-slot.
+"""Updates the days of jobs (job_day) and their roll-ups by association and state (day_sum), in the transaction that
+changed a slot.
 
 A job's day grows by what its changed slots add, and its roll-up by the same amount. Where the changed slots alone do
 not tell, the day is recomputed from all of its slots, and the roll-up changes by the difference to the day before. All
@@ -20,20 +20,46 @@ from sqlalchemy import Integer, bindparam, case, cast, delete, func, select
 from sqlalchemy.orm import Session
 
 from carbon_acct.db.models import DaySum, JobDay, JobSlot, SlotFactor
-from carbon_acct.db.rows import IDS, add_rows, ask, ask_dicts, replace_rows, table_of
+from carbon_acct.db.row_types import GroupRow
+from carbon_acct.db.rows import IDS, add_rows, ask_dicts, ask_ids, replace_rows, table_of
 from carbon_acct.factors.arithmetic import Factors
-from carbon_acct.sums.job_day import LABELS, METHODS, SUMMED, WEIGHTS, Row, growth, join
+from carbon_acct.sums.job_day import LABELS, METHODS, SUMMED, WASTED, WEIGHTS, Row, growth, join
 from carbon_collector.meters.base import COMPONENTS
 
-ROLLED = ("cpu_us", *(f"{c}_uj" for c in COMPONENTS), *SUMMED[-8:])
+ROLLED = (
+    *("cpu_us", *(f"{c}_uj" for c in COMPONENTS)),
+    *("energy_uj", "estimated_uj", "facility_uj", "carbon_ug", "market_ug", "embodied_ug", "upstream_ug", "td_ug"),
+    *WASTED,
+)
 """The figures that roll-ups hold, each with the number of jobs that have it."""
 
 JobDayKey = tuple[int, int]
+Group = tuple[int, str]
+"""The association and the state of a run: the days of all runs that share both are added up."""
+Groups = Mapping[int, Group | None]
+"""The groups of runs, by the run's key. A run whose association is not known has None, and is in no roll-up."""
+
+STATE_CHARS = 32
 Slots = list[tuple[Row | None, Row | None]]
 """The rows of a job's slots before and after a change. None means that there was, or is, no row."""
 
 
-def recompute(session: Session, days: Collection[tuple[int, int, int]], associations: Mapping[int, int | None]) -> None:
+def state_of(text: str) -> str:
+    """Return the state without who is behind it: `CANCELLED by 1000` is CANCELLED."""
+    return text.partition(" ")[0][:STATE_CHARS]
+
+
+def groups_of(runs: Mapping[int, GroupRow]) -> Groups:
+    """Return the groups of runs whose rows are locked."""
+    return {key: group_of(run.association_id, run.state) for key, run in runs.items()}
+
+
+def group_of(association_id: int | None, state: str) -> Group | None:
+    """Return the group of a run."""
+    return None if association_id is None else (association_id, state_of(state))
+
+
+def recompute(session: Session, days: Collection[tuple[int, int, int]], groups: Groups) -> None:
     """Recompute days of jobs, given as (job, first second, first second after), and update the roll-ups."""
     by_day: dict[tuple[int, int], list[int]] = defaultdict(list)
     for job, start, end in days:
@@ -41,28 +67,24 @@ def recompute(session: Session, days: Collection[tuple[int, int, int]], associat
     changes = _Changes()
     for (start, end), jobs in sorted(by_day.items()):
         before = _stored(session, jobs, start)
-        _replace(session, start, before, _computed(session, jobs, start, end), associations, changes)
+        _replace(session, start, before, _computed(session, jobs, start, end), groups, changes)
     _add(session, changes)
 
 
-def update(
-    session: Session, days: Mapping[tuple[int, int], Mapping[int, Slots]], associations: Mapping[int, int | None]
-) -> None:
+def update(session: Session, days: Mapping[tuple[int, int], Mapping[int, Slots]], groups: Groups) -> None:
     """Update the days (first second, first second after) in which slots of jobs changed, and the roll-ups. Slots are
     read only where needed.
     """
     changes = _Changes()
     for (start, end), jobs in sorted(days.items()):
-        again = _grow(session, start, jobs, associations, changes)
+        again = _grow(session, start, jobs, groups, changes)
         if again:
             before = _stored(session, again, start)
-            _replace(session, start, before, _computed(session, again, start, end), associations, changes)
+            _replace(session, start, before, _computed(session, again, start, end), groups, changes)
     _add(session, changes)
 
 
-def _grow(
-    session: Session, day: int, jobs: Mapping[int, Slots], associations: Mapping[int, int | None], changes: _Changes
-) -> list[int]:
+def _grow(session: Session, day: int, jobs: Mapping[int, Slots], groups: Groups, changes: _Changes) -> list[int]:
     """Add to the days of jobs what their slots add. Return the jobs whose day must be recomputed."""
     grown = {job: growth(slots) for job, slots in jobs.items()}
     stored = {row["job_id"]: row for row in ask_dicts(session, _LABELLED, grown, start=day)}
@@ -75,7 +97,7 @@ def _grow(
         elif row:
             if before is not None:
                 join(row, before)
-            changes.grow(day, associations[job], before, row)
+            changes.grow(job, day, groups[job], before, row)
             row["job_id"], row["day"] = job, day
             rows.append(row)
     add_rows(session, table_of(JobDay), rows)
@@ -87,7 +109,7 @@ def _replace(
     day: int,
     before: Mapping[JobDayKey, dict[str, Any]],
     after: Mapping[JobDayKey, dict[str, Any]],
-    associations: Mapping[int, int | None],
+    groups: Groups,
     changes: _Changes,
 ) -> None:
     """Store the days, and add the changes of the roll-ups to `changes`."""
@@ -95,24 +117,35 @@ def _replace(
     gone = before.keys() - after.keys()
     replace_rows(session, table_of(JobDay), list(different.values()), gone)
     for key in different.keys() | gone:
-        changes.add(day, associations[key[0]], before.get(key), after.get(key))
+        changes.add(key[0], day, groups[key[0]], before.get(key), after.get(key))
 
 
-def move_association(session: Session, job: int, before: int | None, after: int) -> None:
-    """Move all days of a job from the roll-ups of one association to those of another."""
+def move(session: Session, before: Groups, after: Groups) -> None:
+    """Move all days of the runs in `after` from the roll-ups of one group to those of another."""
     changes = _Changes()
-    for row in ask(session, _OF_JOB, {"job": job}):
-        changes.add(row.day, before, row._asdict(), None)
-        changes.add(row.day, after, None, row._asdict())
+    moved = [run for run, group in after.items() if before[run] != group]
+    for row in ask_dicts(session, _OF_JOBS, moved):
+        run, day = row["job_id"], row["day"]
+        changes.add(run, day, before[run], row, None)
+        changes.add(run, day, after[run], None, row)
     _add(session, changes)
 
 
 def _add(session: Session, changes: _Changes) -> None:
+    changes.count_firsts(_days_of(session, changes.runs()))
     rows = changes.rows()
     add_rows(session, table_of(DaySum), rows)
     days = {row["day"] for row in rows if row["jobs"] < 0}
     if days:
         session.execute(delete(DaySum).where(DaySum.day.in_(days), DaySum.jobs == 0))
+
+
+def _days_of(session: Session, runs: Collection[int]) -> dict[int, set[int]]:
+    """Return the days that runs have now."""
+    found: dict[int, set[int]] = {run: set() for run in runs}
+    for run, day in ask_ids(session, _DAY_KEYS, runs):
+        found[run].add(day)
+    return found
 
 
 def _stored(session: Session, jobs: Iterable[int], day: int) -> dict[JobDayKey, dict[str, Any]]:
@@ -131,7 +164,8 @@ _UNKNOWN = [case((getattr(JobDay, name).is_(None), 1 << bit), else_=0) for bit, 
 _LABELLED = select(
     JobDay.job_id, *(getattr(JobDay, name) for name in LABELS), reduce(add, _UNKNOWN).label("unknown")
 ).where(JobDay.job_id.in_(IDS), JobDay.day == bindparam("start"))
-_OF_JOB = _DAYS.where(JobDay.job_id == bindparam("job"))
+_OF_JOBS = _DAYS.where(JobDay.job_id.in_(IDS))
+_DAY_KEYS = select(JobDay.job_id, JobDay.day).where(JobDay.job_id.in_(IDS))
 _STORED = _DAYS.where(JobDay.job_id.in_(IDS), JobDay.day == bindparam("start"))
 _USED = func.coalesce(JobSlot.energy_uj, 0) + func.coalesce(JobSlot.estimated_uj, 0)
 SLOT_WEIGHTS = (
@@ -203,38 +237,62 @@ class _Changes:
         # The figures that come and those that go, by what was not known before of the days that they are added to.
         self._come: _Figures = defaultdict(lambda: defaultdict(list))
         self._go: _Figures = defaultdict(lambda: defaultdict(list))
-        self._jobs: Counter[tuple[int, int]] = Counter()
-        self._simulated: Counter[tuple[int, int]] = Counter()
+        self._jobs: Counter[_Key] = Counter()
+        self._firsts: Counter[_Key] = Counter()
+        self._simulated: Counter[_Key] = Counter()
+        # The days that runs got in a group, and lost in one.
+        self._new: dict[tuple[int, Group], set[int]] = defaultdict(set)
+        self._gone: dict[tuple[int, Group], set[int]] = defaultdict(set)
 
-    def add(self, day: int, association_id: int | None, was: Row | None, now: Row | None) -> None:
-        """Replace a job's day. None means that there was, or is, no day; a job without association is in no roll-up."""
-        if association_id is None:
+    def add(self, run: int, day: int, group: Group | None, was: Row | None, now: Row | None) -> None:
+        """Replace a run's day. None means that there was, or is, no day; a run without a group is in no roll-up."""
+        if group is None:
             return
-        key = association_id, day
+        key = (*group, day)
         for row, figures, sign in ((now, self._come, 1), (was, self._go, -1)):
             if row is not None:
                 figures[key][_NONE_KNOWN].append(_ROLLED(row))
                 self._jobs[key] += sign
                 self._simulated[key] += sign * bool(row["simulated"])
+        if was is None:
+            self._new[run, group].add(day)
+        elif now is None:
+            self._gone[run, group].add(day)
 
-    def grow(self, day: int, association_id: int | None, stored: Row | None, by: Row) -> None:
-        """Add `by` to a job's day. `stored` is the day's row of _LABELLED before; `by` has the labels after. None is as
+    def grow(self, run: int, day: int, group: Group | None, stored: Row | None, by: Row) -> None:
+        """Add `by` to a run's day. `stored` is the day's row of _LABELLED before; `by` has the labels after. None is as
         in `add`.
         """
         if stored is None:
-            self.add(day, association_id, None, by)
-        elif association_id is not None:
-            key = association_id, day
+            self.add(run, day, group, None, by)
+        elif group is not None:
+            key = (*group, day)
             self._come[key][stored["unknown"]].append(_ROLLED(by))
             if by["simulated"] != stored["simulated"]:
                 self._simulated[key] += bool(by["simulated"]) - bool(stored["simulated"])
 
+    def runs(self) -> set[int]:
+        """Return the runs that got or lost a day, or moved."""
+        return {run for run, _ in self._new.keys() | self._gone.keys()}
+
+    def count_firsts(self, days: Mapping[int, set[int]]) -> None:
+        """Count the first day of each run where it is now, and no longer where it was. `days`: those that runs have now."""
+        current = dict(self._new.keys())
+        for run, group in self._new.keys() | self._gone.keys():
+            new, gone = self._new.get((run, group), set()), self._gone.get((run, group), set())
+            now = days[run] if current.get(run, group) == group else set()  # a run that moved has no day here any more
+            for found, sign in ((now, 1), ((now - new) | gone, -1)):
+                if found:
+                    self._firsts[(*group, min(found))] += sign
+
     def rows(self) -> list[dict[str, Any]]:
         """Return a row for each roll-up that changes."""
-        return [row for key in self._come.keys() | self._go.keys() if (row := self._row(key))]
+        keys = self._come.keys() | self._go.keys() | {key for key, change in self._firsts.items() if change}
+        return [row for key in keys if (row := self._row(key))]
 
-    def _row(self, key: tuple[int, int]) -> dict[str, Any] | None:
+    def _row(self, key: _Key) -> dict[str, Any] | None:
         row = _NO_CHANGE | {"jobs": self._jobs[key], "simulated_jobs": self._simulated[key]}
+        row["first_jobs"] = self._firsts[key]
         for figures, sign in ((self._come, 1), (self._go, -1)):
             for unknown, rows in figures[key].items() if key in figures else ():
                 for bit, (name, column) in enumerate(zip(ROLLED, zip(*rows, strict=True), strict=True)):
@@ -243,10 +301,12 @@ class _Changes:
                         row[name] += sign * sum(known)
                         if unknown >> bit & 1:
                             row[f"{name}_jobs"] += sign * len(known)
-        return {"association_id": key[0], "day": key[1], **row} if any(row.values()) else None
+        association_id, state, day = key
+        return {"association_id": association_id, "state": state, "day": day, **row} if any(row.values()) else None
 
 
-_Figures = dict[tuple[int, int], dict[int, list[tuple[int | None, ...]]]]
+_Key = tuple[int, str, int]
+_Figures = dict[_Key, dict[int, list[tuple[int | None, ...]]]]
 _NO_CHANGE: dict[str, int] = dict.fromkeys(
-    ("jobs", "simulated_jobs", *(name for rolled in ROLLED for name in (rolled, f"{rolled}_jobs"))), 0
+    ("jobs", "first_jobs", "simulated_jobs", *(name for rolled in ROLLED for name in (rolled, f"{rolled}_jobs"))), 0
 )

@@ -16,10 +16,14 @@ from typing import Any
 from carbon_collector.meters.base import COMPONENTS
 
 METHODS = tuple(f"{c}_method" for c in COMPONENTS)
+WASTED = ("core_us", "gpu_us", "gpu_idle_uj", "cpu_unused_uj")
+"""What was held, and the energy of what was held and not used (sums/waste.py)."""
+
 SUMMED = (
     "cpu_us",
     *(f"{c}_{kind}" for c in COMPONENTS for kind in ("uj", "static_uj", "metered_us", "alloc_us")),
     *("energy_uj", "estimated_uj", "facility_uj", "carbon_ug", "market_ug", "embodied_ug", "upstream_ug", "td_ug"),
+    *WASTED,
 )
 """The columns of job_slot and job_day that add up."""
 

@@ -15,9 +15,12 @@ from carbon_acct.db.row_types import LedgerRow
 from carbon_acct.db.rows import table_of
 from carbon_acct.estimates.arithmetic import Estimate
 from carbon_acct.factors.arithmetic import Factors, emissions
+from carbon_acct.factors.idle_use import IdleUse
 from carbon_acct.factors.node_types import NodeTypes, held_gpus
 from carbon_acct.known import sum_known
+from carbon_acct.sums.job_day import WASTED
 from carbon_acct.sums.shares import NodeShare, notes_of, sum_shares
+from carbon_acct.sums.waste import held_and_unused
 from carbon_collector.meters.base import COMPONENTS
 
 
@@ -50,9 +53,10 @@ def job_slot_row(
     estimate: Estimate | None,
     factors: Factors,
     node_types: NodeTypes,
+    idle: IdleUse,
     alloc_tres: str | None = None,
 ) -> dict[str, Any]:
-    """Return the row of (job, slot)."""
+    """Return the row of (job, slot). `idle` says what of the job's energy counts as held and not used."""
     values = _UNKNOWN.copy()
     values["job_id"], values["slot"] = key
     values["factor_id"] = factors.id
@@ -61,6 +65,7 @@ def job_slot_row(
         shares["gpu"] = [_by_shards(share) for share in shares["gpu"]]
     _sum_shares(values, shares)
     values["cpu_us"] = sum_known([delivered.row["cpu_us"] for delivered in rows])
+    values.update(zip(WASTED, held_and_unused(rows, idle), strict=True))
     values["simulated"] = any(d.row["simulated"] for d in rows) or bool(estimate and estimate.simulated)
     if node_types.types:
         values["embodied_ug"] = sum_known([_embodied_ug(delivered, node_types) for delivered in rows])

@@ -22,7 +22,7 @@ from carbon_acct.db.rows import chunks, table_of
 from carbon_acct.factors.arithmetic import Factors, emissions
 from carbon_acct.factors.slot_factor import SiteTerms, ZoneSlot, current
 from carbon_acct.known import sum_known
-from carbon_acct.sums.day_sum import recompute
+from carbon_acct.sums.day_sum import groups_of, recompute
 from carbon_acct.sums.settle import lock_jobs
 from carbon_collector.units import DAY_S, SLOT_S
 
@@ -165,8 +165,7 @@ def _apply(session: Session, terms: SiteTerms, jobs: Collection[int], *condition
         if wrong:
             session.execute(_UPDATE, [_values(row, known[zones[row.job_id], row.slot]) for row in wrong])
         days = {(row.job_id, terms.days.start(row.slot)) for row in wrong}
-        associations = {job: row.association_id for job, row in locked.items()}
-        recompute(session, {(job, day, terms.days.after(day)) for job, day in days}, associations)
+        recompute(session, {(job, day, terms.days.after(day)) for job, day in days}, groups_of(locked))
         done += len(wrong)
     return done
 

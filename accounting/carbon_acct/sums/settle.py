@@ -179,6 +179,7 @@ def _resum(
     known = [key for key in keys if key in delivered or key in estimated]
     zones = {job: terms.zone(jobs[job].cluster, jobs[job].partition) for job in wanted}
     factors = terms.factors(session, {(zones[job], slot) for job, slot in known})
+    idle = {job: terms.idle_use.of(jobs[job].alloc_tres) for job in wanted}
     after = {
         key: job_slot_row(
             key,
@@ -186,6 +187,7 @@ def _resum(
             estimated.get(key),
             factors[zones[key[0]], key[1]],
             terms.node_types,
+            idle[key[0]],
             jobs[key[0]].alloc_tres,
         )
         for key in known
@@ -201,7 +203,7 @@ def _resum(
         if now is not None:
             day_sum.weigh(now, factors[zones[job], slot])
         days[day_of[slot]][job].append((before.get(key), now))
-    update(session, days, {job: jobs[job].association_id for job in wanted})
+    update(session, days, day_sum.groups_of({job: jobs[job] for job in wanted}))
 
 
 def _delivered(

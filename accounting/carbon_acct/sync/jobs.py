@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -19,7 +19,7 @@ from carbon_acct.factors.slot_factor import SiteTerms
 from carbon_acct.slurm.client import SlurmJob, leader_of
 from carbon_acct.slurm.matching import RESIZED
 from carbon_acct.sums import settle
-from carbon_acct.sums.day_sum import move_association
+from carbon_acct.sums.day_sum import Group, group_of, groups_of, move
 from carbon_acct.sums.settle import update_runs
 
 IDENTITY = ("start", "end", "state", "restarts", "sluid")
@@ -47,14 +47,12 @@ def record_jobs(session: Session, jobs: Sequence[SlurmJob], terms: SiteTerms) ->
 def _record(session: Session, cluster_id: int, jobs: Sequence[SlurmJob], terms: SiteTerms) -> int:
     known = _known(session, cluster_id, {job.job_id_raw for job in jobs})
     associations: dict[str, int] = {}
+    stated = [(job, _values(session, cluster_id, job, associations)) for job in jobs]
+    _move(session, known, stated)
     changed: list[Job] = []
     rematch: set[int] = set()
-    for job in jobs:
+    for job, values in stated:
         row = known.get((job.job_id_raw, job.submit))
-        values = _fitting(asdict(job)) | {"leader_id": leader_of(job.job_id, job.job_id_raw)}
-        del values["cluster"]
-        who = {name: values[name] for name in ASSOCIATION}
-        values["association_id"] = association_id(session, associations, cluster_id=cluster_id, **who)
         if row is None:
             row = Job(cluster_id=cluster_id, unmetered_us=0, unmetered_nodes=0, **values)
             known[job.job_id_raw, job.submit] = row
@@ -64,9 +62,6 @@ def _record(session: Session, cluster_id: int, jobs: Sequence[SlurmJob], terms: 
             different = [name for name, value in values.items() if getattr(row, name) != value]
             if not different:
                 continue
-            if "association_id" in different:
-                settle.lock_jobs(session, [row.id])
-                move_association(session, row.id, row.association_id, values["association_id"])
             for name in different:
                 setattr(row, name, values[name])
             if not set(IDENTITY).isdisjoint(different):
@@ -76,6 +71,35 @@ def _record(session: Session, cluster_id: int, jobs: Sequence[SlurmJob], terms: 
     pairs = settle.rematch(session, cluster_id, rematch)
     update_runs(session, _concerned(changed, known.values()) | {job for job, _ in pairs}, pairs, terms)
     return len(changed)
+
+
+def _values(session: Session, cluster_id: int, job: SlurmJob, associations: dict[str, int]) -> dict[str, Any]:
+    """Return the columns of a run as Slurm knows it now. An association that is new gets a row."""
+    values = _fitting(asdict(job)) | {"leader_id": leader_of(job.job_id, job.job_id_raw)}
+    del values["cluster"]
+    who = {name: values[name] for name in ASSOCIATION}
+    values["association_id"] = association_id(session, associations, cluster_id=cluster_id, **who)
+    return values
+
+
+def _move(
+    session: Session,
+    known: Mapping[tuple[int, int], Job],
+    stated: Iterable[tuple[SlurmJob, Mapping[str, Any]]],
+) -> None:
+    """Move the days of runs to the roll-ups of their new association and state, before these are written.
+
+    What they are in is read under the lock, because another aggregator may have moved them since they were read.
+    """
+    after: dict[int, Group | None] = {}
+    for job, values in stated:
+        row = known.get((job.job_id_raw, job.submit))
+        group = group_of(values["association_id"], values["state"])
+        if row is not None and (row.id in after or group_of(row.association_id, row.state) != group):
+            after[row.id] = group
+    if after:
+        locked = settle.lock_jobs(session, after)
+        move(session, groups_of(locked), {key: after[key] for key in locked})
 
 
 def _concerned(changed: Collection[Job], known: Iterable[Job]) -> set[int]:

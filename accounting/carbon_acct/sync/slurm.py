@@ -12,7 +12,7 @@ import contextlib
 import logging
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -31,6 +31,7 @@ from carbon_acct.slurm.programs import Programs
 from carbon_acct.slurm.rights import load_rights
 from carbon_acct.slurm.state import SlurmState
 from carbon_acct.sums import settle
+from carbon_acct.sync.asked import Asked, unsettled_of
 from carbon_acct.sync.jobs import Turn, record_jobs, unsettled
 from carbon_collector.errors import CarbonError
 from carbon_collector.units import DAY_S
@@ -58,6 +59,11 @@ LEAST_REST_S = 1.0
 RIGHTS_EVERY_S = 600
 NODES_AT_MOST_EVERY_S = 10
 REFRESH_WAIT_S = 5
+FRESH_S = 5
+"""The age in seconds up to which what is known of running jobs is good enough for an answer."""
+
+FRESHEN_WAIT_S = 2.0
+"""The time in seconds that an answer waits for a poll at most. All answers wait for the same poll."""
 
 
 def window(known: int | None, now: int, longest_s: int, look_back: bool) -> tuple[int, int]:
@@ -86,8 +92,12 @@ class Poller:
         self._nodes_lock = threading.Lock()
         self._state_lock = threading.Lock()
         self._stop = threading.Event()
+        self._wake = threading.Event()
+        self._polled = threading.Condition()
+        self._polls = 0
         self._pace = Pace()
         self._turn = Turn()
+        self._asked = Asked()
         self._rights_at = self._asked_by_id_at = self._nodes_at = 0.0
         self._looked_back_at = time.monotonic()
         self._thread = threading.Thread(target=self._run, name="slurm-poll", daemon=True)
@@ -99,6 +109,7 @@ class Poller:
     def stop(self) -> None:
         """End the polling, and a program of Slurm's that runs for it."""
         self._stop.set()
+        self._wake.set()
         self._programs.stop()
         if self._thread.is_alive():
             self._thread.join(timeout=10)
@@ -128,6 +139,41 @@ class Poller:
             self._note("")
             return changed
 
+    def ask_for(self, ids: Collection[int]) -> None:
+        """Ask Slurm about JobIDs that somebody asks for and that are not settled, all of them in one bounded question.
+
+        A JobID is asked about once in some seconds, whoever asks. Where Slurm does not answer, what is known is shown.
+        """
+        client, due = self._client, self._asked.due(ids)
+        if client is None or not due or self.state.error:
+            return
+        open_ids = self._site.database.run(lambda session: unsettled_of(session, due))
+        if not open_ids or not self._lock.acquire(timeout=REFRESH_WAIT_S):
+            return
+        try:
+            now = int(time.time())
+            jobs = self._ask(client, now - FIRST_WINDOW_S, now + 1, sorted(open_ids))
+            self._site.database.run(lambda session: record_jobs(session, jobs, self._site.terms))
+        except CarbonError as err:
+            log.info("slurm: a question about jobs that somebody asks for: %s", err)
+        finally:
+            self._lock.release()
+
+    def freshen(self) -> None:
+        """Have Slurm asked now, for an answer about jobs that run, and wait a moment for it.
+
+        However many answers want that, Slurm is asked once in FRESH_S. Where it is slow or does not answer, or the
+        background thread has not been started, nothing is waited for.
+        """
+        state = self.state
+        is_fresh = state.polled_at is not None and time.time() - state.polled_at < FRESH_S
+        if is_fresh or state.error or state.behind_s or self.rest_s > self._interval_s or not self._thread.is_alive():
+            return
+        with self._polled:
+            seen = self._polls
+            self._wake.set()
+            self._polled.wait_for(lambda: self._polls > seen or self._stop.is_set(), FRESHEN_WAIT_S)
+
     def refresh_nodes(self) -> bool:
         """Read the list of nodes again, unless that was done a moment ago, because a node may be newer than the list.
 
@@ -151,7 +197,11 @@ class Poller:
         while not self._stop.is_set():
             with contextlib.suppress(Exception):  # noted, and told once
                 self.poll()
-            self._stop.wait(self.rest_s)
+            with self._polled:
+                self._polls += 1
+                self._wake.clear()
+                self._polled.notify_all()
+            self._wake.wait(self.rest_s)
 
     @property
     def rest_s(self) -> float:

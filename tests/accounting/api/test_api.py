@@ -261,12 +261,16 @@ def people(monkeypatch: pytest.MonkeyPatch) -> None:
     """Users that this host's name service knows; the name service is not ours."""
     import pwd
 
-    known = pwd.getpwuid
+    known, known_name = pwd.getpwuid, pwd.getpwnam
 
     def find(uid: int) -> Any:
         return type("Entry", (), {"pw_name": NAMES[uid]}) if uid in NAMES else known(uid)
 
+    def find_name(name: str) -> Any:
+        return object() if name in NAMES.values() else known_name(name)
+
     monkeypatch.setattr(pwd, "getpwuid", find)
+    monkeypatch.setattr(pwd, "getpwnam", find_name)
 
 
 ROWS = [
@@ -353,7 +357,21 @@ def test_no_hint(served: Served, slurm: StandIn, people: None) -> None:
         assert foreign == never
     for query in ("users=bob", "accounts=qcd", "clusters=demo&accounts=bio", "partitions=p&users=carl"):
         answer = served.ask("GET", f"/v1/jobs?all_users=1&{query}", uid=ALICE)
-        assert answer == served.ask("GET", "/v1/jobs?users=nobody-of-this-name", uid=ALICE)
+        assert answer == served.ask("GET", "/v1/jobs?accounts=nobody-has-this", uid=ALICE)
+
+
+def test_a_name_that_nobody_has(served: Served, slurm: StandIn) -> None:
+    """A user or a QOS that nobody has is refused by name, as sacct does. One who left passwd is known by the jobs that
+    the asker may see, and where he may see none the answer is that about a name that never was.
+    """
+    slurm.jobs(ROWS)
+    slurm.rights(private="jobs", tree=TREE)
+    served.poller.poll(thorough=True)
+    for query in ("users=carl", f"users={CARL}", "users=alice,bob", "qos=normal"):
+        assert served.ask("GET", f"/v1/jobs?{query}", uid=0).status == 200
+    for query in ("users=carl", "users=root,never", "users=99999", "qos=normal,never"):
+        answer = served.ask("GET", f"/v1/jobs?{query}", uid=ALICE)
+        assert (answer.status, b"nobody has" in answer.body) == (404, True)
 
 
 def test_rights_never_known(served: Served, slurm: StandIn, people: None) -> None:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -126,8 +127,21 @@ def test_status_ends_with_the_conservation(ask: Run, served: Served) -> None:
     served.ask("POST", "/v1/segments", segment([ledger(), job_slot(), node_slot()]))
     found, out, _err = ask("status")
     assert found == 0
-    assert out.splitlines()[-1].split() == ["total", "0.001650", "0.001100", "0.000350", "0.000200", "0"]
+    kwh = ["0.000000000458", "0.000000000306", "0.0000000000972", "0.0000000000556"]
+    assert out.splitlines()[-1].split() == ["total", *kwh, "0"]
+    assert "energy in kWh, the difference in joules, from the first delivery to 2012-10-12T00:00Z" in out
     assert "SIMULATED" not in out
+
+
+def test_energy_counts_days_of_the_site(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A month that is asked for on a host in another zone is the site's month: 31 days, and not 32."""
+    monkeypatch.setenv("TZ", "UTC")
+    time.tzset()
+    found, out, _err = run("energy", "-S", "2026-10-01", "-E", "2026-11-01", site_timezone="Europe/Berlin")
+    monkeypatch.undo()
+    time.tzset()
+    assert found == 0
+    assert out.splitlines()[0] == "2026-10-01 to 2026-10-31, 31 days of Europe/Berlin"
 
 
 def test_status_with_a_difference(ask: Run, served: Served) -> None:

@@ -34,6 +34,8 @@ class Aggregator:
     socket: str
     status: int = 200
     body: bytes = b""
+    others: dict[str, Any] = field(default_factory=dict)
+    """Answers of other paths than /v1/jobs; a path without one is not found."""
     queries: list[dict[str, str]] = field(default_factory=list)
     askers: list[int] = field(default_factory=list)
 
@@ -85,13 +87,17 @@ def aggregator(munge_socket: str) -> Iterator[Aggregator]:
             identity = decode(credential, munge_socket)
             assert scheme == "MUNGE"
             assert identity.payload == munge.request_digest("GET", self.path, b"")
-            assert urlsplit(self.path).path == "/v1/jobs"
+            path = urlsplit(self.path).path
+            status, body = state.status, state.body
+            if path != "/v1/jobs":
+                status = 200 if path in state.others else 404
+                body = json.dumps(state.others.get(path, {"detail": "Not Found"})).encode()
             state.askers.append(identity.uid)
             state.queries.append(dict(parse_qsl(urlsplit(self.path).query, strict_parsing=True)))
-            self.send_response(state.status)
-            self.send_header("Content-Length", str(len(state.body)))
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(body)))
             self.end_headers()
-            self.wfile.write(state.body)
+            self.wfile.write(body)
 
         def log_message(self, *_: object) -> None:
             """Stay silent: stderr belongs to the command under test."""

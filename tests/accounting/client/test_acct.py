@@ -41,7 +41,7 @@ JOB: dict[str, Any] = {
     "elapsed_s": 3600,
     "nnodes": 2,
     "ncpus": 8,
-    "alloc_tres": "cpu=8,gres/gpu=1,mem=4G,node=2",
+    "alloc_tres": "cpu=8,gres/gpu=1,mem=4096M,node=2",
     "nodelist": "n[1-2]",
     "energy_uj": 4_500_000_000_000,
     "cpu_uj": 3_000_000_000_000,
@@ -64,6 +64,23 @@ JOB: dict[str, Any] = {
     "quality": "measured",
     "notes": [],
     "simulated": False,
+    "group": "users",
+    "gid": 100,
+    "eligible": NOW - 7300,
+    "timelimit_s": 7200,
+    "req_cpus": 8,
+    "req_nodes": 2,
+    "req_tres": "cpu=8,mem=1536M",
+    "reason": "Resources",
+    "comment": None,
+    "workdir": "/home/alice",
+    "derived_exit_code": "0:0",
+    "suspended_s": 0,
+    "cpu_us": 14_400_000_000,
+    "core_us": 28_800_000_000,
+    "gpu_us": 3_600_000_000,
+    "gpu_idle_uj": 900_000_000_000,
+    "cpu_unused_uj": 1_000_000_000,
 }
 """A job as docs/http-api.md says, every key there."""
 
@@ -79,11 +96,17 @@ PARTIAL = job(
     job_id="14", dram_uj=None, quality="partial", coverage=98.97, notes=["dram: energy_uj: permission denied"]
 )
 UNKNOWN = job(job_id="15", quality="none") | dict.fromkeys(
-    (key for key in JOB if key.endswith(("_uj", "_ug")) or key in {"intensity_g_per_kwh", "coverage", "pue"}), None
+    (key for key in JOB if key.endswith(("_uj", "_ug", "_us")) or key in {"intensity_g_per_kwh", "coverage", "pue"}),
+    None,
 )
 HOSTILE = job(job_id="16", name="=cmd|'/C calc'!A0\n\x1b[2Jx\udcff\u202e", account="a|b\\c")
-TINY = job(job_id="17", energy_uj=300_000, carbon_ug=12, elapsed_s=1)
+TINY = job(job_id="17", energy_uj=300_000, carbon_ug=12, elapsed_s=1, start=NOW - 1, end=NOW)
 RUNNING = job(job_id="18", state="RUNNING", end=None)
+GUESSED = job(
+    job_id="19", energy_uj=None, estimated_uj=15_120_000_000_000, carbon_ug=23_900_000_000, quality="estimated"
+)
+HALF_GUESSED = job(job_id="20", estimated_uj=4_500_000_000_000, quality="partial")
+SUSPENDED = job(job_id="21", state="SUSPENDED", elapsed_s=1800, suspended_s=1800)
 
 HEADER = "JobID JobName User  Account State      Elapsed  Energy Carbon Quality"
 RULE = "----- ------- ----- ------- --------- -------- ------- ------ --------"
@@ -115,6 +138,27 @@ CASES = {
         [JOB],
         ["619.300|381.11|1.3|DE|Ember yearly, 2023"],
     ),
+    "as many digits of grams as of people's": (["-nP", "-o", "Carbon,CarbonRaw"], [TINY], ["0.012mg|0.000012"]),
+    "estimated": (
+        ["-nP", "-o", "Energy,EnergyRaw,EstimatedEnergyRaw,Carbon"],
+        [GUESSED, HALF_GUESSED],
+        ["~4.2kWh||15120000|~23.9kg", "~2.5kWh|4500000|4500000|~619g"],
+    ),
+    "memory": (["-nP", "-o", "AllocTRES,ReqTRES"], [JOB], ["cpu=8,gres/gpu=1,mem=4G,node=2|cpu=8,mem=1.50G"]),
+    "memory as kept": (["-nP", "--noconvert", "-o", "AllocTRES"], [JOB], ["cpu=8,gres/gpu=1,mem=4096M,node=2"]),
+    "sacct's names": (
+        ["-nP", "-o", "AllocCPUS,AllocNodes,UID,GID,Group,CPUTime,CPUTimeRAW,TotalCPU,CPUEff,Timelimit,TimelimitRaw"],
+        [JOB],
+        ["8|2|1001|100|users|08:00:00|28800|04:00:00|50.0|02:00:00|120"],
+    ),
+    "sacct's default": (
+        ["-nP", "-o", "jobid,jobname,partition,account,alloccpus,state,exitcode"],
+        [JOB],
+        ["12|train|batch|physics|8|COMPLETED|0:0"],
+    ),
+    "brief": (["-bnP"], [JOB], ["12|COMPLETED|0:0"]),
+    "brief after -o": (["-bnP", "-o", "user"], [JOB], ["alice|12|COMPLETED|0:0"]),
+    "power of a suspended job": (["-nP", "-o", "AvePower,ElapsedRaw"], [SUSPENDED], ["1250.0|1800"]),
     "power": (
         ["-nP", "-o", "AvePower,Coverage,ElapsedRaw"],
         [JOB, TINY, PARTIAL],
@@ -129,9 +173,9 @@ CASES = {
     "units": (["-nP", "--units=MJ,kg", "-o", "Energy,Carbon"], [JOB], ["4.5MJ|0.619kg"]),
     "units as in sacct": (["-nP", "--units=M", "-o", "Energy,Carbon"], [JOB], ["0.00125MWh|0.000619t"]),
     "quality": (
-        ["-nP", "-o", "Quality"],
+        ["-nP", "-o", "Quality,QualityNotes"],
         [SIMULATED, PARTIAL],
-        ["measured (simulated)", "partial (dram: energy_uj: permission denied)"],
+        ["sim|simulated", "partial|dram: energy_uj: permission denied"],
     ),
     "times": (["-nP", "-o", "Submit,Start,End"], [RUNNING], ["2026-07-14T01:31:40|2026-07-14T01:33:20|"]),
     "times cut to the window": (
@@ -231,6 +275,30 @@ def test_cluster_from_the_configuration(
 WRONG = {
     "option": (["--acounts", "x"], "unknown argument '--acounts'; did you mean --accounts? (--help lists the options)"),
     "word": (["12"], "unknown argument '12' (--help lists the options)"),
+    "letter": (["-Z"], "unknown argument '-Z' (--help lists the options)"),
+    "nothing alike": (["--zzz"], "unknown argument '--zzz' (--help lists the options)"),
+    "slurm's own figure": (
+        ["-o", "ConsumedEnergyRaw"],
+        "ConsumedEnergyRaw is Slurm's own figure, of whole nodes; the job's own is EnergyRaw",
+    ),
+    "refused option": (
+        ["-W", "x"],
+        "-W is an option of sacct's that is not one here: wckeys are not accounted; choose accounts with -A or names with --name",
+    ),
+    "nodes": (["-i", "x"], "-i x: not a number or a range; it looks like 2 or 2-4"),
+    "cpus": (["-I", "3-"], "-I 3-: not a number or a range; it looks like 2 or 2-4"),
+    "limit": (["-k", "x"], "-k x: not a time limit; it looks like 90, 1:30:00 or 1-12"),
+    "month": (["--month", "2026-13"], "--month 2026-13: no month; it looks like 2026-10, this or last"),
+    "two windows": (
+        ["--month", "this", "-S", "today"],
+        "--month is a window of its own: leave -S and -E out (--help lists the options)",
+    ),
+    "word of --by": (["--by", "usr"], "--by usr: unknown word; did you mean user?"),
+    "job in sums": (
+        ["--by", "user", "-j", "1"],
+        "-j is for single jobs: sums do not know it; leave it out, or leave out --by and the like",
+    ),
+    "top of nothing": (["--top", "3"], "--top is for the rows of --by (--help lists the options)"),
     "value missing": (["-u"], "argument -u/--user/--uid: expected one argument (--help lists the options)"),
     "field": (["-o", "JobID,Enrgy"], "unknown field 'Enrgy'; did you mean Energy? (-e lists them)"),
     "no field": (["-o", ","], "-o names no field; carbon-acct -e lists them"),
@@ -325,7 +393,7 @@ def test_csv_is_read_back(carbon_acct: Callable[..., Outcome], aggregator: Aggre
     assert list(csv.reader(lines)) == [
         ["JobID", "JobName", "AllocTRES", "EnergyRaw", "Quality"],
         ["16", "'=cmd|'/C calc'!A0\\n\\x1b[2Jx\\xff\\u202e", tres, "4500000", "measured"],
-        ["12", "'-1", tres, "4500000", "measured (simulated)"],
+        ["12", "'-1", tres, "4500000", "sim"],
         ["12", '"a",b', tres, "4500000", "measured"],
     ]
 

@@ -12,14 +12,16 @@ from carbon_acct.client import fields
 from carbon_collector.errors import UsageError
 
 DOCS = Path(__file__).parents[3] / "docs"
-NOT_FIELDS = {"uid", "notes", "simulated"}
-"""Keys that are shown with others: notes and simulated in Quality, uid as User."""
+NOT_FIELDS = {"simulated", "core_us", "gpu_us"}
+"""Keys that are shown with others: simulated in Quality, time held in CPUEff."""
 
 NAMES = """
 JobID JobIDRaw JobName User Account Partition QOS Cluster State ExitCode Restarts Submit Start End Elapsed ElapsedRaw
 NNodes NCPUS AllocTRES NodeList Energy EnergyRaw CPUEnergyRaw DRAMEnergyRaw GPUEnergyRaw OtherEnergyRaw StaticEnergyRaw
 EstimatedEnergyRaw AvePower FacilityEnergyRaw PUE Carbon CarbonRaw CarbonMarketRaw EmbodiedRaw Intensity
 IntensitySource Zone Coverage Quality UpstreamRaw TDRaw SCI
+UID Group GID DerivedExitCode Reason Comment WorkDir Eligible Suspended Timelimit TimelimitRaw AllocNodes ReqNodes
+AllocCPUS ReqCPUS CPUTime CPUTimeRAW TotalCPU CPUEff ReqTRES GPUIdleEnergyRaw CPUUnusedEnergyRaw QualityNotes
 """
 
 
@@ -31,7 +33,7 @@ def test_names() -> None:
 def test_keys_are_the_api_s() -> None:
     """Every key of a job in docs/http-api.md is shown by a field, and every field shows such a key."""
     text = (DOCS / "http-api.md").read_text(encoding="utf-8")
-    table = text[text.index("| key |") : text.index("## `GET /v1/status`")]
+    table = text[text.index("| key |") : text.index("## `GET /v1/usage`")]
     keys = {
         key
         for line in table.splitlines()
@@ -63,7 +65,15 @@ def test_names_match_without_case(field: fields.Field) -> None:
 
 
 @pytest.mark.parametrize(
-    ("short", "name"), [("job", "JobID"), ("e", "ExitCode"), ("carb", "Carbon"), ("elapsedr", "ElapsedRaw")]
+    ("short", "name"),
+    [
+        ("job", "JobID"),
+        ("e", "Elapsed"),
+        ("alloc", "AllocCPUS"),
+        ("u", "UID"),
+        ("carb", "Carbon"),
+        ("elapsedr", "ElapsedRaw"),
+    ],
 )
 def test_short_names(short: str, name: str) -> None:
     """The first field that begins so is meant, as in sacct."""
@@ -88,6 +98,6 @@ def test_one_cause_is_told_once() -> None:
     """Reasons that several components share name them together; what is no component's stands by itself."""
     notes = ["cpu: gap: reset", "dram: gap: reset", "gpu: fell off", "1 of the job's nodes reported nothing"]
     job = {"quality": "partial", "simulated": True, "notes": notes}
-    shown = fields.field("Quality").show(job, fields.Screen())
+    shown = fields.field("QualityNotes").show(job, fields.Screen())
 
-    assert shown == "partial (simulated; 1 of the job's nodes reported nothing; cpu, dram: gap: reset; gpu: fell off)"
+    assert shown == "simulated; partial; 1 of the job's nodes reported nothing; cpu, dram: gap: reset; gpu: fell off"

@@ -131,7 +131,7 @@ def test_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([*asking, "--json"]) == 0
     figures = json.loads(capsys.readouterr().out)
 
-    assert [line.split()[0] for line in table[:5]] == ["energy", "jobs", "idle", "system", "all"]
+    assert [line.split()[0] for line in table[1:6]] == ["energy", "jobs", "idle", "system", "all"]
     assert figures["idle"]["carbon_ug"] == grams(IDLE, ["344.14"] * 3)
     assert figures["all"]["energy_uj"] == 10**9 + sum(IDLE) + sum(SYSTEM)
     assert figures["all"]["market_ug"] is None

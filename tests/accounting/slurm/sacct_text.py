@@ -37,6 +37,11 @@ def slurm_jobs(draw: st.DrawFn) -> SlurmJob:
         state=draw(st.sampled_from(["COMPLETED", "CANCELLED by 1000", "RESIZING", "RUNNING"])),
         submit=draw(NUMBERS),
         **{name: draw(TIMES) for name in ("eligible", "start", "end")},
+        **{name: draw(WORDS) for name in ("group", "req_tres", "reason", "derived_exit_code")},
+        **{name: draw(NAMES) or None for name in ("comment", "workdir")},
+        **{name: draw(st.none() | NUMBERS) for name in ("gid", "req_cpus", "req_nodes")},
+        timelimit_s=draw(st.none() | st.integers(0, 10**6).map(lambda minutes: 60 * minutes)),
+        suspended_s=draw(st.none() | st.integers(0, 10**7)),
     )
 
 
@@ -52,11 +57,24 @@ ATTRIBUTES = {
     "ExitCode": "exit_code",
     "ElapsedRaw": "elapsed_s",
     "AllocTRES": "alloc_tres",
+    "TimelimitRaw": "timelimit_s",
+    "Suspended": "suspended_s",
+    "ReqCPUS": "req_cpus",
+    "ReqNodes": "req_nodes",
+    "ReqTRES": "req_tres",
+    "DerivedExitCode": "derived_exit_code",
 }
 
 
 def _column(job: SlurmJob, name: str) -> str:
     value = getattr(job, ATTRIBUTES.get(name, name.lower()))
     if value is None:
-        return {"Start": NEVER, "End": NEVER, "NodeList": "None assigned"}.get(name, "")
+        unknown = {"Start": NEVER, "End": NEVER, "NodeList": "None assigned", "TimelimitRaw": "UNLIMITED"}
+        return unknown.get(name, "")
+    if name == "TimelimitRaw":
+        return str(value // 60)
+    if name == "Suspended":
+        days, seconds = divmod(value, 86_400)
+        clock = f"{seconds // 3600:02d}:{seconds // 60 % 60:02d}:{seconds % 60:02d}"
+        return f"{days}-{clock}" if days else clock
     return str(value)

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,16 +17,28 @@ from accounting.slurm.pyslurm_stand_in import FakePyslurm
 from accounting.slurm_programs import StandIn
 from carbon_acct.errors import SlurmError
 from carbon_acct.slurm.choose import choose_client
-from carbon_acct.slurm.client import SlurmClient
+from carbon_acct.slurm.client import SlurmClient, SlurmJob
 from carbon_acct.slurm.pyslurm_db import PyslurmClient
+from carbon_acct.slurm.sacct import FIELDS
 
-REQUEUED = job(alloc_tres=None, submit=SLOT - 100, start=SLOT - 90, end=SLOT - 30, state="REQUEUED")
+UNTOLD = (
+    *("alloc_tres", "group", "gid", "timelimit_s", "req_cpus", "req_nodes", "req_tres", "reason", "comment", "workdir"),
+    *("derived_exit_code", "suspended_s"),
+)
+
+
+def told(**changes: Any) -> SlurmJob:
+    """A job without what is not asked of pyslurm, or what it does not tell."""
+    return job(**dict.fromkeys(UNTOLD), **changes)
+
+
+REQUEUED = told(submit=SLOT - 100, start=SLOT - 90, end=SLOT - 30, state="REQUEUED")
 JOBS = [
     REQUEUED,
-    job(alloc_tres=None),
-    job(job_id_raw=20, job_id="19_0", alloc_tres=None, submit=SLOT + 1),
-    job(job_id_raw=31, job_id="30+0", alloc_tres=None, submit=SLOT + 2, state="CANCELLED by 0", exit_code="0:15"),
-    job(job_id_raw=40, job_id="40", alloc_tres=None, submit=SLOT + 3, end=None, state="RUNNING"),
+    told(),
+    told(job_id_raw=20, job_id="19_0", submit=SLOT + 1),
+    told(job_id_raw=31, job_id="30+0", submit=SLOT + 2, state="CANCELLED by 0", exit_code="0:15"),
+    told(job_id_raw=40, job_id="40", submit=SLOT + 3, end=None, state="RUNNING"),
 ]
 NEWEST = [j for j in JOBS if j != REQUEUED]
 OLD = ("heterogeneous_id", "heterogeneous_offset")
@@ -45,7 +58,8 @@ def _sacct(slurm: StandIn, _fake: FakePyslurm) -> SlurmClient:
     slurm.jobs(
         [
             {"JobIDRaw": text(j.job_id_raw), "JobID": j.job_id, "Submit": text(j.submit), "State": j.state}
-            | {"Start": text(j.start), "End": text(j.end) or "Unknown", "ExitCode": text(j.exit_code), "AllocTRES": ""}
+            | {"Start": text(j.start), "End": text(j.end) or "Unknown", "ExitCode": text(j.exit_code)}
+            | dict.fromkeys(("AllocTRES", *FIELDS[FIELDS.index("Group") :]), "")
             for j in JOBS
         ]
     )

@@ -22,7 +22,7 @@ from carbon_acct.slurm.matching import Run, match, whole
 from carbon_acct.slurm.nodes import load_nodes
 from carbon_acct.slurm.programs import Programs
 from carbon_acct.slurm.rights import load_rights
-from carbon_acct.slurm.sacct import SacctClient, fields_of, parse
+from carbon_acct.slurm.sacct import FIELDS, SacctClient, fields_of, parse
 from carbon_collector.hostlist import expand
 
 HOSTILE = "\na|b\nc\td\\e\x1b[31m<x>\r\n|7|'; DROP TABLE job; --\udcff"
@@ -86,10 +86,15 @@ def test_fields_by_version(
 RECORDED = sorted((Path(__file__).parent / "sacct").rglob("*.sacct"))
 
 
+NOT_RECORDED = frozenset(FIELDS[20:])
+"""Fields that were not asked for yet when the answers were recorded."""
+
+
 def recorded(path: Path) -> list[SlurmJob]:
     major, minor = path.parent.name.split(".")[:2]
     text = path.read_bytes().decode("utf-8", "replace")
-    return parse(text, "<recorded>", fields_of((int(major), int(minor))))
+    fields = [name for name in fields_of((int(major), int(minor))) if name not in NOT_RECORDED]
+    return parse(text, "<recorded>", fields)
 
 
 @pytest.mark.parametrize("path", RECORDED, ids=lambda path: f"{path.parent.name}/{path.stem}")

@@ -12,10 +12,12 @@ from hypothesis import strategies as st
 
 from carbon_acct.db.models import METERED
 from carbon_acct.factors.arithmetic import Factors
+from carbon_acct.factors.idle_use import IdleUse
 from carbon_acct.factors.node_types import NodeTypes
 from carbon_acct.sums.job_slot import SHARDS, Delivered, holds_shards, job_slot_row
 from carbon_collector.meters.base import COMPONENTS
 
+IDLE = IdleUse(75.0, 20.0)
 FACTORS = Factors(pue="1.3", g_per_kwh="401.5", id=3)
 LEDGER = SimpleNamespace(node="n1", cpus=4, node_cpus=8, gpus=None)
 amounts = st.integers(0, 2**40)
@@ -48,8 +50,10 @@ EMPTY: dict[str, Any] = {"alloc_us": 0, "cpu_us": None, "simulated": False} | {
 @given(rows())
 def test_one_row_alone_says_what_it_says_beside_an_empty_one(row: dict[str, Any]) -> None:
     """The way that most jobs take gives what the way for jobs of many nodes gives."""
-    alone = job_slot_row((1, 900), [Delivered(LEDGER, row)], None, FACTORS, NodeTypes({}))
-    beside = job_slot_row((1, 900), [Delivered(LEDGER, row), Delivered(LEDGER, EMPTY)], None, FACTORS, NodeTypes({}))
+    alone = job_slot_row((1, 900), [Delivered(LEDGER, row)], None, FACTORS, NodeTypes({}), IDLE)
+    beside = job_slot_row(
+        (1, 900), [Delivered(LEDGER, row), Delivered(LEDGER, EMPTY)], None, FACTORS, NodeTypes({}), IDLE
+    )
     assert alone == beside
 
 
@@ -74,8 +78,8 @@ def test_shards_are_read_from_alloc_tres(tres: str | None, expected: bool) -> No
 def test_a_gpu_of_a_job_with_shards_is_never_called_measured(many: list[dict[str, Any]]) -> None:
     """What its nodes metered is shared, with the reason in the notes; no figure and nothing of other components changes."""
     delivered = [Delivered(LEDGER, row) for row in many]
-    whole = job_slot_row((1, 900), delivered, None, FACTORS, NodeTypes({}), "cpu=1,gres/gpu=1")
-    shards = job_slot_row((1, 900), delivered, None, FACTORS, NodeTypes({}), "cpu=1,gres/shard=1")
+    whole = job_slot_row((1, 900), delivered, None, FACTORS, NodeTypes({}), IDLE, "cpu=1,gres/gpu=1")
+    shards = job_slot_row((1, 900), delivered, None, FACTORS, NodeTypes({}), IDLE, "cpu=1,gres/shard=1")
     metered = any(row["gpu_method"] in ("counter", "integrated") for row in many)
 
     assert {name: shards[name] for name in shards if name not in ("gpu_method", "notes")} == {
@@ -88,7 +92,7 @@ def test_a_gpu_of_a_job_with_shards_is_never_called_measured(many: list[dict[str
 @given(st.lists(rows(), min_size=1, max_size=4))
 def test_what_was_metered_and_what_was_modelled_are_added_up_apart(many: list[dict[str, Any]]) -> None:
     """Energy is that of meters, over all rows; what was modelled is in the estimate; unknown is not 0."""
-    found = job_slot_row((1, 900), [Delivered(LEDGER, row) for row in many], None, FACTORS, NodeTypes({}))
+    found = job_slot_row((1, 900), [Delivered(LEDGER, row) for row in many], None, FACTORS, NodeTypes({}), IDLE)
     metered, modelled = [], []
     for c in COMPONENTS:
         of_c = [row for row in many if row[f"{c}_method"]]

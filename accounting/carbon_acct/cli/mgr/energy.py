@@ -6,6 +6,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from carbon_collector import settings
@@ -18,6 +19,7 @@ from ...client.units import carbon, energy
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from ...days import Days
     from ...queries.site_energy import SiteEnergy
     from .. import Parser
 
@@ -42,11 +44,12 @@ def run(options: argparse.Namespace) -> int:
     from ...site import open_site
 
     now = int(time.time())
-    since, until = parse_time(options.starttime, now), parse_time(options.endtime, now)
-    if until <= since:
-        raise UsageError("-E is not after -S")
     site = open_site(settings.load(options.config))
     days = site.terms.days
+    since, until = (site_time(text, now, days) for text in (options.starttime, options.endtime))
+    if until <= since:
+        site.database.close()
+        raise UsageError("-E is not after -S")
     start, end = days.start(since), days.after(days.start(until - 1))
     try:
         found = site.database.run(lambda session: site_energy(session, site.terms, start, min(end, now)))
@@ -55,9 +58,26 @@ def run(options: argparse.Namespace) -> int:
     if options.json:
         print(json.dumps({part: vars(getattr(found, part)) for part in PARTS}, indent=2))
     else:
-        for line in _lines(found):
+        for line in (_window(start, end, days), *_lines(found)):
             print(visible(line))
     return 0
+
+
+def site_time(text: str, now: int, days: Days) -> int:
+    """Return the epoch seconds of a time that a person wrote. A day, or a midnight, is the site's and not this host's.
+    Raises UsageError.
+    """
+    local = datetime.fromtimestamp(parse_time(text, now))  # noqa: DTZ006  as the person wrote it
+    if local.time() != datetime.min.time():
+        return parse_time(text, now)
+    return int(local.replace(tzinfo=days.zone).timestamp())
+
+
+def _window(start: int, end: int, days: Days) -> str:
+    """Return the line that says which days of which time zone are summed."""
+    first, last = (datetime.fromtimestamp(at, days.zone).date() for at in (start, end - 1))
+    count = (last - first).days + 1
+    return f"{first} to {last}, {count} day{'s' if count > 1 else ''} of {days.zone.key}"
 
 
 def _lines(found: SiteEnergy) -> Iterator[str]:
@@ -73,5 +93,7 @@ def _lines(found: SiteEnergy) -> Iterator[str]:
 
 def _cells(found: SiteEnergy, part: str) -> Iterator[str]:
     for name, value in vars(getattr(found, part)).items():
-        show = energy if name.endswith("_uj") else carbon
-        yield "" if value is None else show(value)
+        if value is None:
+            yield ""
+        else:
+            yield energy(value, "kWh") if name.endswith("_uj") else carbon(value)

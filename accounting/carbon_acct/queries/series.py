@@ -1,0 +1,115 @@
+# SPDX-License-Identifier: MIT
+"""Answers the energy of runs over time: slot by slot, so that the sum over the points is the energy of the run.
+
+Nodes deliver a quarter of an hour at a time. Where slots have been folded (carbon-mgr prune) there are days. Power is
+the energy of a point over its time; it is left to the reader, because energies add up exactly and watts do not.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from sqlalchemy.orm import Session
+
+from carbon_acct.days import Days, zone_info
+from carbon_acct.db import meta
+from carbon_acct.queries import job_sums
+from carbon_acct.queries.job_filter import Filters, find_runs
+from carbon_acct.queries.job_sums import JobSums
+from carbon_acct.window import Window
+from carbon_collector.units import SLOT_S
+
+MOST_RUNS = 100
+MOST_POINTS = 20_000
+
+
+@dataclass(frozen=True)
+class Point:
+    """The energy of a run in a part of a slot, or of a day whose slots were folded: microjoules, None where not known."""
+
+    start: int
+    end: int
+    energy_uj: int | None
+    cpu_uj: int | None
+    dram_uj: int | None
+    gpu_uj: int | None
+    other_uj: int | None
+    estimated_uj: int | None
+    carbon_ug: int | None
+    intensity_g_per_kwh: float | None
+
+
+@dataclass(frozen=True)
+class Series:
+    """The points of a run by time. `step_s`: the longest that a point is, but for days."""
+
+    job_id: str
+    job_id_raw: int
+    cluster: str
+    submit: int
+    start: int | None
+    end: int | None
+    step_s: int
+    points: list[Point]
+
+
+def power_series(session: Session, filters: Filters, now: int) -> list[Series]:
+    """Return the series of the runs that are asked for and may be seen, as `GET /v1/jobs` finds them.
+
+    Raises ValueError on a bad filter, and where there would be too many runs or points.
+    """
+    runs = find_runs(session, replace(filters, truncate=False))
+    if len(runs) > MOST_RUNS:
+        raise ValueError(f"jobs: more than {MOST_RUNS} runs; ask for fewer")
+    found = {run.id: run for run in runs}
+    days = Days(zone_info(meta.get(session, meta.TIMEZONE) or "UTC"))
+    parts: dict[int, list[JobSums]] = defaultdict(list)
+    for count, sums in enumerate(_parts(session, found, days)):
+        if count >= MOST_POINTS:
+            raise ValueError(f"jobs: more than {MOST_POINTS} points; ask for fewer jobs")
+        parts[sums.job_id].append(sums)
+    slots_from = meta.slots_from(session)
+    return [_series(run, parts[run.id], days, slots_from, now) for run in runs]
+
+
+def _parts(session: Session, runs: dict[int, Any], days: Days) -> Iterable[JobSums]:
+    """Yield the slots of runs, and the days of which the slots are gone."""
+    slots_from = meta.slots_from(session)
+    folded = 0
+    if slots_from:
+        border = days.start(slots_from)
+        folded = border if border == slots_from else days.after(border)
+        for _, sums in job_sums.read(session, runs, Window(0, folded), days):
+            yield sums
+    yield from job_sums.slots(session, runs, folded)
+
+
+def _series(run: Any, parts: Iterable[JobSums], days: Days, slots_from: int, now: int) -> Series:
+    points = [_point(run, sums, days, slots_from, now) for sums in sorted(parts, key=lambda sums: sums.at)]
+    return Series(run.job_id, run.job_id_raw, run.cluster, run.submit, run.start, run.end, SLOT_S, points)
+
+
+def _point(run: Any, sums: JobSums, days: Days, slots_from: int, now: int) -> Point:
+    """Return a point: its slot or day, as far as the run was there. A node's clock may differ from Slurm's."""
+    is_day = sums.at < slots_from
+    first, last = sums.at, days.after(sums.at) if is_day else sums.at + SLOT_S
+    end = run.end if run.end is not None else now
+    low, high = max(first, run.start or first), min(last, end)
+    if high <= low:
+        low, high = first, last
+    used = (sums.energy_uj or 0) + (sums.estimated_uj or 0)
+    return Point(
+        start=low,
+        end=high,
+        energy_uj=sums.energy_uj,
+        cpu_uj=sums.cpu_uj,
+        dram_uj=sums.dram_uj,
+        gpu_uj=sums.gpu_uj,
+        other_uj=sums.other_uj,
+        estimated_uj=sums.estimated_uj,
+        carbon_ug=sums.carbon_ug,
+        intensity_g_per_kwh=round(sums.g_per_kwh_weight / used, 9) if used else None,
+    )

@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: MIT
+"""Decides which JobIDs Slurm is asked about because a user asks for them, so that many users do not ask it often.
+
+A poll returns what Slurm calls eligible. A job that is held, or waits for a time to begin, is none until then; sacct
+shows it to those who ask for it by number, and so does the accounting. Which jobs have ended for good is in the
+database, and nothing is asked about them.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Collection, Iterable
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from carbon_acct.db.lists import Lists
+from carbon_acct.db.models import Job
+
+AGAIN_S = 5.0
+"""The seconds after which Slurm may be asked about a JobID again, whoever asks."""
+MOST = 100
+"""JobIDs in a question to Slurm."""
+REMEMBERED = 10_000
+RUNS_AGAIN = frozenset({"REQUEUED", "NODE_FAIL", "PREEMPTED"})
+"""The states of an ended run after which the job may wait again."""
+
+
+class Asked:
+    """What was asked of late. It may be used by any thread."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._at: OrderedDict[int, float] = OrderedDict()
+
+    def due(self, ids: Iterable[int]) -> list[int]:
+        """Return those of the JobIDs, at most MOST, that were not asked about a moment ago. They count as asked then."""
+        now = time.monotonic()
+        with self._lock:
+            found = [one for one in dict.fromkeys(ids) if now - self._at.get(one, -AGAIN_S) >= AGAIN_S][:MOST]
+            for one in found:
+                self._at[one] = now
+                self._at.move_to_end(one)
+            while len(self._at) > REMEMBERED:
+                self._at.popitem(last=False)
+        return found
+
+
+def unsettled_of(session: Session, ids: Collection[int]) -> list[int]:
+    """Return those of the JobIDs of which Slurm may know more than the accounting: it has no run of them, or the newest
+    has not ended, or may run again.
+    """
+    lists = Lists(session.get_bind().dialect.name)
+    query = select(Job.job_id_raw, Job.leader_id, Job.end, Job.state).order_by(Job.submit)
+    settled: dict[int, bool] = {}
+    for column in (Job.job_id_raw, Job.leader_id):
+        newest = {row.job_id_raw: row for row in session.execute(query.where(lists.among(column, ids)))}
+        for row in newest.values():
+            done = row.end is not None and row.state not in RUNS_AGAIN
+            for one in {row.job_id_raw, row.leader_id}:
+                settled[one] = settled.get(one, True) and done
+    return [one for one in ids if not settled.get(one, False)]
