@@ -95,6 +95,7 @@ def test_hosts_that_cannot_be_used(site: Site) -> None:
     node.run(
         ["install", "-o", "deploy", "-m", "600", "/root/.ssh/authorized_keys", "/home/deploy/.ssh/authorized_keys"]
     )
+    node.run(["rm", "-f", "/run/nologin"])  # the machine never gets as far as to let users in
     before = site.picture()
     run = site.playbook("--limit", "all", ansible_user="deploy")
     assert run.code != 0
@@ -143,6 +144,8 @@ def test_a_host_that_is_not_there(site: Site) -> None:
     """A node that does not answer stops the run on all: slurm.conf would speak for it too."""
     site.start_slurm("", {})
     site.machines["n2"].run(["systemctl", "stop", "ssh"])
+    for kept in (site.folder / "cp").iterdir():  # Ansible's connections of before
+        kept.unlink()
     before = site.picture()
     run = site.playbook()
     site.machines["n2"].run(["systemctl", "start", "ssh"])
