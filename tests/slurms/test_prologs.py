@@ -17,17 +17,20 @@ from slurm.layout import CHECKOUT
 pytestmark = [pytest.mark.site, pytest.mark.root, pytest.mark.timeout(900)]
 
 RELEASES = ("bookworm", "trixie", "forky")
-INCLUDE = "slurmctld,slurmd,slurm-client,munge,iproute2"
+INCLUDE = "slurmctld,slurmd,slurm-client,munge"
 SCRIPTS = Path("/usr/share/debootstrap/scripts")
 # The release's root below, what is written above it in memory.
 ENTER = """
 set -e
+# An address beside loopback, without which Slurm's daemons find none.
+ip link set lo up; ip link add d0 type veth peer name d1; ip addr add 10.99.0.1/24 dev d0
+ip link set d0 up; ip link set d1 up
 mount -t tmpfs none "$1"; mkdir "$1/upper" "$1/work" "$1/root"
 mount -t overlay -o "lowerdir=$0,upperdir=$1/upper,workdir=$1/work" none "$1/root"
 mount -t proc proc "$1/root/proc"; mount -t sysfs -o ro sys "$1/root/sys"
 mount -t tmpfs none "$1/root/dev"; cd "$1/root/dev"
 mknod -m 666 null c 1 3; mknod -m 666 zero c 1 5; mknod -m 666 urandom c 1 9; mknod -m 666 random c 1 8; mkdir shm
-hostname n1; printf '127.0.0.1 localhost\\n127.0.0.1 n1\\n' > "$1/root/etc/hosts"
+hostname n1; printf '127.0.0.1 localhost\\n10.99.0.1 n1\\n' > "$1/root/etc/hosts"
 cp "$2" "$1/root/inside.sh"; exec chroot "$1/root" /bin/bash /inside.sh
 """
 RAN = {
