@@ -58,8 +58,10 @@ def reconfigured(site: Site) -> int:
 
 
 def accounted(site: Site) -> set[str]:
-    """The jobs that users see, by carbon-acct on the head."""
-    out = site.head.run(["carbon-acct", "-a", "-n", "-P", "-S", "now-1days", "-o", "JobID,Energy"], check=False).stdout
+    """The jobs that users see with an energy, by carbon-acct on the head; without counters it is estimated, and not in Energy."""
+    out = site.head.run(
+        ["carbon-acct", "-a", "-n", "-P", "-S", "now-1days", "-o", "JobID,FacilityEnergyRaw"], check=False
+    ).stdout
     return {line.split("|")[0] for line in out.splitlines() if line.split("|")[1]}
 
 
