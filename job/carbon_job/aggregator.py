@@ -6,13 +6,15 @@ It keeps nothing; `grid` repeats the question while a run goes on.
 
 from __future__ import annotations
 
-import json
 import time
-from typing import Any
-from urllib.parse import urlencode
 
 from .carbon import DAY_S, DAYS, Intensity
-from .place import Place
+from .lean import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    from .place import Place
 
 TIMEOUT_S = 10.0
 AHEAD_S = 3 * DAY_S
@@ -25,6 +27,8 @@ class AskError(Exception):
 
 def intensities(place: Place, begin_s: float, zone: str = "") -> list[Intensity]:
     """Return the intensities of the zone from seven days before `begin_s` on, and the forecast. Raises AskError."""
+    from urllib.parse import urlencode
+
     parameters = {"start": str(int(begin_s) - DAYS * DAY_S), "end": str(int(time.time()) + AHEAD_S)}
     if zone or place.zone:
         parameters["zone"] = zone or place.zone
@@ -41,6 +45,8 @@ def intensities(place: Place, begin_s: float, zone: str = "") -> list[Intensity]
 
 def parse(content: bytes) -> list[Intensity]:
     """Return the intensities in an answer. Raises ValueError, KeyError and TypeError."""
+    import json
+
     facts: Any = json.loads(content)
     return [
         Intensity(

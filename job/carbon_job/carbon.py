@@ -8,9 +8,9 @@ same time of day in the last seven days, else the last value, whose age is state
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import NamedTuple
 
 from .energy import UJ_PER_KWH
+from .lean import NamedTuple
 from .timeline import shares
 from .units import J_PER_KWH
 

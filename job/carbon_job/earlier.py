@@ -12,8 +12,8 @@ the same program, and the second is not used.
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
 
+from .lean import NamedTuple
 from .prediction import MOST_STRETCHES, Cost, Stretch, coalesced
 
 MOST_RUNS = 5

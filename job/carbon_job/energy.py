@@ -8,8 +8,7 @@ readings.
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
+from .lean import NamedTuple
 from .live import Component, Reading
 
 UJ_PER_KWH = 3_600_000_000_000

@@ -11,9 +11,13 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import Any
 
-from .place import Place
+from .lean import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    from .place import Place
 
 TAG = 15_077
 """The MPI tag of our messages. The standard guarantees tags up to 32767."""

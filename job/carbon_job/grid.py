@@ -7,7 +7,6 @@ import threading
 import time
 from collections.abc import Callable
 
-from . import aggregator
 from .carbon import Series
 from .place import Place
 
@@ -40,6 +39,8 @@ class Grid:
         self._first.wait(FIRST_WAIT_S)
 
     def _follow(self) -> None:
+        from . import aggregator
+
         while not self._stopped.is_set():
             try:
                 self.series = Series(aggregator.intensities(self._place, self._begin_s, self._zone), pue=self.pue)

@@ -7,12 +7,14 @@ missing, unreadable or damaged means no history.
 
 from __future__ import annotations
 
-import json
 import os
-from typing import Any, NamedTuple
 
 from .earlier import Earlier
+from .lean import TYPE_CHECKING, NamedTuple
 from .prediction import Cost
+
+if TYPE_CHECKING:
+    from typing import Any
 
 MOST_RUNS = 200
 MOST_BYTES = 1 << 20
@@ -80,6 +82,8 @@ def load(where: str, key: str) -> list[Run]:
 
 def save(where: str, run: Run) -> None:
     """Append a run, and drop the oldest runs if there are too many. Raises OSError."""
+    import json
+
     os.makedirs(os.path.dirname(where), mode=0o700, exist_ok=True)
     line = json.dumps(_facts(run), separators=(",", ":")) + "\n"
     fd = os.open(where, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -161,6 +165,8 @@ def _numbers(cost: Cost) -> list[float]:
 
 
 def _run(line: str) -> Run | None:
+    import json
+
     try:
         facts = json.loads(line)
         points = tuple(

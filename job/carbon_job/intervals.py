@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import math
 import os
-from typing import NamedTuple
+
+from .lean import NamedTuple
 
 LEVEL = 0.90
 OWN = 8

@@ -6,8 +6,7 @@ It does nothing itself: `actions` sends the signal.
 
 from __future__ import annotations
 
-import signal
-from typing import NamedTuple
+from .lean import NamedTuple
 
 FIGURES = ("expected", "upper", "spent")
 
@@ -34,6 +33,8 @@ def action(text: str) -> Action:
     if text in ("warn", "stop"):
         return Action(text)
     if kind == "signal":
+        import signal
+
         upper = name.upper()
         names = signal.Signals.__members__
         if upper.isdigit() and int(upper) in {int(known) for known in signal.Signals}:

@@ -8,9 +8,12 @@ The collector writes `<run_dir>/live/<JobID>.json`, readable by the job's owner 
 from __future__ import annotations
 
 import errno
-import json
 import os
-from typing import Any, NamedTuple
+
+from .lean import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from typing import Any
 
 NOBODY = (errno.ENXIO, errno.ENOENT, errno.EAGAIN, errno.EACCES)
 """The errors of the FIFO that mean that no collector listens; the file is then read as it is."""
@@ -93,6 +96,8 @@ class LiveFile:
 
 def parse(content: bytes, where: str = "live file") -> Reading:
     """Return the reading in the text of a live file, version 1 or 2. Raises LiveError for any other text."""
+    import json
+
     try:
         facts = json.loads(content)
         return _second(facts) if int(facts.get("version", 1)) >= 2 else _first(facts)

@@ -11,7 +11,8 @@ import os
 import stat
 import time
 from collections.abc import Mapping
-from typing import NamedTuple
+
+from .lean import NamedTuple
 
 FD = "CARBON_TRACK_FD"
 PIPE = "CARBON_TRACK_PIPE"

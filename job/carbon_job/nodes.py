@@ -10,9 +10,9 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from typing import NamedTuple
 
 from . import exchange
+from .lean import NamedTuple
 from .place import Place
 
 WAIT_S = 3.0

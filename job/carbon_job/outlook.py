@@ -3,10 +3,9 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from . import history, intervals
 from .earlier import corrected, scatter
+from .lean import NamedTuple
 from .prediction import Cost, Progress, rest, rest_until, stretches_of
 
 
@@ -45,15 +44,14 @@ class Outlook:
 
     def __init__(self, key: str, where: str, until_s: float | None = None) -> None:
         self._key, self._where, self._until_s = key, where, until_s
-        self._runs = history.load(where, key) if where else []
+        self._runs: list[history.Run] = []
+        self._table: list[intervals.Row] = []
+        self._loaded = False
         self._points = history.Points()
-        try:
-            self._table = intervals.table()
-        except (OSError, ValueError):
-            self._table = []
 
     def predict(self, progress: Progress, now_s: float) -> Prediction | None:
         """Return the prediction at Unix time `now_s`, or None if it is too early to tell."""
+        self._load()
         by_rule, share = self._rest(progress, now_s)
         if by_rule is None or share is None:
             return None
@@ -75,6 +73,17 @@ class Outlook:
             len(like),
             not like and len(progress.done) < 2 and self._until_s is None,
         )
+
+    def _load(self) -> None:
+        """Read the earlier runs and the table of intervals, once: the recorder's thread does, not `track()`."""
+        if self._loaded:
+            return
+        self._loaded = True
+        self._runs = history.load(self._where, self._key) if self._where else []
+        try:
+            self._table = intervals.table()
+        except (OSError, ValueError):
+            self._table = []
 
     def keep(self, progress: Progress) -> None:
         """Write the run into the history, if all of its epochs are done. Raises OSError."""

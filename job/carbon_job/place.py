@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from typing import NamedTuple
+
+from .lean import NamedTuple
 
 CONFIGURATION = "/etc/carbon-acct/carbon-acct.conf"
 RUN_DIR = "/run/carbon-acct"
@@ -113,18 +114,40 @@ def _pue(text: str) -> float | None:
 
 def _settings(env: Mapping[str, str]) -> dict[str, str]:
     """Return the settings that concern a job. A file that is missing, unreadable or wrong is ignored."""
-    path = env.get("CARBON_ACCT_CONF") or CONFIGURATION
-    found: dict[str, str] = {}
-    if os.access(path, os.R_OK):
-        import configparser
-
-        parser = configparser.ConfigParser(interpolation=None, inline_comment_prefixes=("#", ";"), strict=False)
-        try:
-            parser.read(path, encoding="utf-8")
-        except (configparser.Error, OSError, UnicodeDecodeError):
-            parser.clear()
-        found = {key: parser.get(section, key, fallback="") for key, (_, section) in SETTINGS.items()}
+    try:
+        with open(env.get("CARBON_ACCT_CONF") or CONFIGURATION, encoding="utf-8") as file:
+            values = parse(file.read())
+    except (OSError, UnicodeDecodeError):
+        values = {}
+    found = {key: values.get((section, key), "") for key, (_, section) in SETTINGS.items()}
     for key, (variable, _) in SETTINGS.items():
         if env.get(variable):
             found[key] = env[variable]
     return found
+
+
+def parse(text: str) -> dict[tuple[str, str], str]:
+    """Return the values of carbon-acct.conf by section and key, read as the collector reads it: one line each.
+
+    The first of two values holds. A line that is neither a section nor a value is ignored. configparser would take
+    longer than all the rest of `track()`.
+    """
+    found: dict[tuple[str, str], str] = {}
+    section = ""
+    for line in text.splitlines():
+        content = _without_comment(line)
+        if content.startswith("[") and content.endswith("]"):
+            section = content[1:-1].strip()
+            continue
+        cut = min((at for at in (content.find("="), content.find(":")) if at > 0), default=-1)
+        if cut > 0 and section:
+            found.setdefault((section, content[:cut].strip().lower()), content[cut + 1 :].strip())
+    return found
+
+
+def _without_comment(line: str) -> str:
+    """Return a line without its comment. A comment begins the line or follows a blank."""
+    for at, char in enumerate(line):
+        if char in "#;" and (at == 0 or line[at - 1] in " \t"):
+            return line[:at].strip()
+    return line.strip()

@@ -7,7 +7,7 @@ rule with those of other tools on simulated trainings.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from .lean import NamedTuple
 
 MOST_STRETCHES = 32
 WINDOW = 0.25

@@ -5,16 +5,14 @@ line.
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 import time
 from collections.abc import Callable
-from typing import Any, NamedTuple, TextIO
 
 from .energy import scaled
 from .exchange import END
-from .grid import Grid
+from .lean import TYPE_CHECKING, NamedTuple
 from .limits import Figures, passed
 from .nodes import POLL_S, WAIT_S, Factor, Nodes
 from .outlook import Outlook
@@ -23,6 +21,11 @@ from .results import Outcome, Result, epoch_line, outlook_text, progress_line, r
 from .status_line import StatusLine
 from .timeline import EPOCH, RUN, Span, Timeline
 from .units import carbon_text, energy_text
+
+if TYPE_CHECKING:
+    from typing import Any, TextIO
+
+    from .grid import Grid
 
 MOST_HELD = 4
 """The most epochs that wait for the figures of other nodes. Above it the oldest is reported without them."""
@@ -217,6 +220,8 @@ class Reporter:
         """Append one JSON line in one write, so that no part of it is lost when the program is killed."""
         if not self._options.log:
             return
+        import json
+
         place = self.place
         head = {"job_id": place.job_id, "restarts": place.restarts, "step": place.step, "run": self.name}
         line = json.dumps({"version": 1, **head, **facts}, separators=(",", ":")) + "\n"

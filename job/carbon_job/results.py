@@ -3,13 +3,15 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
-
 from .carbon import Grams
 from .energy import Part
+from .lean import TYPE_CHECKING, NamedTuple
 from .outlook import Prediction
 from .timeline import EPOCH, RUN, Span
 from .units import J_PER_KWH, carbon_text, digits, energy_text, time_text
+
+if TYPE_CHECKING:
+    from typing import Any
 
 
 class Result(NamedTuple):

@@ -8,7 +8,11 @@ program writes is never changed.
 from __future__ import annotations
 
 import os
-from typing import TextIO
+
+from .lean import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import TextIO
 
 SAVE, RESTORE, ERASE = "\x1b7", "\x1b8", "\x1b[K"
 FEWEST_ROWS = 4

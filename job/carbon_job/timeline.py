@@ -7,9 +7,8 @@ checkpoints, input) is included. Time in which the program paused counts nowhere
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from .energy import Energy, added, between
+from .lean import NamedTuple
 from .live import Reading
 from .prediction import Cost, EpochCost, Progress, Stretch, coalesced
 

@@ -9,15 +9,13 @@ from __future__ import annotations
 
 import atexit
 import os
-import signal
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
-from typing import Any, TypeVar
 
 from . import actions, history
 from . import place as places
 from .grid import Grid
+from .lean import TYPE_CHECKING, signal
 from .limits import FIGURES, Action, action
 from .live import LiveFile
 from .marks import Line
@@ -29,8 +27,12 @@ from .results import Result
 from .timeline import Mark, Timeline
 from .units import carbon_g, energy_j
 
-T = TypeVar("T")
-F = TypeVar("F", bound=Callable[..., Any])
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+    from typing import Any, TypeVar
+
+    T = TypeVar("T")
+    F = TypeVar("F", bound=Callable[..., Any])
 
 
 class Tracker:

@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -32,41 +34,64 @@ def reduce(value):  # what an all-reduce does, with a file for each rank and rou
         time.sleep(0.01)
     return sum(float(path.read_text()) for path in paths)
 options = {"reduce": reduce} if how == "reduce" else {}
+if how == "torch":
+    import torch.distributed
+    rank = int(os.environ["SLURM_PROCID"])
+    torch.distributed.init_process_group("gloo", init_method=f"file://{shelf}/meet", rank=rank, world_size=2)
+if how == "mpi":
+    from mpi4py import MPI
+    MPI.COMM_WORLD.Barrier()
 with carbon_job.track(3, log=log, **options) as t:
     for e in t:
         time.sleep(1.5)
 """
 
 
-def run_ranks(tmp_path: Path, how: str, nodes: list[LiveNode]) -> tuple[list[dict[str, object]], str, str]:
-    """Run two nodes with four ranks each; returns the log, all of standard error, all of standard output."""
+def run_ranks(
+    tmp_path: Path, how: str, nodes: list[LiveNode], each: int = 4
+) -> tuple[list[dict[str, object]], str, str]:
+    """Run two nodes with `each` ranks; returns the log, all of standard error, all of standard output."""
     log = tmp_path / f"{how}.jsonl"
     shelf = tmp_path / "shelf"
     shelf.mkdir()
-    started = []
-    for rank in range(8):
-        node, local = divmod(rank, 4)
+    ranks = []
+    for rank in range(2 * each):
+        node, local = divmod(rank, each)
         env = nodes[node].environment(
             SLURM_PROCID=str(rank),
             SLURM_LOCALID=str(local),
             SLURM_NODEID=str(node),
             SLURM_STEP_ID="0",
             SLURM_STEP_NUM_NODES="2",
-            SLURM_STEP_NUM_TASKS="8",
+            SLURM_STEP_NUM_TASKS=str(2 * each),
             SLURM_JOB_NUM_NODES="2",
-            PYTHONPATH=str(Path(__file__).parents[2] / "job"),
+            PYTHONPATH=f"{Path(__file__).parents[2] / 'job'}:{os.environ.get('PYTHONPATH', '')}",
             XDG_STATE_HOME=str(tmp_path),
         )
-        command = [sys.executable, "-c", RANK, str(shelf), how, str(log)]
-        started.append(subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True))
+        ranks.append(([sys.executable, "-c", RANK, str(shelf), how, str(log)], env))
+    commands = [mpiexec(ranks)] if how == "mpi" else ranks
+    started = [
+        subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        for command, env in commands
+    ]
     try:
-        answers = [process.communicate(timeout=60) for process in started]
+        answers = [process.communicate(timeout=120) for process in started]
     finally:
         for process in started:
             process.kill()
             process.communicate()
     found = [json.loads(line) for line in log.read_text().splitlines()]
     return found, "".join(err for _, err in answers), "".join(out for out, _ in answers)
+
+
+def mpiexec(ranks: list[tuple[list[str], dict[str, str]]]) -> tuple[list[str], dict[str, str]]:
+    """One command that starts all ranks, each in its own environment, with MPI between them."""
+    words = [shutil.which("mpiexec") or "mpiexec"]
+    for command, env in ranks:
+        own = [f"{name}={value}" for name, value in env.items() if os.environ.get(name) != value]
+        words += [*([":"] if len(words) > 1 else []), "-n", "1", "env", *own, *command]
+    # Outside its steps, Slurm's variables would have mpiexec ask Slurm for nodes.
+    return words, {name: value for name, value in ranks[0][1].items() if not name.startswith("SLURM")}
 
 
 @pytest.fixture
@@ -90,6 +115,24 @@ def test_two_nodes_of_four_ranks_are_one_figure(tmp_path: Path, nodes: list[Live
         begin_us = line["begin_s"] * 1e6
         end_us = begin_us + line["seconds"] * 1e6
         assert line["energy_j"] == pytest.approx(sum(node.truth_j(begin_us, end_us) for node in nodes), rel=0.05)
+        assert (line["nodes"], line["extrapolated"]) == (2, False)
+
+
+@pytest.mark.parametrize("how", ["torch", "mpi"])
+def test_frameworks_carry_the_sum_of_both_nodes(tmp_path: Path, nodes: list[LiveNode], how: str) -> None:
+    """Two ranks that have opened torch.distributed, or MPI, give one figure an epoch: the sum of both nodes, with
+    nothing said to the tracker.
+    """
+    pytest.importorskip({"torch": "torch.distributed", "mpi": "mpi4py"}[how], reason=f"no {how} is installed")
+    if how == "mpi" and shutil.which("mpiexec") is None:
+        pytest.skip("no mpiexec is installed")
+    found, err, _ = run_ranks(tmp_path, how, nodes, each=1)
+
+    assert [line["type"] for line in found] == ["epoch"] * 3 + ["run"], err
+    for line in found:
+        begin_us = line["begin_s"] * 1e6
+        end_us = begin_us + line["seconds"] * 1e6
+        assert line["energy_j"] == pytest.approx(sum(node.truth_j(begin_us, end_us) for node in nodes), rel=0.1)
         assert (line["nodes"], line["extrapolated"]) == (2, False)
 
 
