@@ -30,7 +30,7 @@ class Child:
     """A command that was started with `extra` in its environment and all inheritable descriptors of this process."""
 
     def __init__(self, command: list[str], extra: dict[str, str]) -> None:
-        self.signalled = ""
+        self._ended = False
         self._watched = {*FORWARDED, signal.SIGCHLD}
         # Before any thread is started, so that none of them takes a signal.
         before = signal.pthread_sigmask(signal.SIG_BLOCK, self._watched)
@@ -54,6 +54,7 @@ class Child:
                     told(signal.Signals(info.si_signo).name)
             pid, status = os.waitpid(self.pid, os.WNOHANG)
             if pid:
+                self._ended = True
                 return status
 
     def _forward(self, info: signal.struct_siginfo) -> None:
@@ -66,7 +67,9 @@ class Child:
             self.kill(info.si_signo)
 
     def kill(self, number: int) -> None:
-        """Send a signal to the command."""
+        """Send a signal to the command, unless it has ended: its process id may be another's by then."""
+        if self._ended:
+            return
         try:
             os.kill(self.pid, number)
         except ProcessLookupError:

@@ -13,7 +13,7 @@ from . import __version__, marks, place
 from .child import Child, leave, refuse, replace
 from .limits import FIGURES, action
 from .tracker import Tracker
-from .units import carbon_g, energy_j
+from .units import carbon_g, energy_j, seconds
 
 USAGE = 2
 MARK_USAGE = "carbon-track mark {epoch | step [N] | phase [NAME] | end | pause | resume}"
@@ -38,6 +38,11 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument(
         "--on-limit", default="warn", metavar="{warn|signal:SIG|stop}", help="what a passed limit does (default: warn)"
     )
+    made.add_argument(
+        "--kill-after",
+        metavar="TIME",
+        help="send SIGKILL if CMD still runs that long after signal:SIG or stop, such as 5m (default: never)",
+    )
     made.add_argument("--zone", default="", metavar="Z", help="zone of the grid; else the site's")
     made.add_argument("--intensity", type=float, metavar="G", help="g/kWh to use instead of the grid's")
     made.add_argument("--pue", type=float, metavar="X", help="PUE of the site; else [site] pue, else 1")
@@ -58,7 +63,7 @@ def main(argv: list[str] | None = None) -> int:
     args = parser().parse_args(own)
     try:
         action(args.on_limit)
-        for text, read in ((args.max_energy, energy_j), (args.max_carbon, carbon_g)):
+        for text, read in ((args.max_energy, energy_j), (args.max_carbon, carbon_g), (args.kill_after, seconds)):
             if text is not None:
                 read(text)
     except ValueError as err:
@@ -124,6 +129,7 @@ def run(args: argparse.Namespace, command: list[str]) -> int:
         limit=args.limit,
         on_limit=args.on_limit,
         kill=child.kill,
+        kill_after_s=None if args.kill_after is None else seconds(args.kill_after),
         zone=args.zone,
         intensity=args.intensity,
         pue=args.pue,

@@ -10,7 +10,9 @@ from __future__ import annotations
 import atexit
 import os
 import sys
+import threading
 import time
+from functools import partial
 
 from . import actions, history
 from . import place as places
@@ -25,7 +27,7 @@ from .recorder import ANSWER_S, LAST_S, Recorder
 from .report import Options, Reporter
 from .results import Result
 from .timeline import Mark, Timeline
-from .units import carbon_g, energy_j
+from .units import carbon_g, energy_j, time_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -59,6 +61,7 @@ class Tracker:
         self._checkpoint: Callable[[], Any] | None = options.pop("checkpoint", None)
         self._on_limit: Action | Callable[[str], None] = _on_limit(options.pop("on_limit", "warn"))
         self._kill: Callable[[int], None] | None = options.pop("kill", None)
+        self._kill_after_s: float | None = options.pop("kill_after_s", None)
         self._zone, self._intensity = str(options.pop("zone", "") or ""), options.pop("intensity", None)
         self._pue = options.pop("pue", None)
         self._nodes = Nodes(self.place, options.pop("reduce", None))
@@ -286,12 +289,32 @@ class Tracker:
             wanted(reason)
         elif wanted.kind == "signal":
             actions.signal_step(self.place, wanted.signal, self._kill)
+            self._kill_later(lambda: actions.signal_step(self.place, signal.SIGKILL, self._kill))
         elif wanted.kind == "stop":
             self.should_stop = True
             if self._checkpoint is not None:
                 self._checkpoint()
             if self._kill is not None:
                 self._kill(signal.SIGTERM)
+                self._kill_later(partial(self._kill, signal.SIGKILL))
+
+    def _kill_later(self, kill: Callable[[], None]) -> None:
+        """Call `kill` if a command that was to end still runs after the time that was given to it.
+
+        Only carbon-track gives a time: a program never kills itself.
+        """
+        wait_s, reporter = self._kill_after_s, self._reporter
+        if wait_s is None or self._kill is None or reporter is None:
+            return
+
+        def later() -> None:
+            if self._state == "running":
+                reporter.say(f"the command still runs after {time_text(wait_s)}: SIGKILL")
+                kill()
+
+        timer = threading.Timer(wait_s, later)
+        timer.daemon = True
+        timer.start()
 
     def _catch_sigterm(self) -> None:
         """Install a handler that writes the last line when Slurm ends the job: by its time limit, scancel or

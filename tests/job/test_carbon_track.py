@@ -229,7 +229,35 @@ def test_limits_end_the_command(carbon_track: Run, options: list[str], code: int
 
 
 @pytest.mark.parametrize(
-    "options", [["--max-energy", "lots"], ["--on-limit", "panic"], ["--limit", "x"], ["--epochs", "1"]]
+    ("options", "code", "lasts"),
+    [
+        (["--on-limit", "stop"], 0, True),
+        (["--on-limit", "stop", "--kill-after", "1s"], -9, False),
+        (["--on-limit", "signal:USR1", "--kill-after", "1"], -9, False),
+    ],
+)
+def test_a_deaf_command_is_killed_only_if_asked_for(
+    carbon_track: Run, tmp_path: Path, options: list[str], code: int, lasts: bool
+) -> None:
+    """A command that ignores the signal of a limit goes on to its end, unless --kill-after gives it a time; then what
+    it came to is in the log all the same.
+    """
+    log = tmp_path / "log.jsonl"
+    script = "trap '' TERM USR1; for i in 1 2 3 4 5 6; do echo epoch >&$CARBON_TRACK_FD; sleep 0.9; done; echo whole"
+    limit = ["--max-energy", "300J", "--limit", "spent", "--log", str(log)]
+    done = carbon_track(*limit, *options, "--", "sh", "-c", script)
+    found = [json.loads(line) for line in log.read_text().splitlines()]
+
+    assert done.returncode == code
+    assert (done.stdout == "whole\n") == lasts
+    assert ("still runs after 1.00 s: SIGKILL" in done.stderr) != lasts
+    assert (found[-1]["type"], found[-1]["complete"]) == ("run", lasts)
+    assert [line["number"] for line in found if line["type"] == "epoch"][:2] == [1, 2]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [["--kill-after", "soon"], ["--max-energy", "lots"], ["--on-limit", "panic"], ["--limit", "x"], ["--epochs", "1"]],
 )
 def test_wrong_options_are_named(carbon_track: Run, options: list[str]) -> None:
     """A wrong value, or no command, is exit 2 with the reason."""
