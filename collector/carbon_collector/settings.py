@@ -238,6 +238,14 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     Setting(
         "grid",
+        "factors",
+        "path",
+        "",
+        "CSV file of the site's own yearly factors, columns as `carbon-mgr import-electricitymaps` writes them: its rows come"
+        " before the shipped ones.",
+    ),
+    Setting(
+        "grid",
         "providers",
         "words",
         "",

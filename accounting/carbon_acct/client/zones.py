@@ -3,17 +3,22 @@
 
 Ember's yearly electricity data (CC BY 4.0, by way of Our World in Data), US EPA eGRID (public domain), Environment and
 Climate Change Canada (Open Government Licence - Canada), Australia's National Greenhouse Accounts (CC BY 4.0);
-each row names its source, year, scope and licence. Namibia's zone is `NA`: text, never a missing value.
+each row names its source, year, scope and licence. A site's own table ([grid] factors) comes before them. Namibia's zone is `NA`: text, never a missing value.
 """
 
 from __future__ import annotations
 
 import csv
 import difflib
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cache
 from importlib.resources import files
+from pathlib import Path
 
+from carbon_collector.errors import SettingsError
+
+MOST_G_PER_KWH = 5000
+SCOPES = ("lifecycle", "direct")
 # What people write who do not mean the code of ISO 3166.
 HABITS = {"uk": "GB", "el": "GR", "usa": "US"}
 
@@ -40,11 +45,51 @@ class Factor:
         return f"{owner} ({self.year}), yearly average, {self.scope}"
 
 
+_own: dict[str, Factor] = {}
+
+
+def use(path: str) -> None:
+    """Have the factors of a site's own table, [grid] factors, come before the shipped ones; without a path, none.
+
+    Raises SettingsError, which names the line.
+    """
+    _own.clear()
+    if not path:
+        return
+    try:
+        rows = csv.DictReader(Path(path).read_text("utf-8-sig").splitlines(), strict=True)
+        _own.update((row["zone"], _checked(rows.line_num, row)) for row in rows)
+    except (OSError, ValueError, KeyError, csv.Error) as err:
+        why = f"no column {err}" if isinstance(err, KeyError) else err
+        raise SettingsError(f"[grid] factors = {path}: {why}") from err
+
+
+def _checked(line: int, row: dict[str, str]) -> Factor:
+    """Return the factor in a row. Raises ValueError, and KeyError for a missing column."""
+    found = Factor(*(row[field.name] for field in fields(Factor)))
+    try:
+        value = float(found.g_per_kwh)
+    except (ValueError, TypeError):
+        value = -1.0
+    if not 0 <= value <= MOST_G_PER_KWH:
+        raise ValueError(f"line {line}: g_per_kwh is {found.g_per_kwh!r}; expected a number from 0 to {MOST_G_PER_KWH}")
+    if found.scope not in SCOPES:
+        raise ValueError(f"line {line}: scope is {found.scope!r}; expected {' or '.join(SCOPES)}")
+    if not found.zone:
+        raise ValueError(f"line {line}: no zone")
+    return found
+
+
 @cache
-def factors() -> dict[str, Factor]:
-    """Return all shipped factors by zone."""
+def shipped() -> dict[str, Factor]:
+    """Return the shipped factors by zone."""
     text = (files("carbon_acct.client") / "data" / "grid-factors.csv").read_text("utf-8")
     return {row["zone"]: Factor(**row) for row in csv.DictReader(text.splitlines())}
+
+
+def factors() -> dict[str, Factor]:
+    """Return all factors by zone: the shipped ones, and the site's own instead where it has one."""
+    return {**shipped(), **_own} if _own else shipped()
 
 
 def find(zone: str) -> Factor | None:

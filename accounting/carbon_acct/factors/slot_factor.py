@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from sqlalchemy import bindparam, select
 from sqlalchemy.orm import Session
 
+from carbon_acct.client.zones import use
 from carbon_acct.days import Days, zone_info
 from carbon_acct.db.models import SlotFactor
 from carbon_acct.db.row_types import FactorRow
@@ -143,6 +144,7 @@ def load_terms(settings: Settings) -> tuple[SiteTerms, dict[str, tuple[Provider,
     pue = series("site", "pue", "1", "10")
     if pue.at(0) is None:
         raise SettingsError("[site] pue: say what holds before its first date: a number without one")
+    use(settings.text("grid", "factors"))
     home = factor(settings.text("site", "zone")).zone
     zones = dict(_zone_of(word) for word in settings.words("grid", "zones"))
     providers = chains(settings, {home, *zones.values()})

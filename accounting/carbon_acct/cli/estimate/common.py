@@ -29,6 +29,7 @@ PROGRAM = "carbon-estimate"
 VARIABLES = {
     "CARBON_ACCT_AGGREGATORS": ("collector", "aggregators"),
     "CARBON_ACCT_ACCELERATORS": ("site", "accelerators"),
+    "CARBON_ACCT_FACTORS": ("grid", "factors"),
     "CARBON_ACCT_MUNGE_SOCKET": ("slurm", "munge_socket"),
     "CARBON_ACCT_PUE": ("site", "pue"),
     "CARBON_ACCT_ZONE": ("site", "zone"),
@@ -40,12 +41,16 @@ def configuration() -> Settings:
     """Return the settings, as far as they can be read: a login node may have none, and none has to."""
     from carbon_collector import settings
 
+    from ...client.zones import use
+
     found = settings.load(strict=False)
     for warning in found.warnings:
         if "Permission denied" not in warning:
             warn(PROGRAM, f"warning: {warning}")
     values = {setting: os.environ[name] for name, setting in VARIABLES.items() if os.environ.get(name)}
-    return found.replaced(values, "CARBON_ACCT_*") if values else found
+    found = found.replaced(values, "CARBON_ACCT_*") if values else found
+    use(found.text("grid", "factors"))
+    return found
 
 
 def place_and_pue(given: Mapping[str, str], config: Settings) -> tuple[Place, Pue]:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""`carbon-mgr zones`: lists the grid's zones with the yearly factors that are shipped."""
+"""`carbon-mgr zones`: lists the grid's zones with their yearly factors."""
 
 from __future__ import annotations
 
@@ -21,8 +21,11 @@ def add(commands: argparse._SubParsersAction[Parser]) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Run the command."""
-    from ...client.zones import nearest, search
+    from carbon_collector.settings import load
 
+    from ...client.zones import nearest, search, use
+
+    use(load(options.config, strict=False).text("grid", "factors"))
     found = search(options.pattern)
     if not found:
         raise UsageError(f"no zone has {options.pattern!r} in its code or name; {nearest(options.pattern)}")
