@@ -1,14 +1,18 @@
 # SPDX-License-Identifier: MIT
 """Runs a command as if carbon-track were not there: its input, output, options, signals and exit code are its own.
 
-It knows nothing of energy.
+It knows nothing of energy. Who signals all processes of a job step (slurmstepd for a step, scancel --full, the terminal) has
+signalled the command too; who signals this process alone (slurmstepd for a batch script, kill) means the command. A witness
+process tells one from the other, so that each signal reaches the command once.
 """
 
 from __future__ import annotations
 
 import os
+import select
 import signal
 import sys
+import time
 from collections.abc import Callable
 from typing import NoReturn
 
@@ -21,7 +25,8 @@ FORWARDED: tuple[signal.Signals, ...] = (
     signal.SIGUSR2,
 )
 FORWARDED += (signal.SIGALRM, signal.SIGCONT, signal.SIGWINCH)
-SI_USER = 0
+WITNESS_S = 0.1
+"""The seconds to wait for the witness. Whoever signals all processes does so within microseconds."""
 POLL_S = 0.5
 NOT_FOUND, NOT_RUNNABLE = 127, 126
 
@@ -34,6 +39,7 @@ class Child:
         self._watched = {*FORWARDED, signal.SIGCHLD}
         # Before any thread is started, so that none of them takes a signal.
         before = signal.pthread_sigmask(signal.SIG_BLOCK, self._watched)
+        self._witness = Witness()
         self.pid = os.posix_spawnp(
             command[0],
             command,
@@ -49,7 +55,7 @@ class Child:
         while True:
             info = signal.sigtimedwait(self._watched, POLL_S)
             if info is not None and info.si_signo != signal.SIGCHLD:
-                self._forward(info)
+                self._forward(info.si_signo)
                 if info.si_signo in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
                     told(signal.Signals(info.si_signo).name)
             pid, status = os.waitpid(self.pid, os.WNOHANG)
@@ -57,14 +63,10 @@ class Child:
                 self._ended = True
                 return status
 
-    def _forward(self, info: signal.struct_siginfo) -> None:
-        """Send a signal to the command if it was sent to this process alone.
-
-        The terminal signals the whole process group, and slurmstepd every process of the step. Then the command has it
-        already.
-        """
-        if info.si_code == SI_USER and info.si_pid and _name(info.si_pid) != "slurmstepd":
-            self.kill(info.si_signo)
+    def _forward(self, number: int) -> None:
+        """Send a signal to the command if it was sent to this process alone."""
+        if not self._witness.saw(number):
+            self.kill(number)
 
     def kill(self, number: int) -> None:
         """Send a signal to the command, unless it has ended: its process id may be another's by then."""
@@ -74,6 +76,56 @@ class Child:
             os.kill(self.pid, number)
         except ProcessLookupError:
             return
+
+
+class Witness:
+    """A process beside the command that only waits for signals: one that reaches it has reached the command too.
+
+    It is in the same process group, session and job step, and ends with this process.
+    """
+
+    def __init__(self) -> None:
+        self._seen, seen = os.pipe()
+        end, self._open = os.pipe()
+        os.set_blocking(self._seen, False)
+        os.set_blocking(seen, False)
+        if os.fork() == 0:
+            try:
+                _witness(seen, end)
+            finally:
+                os._exit(0)
+        os.close(seen)
+        os.close(end)
+
+    def saw(self, number: int) -> bool:
+        """Return whether the witness got a signal as well, within WITNESS_S. A signal that came twice counts once."""
+        until = time.monotonic() + WITNESS_S
+        while True:
+            ready, _, _ = select.select([self._seen], [], [], max(0.0, until - time.monotonic()))
+            told = os.read(self._seen, 4096) if ready else b""
+            if number in told:
+                return True
+            if not told:
+                return False
+
+
+def _witness(seen: int, end: int) -> None:
+    """Write the number of each signal that arrives into `seen`, until nobody has the other end of `end` open."""
+    for fd in range(256):
+        if fd not in (seen, end):
+            try:
+                os.close(fd)
+            except OSError:
+                continue
+    signal.set_wakeup_fd(seen, warn_on_full_buffer=False)
+    for number in FORWARDED:
+        signal.signal(number, _nothing)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, FORWARDED)
+    os.read(end, 1)
+
+
+def _nothing(number: int, frame: object) -> None:
+    """Handle a signal, of which the wakeup descriptor tells."""
 
 
 def leave(status: int) -> NoReturn:
@@ -109,11 +161,3 @@ def refuse(command: list[str], err: OSError) -> NoReturn:
     sys.stderr.write(f"carbon-track: {command[0]}: {err.strerror}\n")
     sys.stderr.flush()
     os._exit(NOT_FOUND if isinstance(err, FileNotFoundError) else NOT_RUNNABLE)
-
-
-def _name(pid: int) -> str:
-    try:
-        with open(f"/proc/{pid}/comm", encoding="utf-8", errors="replace") as file:
-            return file.read().strip()
-    except OSError:
-        return ""

@@ -31,6 +31,21 @@ Run = Callable[..., subprocess.CompletedProcess[str]]
 SHOW = "import sys; print(sys.argv[1:])"
 
 
+def members(group: int) -> list[str]:
+    """The names of the processes of a process group."""
+    stats = [text.rpartition(")") for text in map(_stat, Path("/proc").iterdir()) if text]
+    return [
+        head.partition("(")[2] for head, _, rest in stats if rest.split()[2] == str(group) and rest.split()[0] != "Z"
+    ]
+
+
+def _stat(process: Path) -> str:
+    try:
+        return (process / "stat").read_text() if process.name.isdigit() else ""
+    except OSError:
+        return ""
+
+
 @pytest.mark.parametrize("prefix", [["--"], [], ["-q", "--epochs", "3", "--"], ["--epochs=3"]])
 def test_options_of_the_command_stay_its_own(carbon_track: Run, prefix: list[str]) -> None:
     """`--log x` of the command reaches it whole, as does every other option that carbon-track has too."""
@@ -67,9 +82,10 @@ def test_input_and_output_are_the_command_s(carbon_track: Run) -> None:
     assert carbon_track("--", "cat", input=text).stdout == text
 
 
+@pytest.mark.parametrize("to_all", [False, True])
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGUSR1", "SIGHUP", "SIGINT"])
-def test_signals_arrive_once(environment: dict[str, str], name: str) -> None:
-    """A signal that is sent to carbon-track reaches the command, once."""
+def test_signals_arrive_once(environment: dict[str, str], name: str, to_all: bool) -> None:
+    """A signal that is sent to carbon-track alone, or to all processes around it, reaches the command once."""
     text = (
         "import os, signal, time\nseen = []\n"
         f"signal.signal(signal.{name}, lambda *_: seen.append(1))\nos.write(1, b'ready\\n')\n"
@@ -78,13 +94,33 @@ def test_signals_arrive_once(environment: dict[str, str], name: str) -> None:
         "time.sleep(0.3); print(len(seen))"
     )
     command = [sys.executable, "-m", "carbon_job", "-q", "--", sys.executable, "-c", text]
-    started = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
+    started = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True, start_new_session=True)
     assert started.stdout is not None
     assert started.stdout.readline() == "ready\n"
-    started.send_signal(signal.Signals[name])
+    (os.killpg if to_all else os.kill)(started.pid, signal.Signals[name])
 
     assert started.communicate(timeout=30) == ("1\n", None)
     assert started.returncode == 0
+
+
+def test_the_witness_ends_with_carbon_track(environment: dict[str, str]) -> None:
+    """The process that tells who else was signalled leaves nothing behind, even if carbon-track is killed."""
+    command = [sys.executable, "-m", "carbon_job", "-q", "--", "sh", "-c", "echo ready; exec sleep 60"]
+    started = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, start_new_session=True)
+    assert started.stdout is not None
+    started.stdout.readline()
+    with_it = members(started.pid)
+    started.kill()
+    started.wait(timeout=30)
+    until = time.monotonic() + 20
+    while len(members(started.pid)) > 1 and time.monotonic() < until:
+        time.sleep(0.05)
+    left = members(started.pid)
+    os.killpg(started.pid, signal.SIGKILL)
+    started.communicate(timeout=30)
+
+    assert len(with_it) == 3
+    assert left == ["sleep"]
 
 
 def test_a_killed_wrapper_leaves_the_command_alone(environment: dict[str, str], tmp_path: Path) -> None:
