@@ -181,6 +181,44 @@ def test_jobs_that_ran(past: Past) -> None:
     assert past.run("-j", "999").status == 1
 
 
+def live_file(folder: Path, job_id: int, energy_uj: int, held_s: int) -> None:
+    """A live file of version 2, as the collector writes it, whose DRAM is not known."""
+    (folder / "live").mkdir(exist_ok=True)
+    parts = {
+        "cpu": {"energy_uj": energy_uj, "metered_us": held_s * US, "method": "counter"},
+        "dram": {"missing": "no counter"},
+    }
+    facts = {"version": 2, "time_us": 1, "held_us": held_s * US, "begin_us": 1, "components": parts, "simulated": True}
+    (folder / "live" / f"{job_id}.json").write_text(json.dumps(facts))
+
+
+def test_a_running_job_is_read_on_its_node(past: Past, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the live file has beyond the aggregator's knowledge counts; of a job on two nodes it is not the whole, and
+    one that has ended is as it was accounted. Without an aggregator the file serves alone.
+    """
+    monkeypatch.setenv("CARBON_ACCT_RUN_DIR", str(tmp_path))
+    past.ran(200, 900, state="RUNNING")
+    past.ran(200, 900, state="RUNNING", nnodes=2)
+    past.ran(200, 900)
+    accounted = past.run("--json", "-j", "101").figures
+    for number in (101, 102, 103):
+        live_file(tmp_path, number, 2 * 840 * 900 * J, 1800)
+    now = past.run("--json", "-j", "101").figures
+
+    assert now["energy_kwh"] == pytest.approx(2 * accounted["energy_kwh"])
+    assert now["carbon_g"] == pytest.approx(2 * accounted["carbon_g"])
+    assert "measured, up to now on this node" in past.run("-j", "101").out
+    for number in (102, 103):
+        assert past.run("--json", "-j", str(number)).figures["energy_kwh"] == pytest.approx(accounted["energy_kwh"])
+    live_file(tmp_path, 101, J, 1)
+    assert past.run("--json", "-j", "101").figures["energy_kwh"] == pytest.approx(accounted["energy_kwh"])
+    live_file(tmp_path, 999, 3600 * J, 60)
+    assert past.run("--json", "-j", "999").figures["energy_kwh"] == pytest.approx(0.001)
+    monkeypatch.setenv("CARBON_ACCT_AGGREGATORS", "http://127.0.0.1:9")
+    assert past.run("--json", "-j", "999").figures["energy_kwh"] == pytest.approx(0.001)
+    assert past.run("-j", "998").status == 1
+
+
 def test_the_statement_for_a_paper(past: Past) -> None:
     """LaTeX with both papers, Markdown, the field of a model card, JSON: all with the same measured figures."""
     for _ in range(2):
@@ -203,6 +241,26 @@ def test_the_statement_for_a_paper(past: Past) -> None:
     assert card.startswith("co2_eq_emissions:\n  emissions: 187.9  # grams\n")
     assert '  training_type: "fine-tuning"\n  geographical_location: "DE"\n  hardware_used: "4 x a100"' in card
     assert past.run("--paper").status == 2
+
+
+def test_a_paper_of_an_account_and_a_time(past: Past) -> None:
+    """-A, -S and -E choose the jobs: their sum is that of naming them, and what lies outside is not in it."""
+    past.ran(200, 900, account="physics")
+    past.ran(300, 900, account="optics")
+    day = 86400
+
+    def kwh(*words: str) -> float:
+        return float(json.loads(past.run("--paper", "--format", "json", *words).out)["energy_measured_kwh"])
+
+    span = ("-S", f"uts{past.now - day}", "-E", f"uts{past.now + day}")
+    assert kwh("-A", "optics", *span) == pytest.approx(kwh("-j", "102"))
+    assert kwh("-A", "physics,optics", *span) == pytest.approx(kwh("-j", "101,102"))
+    assert kwh(*span) == pytest.approx(1240 * 900 / 3.6e6 + 840 * 900 / 3.6e6)
+    assert past.run("--paper", "-A", "chemistry", *span).status == 1
+    assert (
+        past.run("--paper", "-A", "optics", "-S", f"uts{past.now + day}", "-E", f"uts{past.now + 2 * day}").status == 1
+    )
+    assert past.run("--paper", "-A", "optics", "-S", "someday").status == 2
 
 
 def test_hints_have_a_figure_and_a_command(past: Past) -> None:

@@ -32,6 +32,7 @@ VARIABLES = {
     "CARBON_ACCT_FACTORS": ("grid", "factors"),
     "CARBON_ACCT_MUNGE_SOCKET": ("slurm", "munge_socket"),
     "CARBON_ACCT_PUE": ("site", "pue"),
+    "CARBON_ACCT_RUN_DIR": ("collector", "run_dir"),
     "CARBON_ACCT_ZONE": ("site", "zone"),
 }
 """Settings for whom the configuration file cannot be read."""

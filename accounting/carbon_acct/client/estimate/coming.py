@@ -49,6 +49,7 @@ def figures(sums: Sums, running: Sequence[tuple[Job, int | None]], place: Place,
         accounted_carbon_g=None if sums.carbon_ug is None else sums.carbon_ug / UG_PER_G,
         accounted_sources=list(sums.sources),
         elsewhere=elsewhere,
+        live=any(job.get("live") for job, _ in running),
     )
     if elsewhere:
         return found.at(pue, place)
@@ -84,7 +85,8 @@ def lines(jobs: Sequence[Job], found: Figures) -> list[str]:
 
 def _measured(found: Figures) -> str:
     estimated = found.more["estimated_kwh"]
-    return f"measured, {estimated:.3g} kWh of it estimated" if estimated else "measured"
+    how = "measured, up to now on this node" if found.more["live"] else "measured"
+    return f"{how}, {estimated:.3g} kWh of it estimated" if estimated else how
 
 
 def _state(job: Job) -> str:
