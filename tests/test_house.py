@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -54,3 +55,14 @@ def test_what_runs_back_up_is_seen() -> None:
     graph = {"carbon_acct.db.rows": {"carbon_acct.cli.acct"}, "carbon_acct.cli.acct": {"carbon_acct.db.rows"}}
     assert list(structure.upward(graph)) == [("carbon_acct.db.rows", "carbon_acct.cli.acct")]
     assert structure.circles(graph) == [["carbon_acct.cli.acct", "carbon_acct.db.rows"]]
+
+
+def test_every_test_that_a_table_names_exists() -> None:
+    """docs/founding-tools.md has features with the tests that hold them: each of these is a test of ours."""
+    rows = [line for line in (CHECKOUT / "docs/founding-tools.md").read_text("utf-8").splitlines() if line[:2] == "| "]
+    named = {name for row in rows for name in re.findall(r"`(test_\w+)`", row)}
+    ours = {name for path in TESTS for name in re.findall(r"^(?:async )?def (test_\w+)", path.read_text("utf-8"), re.M)}
+
+    assert len(named) > 60
+    assert named - ours == set()
+    assert all(row.count("|") == 4 for row in rows)
