@@ -39,7 +39,9 @@ ProctrackType=proctrack/cgroup
 JobAcctGatherType=jobacct_gather/cgroup
 JobAcctGatherFrequency=task=10
 TaskPlugin=task/none
-# Shared nodes, with more CPUs than this machine has.
+# Shared nodes, with more CPUs than this machine has. Nothing is preempted until a test makes a partition of another tier.
+PreemptType=preempt/partition_prio
+PreemptMode=REQUEUE
 SelectType=select/cons_tres
 SelectTypeParameters=CR_CPU_Memory
 SlurmdParameters=config_overrides

@@ -3,9 +3,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import signal
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -69,6 +71,11 @@ if os.environ["SLURM_LOCALID"] == "0": pathlib.Path("own." + os.environ["SLURM_N
 """
 
 
+def ended(cluster: Cluster, name: str) -> int:
+    """How many epochs have ended by a log in alice's home."""
+    return sum(line["type"] == "epoch" and line["complete"] for line in lines(cluster, name))
+
+
 def lines(cluster: Cluster, name: str) -> list[dict[str, Any]]:
     """What a log in alice's home has."""
     return [json.loads(line) for line in cluster.run_as("alice", ["cat", name]).stdout.splitlines()]
@@ -130,6 +137,82 @@ def test_scancel_loses_the_open_epoch_alone(cluster: Cluster) -> None:
     assert whole == list(range(1, len(whole) + 1))
     assert len(whole) >= 2
     assert (found[-1]["type"], found[-1]["complete"]) == ("run", False)
+
+
+def whole_runs(found: list[dict[str, Any]]) -> list[list[int]]:
+    """The numbers of the epochs of each run in a log, checked: each ends with a run that was cut off, and its epochs
+    and the open one have all of its energy.
+    """
+    runs: list[list[int]] = []
+    mine: list[dict[str, Any]] = []
+    for line in (line for line in found if line["type"] in ("epoch", "run")):
+        mine.append(line)
+        if line["type"] == "epoch":
+            continue
+        assert not line["complete"]
+        if not line["restarts"]:  # slurmd may start a job that comes back within two minutes without its prolog
+            assert line["energy_j"] == pytest.approx(sum(epoch["energy_j"] for epoch in mine[:-1]), rel=0.05)
+        runs.append([epoch["number"] for epoch in mine[:-1] if epoch["complete"]])
+        mine = []
+    assert not mine
+    return runs
+
+
+@contextlib.contextmanager
+def urgent(cluster: Cluster) -> Iterator[None]:
+    """Meanwhile there is a partition whose jobs preempt those of the others on n3."""
+    cluster.run(["scontrol", "create", "PartitionName=urgent", "Nodes=n3", "PriorityTier=10", "State=UP"])
+    try:
+        yield
+    finally:
+        cluster.run(["scontrol", "delete", "PartitionName=urgent"])
+
+
+def test_whoever_ends_a_job_loses_the_open_epoch_alone(cluster: Cluster) -> None:
+    """Time limit, preemption, requeue and a plain scancel, of a batch script and of a step: a line for each epoch that ended, in order, and a last one
+    that says that the run was cut off. A job that runs again goes on in the same log, as a run of its own.
+    """
+    names = {"limited": "n1", "preempted": "n3", "requeued": "n2", "scancelled": "n4", "stepped": "n4"}
+    cluster.run_as("alice", ["sh", "-c", "rm -f " + " ".join(f"{name}.jsonl" for name in names)])
+    jobs = {}
+    for name, node in names.items():
+        how = ["-J", name, "-w", node, "-n", "1", "--requeue", "-t", "10"]
+        script = OPEN_END.format(name=name)
+        if name == "stepped":
+            script = script.replace("exec carbon-track", "srun carbon-track")
+        jobs[name] = cluster.sbatch("alice", *how, script=script)
+    for job in jobs.values():
+        running(cluster, job)
+    # A time limit has whole minutes, but an end may be set to the second.
+    soon = time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(time.time() + 5))
+    cluster.run(["scontrol", "update", f"JobId={jobs['limited']}", f"EndTime={soon}"])
+    time.sleep(7)
+    before = {name: ended(cluster, f"{name}.jsonl") for name in names}
+    cluster.run_as("alice", ["scancel", str(jobs["scancelled"]), str(jobs["stepped"])])
+    cluster.run_as("alice", ["scontrol", "requeue", str(jobs["requeued"])])
+    with urgent(cluster):
+        other = cluster.sbatch(
+            "bob", "-p", "urgent", "-w", "n3", "-n", "1", "--exclusive", script="#!/bin/sh\nsleep 1\n"
+        )
+        cluster.wait_for([other])
+        for name in ("requeued", "preempted"):
+            # Slurm would wait two minutes, until old credentials are over.
+            cluster.run(["scontrol", "update", f"JobId={jobs[name]}", "StartTime=now"])
+            running(cluster, jobs[name])
+        time.sleep(5)
+        for name in ("requeued", "preempted"):
+            cluster.run_as("alice", ["scancel", str(jobs[name])])
+        states = cluster.wait_for(jobs.values(), timeout=90)
+    found = {name: lines(cluster, f"{name}.jsonl") for name in names}
+
+    assert states[str(jobs["limited"])] == "TIMEOUT"
+    for name in names:
+        runs = whole_runs(found[name])
+        print(name, states[str(jobs[name])], runs)
+        assert len(runs) == (2 if name in ("requeued", "preempted") else 1)
+        assert all(run == list(range(1, len(run) + 1)) for run in runs)
+        assert len(runs[0]) >= max(2, before[name])
+        assert sorted({line["restarts"] for line in found[name]}) == list(range(len(runs)))
 
 
 def test_a_killed_collector_costs_no_line(cluster: Cluster) -> None:
