@@ -350,6 +350,35 @@ SETTINGS: tuple[Setting, ...] = (
         "",
         "Folder of the site's own Jinja templates. One with the name of a shipped template takes its place.",
     ),
+    Setting(
+        "reports",
+        "url",
+        "text",
+        "",
+        "Address at which the site serves output_dir: mail links to the user's page there.",
+    ),
+    Setting("reports", "smtp", "text", "", "Mail server, host or host:port. Empty: carbon-report send sends nothing."),
+    Setting(
+        "reports",
+        "smtp_tls",
+        "choice",
+        "starttls",
+        "How the connection to the mail server is encrypted. Without a port these are 587, 465 and 25.",
+        ("starttls", "tls", "no"),
+    ),
+    Setting("reports", "smtp_ca", "path", "", "File of CA certificates (PEM) to trust instead of the system's."),
+    Setting("reports", "smtp_user", "text", "", "User at the mail server. Empty: none is needed."),
+    Setting("reports", "smtp_secret", "path", "", "File with the secret of smtp_user: one word, mode 0600."),
+    Setting("reports", "mail_from", "text", "", "Address that mail comes from."),
+    Setting(
+        "reports",
+        "addresses",
+        "path",
+        "",
+        "File of users and their addresses, a blank between, a line each. Empty: USER@MailDomain (slurm.conf) for the "
+        "users that sacctmgr lists.",
+    ),
+    Setting("reports", "opt_out", "path", "", "File of users that want no mail, a line each."),
 )
 
 BY_NAME = {(s.section, s.key): s for s in SETTINGS}

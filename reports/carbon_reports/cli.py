@@ -49,6 +49,12 @@ def parser() -> argparse.ArgumentParser:
         )
         each.add_argument("--pdf", default="site", metavar="LIST", help="whose pages are PDFs: site, accounts, users")
         each.add_argument("--no-jobs", action="store_true", help="write no lists of all jobs in CSV and JSON")
+    mail = reports.add_parser("send", help="mail each user the month of their own jobs, each once")
+    mail.add_argument("--month", required=True, metavar="YYYY-MM", help="the month, in [site] timezone")
+    mail.add_argument("--to", default="", metavar="USERS", help="only to these users; commas between")
+    mail.add_argument("--again", action="store_true", help="with --to: also to those who were sent one")
+    mail.add_argument("--dry-run", action="store_true", help="send nothing; print to whom it would be sent")
+    mail.add_argument("--output", default="", metavar="DIR", help="folder of the reports; else [reports] output_dir")
     return p
 
 
@@ -60,9 +66,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(words: list[str]) -> int:
     options = parser().parse_args([word for word in words if word != "--debug"])
+    now = int(time.time())
+    if options.report == "send":
+        return _send(options, now)
     formats = _listed("--format", "format", options.format, FORMATS)
     pages = _listed("--pdf", "kind of pages", options.pdf, PAGES)
-    now = int(time.time())
     config = settings.load(options.config)
     period = _period(options, config.text("site", "timezone"), now)
     output = Path(options.output or config.text("reports", "output_dir")).absolute()
@@ -70,6 +78,18 @@ def _run(words: list[str]) -> int:
 
     print(write_report(config, period, output, Wanted(formats, not options.no_jobs, pages), now))
     return 0
+
+
+def _send(options: argparse.Namespace, now: int) -> int:
+    users = [word for word in options.to.split(",") if word]
+    if options.again and not users:
+        raise UsageError("--again needs --to: nobody is mailed twice by accident")
+    config = settings.load(options.config)
+    period = month_of(options.month, config.text("site", "timezone"), now)
+    output = Path(options.output or config.text("reports", "output_dir")).absolute()
+    from .mail.send import Wish, send  # noqa: PLC0415  as above
+
+    return send(config, period, output, Wish(users, options.again, options.dry_run), now)
 
 
 def _period(options: argparse.Namespace, timezone: str, now: int) -> Period:

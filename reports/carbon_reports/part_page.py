@@ -49,14 +49,15 @@ def view(
     )
     return {
         "lead": sentences.emitted(period, then, whose, amounts, change(before, amounts)),
-        "cards": _cards(total, amounts, before, then, currency),
+        "cards": cards(total, amounts, before, then, currency),
         "others": share_table(others, other_folder, currency),
         "jobs": job_table(jobs, owner=owner, project=not owner),
         "days": _days(days, period),
     }
 
 
-def _cards(total: Total, amounts: Amounts, before: Amounts, then: Period, currency: str) -> list[Card]:
+def cards(total: Total, amounts: Amounts, before: Amounts, then: Period, currency: str) -> list[Card]:
+    """Return the cards of a user or an account."""
     paid = [f"{money([total.cost_u])[0]} {currency}, facility energy"] if total.cost_u is not None else []
     market = (
         on(amounts.market_ug, before.market_ug, then) if amounts.market_ug is not None else "not stated by the site"

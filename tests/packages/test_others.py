@@ -15,7 +15,7 @@ pytestmark = [pytest.mark.site, pytest.mark.root, pytest.mark.timeout(1200)]
 SERVER = ("/usr/sbin/carbon-aggregator", "/usr/sbin/carbon-mgr", "/usr/bin/carbon-report")
 CONF = "/etc/carbon-acct/carbon-acct.conf"
 BACKUP = ("carbon-mgr", "backup", "/var/lib/carbon-aggregator/backup/one")
-UNITS = ("carbon-aggregator", "carbon-backup", "carbon-prune", "carbon-report")
+UNITS = ("carbon-aggregator", "carbon-backup", "carbon-prune", "carbon-report", "carbon-report-send")
 
 
 def test_the_server(root: Root, dist: Path, older: Path) -> None:

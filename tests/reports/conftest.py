@@ -126,6 +126,12 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Site:
     return found
 
 
+@pytest.fixture(scope="session")
+def make_site() -> Callable[[Path], Site]:
+    """Makes an empty site in a folder."""
+    return new_site
+
+
 @pytest.fixture(scope="module")
 def busy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """March of a site with 30 users in two accounts and a price, after a February of one job; the report's folder."""
