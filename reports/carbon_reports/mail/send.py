@@ -111,7 +111,11 @@ def _send_all(planned: list[Planned], server: Server, done: sent.Sent, month: Mo
         try:
             answer = server.send(each.address, content, partial(done.note, user, sent.BEGUN, now))
         except MailError as err:
-            doubt = "; it is not known whether the last one was taken" if done.states.get(user) == sent.BEGUN else ""
+            doubt = (
+                f"; it is not known whether the one to user {user} was taken"
+                if done.states.get(user) == sent.BEGUN
+                else ""
+            )
             raise MailError(f"{err}; {at} of {len(to_send)} messages were handed over{doubt}; run this again") from err
         state = sent.SENT if answer.code == 250 else sent.REFUSED if answer.code >= 500 else sent.DEFERRED
         done.note(user, state, now, f"{answer.code} {answer.text}")

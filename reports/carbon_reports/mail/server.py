@@ -6,6 +6,7 @@ A step that fails before the server has the message leaves no doubt that it was 
 
 from __future__ import annotations
 
+import re
 import smtplib
 import ssl
 from contextlib import suppress
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from carbon_collector.settings import Settings
 
 TIMEOUT_S = 60.0
+HOST = re.compile(r"(?:\[(?P<six>[0-9A-Fa-f:.]+)\]|(?P<host>[^\s:\[\]]+))(?::(?P<port>\d{1,5}))?", re.ASCII)
 PORTS = {"starttls": 587, "tls": 465, "no": 25}
 
 
@@ -56,8 +58,8 @@ def account(settings: Settings) -> Account:
         key: settings.text("reports", key)
         for key in ("smtp", "smtp_tls", "smtp_ca", "smtp_user", "smtp_secret", "mail_from")
     }
-    host, _, port = get["smtp"].partition(":")
-    if not host or not (port or "1").isdecimal():
+    found = HOST.fullmatch(get["smtp"])
+    if found is None or int(found["port"] or 1) not in range(1, 1 << 16):
         raise SettingsError(f"[reports] smtp = {get['smtp']}: no mail server; it looks like mail.example.org:587")
     if not is_address(get["mail_from"]):
         raise SettingsError(f"[reports] mail_from = {get['mail_from']}: no address; mail needs a sender")
@@ -69,8 +71,8 @@ def account(settings: Settings) -> Account:
         secret = read_token(Path(get["smtp_secret"])) if get["smtp_secret"] else ""
     except ProviderError as err:
         raise SettingsError(f"[reports] smtp_secret: {err}") from err
-    number = int(port) if port else PORTS[get["smtp_tls"]]
-    return Account(host, number, get["smtp_tls"], get["smtp_ca"], get["smtp_user"], secret, get["mail_from"])
+    host, port = found["six"] or found["host"], int(found["port"] or PORTS[get["smtp_tls"]])
+    return Account(host, port, get["smtp_tls"], get["smtp_ca"], get["smtp_user"], secret, get["mail_from"])
 
 
 class Server:
