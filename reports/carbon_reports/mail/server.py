@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
 TIMEOUT_S = 60.0
 HOST = re.compile(r"(?:\[(?P<six>[0-9A-Fa-f:.]+)\]|(?P<host>[^\s:\[\]]+))(?::(?P<port>\d{1,5}))?", re.ASCII)
+CLOSING = 421
+"""The code with which a server ends a connection (RFC 5321, 3.8)."""
+
 PORTS = {"starttls": 587, "tls": 465, "no": 25}
 
 
@@ -88,10 +91,9 @@ class Server:
         Raises MailError where the server is lost. If `begin` was called, nobody knows whether it took the message.
         """
         try:
-            smtp = self._ready()
-            for code, text in (smtp.mail(self._account.sender), smtp.rcpt(address)):
-                if code not in (250, 251):
-                    return _answer(code, text)
+            smtp, refused = self._addressed(address)
+            if refused is not None:
+                return refused
             begin()
             return _answer(*smtp.data(message))
         except smtplib.SMTPDataError as err:
@@ -108,15 +110,28 @@ class Server:
             self._smtp.close()
             self._smtp = None
 
-    def _ready(self) -> smtplib.SMTP:
-        """Return a connection at the start of a transaction: a server may have ended an older one between two messages."""
+    def _addressed(self, address: str) -> tuple[smtplib.SMTP, Answer | None]:
+        """Begin a message, and return the connection and the server's refusal, if it refuses.
+
+        A server may end a connection between two messages: then a new one is made.
+        """
         if self._smtp is not None:
-            with suppress(OSError, smtplib.SMTPException):
-                if self._smtp.rset()[0] == 250:
-                    return self._smtp
-            self.close()
+            try:
+                self._smtp.rset()
+                return self._smtp, self._envelope(self._smtp, address)
+            except (OSError, smtplib.SMTPException):
+                self.close()
         self._smtp = self._connected()
-        return self._smtp
+        return self._smtp, self._envelope(self._smtp, address)
+
+    def _envelope(self, smtp: smtplib.SMTP, address: str) -> Answer | None:
+        for ask, of in ((smtp.mail, self._account.sender), (smtp.rcpt, address)):
+            code, text = ask(of)
+            if code == CLOSING:
+                raise smtplib.SMTPServerDisconnected(f"{code} {_answer(code, text).text}")
+            if code not in (250, 251):
+                return _answer(code, text)
+        return None
 
     def _connected(self) -> smtplib.SMTP:
         of = self._account
