@@ -48,7 +48,7 @@ PROGRAMS = {
 MAN_PAGES = {"carbon-acct.conf.5": "client"}
 """Which package has a page that is not named after a program."""
 COMPLETION = {"bash": "{}", "zsh": "_{}", "fish": "{}.fish"}
-"""The shells for which a program may print its completion (`--completion SHELL`), and the name that each wants the file to have."""
+"""The shells that a command has a completion script for, and the name that each shell wants the file to have."""
 CLIENT_LEAVES_OUT = re.compile(
     r"carbon_reports/|carbon_acct/(?!client/|cli/|__init__\.py|start\.py|py\.typed)|carbon_acct/cli/(mgr/|aggregator\.py)"
 )
@@ -88,7 +88,7 @@ def main() -> int:
     scripts = entry_points(wheel)
     if "client" in chosen:
         stage_client(stage, wheel, scripts)
-        stage_completion(stage, scripts)
+        stage_completion(stage)
     if "server" in chosen:
         stage_server(stage, wheel, scripts)
     stage_man_pages(stage, scripts)
@@ -163,22 +163,14 @@ def stage_client(stage: Path, wheel: Path, scripts: dict[str, str]) -> None:
     tidy(stage / "client-packages", stage / "client-bin")
 
 
-def stage_completion(stage: Path, scripts: dict[str, str]) -> None:
-    """Have each of the users' commands that can do so print its completion for each shell."""
-    for name, target in scripts.items():
-        if PROGRAMS[name] != "client":
-            continue
-        module, _, function = target.partition(":")
-        call = f"import sys; sys.path.insert(0, {str(stage / 'client-packages')!r}); sys.argv[0] = {name!r}; "
-        call += f"from {module} import {function}; sys.exit({function}())"
-        for shell, form in COMPLETION.items():
-            command = [sys.executable, "-BIS", "-c", call, "--completion", shell]
-            done = subprocess.run(command, capture_output=True, text=True, check=False)
-            if done.returncode == 0 and done.stdout:
-                folder = stage / f"client-{shell}"
-                folder.mkdir(exist_ok=True)
-                (folder / form.format(name)).write_text(done.stdout)
-                tidy(folder)
+def stage_completion(stage: Path) -> None:
+    """Lay out the completion scripts of the users' commands under the names that each shell looks for."""
+    for shell, form in COMPLETION.items():
+        folder = stage / f"client-{shell}"
+        folder.mkdir()
+        for script in (CHECKOUT / "accounting/completions").glob(f"*.{shell}"):
+            shutil.copyfile(script, folder / form.format(script.stem))
+        tidy(folder)
 
 
 def stage_server(stage: Path, wheel: Path, scripts: dict[str, str]) -> None:
