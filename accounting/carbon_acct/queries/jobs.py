@@ -114,17 +114,17 @@ def list_jobs(session: Session, filters: Filters) -> list[JobRecord]:
     """Return runs of jobs with their energy, sorted by cluster, JobIDRaw and submit time. Raises ValueError on a bad
     filter.
     """
-    return records_of(session, find_runs(session, filters), filters, int(time.time()))
+    return _placed(records_of(session, find_runs(session, filters), filters, int(time.time())))
 
 
 def list_page(session: Session, filters: Filters) -> tuple[list[JobRecord], tuple[str, int] | None]:
     """Return a page of them, and what the next page comes after (`Filters.after`); None: this is the last."""
     found = find_page(session, filters)
-    return records_of(session, found.rows, filters, int(time.time())), found.next
+    return _placed(records_of(session, found.rows, filters, int(time.time()))), found.next
 
 
 def records_of(session: Session, jobs: Iterable[FoundJob], filters: Filters, now: int) -> list[JobRecord]:
-    """Return the records of runs that were found, with the columns of SHOWN, at the time `now`."""
+    """Return the records of runs that were found, in their order, with the columns of SHOWN, at the time `now`."""
     found = {job.id: job for job in jobs}
     days = Days(zone_info(meta.get(session, meta.TIMEZONE) or "UTC"))
     window = filters.window if filters.truncate else Window()
@@ -139,7 +139,11 @@ def records_of(session: Session, jobs: Iterable[FoundJob], filters: Filters, now
         sums = job_parts[0] if len(job_parts) == 1 else job_sums.total(job_parts)
         texts = [part.notes for part in job_parts if part.notes]
         shown.append(_record(job, sums, texts + notes.get(job_id, []), names, filters, now))
-    return sorted(shown, key=_place)
+    return shown
+
+
+def _placed(records: list[JobRecord]) -> list[JobRecord]:
+    return sorted(records, key=_place)
 
 
 def _place(record: JobRecord) -> tuple[str, int, int, int, int]:

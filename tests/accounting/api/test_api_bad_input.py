@@ -211,7 +211,10 @@ def test_sql_is_data(served: Served, slurm: StandIn) -> None:
     for parameter in ("users", "accounts", "partitions", "qos", "clusters"):
         for value in ("' OR '1'='1", '" OR ""="', "%", "_", "x' UNION SELECT 1 --"):
             answer = served.ask("GET", f"/v1/jobs?{parameter}={quote(value)}")
-            assert (answer.status, json.loads(answer.body)["jobs"]) == (200, [])
+            if parameter in ("users", "qos"):  # as sacct: a name that nobody has is an error
+                assert answer.status == 404
+            else:
+                assert (answer.status, json.loads(answer.body)["jobs"]) == (200, [])
     (job,) = json.loads(served.ask("GET", f"/v1/jobs?accounts={quote(name)}").body)["jobs"]
     assert job["account"] == name
 
