@@ -96,6 +96,41 @@ def test_an_epilog_that_fails_after_ours(odd: Cluster) -> None:
     assert not any(product.differences().values())
 
 
+def test_an_epilog_that_fails_before_ours(odd: Cluster) -> None:
+    """Slurmd ends at the first script that fails, so ours never runs: the ledger ends when another job has the place, which
+    pays for nothing of the first one's.
+    """
+    script = odd.layout.etc / "slurm/epilog.d/zz-fail.sh"  # slurmd runs them in reverse order of their names
+    script.write_text("#!/bin/sh\nexit 1\n")
+    script.chmod(0o755)
+    cpus = odd.nodes[1].cpus
+    job = odd.sbatch("alice", "-w", "n2", "-n", str(cpus), script=burn(4))
+    odd.wait_for([job])
+    deadline = time.monotonic() + 30
+    while "drain" not in odd.run(["sinfo", "-h", "-N", "-n", "n2", "-o", "%T"]).stdout:
+        assert time.monotonic() < deadline, "the epilog did not fail"
+        time.sleep(0.2)
+    script.unlink()
+    odd.run(["scontrol", "update", "nodename=n2", "state=resume"])
+    again = odd.sbatch("alice", "-w", "n2", "-n", str(cpus), script=burn(12))
+    assert set(odd.wait_for([again]).values()) == {"COMPLETED"}
+    product = Product(odd)
+    product.wait_for([again])
+    deadline = time.monotonic() + 60
+    while not all(row["closed"] for row in product.rows("select closed from ledger where job_id = ?", job)):
+        assert time.monotonic() < deadline, said(odd, "n2")
+        time.sleep(0.5)
+
+    [first] = product.rows("select opened, closed from ledger where job_id = ?", job)
+    [then] = product.rows("select opened, closed from ledger where job_id = ?", again)
+    assert first["opened"] < first["closed"] <= then["opened"] + 1
+    log = Log(odd.layout.truth, odd.nodes[1])
+    [stay] = odd.stays(again)
+    least, most = (log.job(again, Allocation(cpus, seconds)).cpu_uj for seconds in stay.seconds)
+    assert least * 0.97 <= product.energy_uj(again, "cpu") <= most * 1.03
+    assert not any(product.differences().values())
+
+
 def test_two_slurmd_on_one_host(odd: Cluster) -> None:
     """The second one's job is refused in one line while one of the first is here; nothing is counted twice."""
     conf = odd.layout.etc / "slurm/slurm.conf"

@@ -48,6 +48,8 @@ def _post_times(books: Books, work: Work, piece: Piece) -> None:
         row.alloc_us += alive_us
         if work.cpu_known[i]:
             row.cpu_us = (row.cpu_us or 0) + sum(piece.cpu[i].values())
+        elif not row.cpu_us:
+            row.cpu_us = None  # 0 was what no cgroup showed before it was clear that none accounts for this job
 
 
 def _book(books: Books, work: Work, piece: Piece, domain: Domain, energy_uj: int) -> None:
