@@ -156,14 +156,16 @@ def test_pages_of_unmatched(limited: Serve) -> None:
 
 @pytest.mark.parametrize("many", [1, 700, 1100, 5000])
 def test_long_lists(limited: Serve, slurm: StandIn, many: int) -> None:
-    """However many JobIDs, users and states are asked for, it is one question like any other."""
+    """However many JobIDs, accounts and states are asked for, it is one question like any other."""
     slurm.jobs([{}, {"JobIDRaw": "9", "JobID": "8_1", "Submit": "1350000001"}])
     served = limited(Limits())
     ids = ",".join(["7", *(f"{n}_1" for n in range(10, 8 + many))] if many > 1 else ["7"])
     answer = served.ask("GET", f"/v1/jobs?jobs={ids[:32_000].rpartition(',')[0] or ids}")
     assert (answer.status, [job["job_id"] for job in json.loads(answer.body)["jobs"]]) == (200, ["7"])
-    users = ",".join(["alice", *(f"u{n}" for n in range(many - 1))])
-    answer = served.ask("GET", f"/v1/jobs?users={users[:32_000]}&states={','.join(['CD', 'CA', 'F'] * many)[:32_000]}")
+    accounts = ",".join(["physics", *(f"a{n}" for n in range(many - 1))])
+    answer = served.ask(
+        "GET", f"/v1/jobs?accounts={accounts[:32_000]}&states={','.join(['CD', 'CA', 'F'] * many)[:32_000]}"
+    )
     assert (answer.status, len(json.loads(answer.body)["jobs"])) == (200, 2)
 
 
