@@ -106,4 +106,5 @@ def test_report_has_a_row_for_each_way() -> None:
     """`benchmarks/report.py`, short: every job is in the report, with the lists and without."""
     heading, *rows = run("report.py", "--jobs", "300")
     assert heading == "300"
-    assert [row.split("  ")[0] for row in rows] == ["pages", "pages, tables and JSON", "and the lists of all runs"]
+    ways = ["pages", "pages, tables and JSON", "and the PDF of the site", "and the lists of all runs"]
+    assert [row.split("  ")[0] for row in rows] == ways

@@ -83,6 +83,8 @@ def test_api(unlimited: Served, uid: int) -> None:
         "GET /v1/unmatched",
         "GET /v1/intensity",
         "GET /v1/power",
+        "GET /v1/power/series",
+        "GET /v1/usage",
         "POST /v1/sync",
         "GET /healthz",
         "GET /metrics",
