@@ -37,8 +37,12 @@ class Site:
 
 
 def stated(settings: Settings) -> dict[str, str]:
-    """Return the settings that change what is accounted or kept, as `[section] key` -> value. None of them is secret."""
-    names = [(s.section, s.key) for s in SETTINGS if s.section in ("site", "grid") or (s.section, s.key) in ALSO]
+    """Return the settings that change what is accounted or kept, as `[section] key` -> value.
+
+    None of them is secret: files of tokens, and what a contract charges, are left out.
+    """
+    chosen = [s for s in SETTINGS if s.section in ("site", "grid") or (s.section, s.key) in ALSO]
+    names = [(s.section, s.key) for s in chosen if s.kind != "path" and s.key != "price"]
     return {f"[{section}] {key}": settings.text(section, key) for section, key in names}
 
 

@@ -155,7 +155,9 @@ async def read(
 def require_known(aggregator: Aggregator, session: Session, filters: Filters) -> None:
     """Raise RefusedError 404 where a user or a QOS is asked for that nobody has."""
     rights = aggregator.poller.state.rights
-    stranger = unknown(session, filters.viewer, filters.users, filters.qos, rights.qos if rights else ())
+    # Until Slurm's rights have been read, no QOS is known.
+    qos = filters.qos if rights else ()
+    stranger = unknown(session, filters.viewer, filters.users, qos, rights.qos if rights else ())
     if stranger:
         raise RefusedError(404, stranger)
 

@@ -23,6 +23,8 @@ from carbon_acct.queries.period import COMPARISONS, Period, compared, epoch_of, 
 from carbon_acct.queries.usage import Figures, Usage, UsageRow, usage
 
 MAX_ROWS = 5000
+MOST_SITE_DAYS = 366
+"""The days of which idle and system are answered at once: their missing factors are stored on the way."""
 """Rows of an answer without `top`."""
 
 
@@ -202,6 +204,8 @@ def routes(aggregator: Aggregator) -> APIRouter:
             before, note = _compared(asked, compare, now, days)
         except ValueError as err:
             raise RefusedError(400, str(err)) from err
+        if site and asked.days > MOST_SITE_DAYS:
+            raise RefusedError(400, f"site: more than {MOST_SITE_DAYS} days; ask for fewer")
 
         places: list[Beside] = []
 

@@ -92,7 +92,7 @@ def period(start: str, end: str, now: int, days: Days) -> Period:
     first = _day("start", start, days) if start else today.replace(day=1)
     if not end:
         until = today + timedelta(days=1)
-    elif end.isdigit() and int(end) >= now and int(end) < MAX_TIME:
+    elif _is_number(end) and int(end) >= now and int(end) < MAX_TIME:
         until = date_of(int(end) - 1, days) + timedelta(days=1)
     else:
         until = _day("end", end, days)
@@ -106,7 +106,8 @@ def period(start: str, end: str, now: int, days: Days) -> Period:
 def compared(asked: Period, how: str, now: int, days: Days) -> tuple[Period, str]:
     """Return the window to compare with, by a word of COMPARISONS, and a note where it is not the whole of it."""
     if how == "year":
-        before = Period(_months_after(asked.first, -12), _months_after(asked.until, -12))
+        last = _months_after(asked.last, -12)  # of the day after a 28 February too, the day before is the 28
+        before = Period(_months_after(asked.first, -12), max(_months_after(asked.until, -12), last + timedelta(days=1)))
     elif asked.month:
         before = Period(_months_after(asked.first, -1), asked.first)
     elif asked.is_year:
@@ -120,9 +121,13 @@ def compared(asked: Period, how: str, now: int, days: Days) -> tuple[Period, str
     return cut, f"compared with the first {cut.days} days of the window before: so many have begun, today among them"
 
 
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdigit()
+
+
 def _day(name: str, text: str, days: Days) -> date:
     """Return a day from a date, or from epoch seconds that are its beginning. Raises ValueError."""
-    if not text.isdigit():
+    if not _is_number(text):
         if not re.fullmatch(r"(?:19[7-9]|[2-8]\d\d)\d-\d\d-\d\d", text, re.ASCII):
             raise ValueError(f"{name}: {text!r} is neither a date like 2026-10-01 nor epoch seconds")
         try:

@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session
 from carbon_acct.days import Days, zone_info
 from carbon_acct.db import meta
 from carbon_acct.queries import job_sums
-from carbon_acct.queries.job_filter import Filters, find_runs
+from carbon_acct.queries.job_filter import Filters, find_page
 from carbon_acct.queries.job_sums import JobSums
 from carbon_acct.window import Window
 from carbon_collector.units import SLOT_S
@@ -61,8 +61,11 @@ def power_series(session: Session, filters: Filters, now: int) -> list[Series]:
 
     Raises ValueError on a bad filter, and where there would be too many runs or points.
     """
-    runs = find_runs(session, replace(filters, truncate=False))
-    if len(runs) > MOST_RUNS:
+    page = find_page(
+        session, replace(filters, truncate=False, most=10 * MOST_RUNS)
+    )  # with runs that were requeued since
+    runs = page.rows
+    if len(runs) > MOST_RUNS or page.next:
         raise ValueError(f"jobs: more than {MOST_RUNS} runs; ask for fewer")
     found = {run.id: run for run in runs}
     days = Days(zone_info(meta.get(session, meta.TIMEZONE) or "UTC"))

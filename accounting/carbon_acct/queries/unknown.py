@@ -26,9 +26,9 @@ def unknown(
 
     `all_qos` are the QOS that Slurm has.
     """
-    names = [name for name in users if not _in_passwd(name)]
-    for name in _strangers(session, viewer, names):
-        return f"user {name!r}: nobody has that name or number"
+    for name in _strangers(session, viewer, users):
+        if not _in_passwd(name):  # one after the other: passwd may be a directory on the network
+            return f"user {name!r}: nobody has that name or number"
     levels = [name for name in qos if name not in all_qos]
     used = set(_used(session, viewer, levels)) if levels else set()
     for name in levels:

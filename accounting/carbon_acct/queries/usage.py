@@ -30,6 +30,8 @@ OF_TIME = ("day", "week", "month")
 WORDS = (*OF_ASSOCIATION, "state", *OF_TIME)
 """What sums can be made by."""
 MOST_WORDS = 4
+MOST_GROUPS = 50_000
+"""The sums that a question may have before `top` cuts them: some hundred megabytes."""
 
 Key = tuple[str | None, ...]
 """The values of the words, in their order. A day and a week are `2026-10-01`, a month is `2026-10`."""
@@ -289,7 +291,11 @@ def _queried(session: Session, asked: _Asked, exact: bool) -> list[dict[str, Any
         *known,
     )
     query = _narrowed(query, asked, Lists(session.get_bind().dialect.name))
-    rows = session.execute(query.group_by(*groups.values()))
+    bounded = query.group_by(*groups.values()).limit(MOST_GROUPS + 1)
+    # The statement is not kept: the days of the window stand in its text.
+    rows = session.execute(bounded, execution_options={"compiled_cache": None}).all()
+    if len(rows) > MOST_GROUPS:
+        raise ValueError(f"more than {MOST_GROUPS} sums; ask for fewer days, or by fewer words")
     return [_figures(tuple(row), list(groups), width) for row in rows if row[len(groups)] is not None]
 
 

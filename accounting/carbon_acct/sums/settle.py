@@ -69,6 +69,11 @@ def rematch(session: Session, cluster_id: int, job_ids: Collection[int]) -> set[
     return {(job, slot) for ledger, slot in ask_ids(session, _SLOTS_OF, moved) for job in moved[ledger]}
 
 
+def stored_slots(session: Session, job_keys: Collection[int]) -> set[JobSlotKey]:
+    """Return the (job, slot) pairs that are stored of these runs."""
+    return {(job, slot) for job, slot in ask_ids(session, _STORED_SLOTS, job_keys)} if job_keys else set()
+
+
 def runs_of(session: Session, cluster_id: int, job_ids: Collection[int]) -> dict[int, list[Run]]:
     """Return Slurm's runs of these JobIDs."""
     runs: dict[int, list[Run]] = defaultdict(list)

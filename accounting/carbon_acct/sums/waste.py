@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Protocol
 
-from carbon_acct.db.models import METERED
+from carbon_acct.db.models import COUNTED, METERED
 from carbon_acct.factors.idle_use import IdleUse
 from carbon_acct.factors.node_types import held_gpus
 from carbon_acct.known import sum_known
@@ -67,11 +67,15 @@ def _gpu_us(gpus: str, alloc_us: int) -> int:
 
 
 def _idle_uj(row: Mapping[str, Any], gpu_us: int, idle: IdleUse) -> int | None:
-    """Return all energy of the GPUs where their mean power is idle power: microjoules a microsecond are watts."""
+    """Return all energy of the GPUs where their mean power, while they were metered, is idle power: microjoules a
+    microsecond are watts. A part of a device (`shared`) is not judged.
+    """
     energy_uj: int | None = row["gpu_uj"]
-    if energy_uj is None or row["gpu_method"] not in METERED or not gpu_us:
+    alloc_us, metered_us = row["alloc_us"], row["gpu_metered_us"]
+    if energy_uj is None or row["gpu_method"] not in COUNTED or not gpu_us or not metered_us:
         return None
-    return energy_uj if energy_uj <= idle.gpu_watts * gpu_us else 0
+    held_us = gpu_us * min(metered_us, alloc_us) // alloc_us
+    return energy_uj if energy_uj <= idle.gpu_watts * held_us else 0
 
 
 def _unused_uj(row: Mapping[str, Any], core_us: int | None, idle: IdleUse) -> int | None:

@@ -25,6 +25,9 @@ from carbon_acct.sums.settle import update_runs
 IDENTITY = ("start", "end", "state", "restarts", "sluid")
 """The columns that matching uses. Where one of them changes, the JobID's ledgers are matched again."""
 
+SUMMED_BY = ("alloc_tres", "partition")
+"""The columns that sums of slots depend on, by the devices that a job holds and by its zone."""
+
 ASSOCIATION = ("uid", "user", "account", "partition", "qos")
 
 MAX_ASKED = 1000
@@ -51,6 +54,7 @@ def _record(session: Session, cluster_id: int, jobs: Sequence[SlurmJob], terms: 
     _move(session, known, stated)
     changed: list[Job] = []
     rematch: set[int] = set()
+    again: set[int] = set()
     for job, values in stated:
         row = known.get((job.job_id_raw, job.submit))
         if row is None:
@@ -66,9 +70,11 @@ def _record(session: Session, cluster_id: int, jobs: Sequence[SlurmJob], terms: 
                 setattr(row, name, values[name])
             if not set(IDENTITY).isdisjoint(different):
                 rematch.add(job.job_id_raw)
+            if not set(SUMMED_BY).isdisjoint(different):
+                again.add(row.id)
         changed.append(row)
     session.flush()
-    pairs = settle.rematch(session, cluster_id, rematch)
+    pairs = settle.rematch(session, cluster_id, rematch) | settle.stored_slots(session, again)
     update_runs(session, _concerned(changed, known.values()) | {job for job, _ in pairs}, pairs, terms)
     return len(changed)
 

@@ -98,7 +98,7 @@ class Poller:
         self._pace = Pace()
         self._turn = Turn()
         self._asked = Asked()
-        self._rights_at = self._asked_by_id_at = self._nodes_at = 0.0
+        self._rights_at = self._asked_by_id_at = self._nodes_at = self._may_ask_at = 0.0
         self._looked_back_at = time.monotonic()
         self._thread = threading.Thread(target=self._run, name="slurm-poll", daemon=True)
 
@@ -121,7 +121,7 @@ class Poller:
         """
         with self._lock:
             if thorough:
-                self._rights_at = self._asked_by_id_at = 0.0
+                self._rights_at = self._asked_by_id_at = self._nodes_at = 0.0
             try:
                 changed = self._poll(int(time.time()))
                 while thorough and self.state.behind_s and not self._stop.is_set():
@@ -144,8 +144,11 @@ class Poller:
 
         A JobID is asked about once in some seconds, whoever asks. Where Slurm does not answer, what is known is shown.
         """
-        client, due = self._client, self._asked.due(ids)
-        if client is None or not due or self.state.error:
+        client = self._client
+        if client is None or self.state.error or time.monotonic() < self._may_ask_at:
+            return
+        due = self._asked.due(ids)
+        if not due:
             return
         open_ids = self._site.database.run(lambda session: unsettled_of(session, due))
         if not open_ids or not self._lock.acquire(timeout=REFRESH_WAIT_S):
@@ -157,6 +160,7 @@ class Poller:
         except CarbonError as err:
             log.info("slurm: a question about jobs that somebody asks for: %s", err)
         finally:
+            self._may_ask_at = time.monotonic() + self._pace.rest_s
             self._lock.release()
 
     def freshen(self) -> None:
@@ -166,7 +170,7 @@ class Poller:
         background thread has not been started, nothing is waited for.
         """
         state = self.state
-        is_fresh = state.polled_at is not None and time.time() - state.polled_at < FRESH_S
+        is_fresh = state.polled_at is not None and time.time() - state.polled_at < max(FRESH_S, self._pace.rest_s)
         if is_fresh or state.error or state.behind_s or self.rest_s > self._interval_s or not self._thread.is_alive():
             return
         with self._polled:
@@ -226,7 +230,8 @@ class Poller:
 
     def _poll(self, now: int) -> int:
         with self._nodes_lock:
-            self._load_nodes()
+            if not self._nodes_are_new():
+                self._load_nodes()
         if time.monotonic() - self._rights_at > RIGHTS_EVERY_S or not self._rights_at:
             self._know(rights=load_rights(self._programs), limits=load_limits(self._programs))
             self._rights_at = time.monotonic()

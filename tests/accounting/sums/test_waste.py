@@ -26,6 +26,7 @@ def delivered(cpus: int | None = 4, gpus: int = 0, **columns: Any) -> Delivered:
     row: dict[str, Any] = {"alloc_us": 10 * SECOND, "cpu_us": 5 * SECOND, "cpu_static_uj": 100 * SECOND}
     row |= {"cpu_method": "counter", "other_method": None, "other_static_uj": None}
     row |= {"gpu_uj": 1200 * SECOND if gpus else None, "gpu_method": "counter" if gpus else None}
+    row["gpu_metered_us"] = 10 * SECOND if gpus else None
     return Delivered(held, row | columns)  # type: ignore[arg-type]  # as much of a ledger as is read
 
 
@@ -44,6 +45,8 @@ def delivered(cpus: int | None = 4, gpus: int = 0, **columns: Any) -> Delivered:
         (delivered(gpus=2), (40 * SECOND, 20 * SECOND, 1200 * SECOND, None)),
         (delivered(gpus=1), (40 * SECOND, 10 * SECOND, 0, None)),
         (delivered(gpus=1, gpu_uj=None, gpu_method="missing"), (40 * SECOND, 10 * SECOND, None, None)),
+        (delivered(gpus=2, gpu_metered_us=5 * SECOND), (40 * SECOND, 20 * SECOND, 0, None)),  # 120 W each while metered
+        (delivered(gpus=2, gpu_method="shared"), (40 * SECOND, 20 * SECOND, None, None)),  # parts of devices
     ],
 )
 def test_rules(row: Delivered, expected: tuple[int | None, ...]) -> None:

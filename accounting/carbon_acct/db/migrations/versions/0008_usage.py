@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import sqlalchemy as sa
 from alembic import op
 
@@ -36,14 +38,22 @@ def upgrade() -> None:
         ("derived_exit_code", sa.String(32)),
         ("suspended_s", number),
     ):
-        op.add_column("job", sa.Column(name, kind, nullable=True))
+        _add_column("job", sa.Column(name, kind, nullable=True))
     for table in ("job_slot", "job_day"):
         for name in WASTED:
-            op.add_column(table, sa.Column(name, number, nullable=True))
+            _add_column(table, sa.Column(name, number, nullable=True))
     _roll_ups_by_state()
 
 
+def _add_column(table: str, column: sa.Column[Any]) -> None:
+    """Add a column, unless an upgrade that was killed has done so: MariaDB keeps each change of a table at once."""
+    if column.name not in {known["name"] for known in sa.inspect(op.get_bind()).get_columns(table)}:
+        op.add_column(table, column)
+
+
 def _roll_ups_by_state() -> None:
+    if "state" in {known["name"] for known in sa.inspect(op.get_bind()).get_columns("day_sum")}:
+        return  # done by an upgrade that was killed after it
     number = sa.BigInteger()
     figures = [column for name in (*ROLLED, *WASTED) for column in (name, f"{name}_jobs")]
     op.execute("DROP TABLE IF EXISTS day_sum_by_state")  # of an upgrade that was killed: some servers keep half of it
@@ -82,6 +92,12 @@ def _roll_ups_by_state() -> None:
         " ON n.association_id = o.association_id AND n.day = o.day"
         f" WHERE {rest['jobs']} <> 0"
     )
+    if op.get_bind().dialect.name in ("mysql", "mariadb"):  # both names at once: a kill between leaves no day_sum
+        op.create_index("day_sum_day", "day_sum_by_state", ["day"], unique=False)
+        op.execute("DROP TABLE IF EXISTS day_sum_before")
+        op.execute("RENAME TABLE day_sum TO day_sum_before, day_sum_by_state TO day_sum")
+        op.drop_table("day_sum_before")
+        return
     op.drop_table("day_sum")
     op.rename_table("day_sum_by_state", "day_sum")
     op.create_index("day_sum_day", "day_sum", ["day"], unique=False)
