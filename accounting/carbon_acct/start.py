@@ -39,6 +39,11 @@ def report() -> int:
     return _start("carbon-report", SERVER, "carbon_reports.cli")
 
 
+def web() -> int:
+    """Run carbon-web and return its exit status."""
+    return _start("carbon-web", SERVER, "carbon_reports.web.cli")
+
+
 def _start(program: str, floor: "tuple[int, int]", module: str) -> int:
     if sys.version_info[:2] < floor:
         here = "{} ({})".format(platform.python_version(), sys.executable)

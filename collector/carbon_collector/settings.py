@@ -379,6 +379,27 @@ SETTINGS: tuple[Setting, ...] = (
         "users that sacctmgr lists.",
     ),
     Setting("reports", "opt_out", "path", "", "File of users that want no mail, a line each."),
+    Setting(
+        "web",
+        "proxy_user",
+        "text",
+        "",
+        "User that the site's web proxy runs as: its processes alone may say who asks. Empty: carbon-web does not start.",
+    ),
+    Setting(
+        "web",
+        "user_header",
+        "text",
+        "X-Remote-User",
+        "Header in which the proxy names the user that it signed in. The proxy must remove it from what browsers send.",
+    ),
+    Setting(
+        "web",
+        "socket",
+        "path",
+        "/run/carbon-web/web.sock",
+        "Unix socket at which carbon-web listens where systemd does not hand it one.",
+    ),
 )
 
 BY_NAME = {(s.section, s.key): s for s in SETTINGS}

@@ -27,6 +27,7 @@ SECTIONS = {
     "slurm": "How Slurm and MUNGE are reached.",
     "waste": "What counts as held and not used, in sums and advice.",
     "reports": "What carbon-report writes.",
+    "web": "carbon-web, the pages for those who prefer a browser.",
 }
 KINDS = {
     "urls": "URLs, with commas or blanks between",

@@ -122,7 +122,7 @@ class Shown(NamedTuple):
 
 def open_existing(settings: Settings) -> Database:
     """Return the site's database, open. Raises DatabaseError."""
-    _must_exist(url_of(settings))
+    must_exist(url_of(settings))
     return open_database(settings)
 
 
@@ -265,7 +265,7 @@ def _owner(user: str | None, uid: int | None) -> str:
     return NOBODY if uid is None else f"uid {uid}"
 
 
-def _must_exist(url: str) -> None:
+def must_exist(url: str) -> None:
     """Raise DatabaseError unless the database exists: a report must not create an empty one."""
     parsed = parse_urls(url)[0]
     if is_sqlite(parsed) and not Path(parsed.database or "").is_file():

@@ -94,7 +94,7 @@ def routes(aggregator: Aggregator) -> APIRouter:
             truncate=truncate,
             duplicates=duplicates,
             most=aggregator.gate.limits.rows,
-            after=_after(after),
+            after=after_of(after),
         )
         heads = _heads(filters.jobs)
         is_now = filters.window.high >= int(time.time()) and not after  # jobs that run now may be in it
@@ -230,7 +230,7 @@ def _heads(jobs: Sequence[str]) -> list[int]:
         raise RefusedError(400, str(err)) from err
 
 
-def _after(text: str) -> tuple[str, int] | None:
+def after_of(text: str) -> tuple[str, int] | None:
     """Return the cluster and the JobID of a text such as `demo:12`. Raises RefusedError 400."""
     cluster, _, job_id = text.rpartition(":")
     if not text:

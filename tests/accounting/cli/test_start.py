@@ -18,6 +18,7 @@ PROGRAMS = {
     "aggregator": ("carbon-aggregator", start.SERVER),
     "mgr": ("carbon-mgr", start.SERVER),
     "report": ("carbon-report", start.SERVER),
+    "web": ("carbon-web", start.SERVER),
 }
 VERSIONS = ("3.6", "3.7", "3.8", "3.9", "3.10", "3.11", "3.12", "3.13")
 

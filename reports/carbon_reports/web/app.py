@@ -1,0 +1,169 @@
+# SPDX-License-Identifier: MIT
+"""Answers requests for pages: who asks is settled before anything else, and every answer carries the same headers."""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import dataclass
+from functools import partial
+from importlib.resources import files
+from typing import TYPE_CHECKING
+
+from anyio import to_thread
+from starlette.applications import Starlette
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, Response
+from starlette.routing import Route
+
+from carbon_acct.api.deadline import read_within
+from carbon_acct.api.limits import Lane
+from carbon_acct.errors import DatabaseError, RefusedError
+
+from .. import pages
+from . import jobs, sums
+from .asked import Asked
+from .sign_in import caller_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sqlalchemy.orm import Session
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+    from carbon_acct.days import Days
+    from carbon_acct.db.engine import Database
+
+    from .knowledge import Knowledge
+    from .parts import View
+    from .sign_in import Caller
+
+log = logging.getLogger(__name__)
+
+HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none';"
+    " form-action 'none'; frame-ancestors 'none'",
+    "Cache-Control": "no-store",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "same-origin",
+}
+"""The headers of every answer. No page has a script, a form, an inline style or anything of another origin."""
+
+QUERY_S = 10.0
+"""The seconds after which a query is stopped."""
+VIEWS = {"/": sums.months, "/month": sums.days, "/day": jobs.of_day, "/job": jobs.one, "/accounts": sums.accounts,
+         "/account": sums.users}  # fmt: skip
+REFUSED = "You are not signed in here: the site's web server did not name you as a user that Slurm knows."
+SAYS = {
+    404: "There is no such page.",
+    405: "These pages can only be read.",
+    503: "This cannot be answered now; try again.",
+}
+
+
+@dataclass(frozen=True)
+class Place:
+    """What the pages are made from: the database, what is known of Slurm, and the site."""
+
+    database: Database
+    knowledge: Knowledge
+    days: Days
+    site: str
+    cluster: str
+    proxy_uid: int
+    user_header: str
+
+
+def create_app(place: Place) -> ASGIApp:
+    """Return the application."""
+    lane = Lane(threads=6, each=2, waiting=20, light=2)
+    routes = [Route(path, partial(_show, place, lane, view), methods=["GET"]) for path, view in VIEWS.items()]
+    style = "\n".join(
+        files(pages.__package__).joinpath("templates", *path).read_text(encoding="utf-8")
+        for path in (("style.css",), ("web", "web.css"))
+    )
+
+    async def stylesheet(_: Request) -> Response:
+        return Response(style, media_type="text/css")
+
+    routes.append(Route("/style.css", stylesheet, methods=["GET"]))
+    app = Starlette(routes=routes, exception_handlers={kind: partial(_failed, place) for kind in _FAILURES})
+    return _Headed(_Door(app, place))
+
+
+_FAILURES = (RefusedError, DatabaseError, HTTPException, Exception)
+
+
+async def _failed(place: Place, request: Request, err: Exception) -> Response:
+    """Return the page of an error that a view, or the router, raised."""
+    if isinstance(err, RefusedError):
+        return error(place, err.status, str(err), err.retry_after_s)
+    if isinstance(err, HTTPException):
+        found = error(place, err.status_code, SAYS.get(err.status_code, "This cannot be answered."))
+        found.headers.update(err.headers or {})
+        return found
+    if isinstance(err, DatabaseError):
+        log.error("the database: %s", err)  # what a database says in its distress may hold what is in it
+        return error(place, 503, SAYS[503], 5)
+    log.error("%s failed", request.url.path, exc_info=err)
+    return error(place, 500, "The program failed; its log says why.")
+
+
+def error(place: Place, status: int, says: str, retry_after_s: int = 0) -> Response:
+    """Return the page of an error."""
+    headers = {"Retry-After": str(retry_after_s)} if retry_after_s else None
+    text = pages.render("web/error.html.j2", {"site": place.site, "status": status, "says": says, "user": ""})
+    return HTMLResponse(_encoded(text), status, headers)
+
+
+async def _show(place: Place, lane: Lane, view: Callable[[Session, Asked], View], request: Request) -> Response:
+    caller: Caller = request.scope["carbon.caller"]
+    asked = Asked(caller.viewer, request.query_params, int(time.time()), place.days, place.cluster)
+
+    def work() -> bytes:
+        with read_within(place.database, QUERY_S) as session:
+            found = view(session, asked)
+        return _encoded(pages.render("web/view.html.j2", {"site": place.site, "user": caller.name, "view": found}))
+
+    return HTMLResponse(await lane.run(caller.viewer.uid, work))
+
+
+def _encoded(text: str) -> bytes:
+    return text.encode("utf-8", "backslashreplace")
+
+
+class _Door:
+    """Lets in whoever the proxy signed in; the caller is in the scope as `carbon.caller`."""
+
+    def __init__(self, app: ASGIApp, place: Place) -> None:
+        self._app, self._place = app, place
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        place = self._place
+        named = Headers(scope=scope).getlist(place.user_header)
+        check = partial(caller_of, scope.get("client"), named, place.proxy_uid, place.knowledge.state)
+        try:
+            scope["carbon.caller"] = await to_thread.run_sync(check)  # the name service may be slow
+        except RefusedError as err:
+            log.info("refused: %s", err)
+            says = REFUSED if err.status == 403 else str(err)
+            await error(place, err.status, says, err.retry_after_s)(scope, receive, send)
+            return
+        await self._app(scope, receive, send)
+
+
+class _Headed:
+    """Puts HEADERS on every answer."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def headed(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message).update(HEADERS)
+            await send(message)
+
+        await self._app(scope, receive, headed)
