@@ -190,7 +190,7 @@ def stage_server(stage: Path, wheel: Path, scripts: dict[str, str]) -> None:
     units = stage / "server-units"
     units.mkdir()
     for folder in ("accounting", "reports"):
-        for unit in sorted(p for p in (CHECKOUT / folder).iterdir() if p.suffix in (".service", ".timer")):
+        for unit in sorted(p for p in (CHECKOUT / folder).iterdir() if p.suffix in (".service", ".timer", ".socket")):
             shutil.copy(unit, units)
     shutil.copytree(CHECKOUT / "accounting/monitoring", stage / "server-monitoring")
     (stage / "server-copyright").write_text(bundled(libraries))

@@ -13,4 +13,4 @@ if command -v systemd-tmpfiles >/dev/null; then
 fi
 [ -d /run/systemd/system ] || exit 0
 systemctl daemon-reload || true
-systemctl try-restart carbon-aggregator.service || true
+systemctl try-restart carbon-aggregator.service carbon-web.service || true

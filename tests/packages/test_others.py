@@ -12,7 +12,7 @@ from .roots import Root
 
 pytestmark = [pytest.mark.site, pytest.mark.root, pytest.mark.timeout(1200)]
 
-SERVER = ("/usr/sbin/carbon-aggregator", "/usr/sbin/carbon-mgr", "/usr/bin/carbon-report")
+SERVER = ("/usr/sbin/carbon-aggregator", "/usr/sbin/carbon-mgr", "/usr/bin/carbon-report", "/usr/sbin/carbon-web")
 CONF = "/etc/carbon-acct/carbon-acct.conf"
 BACKUP = ("carbon-mgr", "backup", "/var/lib/carbon-aggregator/backup/one")
 UNITS = ("carbon-aggregator", "carbon-backup", "carbon-prune", "carbon-report", "carbon-report-send")
@@ -72,7 +72,7 @@ def test_the_units(root: Root, dist: Path) -> None:
     """Systemd reads each unit and timer without a complaint, and finds what they run little exposed: at most 1.5 of 10."""
     root.dpkg("-i", *(deb(dist, name) for name in ("node", "server")))
     timers = [f"/usr/lib/systemd/system/{name}.timer" for name in UNITS[1:]]
-    services = [f"/usr/lib/systemd/system/{name}.service" for name in (*UNITS, "carbon-collector")]
+    services = [f"/usr/lib/systemd/system/{name}.service" for name in (*UNITS, "carbon-web", "carbon-collector")]
     verified = root.run("systemd-analyze", "verify", "--man=no", *timers, *services, check=False)
 
     assert [line for line in verified.stderr.splitlines() if "carbon-" in line] == []

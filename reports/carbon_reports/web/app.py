@@ -80,15 +80,12 @@ def create_app(place: Place) -> ASGIApp:
     """Return the application."""
     lane = Lane(threads=6, each=2, waiting=20, light=2)
     routes = [Route(path, partial(_show, place, lane, view), methods=["GET"]) for path, view in VIEWS.items()]
-    style = "\n".join(
-        files(pages.__package__).joinpath("templates", *path).read_text(encoding="utf-8")
-        for path in (("style.css",), ("web", "web.css"))
-    )
-
-    async def stylesheet(_: Request) -> Response:
-        return Response(style, media_type="text/css")
-
-    routes.append(Route("/style.css", stylesheet, methods=["GET"]))
+    style = "\n".join((_shipped("style.css"), _shipped("web/web.css")))
+    for path, text, kind in (
+        ("/style.css", style, "text/css"),
+        ("/icon.svg", _shipped("web/icon.svg"), "image/svg+xml"),
+    ):
+        routes.append(Route(path, partial(_file, text, kind), methods=["GET"]))
     app = Starlette(routes=routes, exception_handlers={kind: partial(_failed, place) for kind in _FAILURES})
     return _Headed(_Door(app, place))
 
@@ -116,6 +113,14 @@ def error(place: Place, status: int, says: str, retry_after_s: int = 0) -> Respo
     headers = {"Retry-After": str(retry_after_s)} if retry_after_s else None
     text = pages.render("web/error.html.j2", {"site": place.site, "status": status, "says": says, "user": ""})
     return HTMLResponse(_encoded(text), status, headers)
+
+
+def _shipped(name: str) -> str:
+    return files(pages.__package__).joinpath("templates", *name.split("/")).read_text(encoding="utf-8")
+
+
+async def _file(text: str, kind: str, _request: Request) -> Response:
+    return Response(text, media_type=kind)
 
 
 async def _show(place: Place, lane: Lane, view: Callable[[Session, Asked], View], request: Request) -> Response:

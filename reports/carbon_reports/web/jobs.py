@@ -15,7 +15,7 @@ from carbon_acct.queries.period import epoch_of
 from carbon_acct.window import Window
 from carbon_collector.units import UJ_PER_KWH
 
-from ..numbers import KG, UNKNOWN, carbon, covered, energy, grouped
+from ..numbers import KG, NARROW_SPACE, UNKNOWN, carbon, covered, energy
 from ..tables import column
 from . import commands
 from .parts import Cell, Fact, Head, Link, Table, View, href
@@ -95,7 +95,7 @@ def one(session: Session, asked: Asked) -> View:
     if job.start is not None:
         day = datetime.fromtimestamp(job.start, asked.days.zone).date()
         trail.append(_to_day(day, "{}"))
-    return View(title, command, trail, facts=_facts(job, asked), notes=list(job.notes), simulated=simulated)
+    return View(title, command, trail, facts=_facts(job, asked), simulated=simulated)
 
 
 def _listed(session: Session, filters: Filters) -> tuple[list[JobRecord], tuple[str, int] | None]:
@@ -126,7 +126,7 @@ def _table(jobs: Sequence[JobRecord], asked: Asked, says: str) -> Table:
     rows = [
         [
             Cell(job.job_id, href=href("job", id=job.job_id)),
-            Cell(job.name),
+            Cell(job.name, is_name=True),
             Cell(job.account or ""),
             Cell(job.state),
             Cell(_time(job.start, asked)),
@@ -139,7 +139,7 @@ def _table(jobs: Sequence[JobRecord], asked: Asked, says: str) -> Table:
     ]
     heads = [Head(text) for text in ("JobID", "Name", "Account", "State", "Start")]
     heads += [Head(text, number=True) for text in ("Elapsed", "Energy, kWh", "kg CO₂e")]
-    caption = f"Sorted by JobID. {says} Energy is measured and estimated energy. –: not known."
+    caption = f"Sorted by JobID. {says} Energy includes what was estimated. –: not known."
     return Table(caption, [*heads, Head("Quality")], rows)
 
 
@@ -164,11 +164,11 @@ def _facts(job: JobRecord, asked: Asked) -> list[Fact]:
         ("Allocated", job.alloc_tres),
     ]
     facts = [Fact(term, text or UNKNOWN) for term, text in (*who, *ran)]
-    facts.append(Fact("Energy, measured", energy(job.energy_uj), job.energy_uj))
+    facts.append(Fact("Energy", energy(job.energy_uj), job.energy_uj))
     parts = [(text, getattr(job, name)) for name, text in COMPONENTS]
     facts += [Fact(f"of it {text}", energy(uj), uj) for text, uj in parts if uj is not None]
     if job.estimated_uj is not None:
-        facts.append(Fact("Energy, estimated", energy(job.estimated_uj), job.estimated_uj))
+        facts.append(Fact("Energy, estimated beside it", energy(job.estimated_uj), job.estimated_uj))
     facts += [
         Fact("Facility energy", energy(job.facility_uj), job.facility_uj),
         Fact("PUE", UNKNOWN if job.pue is None else f"{job.pue:g}"),
@@ -182,7 +182,8 @@ def _facts(job: JobRecord, asked: Asked) -> list[Fact]:
         Fact("Intensity", UNKNOWN if g_per_kwh is None else f"{g_per_kwh:.1f} g/kWh"),
         Fact("Intensity source", job.intensity_source or UNKNOWN),
         Fact("Quality", job.quality),
-        Fact("Coverage", covered(None if job.coverage is None else job.coverage * 100)),
+        Fact("Coverage", covered(job.coverage).replace(NARROW_SPACE, " ")),
+        *[Fact("Note", note) for note in job.notes],
     ]
 
 
@@ -198,4 +199,4 @@ def _elapsed(seconds: int | None) -> str:
     if seconds is None:
         return UNKNOWN
     hours, rest = divmod(seconds, 3600)
-    return f"{grouped(hours)}:{rest // 60:02d}:{rest % 60:02d}"
+    return f"{hours}:{rest // 60:02d}:{rest % 60:02d}"

@@ -17,12 +17,15 @@ class Link(NamedTuple):
 
 
 class Cell(NamedTuple):
-    """A cell of a table. `exact` is the integer behind a rounded number, in microjoules or micrograms."""
+    """A cell of a table. `exact` is the integer behind a rounded number, in microjoules or micrograms; a name may be of any
+    length.
+    """
 
     text: str
     exact: int | None = None
     href: str = ""
     number: bool = False
+    is_name: bool = False
 
 
 class Head(NamedTuple):

@@ -5,7 +5,7 @@ code behind GET /v1/usage.
 
 from __future__ import annotations
 
-from datetime import date
+from datetime import date, timedelta
 from typing import TYPE_CHECKING, NamedTuple
 
 from carbon_acct.known import sum_known
@@ -19,18 +19,25 @@ from . import commands
 from .parts import Cell, Head, Link, Table, View, href
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from sqlalchemy.orm import Session
 
     from .asked import Asked
 
 SORTS = ("jobs", "energy", "carbon")
+COLUMNS = (
+    ("jobs", "Jobs", 0),
+    ("energy", "Energy, kWh", UJ_PER_KWH),
+    ("estimated", "of it estimated, kWh", UJ_PER_KWH),
+    ("carbon", "kg CO₂e", KG),
+)
+"""The columns of numbers: their names, heads and units. That of estimated energy is left out where there is none."""
 FIRST_YEAR, LAST_YEAR = 1971, 9997
 HOME = "./"
 
 
-class _Kind(NamedTuple):
+class Kind(NamedTuple):
     """A table of sums: what a row is called, where the row and the sorted page lead, and whether it has a total."""
 
     word: str
@@ -44,8 +51,9 @@ def months(session: Session, asked: Asked) -> View:
     year = asked.number("year", FIRST_YEAR, LAST_YEAR, this)
     window = period(f"{date(year, 1, 1)}", f"{date(year + 1, 1, 1)}", asked.now, asked.days)
     found = usage(session, asked.own(), window, asked.days, ["month"], waste=False)
-    kind = _Kind("Month", lambda key: href("month", month=key), lambda sort: href(HOME, year=str(year), sort=sort))
-    beside = [Link(f"{at}", href(HOME, year=f"{at}")) for at in (year - 1, year + 1) if FIRST_YEAR <= at <= this]
+    kind = Kind("Month", lambda key: href("month", month=key), lambda sort: href(HOME, year=str(year), sort=sort))
+    years = ((f"← {year - 1}", year - 1), (f"{year + 1} →", year + 1))
+    beside = [Link(text, href(HOME, year=f"{at}")) for text, at in years if FIRST_YEAR <= at <= this]
     accounts = Link("Accounts", href("accounts"))
     return _view(f"Your months of {year}", commands.months(year), asked, found, kind, [], [*beside, accounts])
 
@@ -55,7 +63,7 @@ def days(session: Session, asked: Asked) -> View:
     window = asked.month()
     month = f"{window.first:%Y-%m}"
     found = usage(session, asked.own(), window, asked.days, ["day"], waste=False)
-    kind = _Kind("Day", lambda key: href("day", day=key), lambda sort: href("month", month=month, sort=sort))
+    kind = Kind("Day", lambda key: href("day", day=key), lambda sort: href("month", month=month, sort=sort))
     trail = [Link("Your months", href(HOME, year=f"{window.first.year}"))]
     beside = [
         *_neighbours(window, asked, lambda near: href("month", month=near)),
@@ -77,7 +85,7 @@ def accounts(session: Session, asked: Asked) -> View:
     anything = bool(names) or asked.viewer.operator
     filters = asked.all(accounts=names) if anything else asked.own()
     found = usage(session, filters, window, asked.days, ["account"], waste=False)
-    kind = _Kind(
+    kind = Kind(
         "Account",
         lambda key: href("account", name=key, month=month),
         lambda sort: href("accounts", month=month, sort=sort),
@@ -93,7 +101,7 @@ def users(session: Session, asked: Asked) -> View:
     window, name = asked.month(), asked.word("name")
     month = f"{window.first:%Y-%m}"
     found = usage(session, asked.all(accounts=[name]), window, asked.days, ["user"], waste=False)
-    kind = _Kind("User", lambda _: "", lambda sort: href("account", name=name, month=month, sort=sort))
+    kind = Kind("User", lambda _: "", lambda sort: href("account", name=name, month=month, sort=sort))
     beside = _neighbours(window, asked, lambda near: href("account", name=name, month=near))
     trail = [Link("Your accounts", href("accounts", month=month))]
     title = f"Account {name} in {window.first:%B %Y}"
@@ -102,53 +110,41 @@ def users(session: Session, asked: Asked) -> View:
 
 def _neighbours(window: Period, asked: Asked, to: Callable[[str], str]) -> list[Link]:
     """Return links to the month before and, if it has begun, the month after."""
-    before = asked.month(f"{date.fromordinal(window.first.toordinal() - 1):%Y-%m}")
-    found = [Link(f"← {before.first:%B %Y}", to(f"{before.first:%Y-%m}"))]
+    before = window.first - timedelta(days=1)
+    found = [Link(f"← {before:%B %Y}", to(f"{before:%Y-%m}"))] if before.year >= FIRST_YEAR else []
     if window.until <= asked.today():
         found.append(Link(f"{window.until:%B %Y} →", to(f"{window.until:%Y-%m}")))
     return found
 
 
 def _view(
-    title: str, command: str, asked: Asked, found: Usage, kind: _Kind, trail: list[Link], beside: list[Link]
+    title: str, command: str, asked: Asked, found: Usage, kind: Kind, trail: list[Link], beside: list[Link]
 ) -> View:
-    table = _table(asked, found, kind) if found.rows else None
-    notes = [] if table else ["There are no jobs that you may see here."]
-    return View(title, command, trail, beside, table=table, notes=notes, simulated=found.total.figures.simulated)
+    shown = table(asked, found, kind) if found.rows else None
+    notes = [] if shown else ["There are no jobs that you may see here."]
+    return View(title, command, trail, beside, table=shown, notes=notes, simulated=found.total.figures.simulated)
 
 
-def _table(asked: Asked, found: Usage, kind: _Kind) -> Table:
+def table(asked: Asked, found: Usage, kind: Kind) -> Table:
+    """Return the table of sums, sorted by key or by what the address says, largest first."""
     sort = asked.choice("sort", SORTS)
     rows = found.rows
     if sort:
         rows = sorted(rows, key=lambda row: (-(_amount(row.figures, sort) or 0), row.key[0] or ""))
     figures = [row.figures for row in [*rows, found.total]]
-    columns = _columns(figures)
-    cells = [[column[at] for column in columns] for at in range(len(figures))]
     firsts = [Cell(row.key[0] or "none", href=kind.row(row.key[0]) if row.key[0] else "") for row in rows]
+    lines = [[first] for first in [*firsts, Cell("all")]]
     heads = [Head(kind.word, href=kind.sorted_by(""), sorted="" if sort else "ascending")]
-    for name, text in (
-        ("jobs", "Jobs"),
-        ("energy", "Energy, kWh"),
-        ("", "of it estimated, kWh"),
-        ("carbon", "kg CO₂e"),
-    ):
-        link = kind.sorted_by(name) if name else ""
-        heads.append(Head(text, number=True, href=link, sorted="descending" if name and name == sort else ""))
-    caption = "Energy is measured and estimated energy. –: not known."
-    return Table(
-        caption, heads, [[first, *line] for first, line in zip(firsts, cells, strict=False)], [Cell("all"), *cells[-1]]
-    )
-
-
-def _columns(figures: Sequence[Figures]) -> list[list[Cell]]:
-    jobs = [Cell(grouped(one.jobs), one.jobs, number=True) for one in figures]
-    found = [jobs]
-    for name, unit in (("energy", UJ_PER_KWH), ("estimated", UJ_PER_KWH), ("carbon", KG)):
+    for name, text, unit in COLUMNS:
         amounts = [_amount(one, name) for one in figures]
-        texts = column(amounts, unit)
-        found.append([Cell(text, amount, number=True) for text, amount in zip(texts, amounts, strict=True)])
-    return found
+        if name == "estimated" and not any(amounts):
+            continue
+        link = kind.sorted_by(name) if name in SORTS else ""
+        heads.append(Head(text, number=True, href=link, sorted="descending" if name == sort else ""))
+        texts = column(amounts, unit) if unit else [grouped(amount) for amount in amounts]
+        for line, said, amount in zip(lines, texts, amounts, strict=True):
+            line.append(Cell(said, amount, number=True))
+    return Table("Energy includes what was estimated. –: not known.", heads, lines[:-1], lines[-1])
 
 
 def _amount(figures: Figures, name: str) -> int | None:

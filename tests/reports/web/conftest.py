@@ -18,9 +18,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import uvicorn
 
-from accounting.api.test_api import ALICE, BOB, NAMES, ROWS, TREE, deliver
+from accounting.api.test_api import BOB, NAMES, ROWS, TREE, deliver
 from accounting.conftest import munge_socket, poller, served, slurm
-from accounting.db.fixtures import site
 from accounting.samples import configure, job_slot, ledger, node_slot, segment
 from accounting.served import wait_for
 from carbon_acct.factors.slot_factor import load_terms
@@ -33,12 +32,16 @@ from carbon_reports.web.read_only import open_read_only
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from accounting.db.fixtures import Backend
     from accounting.served import Served
     from accounting.slurm_programs import StandIn
+    from carbon_acct.site import Site
 
-__all__ = ["munge_socket", "poller", "served", "site", "slurm"]
+__all__ = ["munge_socket", "poller", "served", "slurm"]
 
 HEADER = "X-Remote-User"
+ZONE = "America/New_York"
+"""The site's zone is not that in which the tests run: its days are others."""
 USERS = "op|Operator|\nanna|None|physics\nalice|None|\nbob|None|\n"
 HOSTILE = "</code><script>alert(1)</script>\x1b[31m\u202e"
 
@@ -106,7 +109,9 @@ class Web:
                 connection.putheader(HEADER, name)
             connection.endheaders()
             answer = connection.getresponse()
-            return Page(answer.status, {name.lower(): value for name, value in answer.getheaders()}, answer.read().decode())
+            return Page(
+                answer.status, {name.lower(): value for name, value in answer.getheaders()}, answer.read().decode()
+            )
         finally:
             connection.close()
 
@@ -119,6 +124,13 @@ class Web:
         slurm.rights(private=private, users=USERS, tree=TREE)
         self.served.poller.poll(thorough=True)
         assert self.knowledge.refresh()
+
+
+@pytest.fixture
+def site(backend: Backend) -> Iterator[Site]:
+    """A site with a fresh database."""
+    with backend.site(site_timezone=ZONE) as found:
+        yield found
 
 
 @pytest.fixture
@@ -169,7 +181,11 @@ def web(filled: Served, slurm: StandIn, tmp_path: Path) -> Iterator[Web]:
         folder = Path(name)
         folder.chmod(0o755)
         path = configure(
-            folder, aggregator_database=url, collector_aggregators=filled.url, slurm_munge_socket=filled.munge_socket
+            folder,
+            site_timezone=ZONE,
+            aggregator_database=url,
+            collector_aggregators=filled.url,
+            slurm_munge_socket=filled.munge_socket,
         )
         path.chmod(0o644)
         config = settings.load(str(path))
@@ -191,6 +207,3 @@ def web(filled: Served, slurm: StandIn, tmp_path: Path) -> Iterator[Web]:
             thread.join(20)
             listener.close()
             database.close()
-
-
-__all__ += ["ALICE"]

@@ -6,30 +6,39 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import socket
 import subprocess
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from sqlalchemy import text
 
-from accounting.api.test_api import ALICE, ANNA, BOB, CARL, NAMES, OPERATOR, get
+from accounting.api.test_api import ALICE, ANNA, BOB, NAMES, OPERATOR, get
+from accounting.served import wait_for
+from carbon_acct.access.viewer import EVERYTHING
+from carbon_acct.days import Days, zone_info
 from carbon_acct.errors import DatabaseError
+from carbon_acct.queries.usage import Figures, Usage, UsageRow
+from carbon_acct.sums.day_sum import ROLLED
 from carbon_collector import settings
 from carbon_collector.errors import CarbonError
 from carbon_reports.web import cli
+from carbon_reports.web.asked import Asked
 from carbon_reports.web.read_only import open_read_only
 from carbon_reports.web.serve import listener_of
+from carbon_reports.web.sums import Kind, table
+
+from .conftest import Web
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from accounting.slurm_programs import StandIn
 
-    from .conftest import Page, Web
+    from .conftest import Page
 
-DAY = "2012-10-12"
+DAY = "2012-10-11"  # in UTC it is the 12th
 MONTH = "2012-10"
 PAGES = ("./?year=2012", f"month?month={MONTH}", f"day?day={DAY}", "job?id=1", f"accounts?month={MONTH}",
          f"account?name=physics&month={MONTH}")  # fmt: skip
@@ -134,9 +143,17 @@ def test_hidden_and_never(web: Web, slurm: StandIn) -> None:
 
 def run_command(web: Web, page: Page, uid: int) -> dict[str, Any]:
     """What the page's command answers to its user, as JSON."""
-    env = {"PATH": f"{os.path.dirname(sys.executable)}:/usr/bin:/bin", "CARBON_ACCT_CONF": str(web.config)}
+    env = {"PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin", "CARBON_ACCT_CONF": str(web.config)}
     done = subprocess.run(
-        f"{page.command} --json", shell=True, capture_output=True, text=True, env=env, user=uid, cwd="/", timeout=60
+        f"{page.command} --json",
+        check=False,
+        shell=True,
+        capture_output=True,
+        text=True,
+        env=env,
+        user=uid,
+        cwd="/",
+        timeout=60,
     )
     assert done.returncode == 0, (page.command, done.stderr)
     answer: dict[str, Any] = json.loads(done.stdout)
@@ -164,6 +181,7 @@ def test_the_same_as_the_command(web: Web, slurm: StandIn, private: str, uid: in
             for row in answer["rows"]:
                 figures = row["figures"]
                 values = [number(figures[name]) for name in ("jobs", "energy_uj", "estimated_uj", "carbon_ug")]
+                assert values.pop(2) is None  # nothing is estimated here, and a column for that is left out
                 expected[next(iter(row["key"].values())) or "none"] = values
             found = page.rows()
             found.pop("all", None)
@@ -174,11 +192,45 @@ def test_the_same_as_the_command(web: Web, slurm: StandIn, private: str, uid: in
         else:
             (job,) = answer["jobs"]
             terms = dict(re.findall(r'<dt>([^<]*)</dt><dd><data value="(\d+)">', page.text))
-            assert int(terms["Energy, measured"]) == job["energy_uj"]
+            assert int(terms["Energy"]) == job["energy_uj"]
             assert int(terms["Carbon, location-based"]) == job["carbon_ug"]
             assert int(terms["of it CPU"]) == job["cpu_uj"]
         compared += 1
     assert compared >= 6
+
+
+def test_estimated_energy_is_told_apart() -> None:
+    """Where energy was estimated the table has a column for it beside the sum; what is not known is never 0."""
+    rows = {
+        "a": {"energy_uj": 5_000_000, "estimated_uj": 7_000_000, "carbon_ug": 3},
+        "b": {"energy_uj": None, "estimated_uj": 1_000_000, "carbon_ug": None},
+        "c": {"energy_uj": None, "estimated_uj": None, "carbon_ug": None},
+    }
+    found: list[UsageRow] = []
+    whole = Figures()
+    for key, values in rows.items():
+        figures = Figures()
+        figures.add(dict.fromkeys(ROLLED) | {"state": None, "jobs": 1, "simulated": False} | values)
+        whole.merge(figures)
+        found.append(UsageRow((key,), figures))
+    asked = Asked(EVERYTHING, {}, 0, Days(zone_info("UTC")), "")
+    made = table(asked, Usage(("day",), found, None, 0, UsageRow((), whole)), Kind("Day", str, str))
+    assert [head.text for head in made.heads][3] == "of it estimated, kWh"
+    exact = [[cell.exact for cell in row[1:]] for row in [*made.rows, made.total]]
+    assert exact == [
+        [1, 12_000_000, 7_000_000, 3],
+        [1, 1_000_000, 1_000_000, None],
+        [1, None, None, None],
+        [3, 13_000_000, 8_000_000, 3],
+    ]
+    assert [cell.text for cell in made.rows[2][2:]] == ["–", "–", "–"]
+
+
+def test_job_page(web: Web) -> None:
+    """The page of a job says coverage in percent, and its numbers without escapes."""
+    page = web.get("job?id=1", "alice")
+    assert re.search(r"<dt>Coverage</dt><dd>100.0 %</dd>", page.text)
+    assert "\\u" not in page.text.replace("\\u202e", "")
 
 
 def test_sorted_by_links(web: Web) -> None:
@@ -231,7 +283,7 @@ BAD = (
 
 def test_every_answer_has_the_headers(web: Web) -> None:
     """Pages, the style sheet, errors and what is no HTTP: all say what a browser may load, and that nothing is kept."""
-    answers = [web.get(target, "alice") for target in (*PAGES, "style.css", *BAD)]
+    answers = [web.get(target, "alice") for target in (*PAGES, "style.css", "icon.svg", *BAD)]
     answers += [web.send("/", ["alice"], method) for method in ("POST", "PUT", "DELETE", "HEAD")]
     for page in answers:
         assert page.headers["content-security-policy"].startswith(CSP)
@@ -239,7 +291,7 @@ def test_every_answer_has_the_headers(web: Web) -> None:
         assert page.headers["x-content-type-options"] == "nosniff"
         assert "style=" not in page.text
         assert "<style" not in page.text
-    assert [page.status for page in answers[: len(PAGES) + 1]] == [200] * (len(PAGES) + 1)
+    assert [page.status for page in answers[: len(PAGES) + 2]] == [200] * (len(PAGES) + 2)
     assert {web.get(target, "alice").status for target in BAD} == {400, 404}
     with socket.socket(socket.AF_UNIX) as raw:
         raw.connect(web.socket)
@@ -283,3 +335,26 @@ def test_socket(tmp_path: Path) -> None:
     with pytest.raises(CarbonError, match="cannot listen"):
         listener_of(str(tmp_path / "file"))
     assert (tmp_path / "file").read_text() == "kept"
+
+
+@pytest.mark.slow
+def test_the_process(web: Web, tmp_path: Path) -> None:
+    """The program takes its socket from systemd, answers 503 until its Slurm answers, and ends in order at SIGTERM."""
+    config = tmp_path / "carbon-acct.conf"
+    config.write_text(web.config.read_text() + "[web]\nproxy_user = root\n")
+    path = str(tmp_path / "s")
+    start = ["systemd-socket-activate", f"--listen={path}", "-E", "SLURM_CONF=/nonexistent"]
+    program = [sys.executable, "-m", "carbon_reports.web.cli", "--config", str(config)]
+    environment = os.environ | {"SLURM_CONF": "/nonexistent"}
+    with subprocess.Popen([*start, *program], env=environment, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            wait_for(lambda: Path(path).exists())
+            page = Web(path, config, web.knowledge, web.served).get("", "alice")
+            assert page.status == 503
+            assert page.headers["content-security-policy"].startswith(CSP)
+        finally:
+            process.terminate()
+            said = process.communicate(timeout=30)[1]
+    assert process.returncode in (0, -signal.SIGTERM), said
+    assert "Traceback" not in said
+    assert "refused: Slurm has not said yet whom it knows" in said
