@@ -54,6 +54,11 @@ class Knowledge:
                 log.warning("slurm: %s; going on with the rights that are known", err)
             self.state = replace(self.state, error=str(err))
             return False
+        except Exception as err:
+            # Nobody expected it. The thread must go on, or the rights of today would hold for ever.
+            log.exception("slurm: its rights cannot be read; going on with those that are known")
+            self.state = replace(self.state, error=str(err))
+            return False
         self.state = replace(self.state, rights=rights, error="")
         return True
 

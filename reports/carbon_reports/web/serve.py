@@ -39,6 +39,8 @@ log = logging.getLogger(__name__)
 
 BACKLOG = 128
 HEAD_BYTES = 64 * 1024
+STRANGER_S = 2.0
+"""The time in seconds for which a connection of somebody else than the proxy stays open."""
 UCRED = struct.Struct("3i")
 """struct ucred of unix(7): pid, uid, gid."""
 FIRST_FD = 3
@@ -68,7 +70,7 @@ def serve(config: Settings, debug: bool = False) -> None:
         with contextlib.closing(listener_of(config.text("web", "socket"))) as listener:
             knowledge.start()
             try:
-                uvicorn.Server(options(create_app(place))).run(sockets=[listener])
+                uvicorn.Server(options(create_app(place), proxy_uid)).run(sockets=[listener])
             finally:
                 knowledge.stop()
     finally:
@@ -85,7 +87,12 @@ def _proxy_uid(name: str) -> int:
 
 
 class Connection(H11Protocol):
-    """A connection whose `client` is the word PEER and the user id of the process at its other end."""
+    """A connection whose `client` is the word PEER and the user id of the process at its other end.
+
+    One that is not the proxy's is closed after STRANGER_S, whatever it sends: it may not keep a file open.
+    """
+
+    proxy_uid = -1
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Ask the kernel who connected."""
@@ -93,6 +100,8 @@ class Connection(H11Protocol):
         peer: Any = transport.get_extra_info("socket")
         _, uid, _ = UCRED.unpack(peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, UCRED.size))
         self.client = (PEER, uid)
+        if uid != self.proxy_uid:
+            self.loop.call_later(STRANGER_S, transport.abort)
 
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - uvicorn's own words are not for browsers
         """Answer what is no HTTP, with the headers of every answer."""
@@ -109,11 +118,11 @@ class Connection(H11Protocol):
         self.transport.close()
 
 
-def options(app: ASGIApp) -> uvicorn.Config:
+def options(app: ASGIApp, proxy_uid: int) -> uvicorn.Config:
     """Return uvicorn's configuration."""
     return uvicorn.Config(
         app,
-        http=Connection,
+        http=type("ProxyConnection", (Connection,), {"proxy_uid": proxy_uid}),
         ws="none",
         lifespan="off",
         log_config=None,

@@ -196,7 +196,7 @@ def web(filled: Served, slurm: StandIn, tmp_path: Path) -> Iterator[Web]:
         found = Web(f"{folder}/web.sock", path, knowledge, filled)
         found.private(slurm, "none")
         listener = serve.listener_of(found.socket)
-        server = uvicorn.Server(serve.options(create_app(place)))
+        server = uvicorn.Server(serve.options(create_app(place), place.proxy_uid))
         thread = threading.Thread(target=server.run, args=([listener],))
         thread.start()
         try:

@@ -10,6 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +29,7 @@ from carbon_collector.errors import CarbonError
 from carbon_reports.web import cli
 from carbon_reports.web.asked import Asked
 from carbon_reports.web.read_only import open_read_only
-from carbon_reports.web.serve import listener_of
+from carbon_reports.web.serve import STRANGER_S, listener_of
 from carbon_reports.web.sums import Kind, table
 
 from .conftest import Web
@@ -80,6 +81,17 @@ def test_another_peer(web: Web) -> None:
             timeout=30,
         )
         assert done.stdout.startswith(f"HTTP/1.1 {status} "), done.stdout
+
+
+@pytest.mark.root
+def test_a_peer_that_sends_nothing(web: Web) -> None:
+    """A connection of another process than the proxy's is closed after a while, so that nobody can hold all of them."""
+    ask = ASK.replace("s.sendall(", "(lambda _: None)(")
+    started = time.monotonic()
+    subprocess.run(
+        ["/usr/bin/python3", "-c", ask, web.socket], check=False, capture_output=True, user=ALICE, timeout=30
+    )
+    assert STRANGER_S <= time.monotonic() - started < 20
 
 
 def test_until_slurm_has_answered(web: Web) -> None:
