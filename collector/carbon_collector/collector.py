@@ -41,8 +41,12 @@ if TYPE_CHECKING:
 
 LOOKS_S = (0.3, 1.0, 2.0, 4.0)
 """Times of the first readings of a job after its start: its memory is known only from readings while it is there."""
+DOUBT_S = 0.1
+"""Time to the reading that settles a new doubt: a collector that is killed meanwhile leaves a gap."""
 IDLE_TICKS = 3
 """Ticks between two readings of a node without a job."""
+ACCOUNTED_US = 3_000_000
+"""Age at which a job has all the cgroups that it will have, with some reserve for a node under load."""
 LOOK_SLACK_S = 0.05
 """A reading that is due may be skipped if there was one this short before."""
 FIRST_LOOKS = 3
@@ -112,7 +116,7 @@ class Collector:
         self._limits_us = 0
         self._looks: dict[tuple[int, str], int] = {}
         self._unaccounted: set[str] = set()
-        self._unaccounted_before: set[str] = set()
+        self._none_accounted = False
         self._guesses: set[str] = set()
         self._guessed_before: set[str] = set()
         self._job_of: dict[str, str] = {}
@@ -327,21 +331,24 @@ class Collector:
             busy_cpus=busy,
             ended=ended,
             has_parent=bool(self.cgroups.parents()),
-            unaccounted=self._without_accounting(),
+            unaccounted=self._without_accounting(clock, bool(cgroups)),
         )
 
-    def _without_accounting(self) -> frozenset[str]:
-        """Return the jobs whose CPU time no cgroup accounts for, though they have cgroups: at two readings, since those of a
-        step are made one after the other. A job that was found so stays so until it has ended.
+    def _without_accounting(self, clock: Clock, some_are_accounted: bool) -> frozenset[str]:
+        """Return the jobs whose CPU time no cgroup accounts for, though they have cgroups.
+
+        The cgroups of a step are made one after the other, so a job must be ACCOUNTED_US old. On a node where one was
+        found so, younger ones are believed to be too, until a job shows its CPU time. A job that was found stays so.
         """
-        here = {
-            str(ledger.job.job_id)
+        opened = {
+            str(ledger.job.job_id): ledger.open_mono_us
             for ledger in self.books.ledgers.values()
             if ledger.last is None and not ledger.settled
         }
-        found = self.cgroups.unaccounted(here)
-        self._unaccounted = (self._unaccounted & here) | (found & self._unaccounted_before)
-        self._unaccounted_before = found
+        found = self.cgroups.unaccounted(set(opened))
+        grown_up = {name for name in found if clock.mono_us - opened[name] >= ACCOUNTED_US}
+        self._none_accounted = (self._none_accounted or bool(grown_up)) and not some_are_accounted
+        self._unaccounted = (self._unaccounted & opened.keys()) | (found if self._none_accounted else grown_up)
         return frozenset(self._unaccounted)
 
     def _young(self, clock: Clock) -> set[str]:
@@ -406,11 +413,12 @@ class Collector:
             self.flush_due_s = now_s + max(self.interval_s, SETTLE_S)
 
     def looks(self) -> list[float]:
-        """Return the seconds until each of the first readings of the young jobs."""
+        """Return the seconds until each of the first readings of the young jobs, and until one that settles a doubt."""
         last = self.books.last
         opened = [ledger.open_mono_us for ledger in self.books.open_ledgers()]
         ages_s = [(last.mono_us - us) / US_PER_S for us in opened] if last else []
-        return [at - age_s for age_s in ages_s if age_s < LOOKS_S[-1] for at in LOOKS_S if at > age_s + LOOK_SLACK_S]
+        looks = [at - age_s for age_s in ages_s if age_s < LOOKS_S[-1] for at in LOOKS_S if at > age_s + LOOK_SLACK_S]
+        return [*looks, DOUBT_S] if self.books.doubts.is_new else looks
 
     def _open_slot(self) -> int:
         """Return the slot in which the next interval begins. The clock itself may be past its end already."""

@@ -22,6 +22,7 @@ from carbon_collector.attribution.cpu_time import Presence, held
 from carbon_collector.attribution.ledger import PROLOG, Ledger
 from carbon_collector.attribution.memory_use import memory_use
 from carbon_collector.cgroups import Cgroups
+from carbon_collector.collector import ACCOUNTED_US
 from carbon_collector.topology import Topology
 from carbon_collector.usage import Usage
 
@@ -147,6 +148,7 @@ def test_a_directory_of_jobs_that_is_left_in_cpuacct_says_nothing_of_their_use(
             host.ticket("prolog", job, SLURM_JOB_CPUS_PER_NODE=cpus)
         (node.cgroupfs / "freezer/slurm_n1/uid_1000/job_1").mkdir(parents=True)
         host.tick()
+        time.sleep(ACCOUNTED_US / SECOND + 0.2)
         host.tick()
         for _ in range(6):
             with host.frozen():
@@ -162,7 +164,7 @@ def test_a_directory_of_jobs_that_is_left_in_cpuacct_says_nothing_of_their_use(
 
     shares = {job: rows_of(got, job)[0]["components"]["cpu"] for job in (1, 2, 3)}
     assert {job: share["method"] for job, share in shares.items()} == {1: "shared", 2: "counter", 3: "counter"}
-    assert shares[1]["reason"] == CPU_GUESSED
+    assert CPU_GUESSED in shares[1]["reason"]
     assert dynamic(got, "cpu", 1) > 5 * JOULE  # at most its CPUs x time, and little time passes here
     assert dynamic(got, "cpu", 2) > 5 * JOULE
     assert dynamic(got, "cpu", 3) == 0

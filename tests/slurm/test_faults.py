@@ -180,6 +180,7 @@ def test_an_epilog_without_a_prolog_is_tolerated(cluster: Cluster, product: Prod
 def test_a_prolog_without_an_epilog_harms_no_other_job(cluster: Cluster, aftermath: Aftermath) -> None:
     """Until its epilog comes after all a job that has left pays on; the others' energy is theirs, and all is there once."""
     script = cluster.layout.etc / "slurm" / "epilog.d" / "carbon-acct.sh"
+    complete(cluster, cluster.sbatch("bob", "-w", "n3", script=burn(1)))  # the collector is there, whatever came before
     away = without(script)
     try:
         job = cluster.sbatch("bob", "-w", "n3", script=burn(3))

@@ -53,7 +53,7 @@ def test_arrays_and_het_jobs(cluster: Cluster, aftermath: Aftermath) -> None:
     het = cluster.sbatch("bob", "-w", "n3", "-n", "1", ":", "-w", "n4", "-n", "2", script=burn(1))
     cluster.wait_for([array, het])
 
-    aftermath.check([array, het])
+    aftermath.check([array, het], shared=True)  # the tasks end together, and may do so between two readings
 
 
 def test_a_requeued_job_has_two_runs(cluster: Cluster, product: Product) -> None:

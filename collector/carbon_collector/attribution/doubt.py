@@ -49,6 +49,8 @@ class Doubts:
 
     def __init__(self) -> None:
         self.moved: set[str] = set()
+        self.is_new = False
+        """Whether the last snapshot began a doubt, which a reading soon after would settle."""
         self._moved_us: dict[str, int] = {}
         self._known: dict[str, Known] = {}
         self._prior: dict[str, Known] = {}
@@ -60,6 +62,7 @@ class Doubts:
             for name in kept.keys() - domains.keys():
                 del kept[name]
         self.moved &= domains.keys()
+        self.is_new = False
         believed = Believed(dict(now.readings), {}, {})
         for name, reading in now.readings.items():
             domain = domains.get(name)
@@ -103,6 +106,7 @@ class Doubts:
                 self._known.pop(name)
                 return self._believe(name, raw)
             counted = counted._replace(reason=AHEAD)
+        self.is_new |= suspect is None
         self._suspect[name] = raw
         return Reading(None, counted.reason or WENT_DOWN)
 
