@@ -38,6 +38,7 @@ ELSEWHERE = {
     "systemctl enable --now": "tests/rollout/test_readme.py",
     "install -D -m 644 carbon-acct.conf": "tests/rollout/test_readme.py",
     "carbon-mgr init": "tests/rollout/test_readme.py and tests/accounting/cli/test_init.py",
+    "carbon-report send": "tests/reports/test_mail.py: it asks Slurm for the users and their mail domain",
     "carbon-track": "tests/job/test_carbon_track.py: it needs a job",
     "ansible-playbook": "tests/rollout/test_whole_life.py",
 }
