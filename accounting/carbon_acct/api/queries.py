@@ -34,7 +34,7 @@ from carbon_acct.queries import totals
 from carbon_acct.queries.job_filter import Filters, head
 from carbon_acct.queries.jobs import list_page
 from carbon_acct.queries.nodes import dropped_total, last_slot, silent
-from carbon_acct.queries.unknown import unknown
+from carbon_acct.queries.unknown import is_uid, unknown
 from carbon_acct.queries.unmatched import unmatched_page
 from carbon_acct.sums import apart
 from carbon_acct.window import Window
@@ -244,4 +244,4 @@ def uids_of(users: str, all_users: bool, caller: Caller) -> list[int]:
     """Return the ids among the names. Without any names that is the caller's own, and for root everybody's."""
     if not users and not all_users and caller.identity.uid != 0:
         return [caller.identity.uid]
-    return [int(w) for w in words_of(users) if w.isascii() and w.isdigit() and len(w) < 11]
+    return [int(word) for word in words_of(users) if is_uid(word)]

@@ -106,7 +106,8 @@ def period(start: str, end: str, now: int, days: Days) -> Period:
 def compared(asked: Period, how: str, now: int, days: Days) -> tuple[Period, str]:
     """Return the window to compare with, by a word of COMPARISONS, and a note where it is not the whole of it."""
     if how == "year":
-        last = _months_after(asked.last, -12)  # of the day after a 28 February too, the day before is the 28
+        # A 29 February has no day a year before: the window of before then ends with the 28th, and not before it.
+        last = _months_after(asked.last, -12)
         before = Period(_months_after(asked.first, -12), max(_months_after(asked.until, -12), last + timedelta(days=1)))
     elif asked.month:
         before = Period(_months_after(asked.first, -1), asked.first)

@@ -47,10 +47,10 @@ def _strangers(session: Session, viewer: Viewer, names: Sequence[str]) -> Iterab
         return []
     lists = Lists(session.get_bind().dialect.name)
     seen = select(Association.user, Association.uid).where(*visible(viewer, Association, lists))
-    numbers = [int(name) for name in names if _is_number(name)]
+    numbers = [int(name) for name in names if is_uid(name)]
     known = {row.user for row in session.execute(seen.where(lists.among(Association.user, names)))}
     known |= {str(row.uid) for row in session.execute(seen.where(lists.among(Association.uid, numbers)))}
-    return [name for name in names if (str(int(name)) if _is_number(name) else name) not in known]
+    return [name for name in names if (str(int(name)) if is_uid(name) else name) not in known]
 
 
 def _used(session: Session, viewer: Viewer, names: Sequence[str]) -> Iterable[str]:
@@ -62,11 +62,12 @@ def _used(session: Session, viewer: Viewer, names: Sequence[str]) -> Iterable[st
 
 def _in_passwd(name: str) -> bool:
     try:
-        pwd.getpwuid(int(name)) if _is_number(name) else pwd.getpwnam(name)
+        pwd.getpwuid(int(name)) if is_uid(name) else pwd.getpwnam(name)
     except (KeyError, OverflowError, ValueError):
         return False
     return True
 
 
-def _is_number(name: str) -> bool:
+def is_uid(name: str) -> bool:
+    """Return whether a word names a user by number. A longer number is no uid, and would be too large for a column."""
     return name.isascii() and name.isdigit() and len(name) < 11

@@ -421,11 +421,16 @@ def test_what_is_shared_is_measured_energy_but_an_estimate_of_the_job(site: Site
     assert record.notes == (f"cpu: {reason or 'shared'}",)
 
 
-def test_a_job_that_holds_shards_is_an_estimate(site: Site) -> None:
-    """The node knows nothing of shards and calls the GPU's energy measured; AllocTRES says better. No joule changes."""
-    tell(site, replace(JOB, alloc_tres="cpu=2,gres/shard=1,node=1"))
+@pytest.mark.parametrize("is_told_late", [False, True])
+def test_a_job_that_holds_shards_is_an_estimate(site: Site, is_told_late: bool) -> None:
+    """The node knows nothing of shards and calls the GPU's energy measured; AllocTRES says better, also where Slurm tells
+    it after the rows have come. No joule changes.
+    """
+    shards = replace(JOB, alloc_tres="cpu=2,gres/shard=1,node=1")
+    tell(site, replace(JOB, alloc_tres=None) if is_told_late else shards)
     parts = {"cpu": share(1000), "dram": share(500), "gpu": share(4000)}
     deliver(site, segment([ledger(gpus=["GPU-1"]), job_slot(parts)]))
+    tell(site, shards)
     record = only(site)
     assert (record.energy_uj, record.gpu_uj, record.quality) == (5500, 4000, "estimated")
     assert record.notes == (f"gpu: {SHARDS}",)
