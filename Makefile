@@ -3,12 +3,13 @@
 SHELL := /bin/sh
 PYTHON ?= /usr/bin/python3
 VENV := .venv
+FRAMEWORKS := .venv-frameworks
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 DEBIAN := python3 python3-venv gcc libc6-dev shellcheck munge slurm-wlm slurmdbd mariadb-server galera-4 rsync lsof postgresql pgbouncer util-linux man-db mandoc prometheus systemd chromium poppler-utils fonts-dejavu-core libpango-1.0-0 libpangoft2-1.0-0 libharfbuzz-subset0
 
 .DEFAULT_GOAL := help
-.PHONY: help docs picture demo demo-stop test test-pythons structure test-vm test-site test-slurms test-pyslurm soak siege check lint zipapp dist debian format clean bench-accuracy bench-overhead bench-latency bench-spool bench-emissions bench-estimate bench-recalculate bench-privacy bench-receive bench-report bench-large bench-tracking bench-track-overhead
+.PHONY: help docs picture demo demo-stop test test-frameworks test-pythons structure test-vm test-site test-slurms test-pyslurm soak siege check lint zipapp dist debian format clean bench-accuracy bench-overhead bench-latency bench-spool bench-emissions bench-estimate bench-recalculate bench-privacy bench-receive bench-report bench-large bench-tracking bench-track-overhead
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -36,6 +37,18 @@ test-vm: $(STAMP) zipapp ## ring 5: the newest Slurm under systemd in an emulate
 test-site: $(STAMP) debian ## packages in fresh Debian roots, the Ansible role over ssh on a running Slurm (root, 20 minutes)
 	@$(MAKE) --no-print-directory debian DEBIAN="debootstrap rpm rpm2cpio cpio iproute2 openssh-server openssh-client sudo"
 	$(BIN)/pytest -q -m site tests/packages tests/rollout
+
+test-frameworks: $(STAMP) debian zipapp $(FRAMEWORKS)/.installed ## real PyTorch, Lightning, Keras, transformers, mpi4py, alone and in jobs of a real Slurm (root, 6 GB, minutes)
+	$(FRAMEWORKS)/bin/pytest -q -rs tests/job/test_callbacks.py tests/job/test_ranks.py
+	$(FRAMEWORKS)/bin/pytest -q -s -m frameworks tests/slurm/test_frameworks.py
+
+# A virtual environment of their own, on top of the project's.
+$(FRAMEWORKS)/.installed: $(STAMP)
+	$(PYTHON) -m venv $(FRAMEWORKS)
+	$(FRAMEWORKS)/bin/pip install --quiet --disable-pip-version-check pytest torch lightning keras transformers accelerate mpi4py mpich
+	@echo "import site; site.addsitedir('$$(echo $(CURDIR)/$(VENV)/lib/python3*/site-packages)')" \
+	  >"$$(echo $(FRAMEWORKS)/lib/python3*/site-packages)/carbon-acct.pth"
+	@touch $@
 
 test-slurms: $(STAMP) ## which prologs the Slurm of Debian 12, 13 and testing runs, each in a root of its own; the table (root, minutes)
 	@$(MAKE) --no-print-directory debian DEBIAN="debootstrap util-linux"

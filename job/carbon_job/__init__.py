@@ -28,7 +28,8 @@ def track(epochs: int | None = None, steps: int | None = None, **options: Any) -
     `max_energy` ("2kWh", or joules), `max_carbon` ("500g", or grams), held to the `limit`: "expected", "upper" or
     "spent". `on_limit`: "warn", "signal:SIG" (to the step), "stop" (`checkpoint()` is called, and a loop over the
     tracker ends after its epoch), or a callable that is given the reason. Once.
-    `until="timelimit"`: without epochs, predict up to the job's time limit.
+    `until`: without epochs, predict up to the job's time limit ("timelimit"), or for a run of that time ("12h", or
+    seconds).
     `reduce`: a callable that returns the sum of a float over all ranks; every rank calls it at every epoch.
     `history` False: neither read nor keep earlier runs.
 

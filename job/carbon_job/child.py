@@ -158,6 +158,7 @@ def replace(command: list[str]) -> NoReturn:
 
 def refuse(command: list[str], err: OSError) -> NoReturn:
     """Write why a command cannot be run, and exit with a shell's code for it."""
-    sys.stderr.write(f"carbon-track: {command[0]}: {err.strerror}\n")
+    absent = isinstance(err, FileNotFoundError) and "/" not in command[0]
+    sys.stderr.write(f"carbon-track: {command[0]}: {'command not found' if absent else err.strerror}\n")
     sys.stderr.flush()
     os._exit(NOT_FOUND if isinstance(err, FileNotFoundError) else NOT_RUNNABLE)

@@ -11,41 +11,53 @@ import time
 
 from . import __version__, marks, place
 from .child import Child, leave, refuse, replace
+from .lean import TYPE_CHECKING
 from .limits import FIGURES, action
-from .tracker import Tracker
+from .tracker import TIMELIMIT, Tracker
 from .units import carbon_g, energy_j, seconds
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 USAGE = 2
 MARK_USAGE = "carbon-track mark {epoch | step [N] | phase [NAME] | end | pause | resume}"
+WATCH_USAGE = "carbon-track watch [-1 | --once] LOG|FOLDER..."
 
 
 def parser() -> argparse.ArgumentParser:
     """Return the parser of carbon-track's options."""
     made = argparse.ArgumentParser(
         prog="carbon-track",
-        usage=f"carbon-track [OPTIONS] [--] CMD [ARG...]\n       {MARK_USAGE}",
+        usage=f"carbon-track [OPTIONS] [--] CMD [ARG...]\n       {MARK_USAGE}\n       {WATCH_USAGE}",
         description="Run CMD and say what energy and carbon it takes, per epoch where it marks them.",
         allow_abbrev=False,
     )
-    made.add_argument("--epochs", type=int, metavar="N", help="how many epochs CMD will mark")
-    made.add_argument("--steps", type=int, metavar="N", help="steps of an epoch")
-    made.add_argument("--until", choices=["timelimit"], help="without --epochs: predict up to the job's time limit")
-    made.add_argument("--max-energy", metavar="E", help="limit of the energy, such as 2kWh")
-    made.add_argument("--max-carbon", metavar="E", help="limit of the carbon, such as 500g")
+    made.add_argument("--epochs", type=_count, metavar="N", help="how many epochs CMD will mark")
+    made.add_argument("--steps", type=_count, metavar="N", help="steps of an epoch")
     made.add_argument(
-        "--limit", choices=FIGURES, default="expected", help="the figure that a limit is held to (default: expected)"
+        "--until",
+        type=_until,
+        metavar="{timelimit|TIME}",
+        help="without --epochs: predict up to the job's time limit, or for a run of TIME, such as 12h",
     )
+    made.add_argument("--max-energy", type=_amount(energy_j), metavar="E", help="limit of the energy, such as 2kWh")
+    made.add_argument("--max-carbon", type=_amount(carbon_g), metavar="M", help="limit of the carbon, such as 500g")
+    made.add_argument("--limit", choices=FIGURES, help="the figure that a limit is held to (default: expected)")
     made.add_argument(
-        "--on-limit", default="warn", metavar="{warn|signal:SIG|stop}", help="what a passed limit does (default: warn)"
+        "--on-limit",
+        type=_action,
+        metavar="{warn|signal:SIG|stop}",
+        help="what a passed limit does (default: warn)",
     )
     made.add_argument(
         "--kill-after",
+        type=_amount(seconds),
         metavar="TIME",
         help="send SIGKILL if CMD still runs that long after signal:SIG or stop, such as 5m (default: never)",
     )
     made.add_argument("--zone", default="", metavar="Z", help="zone of the grid; else the site's")
-    made.add_argument("--intensity", type=float, metavar="G", help="g/kWh to use instead of the grid's")
-    made.add_argument("--pue", type=float, metavar="X", help="PUE of the site; else [site] pue, else 1")
+    made.add_argument("--intensity", type=_between(0, 5000), metavar="G", help="g/kWh to use instead of the grid's")
+    made.add_argument("--pue", type=_between(1, 10), metavar="X", help="PUE of the site; else [site] pue, else 1")
     made.add_argument("--name", default="", help="name of the program, for its history; else the job's name")
     made.add_argument("--no-history", action="store_true", help="neither read nor keep earlier runs")
     made.add_argument("--log", default="", metavar="FILE", help="append results to FILE as JSON lines")
@@ -59,21 +71,33 @@ def main(argv: list[str] | None = None) -> int:
     given = sys.argv[1:] if argv is None else argv
     if given[:1] == ["mark"]:
         return mark(given[1:])
+    if given[:1] == ["watch"]:
+        from .watch import main as watch
+
+        return watch(given[1:])
     own, command = split(given, parser())
     args = parser().parse_args(own)
-    try:
-        action(args.on_limit)
-        for text, read in ((args.max_energy, energy_j), (args.max_carbon, carbon_g), (args.kill_after, seconds)):
-            if text is not None:
-                read(text)
-    except ValueError as err:
-        sys.stderr.write(f"carbon-track: {err}\n")
-        return USAGE
-    if not command:
+    wrong = "which command? carbon-track [OPTIONS] -- CMD [ARG...]" if not command else without_effect(args)
+    if wrong:
         parser().print_usage(sys.stderr)
-        sys.stderr.write("carbon-track: which command? carbon-track [OPTIONS] -- CMD [ARG...]\n")
+        sys.stderr.write(f"carbon-track: {wrong}\n")
         return USAGE
     return run(args, command)
+
+
+def without_effect(args: argparse.Namespace) -> str:
+    """Return in one line which option would do nothing beside the others, or an empty text. Somebody who gives it relies
+    on it.
+    """
+    limited = args.max_energy is not None or args.max_carbon is not None
+    for option, given in (("--limit", args.limit), ("--on-limit", args.on_limit)):
+        if given is not None and not limited:
+            return f"{option} needs a limit: --max-energy or --max-carbon"
+    if args.kill_after is not None and args.on_limit in (None, "warn"):
+        return "--kill-after needs --on-limit stop or --on-limit signal:SIG"
+    if args.until is not None and args.epochs is not None:
+        return "--until is for commands without epochs; with --epochs the run ends after the last one"
+    return ""
 
 
 def split(argv: list[str], options: argparse.ArgumentParser) -> tuple[list[str], list[str]]:
@@ -108,7 +132,9 @@ def run(args: argparse.Namespace, command: list[str]) -> int:
     here = place.find()
     if here.local_rank or here.missing:
         if here.missing and not here.rank and not args.quiet:
-            sys.stderr.write(f"carbon-track: {here.missing}\n")
+            limits = args.max_energy is not None or args.max_carbon is not None
+            held = ", and limits are not held" if limits else ""
+            sys.stderr.write(f"carbon-track: {here.missing}{held}\n")
         replace(command)
     reader, writer = os.pipe()
     os.set_inheritable(writer, True)
@@ -126,10 +152,10 @@ def run(args: argparse.Namespace, command: list[str]) -> int:
         until=args.until or "",
         max_energy=args.max_energy,
         max_carbon=args.max_carbon,
-        limit=args.limit,
-        on_limit=args.on_limit,
+        limit=args.limit or "expected",
+        on_limit=args.on_limit or "warn",
         kill=child.kill,
-        kill_after_s=None if args.kill_after is None else seconds(args.kill_after),
+        kill_after_s=args.kill_after,
         zone=args.zone,
         intensity=args.intensity,
         pue=args.pue,
@@ -140,6 +166,54 @@ def run(args: argparse.Namespace, command: list[str]) -> int:
     status = child.wait(tracker.told)
     tracker.end(os.WIFEXITED(status) and os.WEXITSTATUS(status) == 0)
     leave(status)
+
+
+def _count(text: str) -> int:
+    """Return a whole number from 1 on. Raises ArgumentTypeError."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 on")
+    return int(text)
+
+
+def _between(least: float, most: float) -> Callable[[str], float]:
+    """Return what reads a number between two others. It raises ArgumentTypeError."""
+
+    def read(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = float("nan")
+        if not least <= value <= most:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a number from {least} to {most}")
+        return value
+
+    return read
+
+
+def _amount(amount: Callable[[str], float]) -> Callable[[str], float]:
+    """Return what reads an amount with its unit. It raises ArgumentTypeError."""
+
+    def read(text: str) -> float:
+        try:
+            return amount(text)
+        except ValueError as err:
+            raise argparse.ArgumentTypeError(str(err)) from err
+
+    return read
+
+
+def _action(text: str) -> str:
+    """Return an action that `limits` knows. Raises ArgumentTypeError."""
+    try:
+        action(text)
+    except ValueError as err:
+        raise argparse.ArgumentTypeError(str(err)) from err
+    return text
+
+
+def _until(text: str) -> str | float:
+    """Return `timelimit`, or the seconds of a time. Raises ArgumentTypeError."""
+    return text if text == TIMELIMIT else _amount(seconds)(text)
 
 
 def _listen(reader: int, tracker: Tracker) -> None:

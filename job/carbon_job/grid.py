@@ -10,6 +10,7 @@ from collections.abc import Callable
 from .carbon import Series
 from .place import Place
 
+NO_AGGREGATOR = "no aggregator is known (CARBON_ACCT_AGGREGATORS)"
 REFRESH_S = 900.0
 FIRST_WAIT_S = 1.0
 
@@ -25,6 +26,8 @@ class Grid:
         self._stopped = threading.Event()
         self._first = threading.Event()
         self._said = False
+        self.missing = "" if fixed is not None or place.aggregators else NO_AGGREGATOR
+        """Why no intensity can be known, which is said in the last line of the run; empty if one may be."""
         if fixed is None and place.aggregators:
             threading.Thread(target=self._follow, name="carbon_job grid", daemon=True).start()
         else:

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 MOST_HELD = 4
 """The most epochs that wait for the figures of other nodes. Above it the oldest is reported without them."""
+SO_FAR_S = 60.0
+"""The seconds after the last line of the log until the figures so far are written: SIGKILL may come at any time."""
 
 
 class Options(NamedTuple):
@@ -45,6 +47,11 @@ class Options(NamedTuple):
     on_limit: Callable[[str], None] | None = None
     """The function that is called once with the reason when a limit is passed."""
 
+    @property
+    def limited(self) -> bool:
+        """Return whether the run has a limit."""
+        return self.max_energy_j is not None or self.max_carbon_g is not None
+
 
 class Reporter:
     """Collects the results of one run and writes its lines."""
@@ -60,8 +67,17 @@ class Reporter:
         self._before = 0
         self._options, self._outlook = options, outlook
         self._limited = False
+        self._log_fails = False
+        self._logged_s = time.monotonic()
         self._status = StatusLine(options.out or sys.stderr)
         self._shown_s = 0.0
+
+    def say_what_cannot_be_done(self, until_time_limit: bool) -> None:
+        """Write a line for each wish that cannot be fulfilled here."""
+        if until_time_limit and self.place.end_s is None:
+            self.say("no prediction: the job's time limit is not known (SLURM_JOB_END_TIME is not set)")
+        if self._options.max_carbon_g is not None and self.grid is not None and self.grid.missing:
+            self.say(f"the limit on carbon is not held: {self.grid.missing}, and no intensity is given")
 
     # Called in the recorder's thread.
 
@@ -114,18 +130,21 @@ class Reporter:
             self.say(epoch_line(done, self.timeline.epochs, self.outcome))
         elif last:
             self._status.end()
-            self.say(run_line(done))
+            self.say(run_line(done, self.grid.missing if self.grid else ""))
         if span.name == EPOCH:
             self._hold_to_limits()
 
     def tick(self) -> None:
-        """Report the spans that need wait no longer. If the terminal shows a line, update it and check the limits, once
-        a second.
+        """Report the spans that need wait no longer. Check the limits, and update the line on the terminal, once a
+        second.
         """
         if self._held:
             self._release(late=False)
+        options = self._options
+        wanted = options.live_line or options.limited or options.log
         if (
-            not self._options.live_line
+            not wanted
+            or self.place.rank != 0
             or not self.timeline.spans
             or self.timeline.total.energy_uj is None
             or time.monotonic() - self._shown_s < 1
@@ -134,9 +153,12 @@ class Reporter:
         self._shown_s = time.monotonic()
         self._predict()
         self._hold_to_limits()
-        self._status.show(
-            "carbon: " + progress_line(self.total(), self.timeline.epoch, self.timeline.epochs, self.outcome)
-        )
+        if time.monotonic() - self._logged_s >= SO_FAR_S:
+            self._log({"type": "so far", **self.total().as_json()})
+        if options.live_line:
+            self._status.show(
+                "carbon: " + progress_line(self.total(), self.timeline.epoch, self.timeline.epochs, self.outcome)
+            )
 
     def total(self) -> Result:
         """Return the result of the run so far."""
@@ -155,8 +177,11 @@ class Reporter:
         self._log({"type": "so far", "signal": name, **self.total().as_json()})
 
     def keep(self) -> None:
-        """Write the run into the history."""
-        self._outlook.keep(self.timeline.progress)
+        """Write the run into the history. A history that cannot be written costs itself, and one line."""
+        try:
+            self._outlook.keep(self.timeline.progress)
+        except OSError as err:
+            self.say(f"this run is not kept for predictions: {err.filename or 'history'}: {err.strerror or err}")
 
     # Inside.
 
@@ -193,7 +218,7 @@ class Reporter:
 
     def _hold_to_limits(self) -> None:
         options = self._options
-        if self._limited or (options.max_energy_j is None and options.max_carbon_g is None):
+        if self._limited or not options.limited:
             return
         spent, said = self.total(), self.outcome
         provisional = said.prediction.provisional if said else True
@@ -217,7 +242,10 @@ class Reporter:
                 return
 
     def _log(self, facts: dict[str, Any]) -> None:
-        """Append one JSON line in one write, so that no part of it is lost when the program is killed."""
+        """Append one JSON line in one write, so that no part of it is lost when the program is killed. A log that cannot
+        be written costs its lines, and one line that says so.
+        """
+        self._logged_s = time.monotonic()
         if not self._options.log:
             return
         import json
@@ -225,8 +253,15 @@ class Reporter:
         place = self.place
         head = {"job_id": place.job_id, "restarts": place.restarts, "step": place.step, "run": self.name}
         line = json.dumps({"version": 1, **head, **facts}, separators=(",", ":")) + "\n"
-        fd = os.open(self._options.log, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
         try:
-            os.write(fd, line.encode())
-        finally:
-            os.close(fd)
+            fd = os.open(self._options.log, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            try:
+                os.write(fd, line.encode())
+            finally:
+                os.close(fd)
+        except OSError as err:
+            if not self._log_fails:
+                self.say(
+                    f"log {self._options.log}: {err.strerror or err}; results are shown and limits are held without it"
+                )
+            self._log_fails = True

@@ -123,9 +123,9 @@ def progress_line(total: Result, epoch: int, epochs: int, outcome: Outcome | Non
     return f"{where}{_amounts(total)} in {time_text(total.seconds)}" + (f"; {outlook_text(outcome)}" if outcome else "")
 
 
-def run_line(total: Result) -> str:
-    """Return the last line of a run."""
-    return f"{_amounts(total)} in {time_text(total.seconds)}{_remarks(total, short=False)}"
+def run_line(total: Result, no_carbon: str = "") -> str:
+    """Return the last line of a run. `no_carbon` is the reason why carbon is not known."""
+    return f"{_amounts(total)} in {time_text(total.seconds)}{_remarks(total, short=False, no_carbon=no_carbon)}"
 
 
 def _outlook(outcome: Outcome | None) -> str:
@@ -143,7 +143,7 @@ def _range(lower: float, upper: float, text: Any) -> str:
     return f"{low} to {high}" if high.endswith(f" {unit}") else f"{low} {unit} to {high}"
 
 
-def _remarks(done: Result, short: bool) -> str:
+def _remarks(done: Result, short: bool, no_carbon: str = "") -> str:
     """Return what a reader must know about how the energy was obtained."""
     remarks = []
     if not short and done.energy_j is not None:
@@ -161,6 +161,8 @@ def _remarks(done: Result, short: bool) -> str:
         remarks.append(f"extrapolated from one node to {done.nodes}")
     if done.simulated and not short:
         remarks.append("simulated")
+    if no_carbon and done.energy_j is not None and done.carbon_g is None:
+        remarks.append(f"no carbon: {no_carbon}")
     if not short and not done.complete:
         remarks.append("cut off")
     return f" ({'; '.join(remarks)})" if remarks else ""

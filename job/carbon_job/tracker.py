@@ -27,7 +27,7 @@ from .recorder import ANSWER_S, LAST_S, Recorder
 from .report import Options, Reporter
 from .results import Result
 from .timeline import Mark, Timeline
-from .units import carbon_g, energy_j, time_text
+from .units import carbon_g, energy_j, seconds, time_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -35,6 +35,9 @@ if TYPE_CHECKING:
 
     T = TypeVar("T")
     F = TypeVar("F", bound=Callable[..., Any])
+
+
+TIMELIMIT = "timelimit"
 
 
 class Tracker:
@@ -66,7 +69,8 @@ class Tracker:
         self._pue = options.pop("pue", None)
         self._nodes = Nodes(self.place, options.pop("reduce", None))
         name = str(options.pop("name", "") or self.place.name)
-        until = self.place.end_s if options.pop("until", "") == "timelimit" else None
+        wanted_until = options.pop("until", "") or ""
+        self._until_limit, until = wanted_until == TIMELIMIT, _until(wanted_until, self.place.end_s)
         wanted = bool(options.pop("history", True))
         where = history.path() if wanted and self.place.rank == 0 else ""
         log = str(options.pop("log", "") or os.environ.get("CARBON_JOB_LOG", ""))
@@ -233,6 +237,7 @@ class Tracker:
             reporter.say(missing)
         if self.place.rank == 0:
             reporter.grid = Grid(self.place, self._zone, self._intensity, self._pue, reporter.say)
+            reporter.say_what_cannot_be_done(self._until_limit)
         file = None if missing else LiveFile(self.place.live_dir, self.place.job_id)
         self._recorder = Recorder(file, self._timeline, reporter.ended, reporter.tick, lambda: self._steps)
         self._put("start")
@@ -372,6 +377,14 @@ class Phase:
                 return function(*args, **kwargs)
 
         return inside  # type: ignore[return-value]
+
+
+def _until(wanted: str | float, time_limit_s: float | None) -> float | None:
+    """Return the Unix time at which a run will end: at the job's time limit, or a time after now."""
+    if wanted == TIMELIMIT:
+        return time_limit_s
+    lasts_s = _amount(wanted or None, seconds)
+    return None if lasts_s is None else time.time() + lasts_s
 
 
 def _amount(value: Any, read: Callable[[str], float]) -> float | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 J_PER_KWH = 3_600_000.0
 ENERGY = {"J": 1.0, "KJ": 1e3, "MJ": 1e6, "WH": 3600.0, "KWH": J_PER_KWH, "MWH": 1e3 * J_PER_KWH}
-TIME = {"S": 1.0, "M": 60.0, "H": 3600.0, "": 1.0}
+TIME = {"S": 1.0, "M": 60.0, "H": 3600.0, "D": 86400.0, "": 1.0}
 CARBON = {"MG": 1e-3, "G": 1.0, "KG": 1e3, "T": 1e6}
 
 
@@ -21,7 +21,7 @@ def carbon_g(text: str) -> float:
 
 def seconds(text: str) -> float:
     """Return the seconds of a text such as `30`, `90s` or `5m`. Raises ValueError."""
-    return _amount(text, TIME, "a time, such as 90s or 5m")
+    return _amount(text, TIME, "a time, such as 90s, 5m or 12h")
 
 
 def _amount(text: str, units: dict[str, float], what: str) -> float:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
@@ -23,7 +24,8 @@ from hypothesis import strategies as st
 
 import carbon_collector
 from carbon_job import marks
-from carbon_job.cli import parser, split
+from carbon_job.cli import main, parser, split
+from job.livenode import LiveNode
 
 pytestmark = pytest.mark.slow
 
@@ -72,7 +74,8 @@ def test_what_cannot_run_says_so(carbon_track: Run, environment: dict[str, str],
         done = carbon_track("-q", command, env=env)
 
         assert done.returncode == code
-        assert done.stderr.splitlines()[-1].startswith(f"carbon-track: {command}: ")
+        why = "command not found" if code == 127 else "Permission denied"
+        assert done.stderr.splitlines()[-1] == f"carbon-track: {command}: {why}"
 
 
 def test_input_and_output_are_the_command_s(carbon_track: Run) -> None:
@@ -292,27 +295,97 @@ def test_a_deaf_command_is_killed_only_if_asked_for(
 
 
 @pytest.mark.parametrize(
-    "options",
-    [["--kill-after", "soon"], ["--max-energy", "lots"], ["--on-limit", "panic"], ["--limit", "x"], ["--epochs", "1"]],
+    ("options", "says"),
+    [
+        ("--kill-after soon true", "'soon' is not a time, such as 90s, 5m or 12h"),
+        ("--max-energy lots true", "'lots' is not an energy, such as 500Wh, 1.5kWh or 3MJ"),
+        ("--max-energy=-5kWh true", "'-5kWh' is not an energy"),
+        ("--max-carbon 2kWh true", "'2kWh' is not a mass of CO2e, such as 500g or 2kg"),
+        ("--max-carbon 2 true", "'2' is not a mass"),
+        ("--max-energy 5Wh --on-limit panic true", "'panic' is none of warn, stop and signal:SIG"),
+        ("--max-energy 5Wh --on-limit signal:NO true", "'signal:NO' is none of"),
+        ("--max-energy 5Wh --limit x true", "invalid choice: 'x'"),
+        ("--epochs 0 true", "'0' is not a whole number from 1 on"),
+        ("--epochs=-3 true", "'-3' is not a whole number from 1 on"),
+        ("--steps 1.5 true", "'1.5' is not a whole number"),
+        ("--pue 0.9 true", "'0.9' is not a number from 1 to 10"),
+        ("--intensity=-1 true", "'-1' is not a number from 0 to 5000"),
+        ("--intensity nan true", "'nan' is not a number"),
+        ("--until tomorrow true", "'tomorrow' is not a time"),
+        ("--foo true", "unrecognized arguments: --foo"),
+        ("--epochs 1", "which command?"),
+        ("--limit upper true", "--limit needs a limit: --max-energy or --max-carbon"),
+        ("--on-limit stop true", "--on-limit needs a limit"),
+        ("--kill-after 5m --max-energy 2kWh true", "--kill-after needs --on-limit stop or --on-limit signal:SIG"),
+        ("--until 5m --epochs 3 true", "--until is for commands without epochs"),
+    ],
 )
-def test_wrong_options_are_named(carbon_track: Run, options: list[str]) -> None:
-    """A wrong value, or no command, is exit 2 with the reason."""
-    done = carbon_track(*options, *([] if options[0] == "--epochs" else ["true"]))
+def test_wrong_options_are_named(options: str, says: str, capfd: pytest.CaptureFixture[str]) -> None:
+    """A wrong value, an option that would do nothing, or no command: exit 2, with the reason in the last line."""
+    with contextlib.suppress(SystemExit):
+        assert main(options.split()) == 2
+    last = capfd.readouterr().err.splitlines()[-1]
+
+    assert last.startswith("carbon-track: ")
+    assert says in last
+
+
+def test_a_wrong_option_runs_nothing(carbon_track: Run, tmp_path: Path) -> None:
+    """The command is not started where an option is wrong."""
+    done = carbon_track("--max-energy", "2kW", "--", "touch", str(tmp_path / "ran"))
 
     assert done.returncode == 2
-    assert done.stderr.splitlines()[-1].startswith("carbon-track: ")
+    assert not (tmp_path / "ran").exists()
+
+
+def test_limits_are_held_without_epochs(tmp_path: Path, environment: dict[str, str]) -> None:
+    """A command that marks nothing, in a batch job without a terminal, is ended when its energy passes the limit."""
+    with LiveNode(tmp_path / "batch", {"cpu": lambda _t: 200.0}, tick_s=0.5) as node:
+        command = [sys.executable, "-m", "carbon_job", "--max-energy", "400J", "--on-limit", "stop", "--"]
+        env = {**environment, **node.environment()}
+        done = subprocess.run([*command, "sleep", "60"], env=env, capture_output=True, text=True, check=False)
+
+    assert done.returncode == -signal.SIGTERM
+    assert "passes its limit of 400 J (energy)" in done.stderr
+
+
+def test_what_cannot_be_held_is_said(carbon_track: Run, environment: dict[str, str]) -> None:
+    """Outside a job no limit is held; without an intensity none on carbon; without a time limit nothing is predicted."""
+    limit = ["--max-carbon", "2kg", "--until", "timelimit", "--", "true"]
+    outside = carbon_track(*limit, env={**environment, "SLURM_JOB_ID": ""}).stderr
+    inside = carbon_track(
+        *limit, env={key: environment[key] for key in environment if key != "SLURM_JOB_END_TIME"}
+    ).stderr
+
+    assert outside.endswith("no energy, and limits are not held\n")
+    assert "no prediction: the job's time limit is not known" in inside
+    assert "the limit on carbon is not held: no aggregator is known" in inside
+
+
+def test_a_log_that_cannot_be_written_costs_its_lines(carbon_track: Run) -> None:
+    """Where the disk is full, epochs are shown and limits held all the same, and one line says what is lost."""
+    options = ["--log", "/dev/full", "--max-energy", "500J", "--limit", "spent", "--on-limit", "stop"]
+    script = "for i in 1 2 3 4 5; do echo epoch >&$CARBON_TRACK_FD; sleep 0.9; done"
+    done = carbon_track(*options, "--", "sh", "-c", script)
+
+    assert done.returncode == -signal.SIGTERM
+    assert done.stderr.count("/dev/full: No space left on device") == 1
+    assert "carbon: epoch 1: " in done.stderr
+    assert "passes its limit" in done.stderr
 
 
 def test_until_the_time_limit(carbon_track: Run, environment: dict[str, str], tmp_path: Path) -> None:
-    """Without epochs, the prediction goes up to the job's time limit, at the power so far."""
+    """Without epochs, the prediction goes up to the job's time limit, or for a given time, at the power so far."""
     log = tmp_path / "log.jsonl"
     ends = {**environment, "SLURM_JOB_END_TIME": str(int(time.time()) + 3600)}
     carbon_track(
         "--until", "timelimit", "--log", str(log), "--", "sh", "-c", "echo epoch >&$CARBON_TRACK_FD; sleep 3", env=ends
     )
-    said = json.loads(log.read_text().splitlines()[0])["prediction"]
+    carbon_track("--until", "1h", "--log", str(log), "--", "sh", "-c", "echo epoch >&$CARBON_TRACK_FD; sleep 3")
+    found = [json.loads(line) for line in log.read_text().splitlines()]
+    said = [line["prediction"] for line in found if line["type"] == "epoch"]
 
-    assert said["energy_j"] == pytest.approx(400 * 3600, rel=0.15)
+    assert [one["energy_j"] for one in said] == [pytest.approx(400 * 3600, rel=0.15)] * 2
 
 
 def test_a_terminal_has_one_line_that_updates(environment: dict[str, str]) -> None:
@@ -337,7 +410,7 @@ def test_a_terminal_has_one_line_that_updates(environment: dict[str, str]) -> No
     assert any(update.startswith("carbon: epoch 2/3: ") and "left" in update for update in updates)
     assert text.count("\x1b[1;23r") == text.count("\x1b[r") == 1
     assert re.findall(r"line \d\r\n", text) == [f"line {i}\r\n" for i in (1, 2, 3)]
-    assert text.endswith("(counter; simulated)\r\n")
+    assert re.search(r"\(counter; simulated; no carbon: no aggregator is known \([^)]*\)\)\r\n$", text)
 
 
 def test_the_version_is_the_product_s(carbon_track: Run) -> None:

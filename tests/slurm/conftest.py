@@ -22,6 +22,12 @@ from slurm.product import Product
 CLUSTERS = CHECKOUT / "build" / "slurm"
 
 
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leave out what needs PyTorch, unless it is asked for (`-m frameworks`)."""
+    asked = "frameworks" in config.getoption("markexpr").split()
+    return True if collection_path.name == "test_frameworks.py" and not asked else None
+
+
 @pytest.fixture(scope="session")
 def folder() -> Path:
     """A folder for this run's clusters; those of runs that are over are removed."""

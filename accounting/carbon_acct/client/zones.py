@@ -109,6 +109,7 @@ def nearest(zone: str) -> str:
     """Return what to write instead of an unknown zone: the zones whose code or name is similar."""
     by_text = {text.casefold(): f for f in factors().values() for text in (f.zone, f.name)}
     by_text.update({habit: factors()[zone] for habit, zone in HABITS.items()})
-    close = difflib.get_close_matches(zone.strip().casefold(), by_text, 3, 0.5)
+    wanted = zone.strip().casefold()
+    close = [wanted] if wanted in by_text else difflib.get_close_matches(wanted, by_text, 3, 0.5)
     names = ", ".join(dict.fromkeys(f"{by_text[c].zone} ({by_text[c].name})" for c in close))
     return f"{f'did you mean {names}? ' if names else ''}`carbon-mgr zones` lists them all"

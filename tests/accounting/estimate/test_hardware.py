@@ -215,7 +215,18 @@ def test_it_says_what_it_took_for_what(run: Run, words: list[str], says: str) ->
         (["-G"], "-G needs a value"),
         (["--json", "--csv", "-G", "a100:1", "--hours", "1"], "exclude each other"),
         (["-c", "4", "--cpu-type", "486DX", "--hours", "1"], "--cpu-type 486DX: not in the table"),
-        (["nowhere.sh"], "No such file"),
+        (["nowhere.sh"], "job script nowhere.sh: No such file or directory"),
+        (["-G", "h100:-1", "--hours", "1"], "--gpus h100:-1: -1 is not a number of GPUs"),
+        (["-G", "h100:0.5", "--hours", "1"], "0.5 is not a number of GPUs"),
+        (["-G", "h100:1", "--hours", "0"], "--hours 0: not a number above 0"),
+        (["-G", "h100:1", "--hours", "-1"], "--hours -1: not a number from 0"),
+        (["-G", "h100:1", "--hours", "nan"], "--hours nan: not a number"),
+        (["-G", "h100:1", "--hours", "1", "--watts", "0"], "--watts 0: not a number above 0"),
+        (["-G", "h100:1", "--hours", "1", "--utilization", "1.5"], "--utilization 1.5: not a number from 0 to 1"),
+        (["-G", "h100:1", "--hours", "1", "--zone", "france"], "did you mean FR (France)? `carbon-mgr"),
+        (["-G", "h100:1", "--hours", "1", "--basis", "guess"], "--basis guess: one of auto, history"),
+        (["-G", "h100:1", "--hours", "1", "--within", "soon"], "--within soon: not a time"),
+        (["-j", "abc"], "-j abc: not a job; it looks like 12"),
     ],
 )
 def test_a_wrong_word_is_one_clear_line(run: Run, words: list[str], says: str) -> None:
@@ -225,6 +236,38 @@ def test_a_wrong_word_is_one_clear_line(run: Run, words: list[str], says: str) -
     assert says in done.err
     assert (done.err.count("\n"), done.out) == (1, "")
     assert done.status == (1 if "No such file" in says else 2)
+
+
+def test_the_worlds_mean_is_said(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where nobody names a zone the intensity is the world's, with a note; where somebody does there is none."""
+    words = ("-G", "a100-sxm4-40gb:1", "--hours", "1")
+    note = "names a zone: the world's mean"
+
+    assert note in run(*words).out
+    assert note not in run(*words, "--zone", "FR").out
+    assert note not in run(*words, "--intensity", "20").out
+    monkeypatch.setenv("CARBON_ACCT_ZONE", "DE")
+    assert note not in run(*words).out
+
+
+@given(
+    st.lists(st.lists(st.text("abc-1", min_size=1, max_size=12), min_size=1, max_size=12), min_size=1, max_size=4),
+    st.integers(min_value=30, max_value=120),
+)
+def test_a_terminal_holds_every_line(cells: list[list[str]], width: int) -> None:
+    """Broken between cells and words: no line is wider than the terminal, and no word is lost or reordered."""
+    line = f"{'Carbon':<10}{'    '.join(' '.join(words) for words in cells)}"
+    fitted = show.fitted(line, width)
+
+    assert " ".join(fitted).split() == line.split()
+    assert all(len(one) <= width for one in fitted)
+
+
+def test_a_command_to_copy_stays_whole() -> None:
+    """The line for sbatch is not broken, however narrow the terminal is."""
+    command = "sbatch --begin=2026-11-30T02:00:00 --gpus=a100:4 --partition=gpu --job-name=bert train.sh"
+
+    assert command in "\n".join(show.fitted(f"Cleaner   702 g       begun 02:00, 17 % less:  {command}", 60))
 
 
 def test_the_cleanest_and_the_dirtiest_place_of_one_scope(run: Run) -> None:

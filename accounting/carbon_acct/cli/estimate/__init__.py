@@ -17,14 +17,17 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 USAGE = """\
-usage: carbon-estimate [OPTIONS] -G [TYPE:]N (-t TIME | --hours H) [-c N] [--cpu-type MODEL] [--mem SIZE]
+usage: carbon-estimate [OPTIONS] -G [TYPE:]N (-t TIME | --hours H)
+                       [-c N] [--cpu-type MODEL] [--mem SIZE]
        carbon-estimate [OPTIONS] [SBATCH OPTIONS] JOBSCRIPT [ARG...]
        carbon-estimate [OPTIONS] -j JOBID[,JOBID...]
-       carbon-estimate --paper {-j LIST | -A LIST -S TIME -E TIME} [--format latex|markdown|huggingface|json]
+       carbon-estimate --paper {-j LIST | -A LIST -S TIME -E TIME}
+                       [--format latex|markdown|huggingface|json]
        carbon-estimate [--json | --csv] {--hardware | --regions} [PATTERN]
        carbon-estimate --hints
 
-What a job would consume and emit, before it runs. Options are sbatch's, with sbatch's letters; beside them:
+What a job would consume and emit, before it runs.
+Options are sbatch's, with sbatch's letters; beside them:
 """
 
 
@@ -37,7 +40,7 @@ def help_text() -> str:
         letter = f"-{option.letter}, " if option.letter else "    "
         value = {"one": f" {option.metavar}", "maybe": f"[={option.metavar}]"}.get(option.value, "")
         lines.append(f"  {letter}--{option.name}{value}")
-        lines += textwrap.wrap(option.doc, 90, initial_indent=" " * 10, subsequent_indent=" " * 10)
+        lines += textwrap.wrap(option.doc, 79, initial_indent=" " * 10, subsequent_indent=" " * 10)
     return "\n".join(lines)
 
 

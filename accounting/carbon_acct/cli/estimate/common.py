@@ -6,6 +6,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import shutil
 import sys
 
 from carbon_collector import __version__
@@ -88,12 +89,20 @@ def number(option: str, text: str, least: float, most: float) -> Fraction:
     return value
 
 
+def positive(option: str, text: str, most: float) -> Fraction:
+    """Return an option's value, exact and above 0. Raises UsageError."""
+    value = number(option, text, 0, most)
+    if not value:
+        raise UsageError(f"--{option} {text}: not a number above 0")
+    return value
+
+
 def hours_of(given: Mapping[str, str], asked: Asked) -> Fraction | None:
     """Return the hours that an estimate by hardware is for: those that are given, else the time limit."""
     from fractions import Fraction
 
     if "hours" in given:
-        return number("hours", given["hours"], 0, 1e9)
+        return positive("hours", given["hours"], 1e9)
     return None if asked.limit_s is None else Fraction(asked.limit_s, 3600)
 
 
@@ -120,12 +129,11 @@ def finish(given: Mapping[str, str], lines: Sequence[str], figures: Figures, pue
     if "json" in given or "csv" in given:
         found = plan.as_json(figures, pue, place, compared)
         return _json(found) if "json" in given else _csv(found)
-    for text in lines:
-        print(text)
     energy = figures.most_kwh if figures.kwh is None else figures.kwh
-    if compared and energy is not None:
-        for text in show.lines(plan.compare_rows(compared, place, energy, pue)):
-            print(text)
+    others = plan.compare_rows(compared, place, energy, pue) if energy is not None else []
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    for text in (*lines, *show.lines(others)):
+        print(*(show.fitted(text, width) if width else [text]), sep="\n")
     return 0
 
 

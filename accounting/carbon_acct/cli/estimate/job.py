@@ -12,7 +12,7 @@ import time
 from carbon_collector.errors import CarbonError, UsageError
 from carbon_collector.lean.typing import TYPE_CHECKING
 
-from .common import configuration, finish, hours_of, number, place_and_pue, span
+from .common import configuration, finish, hours_of, number, place_and_pue, positive, span
 from .tables import accelerators
 
 if TYPE_CHECKING:
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from ...client.estimate.show import Row
     from ...client.estimate.where import Place
 
+NOWHERE = (
+    "neither you nor the site's configuration names a zone: the world's mean; --zone FR, or --region aws:eu-west-3"
+)
 BASES = ("auto", "history", "partition", "hardware")
 
 
@@ -43,8 +46,14 @@ class Estimate:
         self.place: Place
         self.pue: Pue
         self.place, self.pue = place_and_pue(self.given, self.config)
-        self.notes: list[str] = []
+        self.notes: list[str] = [] if self._is_somewhere() else [NOWHERE]
         self.curve: Curve | None = self._curve() if "within" in self.given or self.asks() else None
+
+    def _is_somewhere(self) -> bool:
+        """Return whether the user or the site says where the job runs."""
+        return (
+            bool({"zone", "region", "intensity"} & self.given.keys()) or self.config.origin("site", "zone") != "default"
+        )
 
     @property
     def name(self) -> str:
@@ -68,7 +77,7 @@ class Estimate:
         try:
             curve = begin.Curve(outlook.intensity(self.config, self.place.zone, self.now))
         except CarbonError as err:
-            self.notes.append(f"the grid as of a year: {err}")
+            self.notes.append(f"a yearly mean of the grid, since no aggregator answers: {err}")
             return None
         if self.pue.value is None and curve.pue and "zone" not in self.given and "region" not in self.given:
             from ...client.estimate.plan import Pue
@@ -161,7 +170,7 @@ def _by_watts(
     from ...client.estimate.show import Row
 
     given, limit = estimate.given, estimate.components[0].limit_s
-    hours = number("hours", given["hours"], 0, 1e9) if "hours" in given else None
+    hours = positive("hours", given["hours"], 1e9) if "hours" in given else None
     run = predicted.Run(*times, limit) if hours is None else predicted.Run(float(hours) * 3600, None, None, limit)
     if run.typical is None and run.most is None:
         raise UsageError("say how long the job takes: --hours H, or -t TIME")
@@ -232,7 +241,7 @@ def _by_hardware(estimate: Estimate) -> int:
     if None in hours:
         raise UsageError("say how long the job takes: --hours H, or -t TIME")
     use = number("utilization", given["utilization"], 0, 1) if "utilization" in given else None
-    watts = number("watts", given["watts"], 0, 100_000) if "watts" in given else None
+    watts = positive("watts", given["watts"], 100_000) if "watts" in given else None
     choice = model.Choice(accelerators(estimate.config), watts, given.get("cpu-type", ""), use)
     known = [hour for hour in hours if hour is not None]
     energy = model.energy(components, known, choice)

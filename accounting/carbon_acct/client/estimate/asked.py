@@ -121,6 +121,8 @@ def gpus_of_list(option: str, text: str) -> dict[str, int]:
     found: dict[str, int] = {}
     for part in filter(None, (word.strip() for word in text.split(","))):
         kind, _, number = part.rpartition(":")
+        if re.fullmatch(r"[-+]?[\d.]+", number) and not number.isdecimal():
+            raise UsageError(f"--{option} {text}: {number} is not a number of GPUs")
         if not number.isdecimal():
             kind, number = part, "1"
         found[kind] = found.get(kind, 0) + _bounded(option, text, int(number))

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import shlex
 
-from carbon_collector.errors import UsageError
+from carbon_collector.errors import CarbonError, UsageError
 from carbon_collector.lean.typing import TYPE_CHECKING
 
 from .options import directives, of_environment
@@ -22,9 +22,12 @@ MOST_BYTES = 4 << 20
 
 
 def read(path: str) -> str:
-    """Return the text of a script. Raises UsageError if sbatch would refuse it."""
-    with open(path, "rb") as file:  # noqa: PTH123 - a name from the command line, which may be /dev/stdin
-        content = file.read(MOST_BYTES + 1)
+    """Return the text of a script. Raises UsageError if sbatch would refuse it, CarbonError if it cannot be read."""
+    try:
+        with open(path, "rb") as file:  # noqa: PTH123 - a name from the command line, which may be /dev/stdin
+            content = file.read(MOST_BYTES + 1)
+    except OSError as err:
+        raise CarbonError(f"job script {path}: {err.strerror}") from err
     if len(content) > MOST_BYTES:
         raise UsageError(f"{path}: larger than {MOST_BYTES >> 20} MiB; is it a batch script?")
     if b"\0" in content:

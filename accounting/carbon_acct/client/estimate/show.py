@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import re
+import textwrap
 from fractions import Fraction
 
 from carbon_collector.lean.typing import TYPE_CHECKING, NamedTuple
@@ -14,6 +16,10 @@ MASSES = ((Fraction(1), "g", 1), (Fraction(10**3), "kg", 3), (Fraction(10**6), "
 """The units of mass: grams of the unit, its name, and its decimals. Grams are shown to a tenth, the others to a
 thousandth.
 """
+
+
+LABEL = 10
+"""The columns of a row's label."""
 
 
 class Row(NamedTuple):
@@ -31,10 +37,26 @@ def lines(rows: Sequence[Row]) -> Iterator[str]:
     text = max((len(row.text) for row in figures), default=0) + 4
     value = max((len(row.value) for row in figures), default=0) + 2
     for row in rows:
-        label = f"{row.label:<10}"
+        label = f"{row.label:<{LABEL}}"
         yield (
             f"{label}{row.text:<{text}}{row.value:<{value}}{row.interval}" if row.value else label + row.text
         ).rstrip()
+
+
+def fitted(line: str, width: int) -> list[str]:
+    """Return a line of output for a terminal of `width` columns: a longer one is broken between its cells, then between
+    words. A command to copy stays in one piece.
+    """
+    if len(line) <= width:
+        return [line]
+    indent, room = " " * LABEL, max(20, width - LABEL)
+    found: list[str] = []
+    for cell in re.split(" {2,}", line[LABEL:].strip()):
+        whole = [cell] if cell.startswith("sbatch ") else textwrap.wrap(cell, room, break_on_hyphens=False)
+        if found and len(found[-1]) + 4 + len(whole[0]) <= room:
+            found[-1] += " " * 4 + whole.pop(0)
+        found += whole
+    return [(line[:LABEL] if at == 0 else indent) + text for at, text in enumerate(found)]
 
 
 def kwh(value: Fraction) -> str:
