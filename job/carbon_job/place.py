@@ -14,6 +14,8 @@ from .lean import NamedTuple
 
 CONFIGURATION = "/etc/carbon-acct/carbon-acct.conf"
 RUN_DIR = "/run/carbon-acct"
+LISTEN = "127.0.0.1:6829"
+"""The default of [aggregator] listen, which holds where carbon-acct.conf can be read and names no aggregator."""
 SETTINGS = {
     "run_dir": ("CARBON_ACCT_RUN_DIR", "collector"),
     "aggregators": ("CARBON_ACCT_AGGREGATORS", "collector"),
@@ -116,7 +118,7 @@ def _settings(env: Mapping[str, str]) -> dict[str, str]:
     """Return the settings that concern a job. A file that is missing, unreadable or wrong is ignored."""
     try:
         with open(env.get("CARBON_ACCT_CONF") or CONFIGURATION, encoding="utf-8") as file:
-            values = parse(file.read())
+            values = {("aggregator", "listen"): LISTEN, **parse(file.read())}
     except (OSError, UnicodeDecodeError):
         values = {}
     found = {key: values.get((section, key), "") for key, (_, section) in SETTINGS.items()}

@@ -367,6 +367,10 @@ def test_settings_come_from_the_configuration(tmp_path: Path) -> None:
     assert (here.zone, here.pue) == ("DE", None)
     conf.write_bytes(b"[site\n\xff")
     assert place.find(env).live_dir == "/run/carbon-acct/live"
+    assert place.find(env).aggregators == ()
+    for text in ("", "[aggregator]\nlisten = 10.0.0.1:7000\n", "[collector]\naggregators = http://a:1\n"):
+        conf.write_text(text)
+        assert place.find(env).aggregators == tuple(settings.load(str(conf)).aggregators())
 
 
 @given(

@@ -30,8 +30,18 @@ def epoch(number: int, begin_s: float, **more: Any) -> dict[str, Any]:
     """A line of an epoch of a minute and a kilojoule."""
     said = {"energy_j": 7.2e6, "lower_j": 3.6e6, "upper_j": 1.08e7, "seconds_left": 7200.0}
     return {
-        "version": 1, "job_id": "77", "restarts": 0, "step": "", "run": "bert", "type": "epoch", "number": number,
-        "begin_s": begin_s, "seconds": 60.0, "energy_j": 1000.0, "carbon_g": 0.5, "complete": True,
+        "version": 1,
+        "job_id": "77",
+        "restarts": 0,
+        "step": "",
+        "run": "bert",
+        "type": "epoch",
+        "number": number,
+        "begin_s": begin_s,
+        "seconds": 60.0,
+        "energy_j": 1000.0,
+        "carbon_g": 0.5,
+        "complete": True,
         "prediction": said,
         **more,
     }
@@ -47,8 +57,15 @@ def test_a_run_that_goes_on() -> None:
     (row,) = cells(epoch(1, NOW - 180), epoch(2, NOW - 120))
 
     assert row == {
-        "JOB": "77", "RUN": "bert", "STATE": "running", "EPOCH": "2", "ENERGY": "2000 J", "CARBON": "1.00 g",
-        "TIME": "2 min 00 s", "LEFT": "1 h 59 min", "IN ALL": "2.00 kWh (1.00 kWh to 3.00 kWh)",
+        "JOB": "77",
+        "RUN": "bert",
+        "STATE": "running",
+        "EPOCH": "2",
+        "ENERGY": "2000 J",
+        "CARBON": "1.00 g",
+        "TIME": "2 min 00 s",
+        "LEFT": "1 h 59 min",
+        "IN ALL": "2.00 kWh (1.00 kWh to 3.00 kWh)",
     }
 
 

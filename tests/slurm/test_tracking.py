@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from carbon_acct.client import zones
 from slurm.cluster import Cluster
 from slurm.jobs import running
 from slurm.layout import PREFIX
@@ -93,6 +94,8 @@ def test_a_real_training_is_predicted_from_its_second_run_on(cluster: Cluster, p
         jobs.append(cluster.sbatch("alice", "-J", "training", "-w", "n2", "-n", "1", script=TRAINING))
         assert cluster.wait_for(jobs[-1:]) == {str(jobs[-1]): "COMPLETED"}
     product.wait_for(jobs)
+    german = zones.find("DE")
+    assert german is not None
     found = lines(cluster, "training.jsonl")
     for number, job in enumerate(jobs):
         mine = [line for line in found if line["job_id"] == str(job)]
@@ -104,6 +107,8 @@ def test_a_real_training_is_predicted_from_its_second_run_on(cluster: Cluster, p
         )
 
         assert (run["type"], run["complete"], run["simulated"]) == ("run", True, True)
+        # The site's PUE and the yearly factor of its zone, which any job may ask the aggregator for.
+        assert run["carbon_g"] == pytest.approx(run["energy_j"] / 3.6e6 * 1.3 * float(german.g_per_kwh), rel=1e-6)
         assert (
             sum(e["energy_j"] for e in epochs)
             <= run["energy_j"]
