@@ -39,7 +39,7 @@ test-site: $(STAMP) debian ## packages in fresh Debian roots, the Ansible role o
 	$(BIN)/pytest -q -m site tests/packages tests/rollout
 
 test-frameworks: $(STAMP) debian zipapp $(FRAMEWORKS)/.installed ## real PyTorch, Lightning, Keras, transformers, mpi4py, alone and in jobs of a real Slurm (root, 6 GB, minutes)
-	$(FRAMEWORKS)/bin/pytest -q -rs tests/job/test_callbacks.py tests/job/test_ranks.py
+	PATH="$(CURDIR)/$(FRAMEWORKS)/bin:$$PATH" $(FRAMEWORKS)/bin/pytest -q -rs tests/job/test_callbacks.py tests/job/test_ranks.py
 	$(FRAMEWORKS)/bin/pytest -q -s -m frameworks tests/slurm/test_frameworks.py
 
 # A virtual environment of their own, on top of the project's.
