@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Asks an aggregator for intensities, as the user whose job this is: MUNGE says who that is.
+"""Asks an aggregator for intensities and for the job's own energy, as the user whose job this is: MUNGE says who that is.
 
 It keeps nothing; `grid` repeats the question while a run goes on.
 """
@@ -12,13 +12,18 @@ from .carbon import DAY_S, DAYS, Intensity
 from .lean import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from typing import Any
+    from collections.abc import Callable
+    from typing import Any, TypeVar
 
     from .place import Place
+
+    T = TypeVar("T")
 
 TIMEOUT_S = 10.0
 AHEAD_S = 3 * DAY_S
 MOST_BYTES = 16 << 20
+COVERED = 99.0
+"""The percent of the node-time in a window that must be metered for its energy to be that of all nodes."""
 
 
 class AskError(Exception):
@@ -32,12 +37,40 @@ def intensities(place: Place, begin_s: float, zone: str = "") -> list[Intensity]
     parameters = {"start": str(int(begin_s) - DAYS * DAY_S), "end": str(int(time.time()) + AHEAD_S)}
     if zone or place.zone:
         parameters["zone"] = zone or place.zone
+    return _ask(place, f"/v1/intensity?{urlencode(parameters)}", parse)
+
+
+def job_energy_j(place: Place, begin_s: int, end_s: int) -> float | None:
+    """Return the joules of the job on all of its nodes between two borders of slots, or None if a node has not told of
+    all of that time. Raises AskError.
+    """
+    from urllib.parse import urlencode
+
+    parameters = {"jobs": place.job_id, "start": str(begin_s), "end": str(end_s), "truncate": "1"}
+    return _ask(place, f"/v1/jobs?{urlencode(parameters)}", lambda content: energy_of(content, place.job_id))
+
+
+def energy_of(content: bytes, job_id: str) -> float | None:
+    """Return the joules of a job in an answer, or None if it is not there or not covered. Raises ValueError, KeyError and
+    TypeError.
+    """
+    import json
+
+    for job in json.loads(content)["jobs"]:
+        whole = job["energy_uj"] is not None and job["coverage"] is not None and job["coverage"] >= COVERED
+        if str(job["job_id_raw"]) == job_id and whole:
+            return int(job["energy_uj"]) / 1e6
+    return None
+
+
+def _ask(place: Place, target: str, read: Callable[[bytes], T]) -> T:
+    """Return what the first aggregator that answers says. Raises AskError."""
     if not place.aggregators:
         raise AskError("no aggregator is known ([collector] aggregators, or CARBON_ACCT_AGGREGATORS)")
     silent = []
     for url in place.aggregators:
         try:
-            return parse(_get(url, f"/v1/intensity?{urlencode(parameters)}", place.munge_socket))
+            return read(_get(url, target, place.munge_socket))
         except (OSError, ValueError, KeyError, TypeError) as err:  # noqa: PERF203 - one after the other
             silent.append(f"{url}: {err or type(err).__name__}")
     raise AskError("; ".join(silent))

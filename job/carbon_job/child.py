@@ -24,6 +24,8 @@ FORWARDED: tuple[signal.Signals, ...] = (
     signal.SIGUSR1,
     signal.SIGUSR2,
 )
+ENDING = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
+"""The signals that tell a program to end."""
 FORWARDED += (signal.SIGALRM, signal.SIGCONT, signal.SIGWINCH)
 WITNESS_S = 0.1
 """The seconds to wait for the witness. Whoever signals all processes does so within microseconds."""
@@ -32,9 +34,12 @@ NOT_FOUND, NOT_RUNNABLE = 127, 126
 
 
 class Child:
-    """A command that was started with `extra` in its environment and all inheritable descriptors of this process."""
+    """A command that was started with `extra` in its environment and all inheritable descriptors of this process.
 
-    def __init__(self, command: list[str], extra: dict[str, str]) -> None:
+    `stdout` is the descriptor of its standard output; None: this process's own.
+    """
+
+    def __init__(self, command: list[str], extra: dict[str, str], stdout: int | None = None) -> None:
         self._ended = False
         self._watched = {*FORWARDED, signal.SIGCHLD}
         # Before any thread is started, so that none of them takes a signal.
@@ -44,6 +49,7 @@ class Child:
             command[0],
             command,
             {**os.environ, **extra},
+            file_actions=[] if stdout is None else [(os.POSIX_SPAWN_DUP2, stdout, 1)],
             setsigmask=before,
             setsigdef=[signal.SIGPIPE, signal.SIGXFSZ],  # Python ignores both
         )
@@ -56,7 +62,7 @@ class Child:
             info = signal.sigtimedwait(self._watched, POLL_S)
             if info is not None and info.si_signo != signal.SIGCHLD:
                 self._forward(info.si_signo)
-                if info.si_signo in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+                if info.si_signo in ENDING:
                     told(signal.Signals(info.si_signo).name)
             pid, status = os.waitpid(self.pid, os.WNOHANG)
             if pid:

@@ -5,12 +5,13 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
 import threading
 import time
 
 from . import __version__, marks, place
-from .child import Child, leave, refuse, replace
+from .child import ENDING, Child, leave, refuse, replace
 from .lean import TYPE_CHECKING
 from .limits import FIGURES, action
 from .tracker import TIMELIMIT, Tracker
@@ -54,6 +55,9 @@ def parser() -> argparse.ArgumentParser:
         type=_amount(seconds),
         metavar="TIME",
         help="send SIGKILL if CMD still runs that long after signal:SIG or stop, such as 5m (default: never)",
+    )
+    made.add_argument(
+        "--marks-on-stdout", action="store_true", help="take marks out of CMD's standard output: `carbon-track: epoch`"
     )
     made.add_argument("--zone", default="", metavar="Z", help="zone of the grid; else the site's")
     made.add_argument("--intensity", type=_between(0, 5000), metavar="G", help="g/kWh to use instead of the grid's")
@@ -138,8 +142,9 @@ def run(args: argparse.Namespace, command: list[str]) -> int:
         replace(command)
     reader, writer = os.pipe()
     os.set_inheritable(writer, True)
+    output, stdout = os.pipe() if args.marks_on_stdout else (None, None)
     try:
-        child = Child(command, marks.environment(writer))
+        child = Child(command, marks.environment(writer), stdout)
     except OSError as err:
         refuse(command, err)
     tracker = Tracker(
@@ -163,7 +168,17 @@ def run(args: argparse.Namespace, command: list[str]) -> int:
         place=here,
     ).start()
     threading.Thread(target=_listen, args=(reader, tracker), daemon=True).start()
+    passed_on = None
+    if output is not None and stdout is not None:
+        from .output import Output
+
+        os.close(stdout)
+        passed_on = Output(output, 1, lambda line: tracker.marked(line, time.time() * 1e6))
+        passed_on.start()
     status = child.wait(tracker.told)
+    # Processes that the command left behind may write on, as in a pipeline; whoever wants an end says so.
+    while passed_on is not None and passed_on.is_alive() and not signal.sigpending() & set(ENDING):
+        passed_on.join(0.2)
     tracker.end(os.WIFEXITED(status) and os.WEXITSTATUS(status) == 0)
     leave(status)
 

@@ -16,19 +16,30 @@ FIRST_WAIT_S = 1.0
 
 
 class Grid:
-    """The intensities of one run. If `fixed` (g/kWh) is given it is used for all slots, and no aggregator is asked."""
+    """The intensities of one run. If `fixed` (g/kWh) is given it is used for all slots, and no aggregator is asked for any.
 
-    def __init__(self, place: Place, zone: str, fixed: float | None, pue: float | None, say: Callable[[str], None]):
+    `also` is called after each answer, in the thread that asks.
+    """
+
+    def __init__(
+        self,
+        place: Place,
+        zone: str,
+        fixed: float | None,
+        pue: float | None,
+        say: Callable[[str], None],
+        also: Callable[[], None] | None = None,
+    ) -> None:
         self.pue = pue or place.pue or 1.0
         self.series = Series(fixed=fixed, pue=self.pue)
-        self._place, self._zone, self._say = place, zone, say
+        self._place, self._zone, self._fixed, self._say, self._also = place, zone, fixed, say, also
         self._begin_s = time.time()
         self._stopped = threading.Event()
         self._first = threading.Event()
         self._said = False
         self.missing = "" if fixed is not None or place.aggregators else NO_AGGREGATOR
         """Why no intensity can be known, which is said in the last line of the run; empty if one may be."""
-        if fixed is None and place.aggregators:
+        if place.aggregators and (fixed is None or also is not None):
             threading.Thread(target=self._follow, name="carbon_job grid", daemon=True).start()
         else:
             self._first.set()
@@ -46,7 +57,10 @@ class Grid:
 
         while not self._stopped.is_set():
             try:
-                self.series = Series(aggregator.intensities(self._place, self._begin_s, self._zone), pue=self.pue)
+                if self._fixed is None:
+                    self.series = Series(aggregator.intensities(self._place, self._begin_s, self._zone), pue=self.pue)
+                if self._also is not None:
+                    self._also()
             except Exception as err:  # noqa: BLE001 - no answer costs the grams, and no more
                 if not self._said:
                     self._said = True

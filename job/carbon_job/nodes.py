@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from . import exchange
 from .lean import NamedTuple
 from .place import Place
+from .timeline import SLOT_S
 
 WAIT_S = 3.0
 """The seconds to wait at the end for nodes that have not sent their last figure."""
@@ -36,6 +37,7 @@ class Nodes:
         self._own: dict[int, float] = {0: 0.0}
         self._all: dict[int, float] = {0: 0.0}
         self._calls = 0
+        self._learned: float | None = None
 
     @property
     def several(self) -> bool:
@@ -67,14 +69,35 @@ class Nodes:
             return None
         return Factor((here - there) / own, False)
 
+    def learn(
+        self, begin_s: float, slots: Sequence[tuple[int, float]], ask: Callable[[int, int], float | None]
+    ) -> None:
+        """Learn the factor from what the aggregator knows of the slots that are over since `begin_s`.
+
+        `slots` has the microjoules of this node by slot. `ask` returns the joules of all nodes between two times, or None
+        if they have not all been delivered.
+        """
+        now_s = time.time()
+        for late in (0, 1):
+            own = {slot: uj for slot, uj in slots if slot >= begin_s and slot + SLOT_S * (1 + late) <= now_s}
+            whole = bool(own) and (max(own) - min(own)) // SLOT_S + 1 == len(own)
+            if whole and sum(own.values()) > 0:
+                energy_j = ask(min(own), max(own) + SLOT_S)
+                if energy_j is not None:
+                    factor = energy_j * 1e6 / sum(own.values())
+                    self._learned = factor if factor >= 1 else self._learned  # else it is not the same time
+                    return
+
     def guess(self) -> Factor:
-        """Return the factor for nodes that send nothing: the last known one, else they are assumed to be like this
-        node.
+        """Return the factor for nodes that send nothing: the last known one, else the one of the slots that the
+        aggregator knows, else they are assumed to be like this node.
         """
         for mark in sorted(self._all, reverse=True):
             own = self._own.get(mark, 0.0)
             if own > 0 and not math.isnan(self._all[mark]):
                 return Factor(self._all[mark] / own, True)
+        if self._learned is not None:
+            return Factor(self._learned, True)
         return Factor(float(self.count), self.several)
 
     def _total(self, mark: int) -> float | None:

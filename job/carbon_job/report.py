@@ -79,6 +79,17 @@ class Reporter:
         if self._options.max_carbon_g is not None and self.grid is not None and self.grid.missing:
             self.say(f"the limit on carbon is not held: {self.grid.missing}, and no intensity is given")
 
+    def learn_of_nodes(self) -> None:
+        """Learn from the aggregator what all nodes used, unless they tell each other. Called in the grid's thread."""
+        if self.nodes.hopeful:
+            return
+        from . import aggregator
+
+        so_far = self.timeline.so_far
+        self.nodes.learn(
+            so_far.begin_us / 1e6, so_far.slots, lambda *times: aggregator.job_energy_j(self.place, *times)
+        )
+
     # Called in the recorder's thread.
 
     def ended(self, span: Span) -> None:

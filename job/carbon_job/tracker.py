@@ -212,7 +212,7 @@ class Tracker:
             if line.value:
                 self._put("begin", line.value, time_us)
         else:
-            self._put(line.kind, "", time_us)
+            self._put(line.kind, line.value, time_us)
 
     def _guarded(self, function: Callable[..., None], *arguments: Any) -> None:
         """Call a function. On any error, write one line and stop tracking."""
@@ -236,7 +236,8 @@ class Tracker:
         if missing:
             reporter.say(missing)
         if self.place.rank == 0:
-            reporter.grid = Grid(self.place, self._zone, self._intensity, self._pue, reporter.say)
+            learn = reporter.learn_of_nodes if self._nodes.several else None
+            reporter.grid = Grid(self.place, self._zone, self._intensity, self._pue, reporter.say, learn)
             reporter.say_what_cannot_be_done(self._until_limit)
         file = None if missing else LiveFile(self.place.live_dir, self.place.job_id)
         self._recorder = Recorder(file, self._timeline, reporter.ended, reporter.tick, lambda: self._steps)

@@ -8,10 +8,12 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
+from carbon_job import aggregator
 from carbon_job.exchange import END, Exchange, Mpi, TorchStore
 from carbon_job.nodes import Factor, Nodes
 from carbon_job.place import find
@@ -174,6 +176,53 @@ def test_a_sum_waits_for_all_nodes() -> None:
     assert nodes.factor(1) == Factor(4.0, False)
     assert nodes.factor(2, 1) is None
     assert nodes.guess() == Factor(4.0, True)
+
+
+def test_what_the_aggregator_knows_comes_before_nodes_alike() -> None:
+    """Of slots that are over the aggregator may know all nodes: their ratio to the own node's holds for the rest."""
+    now_s = int(time.time())
+    first = now_s // 900 * 900 - 3 * 900
+    slots = [(first - 900, 7e6), (first, 10e6), (first + 900, 20e6), (first + 1800, 30e6), (first + 2700, 1e6)]
+    asked: list[tuple[int, int]] = []
+
+    def ask(begin_s: int, end_s: int) -> float | None:
+        asked.append((begin_s, end_s))
+        return 75.0 if end_s <= first + 1800 else None  # the last one was not delivered yet
+
+    nodes = Nodes(find({"SLURM_JOB_ID": "1", "SLURM_JOB_NUM_NODES": "2"}), None)
+    nodes.learn(first - 1, slots, ask)
+
+    assert asked == [(first, first + 2700), (first, first + 1800)]
+    assert nodes.guess() == Factor(2.5, True)
+    nodes.learn(first - 1, slots, lambda *_: 1.0)
+    assert nodes.guess() == Factor(2.5, True), "all nodes cannot have used less than this one"
+
+
+def test_an_unknown_slot_teaches_nothing() -> None:
+    """Where this node does not know a slot between others, nothing is asked; before a slot is over neither."""
+    nodes = Nodes(find({"SLURM_JOB_ID": "1", "SLURM_JOB_NUM_NODES": "2"}), None)
+    first = int(time.time()) // 900 * 900
+    for slots in ([(first - 3600, 1e6), (first - 1800, 1e6)], [(first, 1e6)], []):
+        nodes.learn(0, slots, lambda *_: 100.0)
+
+    assert nodes.guess() == Factor(2.0, True)
+
+
+@pytest.mark.parametrize(
+    ("more", "energy_j"),
+    [
+        ({}, 12.5),
+        ({"coverage": 98.0}, None),
+        ({"coverage": None}, None),
+        ({"energy_uj": None}, None),
+        ({"job_id_raw": "8"}, None),
+    ],
+)
+def test_the_energy_of_all_nodes_is_that_of_a_covered_job(more: dict[str, object], energy_j: float | None) -> None:
+    """A job that is not there, or of which a node has not told all, has no energy to learn from."""
+    job = {"job_id_raw": "7", "energy_uj": "12500000", "coverage": 100.0, **more}
+
+    assert aggregator.energy_of(json.dumps({"jobs": [job]}).encode(), "7") == energy_j
 
 
 def test_torch_tells_other_nodes() -> None:

@@ -17,6 +17,7 @@ from accounting.slurm_programs import CONFIG, StandIn
 from carbon_acct.queries.jobs import JobRecord
 from carbon_collector import munge
 from carbon_collector.http import request
+from carbon_job.aggregator import energy_of
 
 BODY = segment([ledger(), job_slot(), node_slot()])
 ALICE, BOB, ANNA, OPERATOR, CARL = 54001, 54002, 54003, 54004, 54009
@@ -150,6 +151,8 @@ def test_every_key(served: Served, slurm: StandIn) -> None:
     deliver(served)
     (job,) = get(served, "/v1/jobs")[1]["jobs"]
     assert (job["energy_uj"], job["quality"], job["coverage"]) == (1100, "measured", 100.0)
+    # carbon_job, which imports nothing of this, reads the same answer for jobs on several nodes.
+    assert energy_of(json.dumps({"jobs": [job]}).encode(), job["job_id_raw"]) == 0.0011
     assert job["intensity_source"] == "Ember 2024 via Our World in Data, yearly average, lifecycle"
 
 
