@@ -17,7 +17,7 @@ from .limits import Figures, passed
 from .nodes import POLL_S, WAIT_S, Factor, Nodes
 from .outlook import Outlook
 from .place import Place
-from .results import Outcome, Result, epoch_line, outlook_text, progress_line, result, run_line
+from .results import Outcome, Result, epoch_line, outlook_text, progress_lines, result, run_line
 from .status_line import StatusLine
 from .timeline import EPOCH, RUN, Span, Timeline
 from .units import carbon_text, energy_text
@@ -167,9 +167,7 @@ class Reporter:
         if time.monotonic() - self._logged_s >= SO_FAR_S:
             self._log({"type": "so far", **self.total().as_json()})
         if options.live_line:
-            self._status.show(
-                "carbon: " + progress_line(self.total(), self.timeline.epoch, self.timeline.epochs, self.outcome)
-            )
+            self._status.show(progress_lines(self.total(), self.timeline.epoch, self.timeline.epochs, self.outcome))
 
     def total(self) -> Result:
         """Return the result of the run so far."""

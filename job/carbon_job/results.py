@@ -117,10 +117,24 @@ def outlook_text(outcome: Outcome) -> str:
     return f"{time_text(said.seconds_left)} left, {', '.join(parts)}" + (", provisional" if said.provisional else "")
 
 
-def progress_line(total: Result, epoch: int, epochs: int, outcome: Outcome | None) -> str:
-    """Return the line that a terminal shows while the run goes on."""
-    where = f"epoch {epoch}/{epochs}: " if epochs else f"epoch {epoch}: " if epoch else ""
-    return f"{where}{_amounts(total)} in {time_text(total.seconds)}" + (f"; {outlook_text(outcome)}" if outcome else "")
+def progress_lines(total: Result, epoch: int, epochs: int, outcome: Outcome | None) -> list[str]:
+    """Return the line that a terminal shows while the run goes on, and shorter ones for terminals that are narrower: each
+    has the epoch, the energy, and what is left with its interval.
+    """
+    of = f"{epoch}/{epochs}" if epochs else f"{epoch}" if epoch else ""
+    where = f"epoch {of}: " if of else ""
+    whole = f"{where}{_amounts(total)} in {time_text(total.seconds)}"
+    if outcome is None:
+        return [f"carbon: {whole}", f"carbon {of}: {_amounts(total)}"]
+    said = outcome.prediction
+    carbon = "" if total.carbon_g is None else f", {carbon_text(total.carbon_g)}"
+    short = f"carbon {of}: " if of else "carbon: "
+    short += f"{energy_text(total.energy_j)}{carbon}; {time_text(said.seconds_left)} left"
+    in_all = f", in all {_range(said.lower_j, said.upper_j, energy_text)}"
+    grams = ""
+    if outcome.lower_g is not None and outcome.upper_g is not None:
+        grams = f", {_range(outcome.lower_g, outcome.upper_g, carbon_text)}"
+    return [f"carbon: {whole}; {outlook_text(outcome)}", f"{short}{in_all}{grams}", f"{short}{in_all}", short]
 
 
 def run_line(total: Result, no_carbon: str = "") -> str:

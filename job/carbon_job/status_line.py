@@ -12,6 +12,7 @@ import os
 from .lean import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import TextIO
 
 SAVE, RESTORE, ERASE = "\x1b7", "\x1b8", "\x1b[K"
@@ -25,9 +26,9 @@ class StatusLine:
         self._out = out
         self._rows = 0
 
-    def show(self, text: str) -> None:
-        """Write the line in the terminal's present size. Nothing is written on a terminal that is too small or has no
-        size.
+    def show(self, texts: Sequence[str]) -> None:
+        """Write the first of the texts that fits into the terminal's present width, else as much of the last one as does.
+        Nothing is written on a terminal that is too small or has no size.
         """
         try:
             columns, rows = os.get_terminal_size(self._out.fileno())
@@ -41,6 +42,7 @@ class StatusLine:
             begin = ("\n" if not self._rows else "") + f"{SAVE}\x1b[1;{rows - 1}r{RESTORE}"
             begin += "\x1b[1A" if not self._rows else ""
             self._rows = rows
+        text = next((text for text in texts if len(text) < columns), texts[-1])
         self._out.write(f"{begin}{SAVE}\x1b[{rows};1H{text[: columns - 1]}{ERASE}{RESTORE}")
         self._out.flush()
 
