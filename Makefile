@@ -64,7 +64,7 @@ soak: $(STAMP) debian zipapp ## 2,000 jobs while collectors, aggregators and the
 siege: $(STAMP) debian ## strangers, users, nodes' roots and slow readers against one aggregator at once; the table (root, 2 minutes)
 	PYTHONPATH=tests $(BIN)/python tests/siege/siege.py 60 5000
 
-lint: $(STAMP) ## ruff, mypy, import-linter, vermin (Python 3.9 on nodes and login nodes), yamllint, ansible-lint, shellcheck
+lint: $(STAMP) ## ruff, mypy, import-linter, vermin (Python 3.9 on nodes and login nodes), yamllint, ansible-lint, shellcheck, docs
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
@@ -73,8 +73,9 @@ lint: $(STAMP) ## ruff, mypy, import-linter, vermin (Python 3.9 on nodes and log
 	  accounting/carbon_acct/cli/__init__.py accounting/carbon_acct/cli/acct accounting/carbon_acct/cli/estimate ansible packaging/build_zipapp.py
 	cd ansible && ../$(BIN)/yamllint --strict . && PATH="$(CURDIR)/$(BIN):$$PATH" ansible-lint --offline -q
 	@if command -v shellcheck >/dev/null; then shellcheck prolog/*.sh packaging/*/*.sh ansible/roles/*/files/*.sh; else echo "shellcheck is not installed: scripts not checked"; fi
+	@if command -v mandoc >/dev/null; then $(BIN)/python docs/build.py; else echo "mandoc is not installed: documentation not built"; fi
 
-docs: $(STAMP) ## build the documentation as a site into build/docs/html, with warnings as errors
+docs: $(STAMP) ## build the documentation as a site into build/docs/html; warnings and dead links are errors
 	@$(MAKE) --no-print-directory debian DEBIAN=mandoc
 	@$(BIN)/python docs/build.py
 

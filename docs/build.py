@@ -2,7 +2,7 @@
 """Builds the documentation as a site: `python docs/build.py [FOLDER]`, with Sphinx, furo, MyST and mandoc.
 
 The pages are the Markdown files where they are in the repository, and the man pages. They are put together in a folder of
-their own, so that their links to one another hold. A warning is an error.
+their own, so that their links to one another hold. A warning is an error, and so is a fault that check.py finds in the built site.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from check import faults
+
 CHECKOUT = Path(__file__).resolve().parents[1]
 PAGES = ("README.md", "ARCHITECTURE.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md")
 FOLDERS = ("docs", "docs/adr", "ansible", "prolog", "epilog", "benchmarks")
@@ -20,7 +22,7 @@ LIST = "# {}\n\n```{{toctree}}\n:maxdepth: 1\n\n{}\n```\n"
 
 
 def main() -> int:
-    """Build the site and return Sphinx' exit status."""
+    """Build the site and return the exit status: Sphinx' own, or 1 where the site has a fault."""
     target = Path(sys.argv[1] if len(sys.argv) > 1 else CHECKOUT / "build/docs").absolute()
     sources = target / "sources"
     shutil.rmtree(target, ignore_errors=True)
@@ -28,9 +30,12 @@ def main() -> int:
     sphinx = [sys.executable, "-m", "sphinx", "-q", "-W", "--keep-going", "-b", "html"]
     where = ["-c", str(CHECKOUT / "docs"), "-d", str(target / "doctrees"), str(sources), str(target / "html")]
     status = subprocess.run([*sphinx, *where], env={**os.environ, "TZ": "UTC"}, check=False).returncode
-    if status == 0:
-        sys.stdout.write(f"{target / 'html/index.html'}\n")
-    return status
+    if status != 0:
+        return status
+    found = list(faults(target / "html"))
+    sys.stderr.writelines(f"{fault}\n" for fault in found)
+    sys.stdout.write(f"{target / 'html/index.html'}\n")
+    return 1 if found else 0
 
 
 def gather(into: Path) -> None:

@@ -21,10 +21,10 @@ HARMED = ("drain", "down", "fail", "unk")
 
 
 class Jobs:
-    """Submits a job every fifth of a second, each third on both nodes, until the end of the block; then waits for them."""
+    """Submits a job each second, each third on both nodes, until the end of the block and `least` are there; waits for them."""
 
-    def __init__(self, site: Site) -> None:
-        self._site = site
+    def __init__(self, site: Site, least: int = 10) -> None:
+        self._site, self._least = site, least
         self._ended = threading.Event()
         self._threads = [threading.Thread(target=self._submit), threading.Thread(target=self._look)]
         self.nodes_of: dict[str, int] = {}
@@ -40,7 +40,7 @@ class Jobs:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         if not kind:
-            eventually(lambda: len(self.nodes_of) >= 10, "there were jobs", 120)
+            eventually(lambda: len(self.nodes_of) >= self._least, "there were jobs enough", 600)
         self._ended.set()
         self._threads[0].join()
         if not kind:
@@ -55,7 +55,7 @@ class Jobs:
             batch = ["sbatch", "--parsable", "--output=/dev/null", "--chdir=/", *options, "--wrap=sleep 0.2"]
             job = self._site.head.run(batch).stdout.strip()
             self.nodes_of[job] = 2 if both else 1
-            time.sleep(0.2)
+            time.sleep(1)
 
     def _look(self) -> None:
         while self._threads[0].is_alive():
@@ -64,7 +64,7 @@ class Jobs:
             held = self._site.head.run(["squeue", "--noheader", "--format=%i %r"], check=False).stdout.splitlines()
             self.harm |= {line for line in held if "held" in line.lower() or "launch" in line.lower()}
             self.looks += 1
-            time.sleep(0.1)
+            time.sleep(0.2)
 
     def states(self) -> set[str]:
         """The final states of all jobs, from Slurm's accounting."""

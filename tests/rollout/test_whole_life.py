@@ -44,11 +44,10 @@ def step(pytestconfig: pytest.Config) -> Callable[..., Run]:
 @contextmanager
 def unharmed(site: Site, least: int) -> Iterator[Jobs]:
     """Jobs go through during the block: all complete, none held, no node drained, the site's own scripts once for each job and node."""
-    with Jobs(site) as jobs:
+    with Jobs(site, least) as jobs:
         yield jobs
     assert jobs.harm == set()
     assert jobs.looks > 20
-    assert len(jobs.nodes_of) >= least
     assert jobs.states() == {"COMPLETED"}
 
 
@@ -76,13 +75,15 @@ def test_a_site_with_a_prolog_of_its_own(site: Site, older: Path, newer: Path, s
         assert reconfigured(site) == reads + 1
         assert step("install again", site, packages=older).changed() == []
         known = set(jobs.nodes_of)
-        eventually(lambda: accounted(site) - known, "jobs are accounted", 90)
         step("upgrade under running jobs", site)
         assert step("upgrade again", site).changed() == []
         assert reconfigured(site) == reads + 1
         for node in NODES:
             version = site.machines[node].run(["dpkg-query", "-W", "-f", "${Version}", "carbon-acct-node"]).stdout
             assert f"carbon-acct-node_{version}_all.deb" in [file.name for file in newer.iterdir()]
+        since = set(jobs.nodes_of) - known
+        eventually(lambda: since <= accounted(site), "all jobs since the installation are accounted", 300)
+        site.head.run(["carbon-mgr", "status"])  # fails where jobs, idle and system are not what the meters counted
         site.head.run(["systemctl", "start", "carbon-backup", "carbon-prune"])
         step("removal", site, carbon_acct_state=ABSENT)
         assert reconfigured(site) == reads + 2
