@@ -64,7 +64,7 @@ class Jobs:
             held = self._site.head.run(["squeue", "--noheader", "--format=%i %r"], check=False).stdout.splitlines()
             self.harm |= {line for line in held if "held" in line.lower() or "launch" in line.lower()}
             self.looks += 1
-            time.sleep(0.2)
+            time.sleep(1)  # a node stays drained and a job held until somebody sees to it
 
     def states(self) -> set[str]:
         """The final states of all jobs, from Slurm's accounting."""
