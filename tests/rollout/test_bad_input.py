@@ -15,6 +15,7 @@ pytestmark = [pytest.mark.site, pytest.mark.root, pytest.mark.timeout(900)]
 ZONE = '{"carbon_acct_config": {"site": {"zone": "%s"}}}'
 DATABASE = '{"carbon_acct_config": {"site": {"zone": "DE"}, "aggregator": {"database": "%s"}}}'
 NOWHERE = "mysql+pymysql://carbon@10.77.0.12:3306/carbon"
+WRONG = "mysql+pymysql://slurm:wrong@localhost/slurm_acct_db"
 CASES = {
     "a node that Slurm has and the inventory has not": (
         {"nodes": "n1: "},
@@ -24,6 +25,7 @@ CASES = {
     "no packages": ({"packages": Path("/nowhere")}, "carbon_acct_packages (/nowhere) has 0 files carbon-acct-"),
     "an unknown zone": ({"more": ZONE % "XX-NOWHERE"}, "XX-NOWHERE"),
     "a database that does not answer": ({"more": DATABASE % NOWHERE}, "[aggregator] database: mysql"),
+    "a database whose password is wrong": ({"more": DATABASE % WRONG}, "Access denied"),
     "a database without its driver": ({"more": DATABASE % "oracle+cx_oracle://h/c"}, "oracle"),
     "an option that is none": ({"more": '{"carbon_acct_collector": "sometimes"}'}, "must be one of: service, hooks"),
 }

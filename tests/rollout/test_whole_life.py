@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -22,6 +23,17 @@ OWN_SCRIPTS = "Prolog=/opt/site/prolog.sh  # the site's own\nEpilog=/opt/site/ep
 IN_FOLDERS = {f"/opt/site/{kind}.d/10-own.sh": OWN.format(kind=kind) for kind in ("prolog", "epilog")}
 GLOBS = "Prolog=/opt/site/prolog.d/*\nEpilog=/opt/site/epilog.d/*.sh\nPrologFlags=Alloc\n"
 ABSENT = "absent"
+MARIADB = "create database carbon; grant all on carbon.* to carbon@localhost identified by 'sesame'"
+DATABASE = json.dumps(
+    {
+        "carbon_acct_config": {
+            "site": {"zone": "DE", "pue": 1.3},
+            "slurm": {"poll": "2 s"},
+            "collector": {"interval": "1 s"},
+            "aggregator": {"database": "mysql+pymysql://carbon:sesame@localhost/carbon"},
+        }
+    }
+)
 Say = Callable[[str], None]
 
 
@@ -118,11 +130,19 @@ def test_a_site_with_folders_of_its_own(site: Site, step: Callable[..., Run]) ->
 
 
 def test_a_site_without_a_prolog(site: Site, step: Callable[..., Run]) -> None:
-    """A site that had none gets lines of its own and loses them again."""
+    """A site that had none gets lines of its own and loses them again; the password of its MariaDB stays on the accounting host."""
     conf = site.start_slurm("", {})
     reads = reconfigured(site)
-    with unharmed(site, 30):
-        step("install where there was no prolog", site)
+    site.head.run(["mariadb", "-e", MARIADB])
+    with unharmed(site, 30) as jobs:
+        step("install where there was no prolog, on MariaDB", site, "-e", DATABASE)
+        known = set(jobs.nodes_of)
+        conf_of = {name: machine.path("etc/carbon-acct/carbon-acct.conf") for name, machine in site.machines.items()}
+        assert {name for name, path in conf_of.items() if "sesame" in path.read_text()} == {"head"}
+        modes = site.head.run(["stat", "-c", "%U %G %a", "/etc/carbon-acct/carbon-acct.conf"]).stdout
+        assert modes == "root carbon-acct 640\n"
+        eventually(lambda: accounted(site) - known, "jobs are accounted", 120)
+        assert "mysql" in site.head.run(["carbon-mgr", "status"]).stdout
         running = site.head.run(["scontrol", "show", "config"]).stdout
         assert "/etc/slurm/prolog.d/carbon-acct.sh" in running
         assert "Alloc" in next(line for line in running.splitlines() if line.startswith("PrologFlags"))

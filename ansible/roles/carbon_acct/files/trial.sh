@@ -28,7 +28,8 @@ try:
             database.engine.connect().close()
         except SQLAlchemyError as err:
             text = str(getattr(err, "orig", None) or err).splitlines()[0]
-            if "denied" not in text:  # the aggregator's user may not be there yet
+            # Without a password the server asks for the aggregator's user, which may not be there yet.
+            if "denied" not in text or database.engine.url.password:
                 sys.exit(f"[aggregator] database: {database.shown}: {text}")
 except CarbonError as err:
     sys.exit(str(err).splitlines()[0])
