@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections.abc import Callable, Sequence
 from typing import Annotated, TypeVar
@@ -31,7 +32,7 @@ from carbon_acct.api.parts import Aggregator, Time, answer, errors, window
 from carbon_acct.delivery.late import late_changes
 from carbon_acct.errors import RefusedError
 from carbon_acct.queries import totals
-from carbon_acct.queries.job_filter import Filters, head
+from carbon_acct.queries.job_filter import Between, Filters, head
 from carbon_acct.queries.jobs import list_page
 from carbon_acct.queries.nodes import dropped_total, last_slot, silent
 from carbon_acct.queries.unknown import is_uid, unknown
@@ -48,8 +49,12 @@ MAX_TEXT = 32 * 1024
 MAX_WORDS = 5000
 """The most words of a list. carbon-acct asks for more JobIDs in several requests."""
 MAX_CURSOR = 512
+NUMBER = r"\d{1,10}"
+
+MAX_RANGE = 24
 
 Names = Annotated[str, Query(description="comma separated", max_length=MAX_TEXT)]
+Range = Annotated[str, Query(description="a number, or a range as 2-4", max_length=MAX_RANGE)]
 
 
 def routes(aggregator: Aggregator) -> APIRouter:
@@ -69,6 +74,10 @@ def routes(aggregator: Aggregator) -> APIRouter:
         nodes: Annotated[str, Query(description="a Slurm node list, e.g. n[1-4]", max_length=MAX_TEXT)] = "",
         clusters: Names = "",
         names: Names = "",
+        gids: Annotated[str, Query(description="numbers of groups, comma separated", max_length=MAX_TEXT)] = "",
+        nnodes: Range = "",
+        ncpus: Range = "",
+        timelimit: Annotated[str, Query(description="minutes: 60, or 60-120", max_length=MAX_RANGE)] = "",
         start: Time = None,
         end: Time = None,
         truncate: Annotated[bool, Query(description="energy and carbon of the slots inside the window")] = False,
@@ -90,6 +99,10 @@ def routes(aggregator: Aggregator) -> APIRouter:
             nodes=nodes,
             clusters=words_of(clusters),
             names=words_of(names),
+            gids=numbers_of("gids", gids),
+            nnodes=range_of("nnodes", nnodes),
+            ncpus=range_of("ncpus", ncpus),
+            timelimit=range_of("timelimit", timelimit),
             window=window(start, end),
             truncate=truncate,
             duplicates=duplicates,
@@ -220,6 +233,23 @@ def words_of(names: str) -> list[str]:
     if len(words) > MAX_WORDS:
         raise RefusedError(400, f"a list of more than {MAX_WORDS} names; ask for them in parts")
     return words
+
+
+def numbers_of(name: str, text: str) -> list[int]:
+    """Return the numbers of a list. Raises RefusedError 400."""
+    words = words_of(text)
+    for word in words:
+        if not re.fullmatch(NUMBER, word, re.ASCII):
+            raise RefusedError(400, f"{name}: {word!r} is no number")
+    return [int(word) for word in words]
+
+
+def range_of(name: str, text: str) -> Between | None:
+    """Return the range that `2` or `2-4` is; None for an empty text. Raises RefusedError 400."""
+    match = re.fullmatch(f"({NUMBER})(?:-({NUMBER}))?", text.strip(), re.ASCII)
+    if text and not match:
+        raise RefusedError(400, f"{name}: {text!r} is neither a number nor a range; it looks like 2 or 2-4")
+    return Between(int(match[1]), int(match[2] or match[1])) if match else None
 
 
 def _heads(jobs: Sequence[str]) -> list[int]:

@@ -5,13 +5,21 @@ from __future__ import annotations
 
 import re
 
-from carbon_collector.errors import UsageError
-from carbon_collector.lean.typing import NamedTuple
+from carbon_collector.errors import CarbonError, UsageError
+from carbon_collector.lean.typing import TYPE_CHECKING, NamedTuple
 
 from . import timespec
 from .job_states import STATES
 
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from typing import Any
+
+    Job = dict[str, Any]
+
 JOB_ID = r"(\d+)(?:([_+])(?:(\d+)|\[([\d,-]+)\]))?"
+LIMIT = r"(?:(\d+)-)?(\d+)(?::(\d+))?(?::(\d+))?"
+UNLIMITED = ("infinite", "unlimited", "-1")
 MOST_TASKS = 100_000  # an array's size is bounded by MaxArraySize, 4,000,001 at most and 1,001 by default
 
 
@@ -45,6 +53,43 @@ def states(text: str) -> str:
 def job_ids(text: str) -> str:
     """Return JobIDs one by one: `12,13_[1-3],14+1` becomes `12,13_1,13_2,13_3,14+1`. Raises UsageError."""
     return ",".join(job_id for word in _outside_brackets(text) for job_id in _job_id(word))
+
+
+def groups(text: str) -> str:
+    """Return the numbers of groups (-g). Raises CarbonError for a group that this host does not know, as sacct does."""
+    return ",".join(str(_gid(word)) for word in words(text))
+
+
+def size(option: str, text: str) -> str:
+    """Return the range of -i or -I, `2` or `2-4`. Raises UsageError."""
+    if text and not re.fullmatch(r"\d{1,9}(-\d{1,9})?", text.strip(), re.ASCII):
+        raise UsageError(f"{option} {text}: not a number or a range; it looks like 2 or 2-4")
+    return text.strip()
+
+
+def time_limit(least: str, most: str) -> str:
+    """Return the range of time limits in minutes: -k alone is exactly that limit, and -K alone nothing. Raises UsageError."""
+    first, last = _minutes("-k", least), _minutes("-K", most)
+    return "" if first is None else f"{first}-{first if last is None else last}"
+
+
+def with_local_uids(jobs: Iterable[Job]) -> list[Job]:
+    """Return jobs with the uid that this host knows the user by (--use-local-uid)."""
+    import pwd
+
+    found: dict[str, int | None] = {}
+
+    def local(job: Job) -> int | None:
+        name = str(job.get("user") or "")
+        if name not in found:
+            try:
+                found[name] = pwd.getpwnam(name).pw_uid
+            except KeyError:
+                found[name] = None
+        known: int | None = found[name]
+        return job.get("uid") if known is None else known
+
+    return [{**job, "uid": local(job)} for job in jobs]
 
 
 def words(text: str) -> list[str]:
@@ -87,3 +132,35 @@ def _tasks(word: str, text: str) -> list[int]:
             raise UsageError(f"-j {word}: {part!r} is no range of array tasks")
         tasks += range(int(first), int(last or first) + 1)
     return tasks
+
+
+def _gid(word: str) -> int:
+    import grp
+
+    try:
+        known = grp.getgrgid(int(word)) if word.isascii() and word.isdigit() else grp.getgrnam(word)
+    except (KeyError, OverflowError, ValueError) as err:
+        raise CarbonError(f"-g {word}: this host knows no such group") from err
+    return known.gr_gid
+
+
+def _minutes(option: str, text: str) -> int | None:
+    """Return a time limit in minutes: `90`, `90:00`, `1:30:00`, `1-0`, `1-12:00`, as sbatch reads -t."""
+    if not text:
+        return None
+    word = text.strip()
+    match = re.fullmatch(LIMIT, word, re.ASCII)
+    if word.lower() in UNLIMITED:
+        raise UsageError(f"{option} {text}: jobs without a limit of their own have none to be chosen by")
+    if not match:
+        raise UsageError(f"{option} {text}: not a time limit; it looks like 90, 1:30:00 or 1-12")
+    days, first, second, third = match.groups()
+    if days is not None:
+        seconds = ((int(days) * 24 + int(first)) * 60 + int(second or 0)) * 60 + int(third or 0)
+    elif third is not None:
+        seconds = (int(first) * 60 + int(second)) * 60 + int(third)
+    else:
+        seconds = int(first) * 60 + int(second or 0)
+    if seconds <= 0:
+        raise UsageError(f"{option} {text}: a time limit is more than nothing")
+    return -(-seconds // 60)

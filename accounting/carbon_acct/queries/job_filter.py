@@ -29,6 +29,13 @@ REVOKED = "REVOKED"
 """The state of a federated job on the clusters that did not get it."""
 
 
+class Between(NamedTuple):
+    """A range of whole numbers, both ends within."""
+
+    least: int
+    most: int
+
+
 @dataclass(frozen=True)
 class Filters:
     """The jobs that are asked for, as far as `viewer` may see them. An empty sequence does not filter."""
@@ -44,6 +51,11 @@ class Filters:
     nodes: str = ""
     clusters: Sequence[str] = ()
     names: Sequence[str] = ()
+    gids: Sequence[int] = ()
+    nnodes: Between | None = None
+    ncpus: Between | None = None
+    timelimit: Between | None = None
+    """In minutes. A job without a limit of its own is in no range."""
     window: Window = field(default_factory=Window)
     truncate: bool = False
     duplicates: bool = False
@@ -189,9 +201,20 @@ def _conditions(filters: Filters, lists: Lists) -> list[ColumnElement[bool]]:
         conditions.append(lists.among(Cluster.name, filters.clusters))
     if filters.names:
         conditions.append(lists.among(Job.name, filters.names))
+    if filters.gids:
+        conditions.append(lists.among(Job.gid, filters.gids))
     if filters.jobs:
         conditions.append(_of_jobs(filters.jobs, lists))
-    return conditions
+    return conditions + _of_size(filters)
+
+
+def _of_size(filters: Filters) -> list[ColumnElement[bool]]:
+    """Return the conditions on what jobs were given. One that waits was given nothing: its sizes are those it asks for."""
+    sizes = [(Job.nnodes, filters.nnodes), (Job.ncpus, filters.ncpus)]
+    found = [and_(Job.nodelist != "", column.between(*wanted)) for column, wanted in sizes if wanted is not None]
+    if filters.timelimit is not None:
+        found.append(Job.timelimit_s.between(filters.timelimit.least * 60, filters.timelimit.most * 60 + 59))
+    return found
 
 
 def visible(viewer: Viewer, model: type[Job] | type[Association], lists: Lists) -> list[ColumnElement[bool]]:

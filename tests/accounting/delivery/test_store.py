@@ -37,7 +37,7 @@ from carbon_acct.delivery.segment import parse_segment
 from carbon_acct.delivery.store import Receipt, store_segment
 from carbon_acct.errors import RefusedError
 from carbon_acct.queries import totals
-from carbon_acct.queries.job_filter import Filters
+from carbon_acct.queries.job_filter import Between, Filters
 from carbon_acct.queries.jobs import JobRecord, list_jobs
 from carbon_acct.queries.unmatched import unmatched_ledgers
 from carbon_acct.site import Site
@@ -557,9 +557,30 @@ def test_filters(site: Site) -> None:
     assert [r.job_id for r in shown(site, nodes="n[5-9]")] == ["8"]
     assert [r.job_id for r in shown(site, clusters=["other"])] == []
     assert [r.job_id for r in shown(site, jobs=["7", "8_1"])] == ["7"]
+    assert [r.job_id for r in shown(site, gids=[9_999_999_999])] == []
     for bad in ("x", "1%", "7_%", "99999999999999999999"):
         with pytest.raises(ValueError, match="not a JobID") if bad != "7_%" else pytest.raises(AssertionError):
             assert shown(site, jobs=[bad])
+
+
+def test_filters_of_size(site: Site) -> None:
+    """Groups, sizes and time limits choose among all runs before the newest of a JobID is taken, as in sacct. A job that
+    waits was given nothing, and one without a time limit of its own is in no range.
+    """
+    first = job(gid=100, nnodes=2, ncpus=4, timelimit_s=5400, nodelist="n[1-2]")
+    again = job(submit=SLOT + 5000, start=None, end=None, state="PENDING", gid=100, nnodes=2, ncpus=4, nodelist="")
+    other = job(job_id_raw=8, job_id="8", gid=101, nnodes=1, ncpus=8, timelimit_s=None)
+    tell(site, first, again, other)
+
+    def ids(**filters: Any) -> list[tuple[str, str]]:
+        return [(r.job_id, r.state) for r in shown(site, duplicates=False, **filters)]
+
+    assert ids(gids=[100]) == [("7", "PENDING")]
+    assert ids(nnodes=Between(2, 3)) == [("7", "COMPLETED")]
+    assert ids(ncpus=Between(5, 9_999_999_999)) == [("8", "COMPLETED")]
+    assert ids(ncpus=Between(9, 3)) == []
+    assert ids(timelimit=Between(90, 90)) == [("7", "COMPLETED")]
+    assert ids(timelimit=Between(91, 9_999_999_999)) == []
 
 
 def test_metered_no_longer_than_allocated(site: Site) -> None:

@@ -10,7 +10,7 @@ import time
 from carbon_collector import __version__, settings
 from carbon_collector.lean.typing import TYPE_CHECKING
 
-from ...client import fields, narrow, request, selection, timespec, units
+from ...client import fields, request, selection, timespec, units
 from .. import warn
 from .options import EVERYONE, PROGRAM
 
@@ -32,25 +32,15 @@ def run(options: argparse.Namespace) -> int:
     chosen = units.chosen_units(options.units) if options.units else ("", "")
     config = settings.load()
     span = window(options, config, now)
-    tests = [
-        *narrow.of_groups(selection.words(",".join(options.gid))),
-        *narrow.of_size("-i", "nnodes", options.nnodes),
-        *narrow.of_size("-I", "ncpus", options.ncpus),
-        *narrow.of_limit(options.timelimit_min, options.timelimit_max),
-    ]
     asked = parameters(options, config.text("site", "cluster")) | _only_of_jobs(options, span)
-    if tests:  # sacct takes the newest of the runs that it chooses
-        asked["duplicates"] = "1"
     if options.verbose:
         start, end = (timespec.show_time(at, "", now) for at in span)
         warn(PROGRAM, f"jobs eligible from {start} to {end}")
     page = request.ask_jobs(config, {key: value for key, value in asked.items() if value})
     for warning in page.warnings:
         warn(PROGRAM, f"warning: {warning}")
-    if tests:
-        page = page._replace(jobs=narrow.chosen(page.jobs, tests, options.duplicates))
     if options.use_local_uid:
-        page = page._replace(jobs=narrow.with_local_uids(page.jobs))
+        page = page._replace(jobs=selection.with_local_uids(page.jobs))
     if options.json:
         return _print_json(page, span, options.truncate)
     has_quality = any(column.field.name.startswith("Quality") for column in columns)
@@ -104,6 +94,10 @@ def _only_of_jobs(options: argparse.Namespace, span: Window) -> dict[str, str]:
         "jobs": selection.job_ids(",".join(options.jobs)),
         "nodes": ",".join(options.nodelist),
         "names": ",".join(options.name),
+        "gids": selection.groups(",".join(options.gid)),
+        "nnodes": selection.size("-i", options.nnodes),
+        "ncpus": selection.size("-I", options.ncpus),
+        "timelimit": selection.time_limit(options.timelimit_min, options.timelimit_max),
         "start": str(span.start),
         "end": str(span.end),
         "truncate": "1" if options.truncate else "",
