@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 INTERVAL_S = 0.1
-PATIENCE_S = 10.0
+PATIENCE_S = 60.0
+"""How long a busy machine may take for anything; only a test that fails waits so long."""
 
 
 def eventually(condition: Callable[[], Any], what: str, patience_s: float = PATIENCE_S) -> Any:

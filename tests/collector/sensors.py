@@ -7,12 +7,12 @@ import contextlib
 import struct
 import threading
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from carbon_collector.meters.base import Place
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from .node import FileNode
@@ -199,3 +199,22 @@ class Cray:
         for name, more in joules.items():
             self.joules[f"{name}_energy" if name != "energy" else name] += more
         self.show()
+
+
+class Drawn(NamedTuple):
+    """Joules that a meter saw, and the least and most seconds that lay between its two readings."""
+
+    joules: float
+    least_s: float
+    most_s: float
+
+
+def drawn_over(body: Callable[[], object], energy_uj: Callable[[], int | None]) -> Drawn:
+    """Read a meter, do something, and read it again: however busy the machine is, the time is known."""
+    begin_s = time.monotonic()
+    first = energy_uj() or 0
+    begun_s = time.monotonic()
+    body()
+    end_s = time.monotonic()
+    last = energy_uj() or 0
+    return Drawn((last - first) / 1_000_000, end_s - begun_s, time.monotonic() - begin_s)

@@ -24,7 +24,7 @@ from carbon_collector.meters.gpu_metrics import microjoules, parse
 
 from .node import FileNode
 from .process import Host, stopping
-from .sensors import ALL_ONES, MI100, MI250X, MI300A, AmdGpu, drawing, metrics, place, put
+from .sensors import ALL_ONES, MI100, MI250X, MI300A, AmdGpu, drawing, drawn_over, metrics, place, put
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -281,9 +281,8 @@ def test_a_counter_that_stops_later_is_given_up(node: FileNode) -> None:
     [found] = meter.found
     assert (found.name, found.method) == ("GPU-1", INTEGRATED)
     assert meter.sample_s > 0
-    first = meter.read()["GPU-1"].energy_uj or 0
-    time.sleep(0.1)
-    assert ((meter.read()["GPU-1"].energy_uj or 0) - first) / JOULE == pytest.approx(30, rel=0.2)
+    drawn = drawn_over(lambda: time.sleep(0.1), lambda: meter.read()["GPU-1"].energy_uj)
+    assert drawn.least_s * 300 * 0.98 <= drawn.joules <= drawn.most_s * 300 * 1.02
 
 
 @pytest.mark.parametrize("oddity", ["all ones", "format 2", "gone", "in millijoules", "never counted"])
@@ -304,10 +303,8 @@ def test_a_counter_that_is_none_is_replaced_by_power(oddity: str, node: FileNode
     meter = look(node, *([gpu] if oddity == "in millijoules" else []))
 
     assert [domain.method for domain in meter.domains] == [INTEGRATED]
-    first = meter.read()["0000:05:00.0"].energy_uj or 0
-    time.sleep(0.2)
-    energy = (meter.read()["0000:05:00.0"].energy_uj or 0) - first
-    assert energy / JOULE == pytest.approx(80, rel=0.2)
+    drawn = drawn_over(lambda: time.sleep(0.2), lambda: meter.read()["0000:05:00.0"].energy_uj)
+    assert drawn.least_s * 400 * 0.98 <= drawn.joules <= drawn.most_s * 400 * 1.02
 
 
 def test_neither_energy_nor_power_is_unknown(node: FileNode, start: Callable[..., Host]) -> None:

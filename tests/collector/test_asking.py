@@ -23,6 +23,7 @@ from .process import Host, eventually
 
 JOULE = 1_000_000
 ALICE, BOB = 1000, 1001
+HOUR_S = 3600.0
 needs_root = pytest.mark.skipif(os.getuid() != 0, reason="only root can give a FIFO to another user")
 
 
@@ -67,11 +68,11 @@ def test_a_byte_wakes_once(tmp_path: Path) -> None:
         assert woken(0.05) is None
         ask(path)
 
-        assert (woken(0.5) or 0) > 0
+        assert (woken(20) or 0) > 0
         asking.stepped()
         assert woken(0.1) is None
         os.kill(os.getpid(), WAKE)
-        assert woken(0.5) == 0
+        assert woken(20) == 0
         assert (path.stat().st_uid, path.stat().st_mode & 0o7777) == (ALICE, 0o200)
         asking.keep({})
         assert list(tmp_path.iterdir()) == []
@@ -84,25 +85,25 @@ def test_who_asks_too_soon_is_owed_a_step(tmp_path: Path) -> None:
     """After a step the door is shut: no further byte wakes anybody, and the step comes when the time is over."""
 
     def body() -> None:
-        asking = Asking(str(tmp_path), 0.4)
+        asking = Asking(str(tmp_path), HOUR_S)
         asking.keep({"7": ALICE, "8": BOB})
         assert asking.may_step()
         asking.stepped()
         assert asking.due_s() == float("inf")
         ask(tmp_path / "7.ask")
-        assert woken(0.5) is not None
+        assert woken(20) is not None
         assert not asking.may_step()
 
         for _ in range(100):
             ask(tmp_path / "7.ask")
             ask(tmp_path / "8.ask")
         assert woken(0.05) is None
-        assert 0 < asking.due_s() <= 0.4
-        time.sleep(asking.due_s() + 0.01)
+        assert 0 < asking.due_s() <= HOUR_S
+        asking._stepped_s -= HOUR_S  # the time is over
         asking.stepped()
         assert asking.due_s() == float("inf")
         ask(tmp_path / "8.ask")
-        assert woken(0.5) is not None
+        assert woken(20) is not None
 
     alone(body)
 
@@ -131,14 +132,14 @@ def test_who_asks_gets_a_new_reading(host: Host) -> None:
     host.node.count(20 * JOULE)
     start_s = time.monotonic()
     ask(path)
-    first = eventually(lambda: (now := live(host, 7))["sequence"] != before["sequence"] and now, "the answer", 1.0)
+    first = eventually(lambda: (now := live(host, 7))["sequence"] != before["sequence"] and now, "the answer")
     took_s = time.monotonic() - start_s
     host.node.count(20 * JOULE)
     ask(path)
-    second = eventually(lambda: (now := live(host, 7))["sequence"] != first["sequence"] and now, "the second", 2.0)
+    second = eventually(lambda: (now := live(host, 7))["sequence"] != first["sequence"] and now, "the second")
 
-    assert took_s < 0.5
-    assert 0.5 < time.monotonic() - start_s < 2
+    assert took_s < 20  # the next tick is a minute away
+    assert 0.5 < time.monotonic() - start_s < 40
     energies = [one["components"]["cpu"]["energy_uj"] for one in (before, first, second)]
     assert energies[0] < energies[1] < energies[2]
 
@@ -152,7 +153,7 @@ def test_a_flood_costs_nothing(host: Host) -> None:
         host.ticket("prolog", job, SLURM_JOB_UID=str(uid), SLURM_JOB_CPUS_PER_NODE="2")
     time.sleep(5)
     assert host.process is not None
-    before, cpu_s = live(host, 8), cpu_seconds(host.process.pid)
+    before, cpu_s, start_s = live(host, 8), cpu_seconds(host.process.pid), time.monotonic()
     code = (
         "import os, sys, time\n"
         "os.setuid(1000)\n"
@@ -166,14 +167,14 @@ def test_a_flood_costs_nothing(host: Host) -> None:
         time.sleep(1.5)
         waits_s = [answer(host, 8) for _ in range(3)]
         assert flood.wait(20) == 0
-    after = live(host, 8)
+    after, lasted_s = live(host, 8), time.monotonic() - start_s
 
     steps = int(str(after["sequence"])) - int(str(before["sequence"]))
     used_s = cpu_seconds(host.process.pid) - cpu_s
     print(f"a flood of 5 s: {steps} steps, {used_s:.2f} s of CPU time, neighbour waited {max(waits_s):.2f} s at most")
-    assert 4 <= steps <= 14
-    assert used_s < 0.25
-    assert max(waits_s) < 1.3
+    assert 3 <= steps <= 4 + 2 * lasted_s  # two jobs, a step a second
+    assert used_s < 0.05 * lasted_s + 0.25
+    assert max(waits_s) < 20  # the next tick is a minute away
     assert host.collect().is_conserved()
 
 
@@ -181,7 +182,7 @@ def answer(host: Host, job: int) -> float:
     """Ask, and return how long the answer took."""
     before, start_s = live(host, job)["sequence"], time.monotonic()
     ask(host.run_dir / f"live/{job}.ask")
-    eventually(lambda: live(host, job)["sequence"] != before, "an answer", 3.0)
+    eventually(lambda: live(host, job)["sequence"] != before, "an answer")
     return time.monotonic() - start_s
 
 

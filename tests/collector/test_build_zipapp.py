@@ -39,7 +39,7 @@ def test_two_builds_are_equal(tmp_path: Path) -> None:
     assert (one.returncode, two.returncode) == (0, 0), one.stderr + two.stderr
     assert first.read_bytes() == second.read_bytes()
     assert first.stat().st_mode & 0o777 == 0o755
-    shown = subprocess.run([sys.executable, first, "--version"], capture_output=True, text=True, check=True, timeout=30)
+    shown = subprocess.run([sys.executable, first, "--version"], capture_output=True, text=True, check=True, timeout=60)
     assert shown.stdout.startswith("carbon-collector ")
 
 

@@ -108,7 +108,7 @@ def test_a_bmc_that_hangs_harms_nothing(bmc: Bmc, what: str) -> None:
     ended = host.kill(signal.SIGTERM)
     got = host.collect()
 
-    assert took_s < 5
+    assert took_s < 5 * 5  # were each to wait for the BMC, it would be for ever
     assert ended == 0
     assert got.energy("cpu") == 10 * JOULE
     assert all("other" not in row["components"] for row in got.of("job_slot", 1))

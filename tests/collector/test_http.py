@@ -114,7 +114,7 @@ def test_a_slow_server_is_left(answering: Callable[..., str], pieces: tuple[byte
     with pytest.raises(RequestError, match="timed out"):
         ask(url, 0.2)
 
-    assert time.monotonic() - start < 1.0
+    assert time.monotonic() - start < 4  # the server would hold it for five seconds
 
 
 @pytest.mark.parametrize(

@@ -295,14 +295,14 @@ def test_a_package_without_a_zone_is_not_nothing(tmp_path: Path, make_host: Call
 def test_turns_that_nobody_saw_are_not_made_up(tmp_path: Path, make_host: Callable[[FileNode], Host]) -> None:
     """While the collector was held up the counter may have gone round and round: the interval is unknown."""
     node = FileNode(tmp_path / "node", zones=False)
-    range_uj = 500 * JOULE  # half a second at 1 kW, the most of a socket
+    range_uj = 2500 * JOULE  # two and a half seconds at 1 kW, the most of a socket
     for package in (0, 1):
         node.add_zone(f"intel-rapl:{package}", f"package-{package}", range_uj)
     host = make_host(node)
     host.start()
     host.ticket("prolog", 1)
     with host.frozen():
-        time.sleep(0.7)
+        time.sleep(2.6)
         host.node.count(2 * range_uj + 5 * JOULE)
     host.tick()
     host.node.count(3 * JOULE)

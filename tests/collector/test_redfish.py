@@ -271,10 +271,10 @@ def test_what_goes_wrong_is_said(
     service.tree = resources("Power", 65_535)
     assert meter.ask().reason == "65535 W cannot be"
     service.tree = resources("Power", WATTS)
-    service.slow_s = 3.0
+    service.slow_s = 20.0
     start_s = time.monotonic()
     assert meter.ask().reason
-    assert time.monotonic() - start_s < 2.9
+    assert time.monotonic() - start_s < 19
     service.slow_s = 0.0
     assert meter.ask() == (WATTS, "", True)
 
@@ -366,17 +366,17 @@ def test_the_node_is_metered_by_its_bmc(
     """
     service = serve()
     with stopping(Host(tmp_path, FileNode(tmp_path / "node"), aggregator)) as host:
-        pace = "from carbon_collector.meters import redfish; redfish.PERIOD_S = 1.0; "
+        pace = "from carbon_collector.meters import redfish; redfish.PERIOD_S = 3.0; "
         host.program[-1] = host.program[-1].replace("from carbon_collector.cli", f"{pace}from carbon_collector.cli")
         settings = {"redfish": service.url, "redfish_credentials": secret, "redfish_ca": service.certificate}
         host.start(meters="powercap, redfish", **{key: str(value) for key, value in settings.items()})
         host.ticket("prolog", 1)
         eventually(lambda: "redfish" in host.last()["readings"], "the BMC has answered")
-        for _ in range(20):
+        for _ in range(80):  # until it is asked again, and longer
             host.node.count(200_000)
             time.sleep(0.05)
             host.tick()
-        service.slow_s = 5.0
+        service.slow_s = 20.0
         start_s = time.monotonic()
         for _ in range(3):
             host.tick()
@@ -384,7 +384,7 @@ def test_the_node_is_metered_by_its_bmc(
         service.slow_s = 0.0
         got = host.collect()
 
-    assert hung_s < 2
+    assert hung_s < 19
     assert got.is_conserved()
     [row] = got.of("node_slot")
     other = row["components"]["other"]

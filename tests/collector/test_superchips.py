@@ -129,6 +129,6 @@ def test_a_gpu_that_is_on_no_module_is_asked_nothing(tmp_path: Path, library: Pa
     """Every other node does not wait for it."""
     gpus = chips(tmp_path, "NVIDIA H200", [0, 0])
     script = "import time; begun = time.monotonic(); meter._restart(); took = time.monotonic() - begun\n" + SCRIPT
-    script += "; print(took, file=sys.stderr); sys.exit(took > 0.5)"
+    script += "; print(took, file=sys.stderr); sys.exit(took > 20)"
 
     assert ask(script, library, gpus, tmp_path) == [OWN, OWN]

@@ -77,7 +77,7 @@ def test_jobs_of_a_slurmd_in_a_container_are_found(tmp_path: Path, aggregator: A
     node = FileNode(tmp_path / "node", cgroup="v2", has_slurm=False)
     scope = node.cgroupfs / above / "slurmstepd.scope"
     node._job_dir = lambda job, _uid=1000: scope / f"job_{job}"  # type: ignore[method-assign]
-    with stopping(Host(tmp_path, node, aggregator, idle_watts="20")) as host:
+    with stopping(Host(tmp_path, node, aggregator, idle_watts="2")) as host:
         host.start()
         node.start_job("1")
         node.burn("1", 0, 0)
@@ -141,7 +141,7 @@ def test_a_directory_of_jobs_that_is_left_in_cpuacct_says_nothing_of_their_use(
     Job 2, of before the change, keeps what its own cgroup shows; job 3 has no step at all and has used nothing.
     """
     node = FileNode(tmp_path / "node", cgroup="v1")
-    with stopping(Host(tmp_path, node, aggregator, idle_watts="20")) as host:
+    with stopping(Host(tmp_path, node, aggregator, idle_watts="2")) as host:
         host.start()
         node.start_job("2")
         for job, cpus in ((1, "4"), (2, "2"), (3, "2")):
@@ -152,6 +152,7 @@ def test_a_directory_of_jobs_that_is_left_in_cpuacct_says_nothing_of_their_use(
         host.tick()
         for _ in range(6):
             with host.frozen():
+                time.sleep(0.05)  # no job is given more CPU time than its CPUs have had time
                 for zone in ZONES:
                     node.add_energy(zone, 10 * JOULE)
                 node.burn("2", 0, 0.1)
@@ -165,7 +166,7 @@ def test_a_directory_of_jobs_that_is_left_in_cpuacct_says_nothing_of_their_use(
     shares = {job: rows_of(got, job)[0]["components"]["cpu"] for job in (1, 2, 3)}
     assert {job: share["method"] for job, share in shares.items()} == {1: "shared", 2: "counter", 3: "counter"}
     assert CPU_GUESSED in shares[1]["reason"]
-    assert dynamic(got, "cpu", 1) > 5 * JOULE  # at most its CPUs x time, and little time passes here
+    assert dynamic(got, "cpu", 1) > 5 * JOULE
     assert dynamic(got, "cpu", 2) > 5 * JOULE
     assert dynamic(got, "cpu", 3) == 0
     assert got.is_conserved()
@@ -180,7 +181,7 @@ def test_without_accounting_by_cgroup_cpu_time_is_shared_and_says_so(
     """
     node = FileNode(tmp_path / "node", cgroup="v1" if why == "jobacct_gather/linux" else "v2", has_slurm=False)
     node._write_job = lambda _job, _uid: None  # type: ignore[method-assign]
-    with stopping(Host(tmp_path, node, aggregator, idle_watts="20")) as host:
+    with stopping(Host(tmp_path, node, aggregator, idle_watts="2")) as host:
         host.start()
         node.start_job("1")
         shutil.rmtree(node.cgroupfs)
@@ -206,7 +207,7 @@ def test_memory_that_no_cgroup_shows_is_the_jobs_that_holds_it(
     """
     node = FileNode(tmp_path / "node", cgroup="v2")
     node.set_memory(2 * GIB)
-    with stopping(Host(tmp_path, node, aggregator, idle_watts="20")) as host:
+    with stopping(Host(tmp_path, node, aggregator, idle_watts="2")) as host:
         host.start()
         for zone in ("intel-rapl:0:0", "intel-rapl:1:0"):
             node.add_energy(zone, JOULE // 10)

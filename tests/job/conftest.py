@@ -45,7 +45,7 @@ def munge_socket() -> Iterator[str]:
         files = [f"--{kind}-file={folder / kind}" for kind in ("key", "pid", "log", "seed")]
         process = subprocess.Popen([program, "--foreground", "--force", f"--socket={folder}/socket", *files])
         try:
-            until = time.monotonic() + 30
+            until = time.monotonic() + 60
             while not (folder / "socket").exists() and time.monotonic() < until:
                 time.sleep(0.05)
             yield str(folder / "socket")

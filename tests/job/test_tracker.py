@@ -155,7 +155,7 @@ def test_sigterm_writes_the_last_line(environment: dict[str, str], tmp_path: Pat
     assert started.stdout is not None
     assert started.stdout.readline() == "ready\n"
     started.terminate()
-    out, _ = started.communicate(timeout=30)
+    out, _ = started.communicate(timeout=60)
 
     assert started.returncode == (5 if own else -signal.SIGTERM)
     assert out == ("own\n" if own else "")
@@ -171,7 +171,7 @@ def test_kill_loses_the_open_epoch_alone(environment: dict[str, str], tmp_path: 
     log = tmp_path / "log.jsonl"
     text = f"import carbon_job, time\nt = carbon_job.track(9, log={str(log)!r})\nfor e in t: time.sleep(0.8)"
     started = subprocess.Popen([sys.executable, "-c", text], env=environment, stderr=subprocess.DEVNULL)
-    until = time.monotonic() + 30
+    until = time.monotonic() + 60
     while time.monotonic() < until and not (log.exists() and len(log.read_text().splitlines()) >= 2):
         time.sleep(0.1)
     started.kill()
@@ -201,11 +201,11 @@ def test_forked_workers_are_silent(program: Run) -> None:
 def test_decorator_pause_and_spans(program: Run) -> None:
     """A decorated function is a phase of its name at each call; what is paused is left out."""
     done = program(
-        "import carbon_job, time\nt = carbon_job.track(quiet=True)\n"
+        "import carbon_job, time\nbegun_s = time.monotonic()\nt = carbon_job.track(quiet=True)\n"
         "@t\ndef work(a, b=1):\n  time.sleep(0.3)\n  return a + b\n"
         "assert work(1, b=2) == 3 and work.__name__ == 'work'\n"
         "t.pause(); time.sleep(0.6); t.resume(); work(1); t.finish()\n"
-        "print([(r.path, r.number) for r in t.results], 0.6 <= t.total.seconds < 1.1)"
+        "print([(r.path, r.number) for r in t.results], 0.6 <= t.total.seconds <= time.monotonic() - begun_s - 0.6 + 0.01)"
     )
 
     assert done.stdout == "[('work', 1), ('work', 2), ('run', 1)] True\n"
@@ -235,10 +235,12 @@ def test_a_collector_that_stays_dead_says_less_than_all(
     log = tmp_path / "log.jsonl"
     text = f"import carbon_job, time\nfor e in carbon_job.track(3, log={str(log)!r}): time.sleep(1.2)\n"
     started = subprocess.Popen([sys.executable, "-c", text], env=environment, stderr=subprocess.PIPE, text=True)
-    time.sleep(2.4)
+    until = time.monotonic() + 60
+    while time.monotonic() < until and not (log.exists() and log.read_text()):
+        time.sleep(0.05)
     node.stop()
     node.fifo.unlink()
-    _, said = started.communicate(timeout=30)
+    _, said = started.communicate(timeout=60)
     run = lines(log)[-1]
 
     assert started.returncode == 0
