@@ -117,6 +117,11 @@ class Cgroups:
             memory = 0
         return used._replace(memory=memory, inode=job.inode)
 
+    def cpu_usage(self, job: Found) -> Usage | None:
+        """Return the CPU time that a job has used, without its memory, as fast as can be; `None` once its cgroup is gone."""
+        used = self._cpu(job.path)
+        return None if used is None else used._replace(inode=job.inode)
+
     def _has_memory_on_v1(self, parent: str) -> bool:
         """Return whether the parent has a directory in the memory controller. A job may lack its own only because it
         has just begun or ended.

@@ -6,8 +6,9 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
 import time
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -22,9 +23,6 @@ from carbon_collector.watch import Watch
 
 from .node import FileNode
 from .process import Aggregator, Host, eventually, stopping
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 JOULE = 1_000_000
 SECOND = 1_000_000
@@ -152,3 +150,37 @@ def test_a_task_that_ends_is_read_before_its_cgroup_goes(tmp_path: Path) -> None
 
     assert gone["1"].cpu_us == 1_500_000
     assert watch.follow(cgroups.jobs(), set(), is_due=True) == {}
+
+
+@given(st.lists(st.tuples(st.sampled_from("123"), st.sampled_from(["burn", "task ends", "goes"])), max_size=16))
+def test_a_job_that_goes_is_known_up_to_the_last_end_of_any_task(events: list[tuple[str, str]]) -> None:
+    """Whatever the order in which jobs work, tasks end and cgroups go: of each job that went, what is kept is what its
+    cgroup showed when a task on the node ended last before it went; never more than it used, never another job's.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        node = FileNode(Path(folder), cgroup="v2")
+        cgroups = Cgroups(str(node.cgroupfs), "n1", TOPOLOGY)
+        for job in "123":
+            node.start_job(job)
+        watch, before = Watch(cgroups, f"{folder}/proc"), cgroups.jobs()
+        watch.follow(before, set(), is_due=False)
+        used, kept, here = dict.fromkeys("123", 0), {}, set("123")
+        for job, event in events:
+            if job not in here:
+                continue
+            if event == "burn":
+                node.burn(job, 0, 0.5)
+                used[job] += 500_000
+            elif event == "task ends":
+                fd = os.open(os.devnull, os.O_RDONLY)  # what a pidfd is to it: something to close
+                watch._tasks[fd] = (0, before[job])
+                watch._looked_s = 0.0
+                watch._see_end(fd)
+                watch._look_at_all()
+                kept |= {name: used[name] for name in here}
+            else:
+                node.end_job(job)
+                here.remove(job)
+        gone = watch.follow(cgroups.jobs(), set(), is_due=False)
+
+    assert {name: usage.cpu_us for name, usage in gone.items()} == {n: us for n, us in kept.items() if n not in here}
