@@ -8,6 +8,9 @@ from .earlier import corrected, scatter
 from .lean import NamedTuple
 from .prediction import Cost, Progress, rest, rest_until, stretches_of
 
+EARLY = 0.05
+"""The share of a time, below which a prediction over that time is provisional: programs begin by reading and loading."""
+
 
 class Prediction(NamedTuple):
     """The prediction of a whole run. Its interval holds nine times out of ten."""
@@ -25,8 +28,8 @@ class Prediction(NamedTuple):
     runs: int
     """The number of earlier runs that were used."""
     provisional: bool
-    """Whether the prediction is provisional: before the second epoch, without earlier runs. The first epoch is often
-    unlike the others.
+    """Whether the prediction is provisional: before the second epoch without earlier runs, since the first epoch is often
+    unlike the others; of a run without epochs before EARLY of its time.
     """
 
     def times(self, factor: float) -> Prediction:
@@ -71,7 +74,7 @@ class Outlook:
             said,
             share,
             len(like),
-            not like and len(progress.done) < 2 and self._until_s is None,
+            not like and (len(progress.done) < 2 if progress.epochs else share < EARLY),
         )
 
     def _load(self) -> None:

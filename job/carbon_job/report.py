@@ -147,24 +147,20 @@ class Reporter:
 
     def tick(self) -> None:
         """Report the spans that need wait no longer. Check the limits, and update the line on the terminal, once a
-        second.
+        second. Write the figures so far into the log, once a minute.
         """
         if self._held:
             self._release(late=False)
-        options = self._options
-        wanted = options.live_line or options.limited or options.log
-        if (
-            not wanted
-            or self.place.rank != 0
-            or not self.timeline.spans
-            or self.timeline.total.energy_uj is None
-            or time.monotonic() - self._shown_s < 1
-        ):
+        options, now_s = self._options, time.monotonic()
+        late = bool(options.log) and now_s - self._logged_s >= SO_FAR_S
+        wanted = options.live_line or options.limited or late
+        known = self.timeline.spans and self.timeline.total.energy_uj is not None
+        if not wanted or not known or self.place.rank != 0 or now_s - self._shown_s < 1:
             return
-        self._shown_s = time.monotonic()
+        self._shown_s = now_s
         self._predict()
         self._hold_to_limits()
-        if time.monotonic() - self._logged_s >= SO_FAR_S:
+        if late:
             self._log({"type": "so far", **self.total().as_json()})
         if options.live_line:
             self._status.show(progress_lines(self.total(), self.timeline.epoch, self.timeline.epochs, self.outcome))

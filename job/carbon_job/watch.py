@@ -172,6 +172,7 @@ def main(words: Sequence[str]) -> int:
     """Run `carbon-track watch`, and return its exit code: 0, 1 if a log cannot be read, 2 for a wrong command line."""
     if not words or any(word.startswith("-") and word not in ("-1", "--once") for word in words):
         sys.stderr.write("usage: carbon-track watch [-1 | --once] LOG|FOLDER...\n")
+        sys.stderr.write("carbon-track: to run the command watch: carbon-track -- watch ...\n")
         return 2
     paths = [word for word in words if word not in ("-1", "--once")] or ["."]
     try:

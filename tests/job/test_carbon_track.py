@@ -23,7 +23,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import carbon_collector
-from carbon_job import marks
+from carbon_job import marks, watch
 from carbon_job.cli import main, parser, split
 from job.livenode import LiveNode
 
@@ -349,6 +349,25 @@ def test_limits_are_held_without_epochs(tmp_path: Path, environment: dict[str, s
 
     assert done.returncode == -signal.SIGTERM
     assert "passes its limit of 400 J (energy)" in done.stderr
+
+
+def test_a_command_without_epochs_tells_once_a_minute(tmp_path: Path, environment: dict[str, str]) -> None:
+    """After SIGKILL a run without epochs has lost its last minute alone, and `watch` shows what it came to."""
+    log = tmp_path / "log.jsonl"
+    text = f"from carbon_job import cli, report; report.SO_FAR_S = 1.0; cli.main(['-q', '--log', {str(log)!r}, '--', 'sleep', '60'])"
+    with LiveNode(tmp_path / "batch", {"cpu": lambda _t: 200.0}, tick_s=0.5) as node:
+        env = {**environment, **node.environment()}
+        started = subprocess.Popen([sys.executable, "-c", text], env=env, start_new_session=True)
+        until = time.monotonic() + 60
+        while (not log.exists() or log.read_text().count("\n") < 2) and time.monotonic() < until:
+            time.sleep(0.1)
+        os.killpg(started.pid, signal.SIGKILL)
+        started.wait()
+    found = [json.loads(line) for line in log.read_text().splitlines()]
+
+    assert {line["type"] for line in found} == {"so far"}
+    assert found[0]["energy_j"] < found[1]["energy_j"]
+    assert [len(seen.epochs) for seen in watch.runs(watch.read(str(log)))] == [0]
 
 
 def test_what_cannot_be_held_is_said(carbon_track: Run, environment: dict[str, str]) -> None:

@@ -162,6 +162,17 @@ def test_an_outlook_learns(tmp_path: Path) -> None:
     assert after.upper_j - after.lower_j < before.upper_j - before.lower_j
 
 
+def test_a_time_is_predicted_for_good_from_a_twentieth_on() -> None:
+    """A run without epochs draws little while it loads: before 5 % of its time no limit acts on what is predicted."""
+    for now_s, provisional in ((1.0, True), (49.0, True), (51.0, False), (900.0, False)):
+        spent = Cost(100 * now_s, now_s)
+        progress = alike(0, 0, times=(Stretch(now_s, spent, 0),), before=spent)
+        said = Outlook("a", "", until_s=1000.0).predict(progress, now_s)
+
+        assert said is not None
+        assert (said.energy_j, said.provisional) == (pytest.approx(100_000), provisional)
+
+
 def test_a_run_that_was_cut_off_is_not_kept(tmp_path: Path) -> None:
     """Half of the epochs are no earlier run."""
     outlook = Outlook("a", str(tmp_path / "runs.jsonl"))

@@ -152,6 +152,10 @@ def test_the_best_begin_within_the_forecast(past: Past) -> None:
     assert line.startswith("Cleaner   27.3 g      begun ")
     assert line.endswith(f"67 % less:  sbatch --begin={at} --cpus-per-task=8 {past.script} --lr 3")
     assert "begun now, at the forecast of DE" in out
+    begin = past.run("--within", "24h", "--json", "-c", "8", str(past.script), "--lr", "3").figures["begin"]
+    assert begin["command"] == line.partition("less:  ")[2]
+    assert begin["time"] == past.now // 3600 * 3600 + 5 * 3600
+    assert (begin["carbon_g_now"], begin["g_per_kwh"]) == (pytest.approx(3 * begin["carbon_g"]), 100)
     assert "no begin within 2 h is cleaner than now" in past.run("--within", "2h", str(past.script)).out
 
 
@@ -159,6 +163,7 @@ def test_no_forecast_no_advice(past: Past) -> None:
     """Neither without a forecast, nor for a run that goes on beyond its end."""
     past.ran(200, 900)
     assert "no advice: there is no forecast" in past.run("--within=24h", str(past.script)).out
+    assert set(past.run("--within=24h", "--json", str(past.script)).figures["begin"].values()) == {None}
     past.expects(lambda hour: 100 + hour)
     out = past.run("--within=24h", "--hours", "60", str(past.script)).out
     assert "no advice: the forecast ends before a run of 60 h does" in out

@@ -143,12 +143,14 @@ def _json(found: dict[str, Any]) -> int:
 
 
 def _csv(found: Mapping[str, Any]) -> int:
-    """Print the figures as CSV, and return the exit status. An interval takes two columns."""
+    """Print the figures as CSV, and return the exit status. An interval takes two columns, a begin several."""
     flat: dict[str, Any] = {}
     for name, value in found.items():
         if name.endswith("_range"):
             flat[f"{name[:-6]}_low"], flat[f"{name[:-6]}_high"] = value or (None, None)
-        elif not isinstance(value, (list, dict)):
+        elif isinstance(value, dict):
+            flat.update({f"{name}_{part}": of for part, of in value.items()})
+        elif not isinstance(value, list):
             flat[name] = value
     writer = csv.DictWriter(sys.stdout, list(flat), lineterminator="\n")
     writer.writeheader()

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from ...client.estimate.begin import Curve
     from ...client.estimate.history import Like
     from ...client.estimate.options import Words
-    from ...client.estimate.plan import Pue
+    from ...client.estimate.plan import Figures, Pue
     from ...client.estimate.show import Row
     from ...client.estimate.where import Place
 
@@ -187,16 +187,18 @@ def _by_watts(
     elif curve and curve.known:
         priced = f"at {intensity(run.typical or run.most or 1):.4g} g/kWh ({place.name}, {curve.source})"
     rows = predicted.rows(text, found, run, estimate.pue, priced, place)
-    others = _cleaner(estimate, None if found.kwh is None else float(found.kwh * estimate.pue.factor), run.typical)
+    others = _cleaner(
+        estimate, found, None if found.kwh is None else float(found.kwh * estimate.pue.factor), run.typical
+    )
     found.notes += estimate.notes
     others += [Row("Note", note) for note in found.notes]
     found.more["text"] = text
     return finish(given, predicted.laid_out(rows, others), found, estimate.pue, place)
 
 
-def _cleaner(estimate: Estimate, facility_kwh: float | None, seconds: float | None) -> list[Row]:
+def _cleaner(estimate: Estimate, figures: Figures, facility_kwh: float | None, seconds: float | None) -> list[Row]:
     """Return a row with the best start, what it saves and the line for sbatch, or with the reason why there is no
-    advice.
+    advice. JSON has the same as `begin`, all of it null where there is no advice.
     """
     from fractions import Fraction
 
@@ -207,6 +209,7 @@ def _cleaner(estimate: Estimate, facility_kwh: float | None, seconds: float | No
         return []
     within = span(estimate.given["within"])
     curve = estimate.curve
+    figures.more["begin"] = dict.fromkeys(("time", "carbon_g", "carbon_g_now", "g_per_kwh", "command"))
     if curve is None or not curve.end or seconds is None or facility_kwh is None:
         return [Row("Cleaner", "no advice: there is no forecast of the grid for this run")]
     best, now = curve.best(estimate.now, within, seconds), curve.mean(estimate.now, seconds)
@@ -217,7 +220,15 @@ def _cleaner(estimate: Estimate, facility_kwh: float | None, seconds: float | No
     when = time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(best.at))
     saved = 100 * (1 - best.g_per_kwh / now)
     grams = Fraction(facility_kwh * best.g_per_kwh)
-    text = f"begun {when[11:16]}, {saved:.0f} % less:  {_sbatch(estimate, when)}"
+    command = _sbatch(estimate, when)
+    figures.more["begin"] = {
+        "time": best.at,
+        "carbon_g": float(grams),
+        "carbon_g_now": facility_kwh * now,
+        "g_per_kwh": best.g_per_kwh,
+        "command": command,
+    }
+    text = f"begun {when[11:16]}, {saved:.0f} % less:  {command}"
     return [Row("Cleaner", text, show.rough_grams(grams))]
 
 
@@ -249,5 +260,5 @@ def _by_hardware(estimate: Estimate) -> int:
     figures.notes += estimate.notes
     rows = plan.hardware_rows(energy, figures, estimate.pue, estimate.place, use, "hours" not in given)
     facility = float(energy.kwh * estimate.pue.factor)
-    rows += _cleaner(estimate, facility, float(max(known)) * 3600)
+    rows += _cleaner(estimate, figures, facility, float(max(known)) * 3600)
     return finish(given, list(show.lines(rows)), figures, estimate.pue, estimate.place)
