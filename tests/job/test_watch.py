@@ -108,7 +108,10 @@ def test_figures_so_far_count_if_they_are_the_newest() -> None:
 
 @given(
     st.binary(max_size=200),
-    st.recursive(st.none() | st.floats() | st.text(), lambda one: st.lists(one) | st.dictionaries(st.text(), one)),
+    st.recursive(
+        st.none() | st.floats() | st.text(),
+        lambda one: st.lists(one, max_size=3) | st.dictionaries(st.text(max_size=9), one, max_size=3),
+    ),
 )
 def test_whatever_stands_in_a_log(torn: bytes, value: object) -> None:
     """A torn or foreign line costs itself alone."""
