@@ -18,6 +18,7 @@ APART = {
     "node": "their node is not in the job's NodeList",
     "time": "their slot is not within the job's start and end",
     "node_time": "their node had the job for longer than it ran",
+    "ceiling": "with them the job has more in a slot than any job",
 }
 
 

@@ -105,8 +105,34 @@ def search(pattern: str) -> list[Factor]:
     return [f for f in factors().values() if wanted in f.zone.casefold() or wanted in f.name.casefold()]
 
 
+@cache
+def _renamed() -> dict[str, dict[str, str]]:
+    text = (files("carbon_acct.client") / "data" / "renamed-zones.csv").read_text("utf-8")
+    return {row["name"].casefold(): row for row in csv.DictReader(text.splitlines())}
+
+
+def renamed(zone: str) -> str:
+    """Return what became of a zone that a grid or a provider renamed, split or retired, in one line; else an empty
+    text.
+    """
+    row = _renamed().get(zone.strip().casefold().replace("_", "-"))
+    if row is None:
+        return ""
+    new = row["new"].split()
+    if not new:
+        return f"it was retired in {row['since']}, and no zone replaces it; name the grid that feeds the nodes now"
+    if len(new) == 1:
+        return f"since {row['since']} it is {new[0]}; write that"
+    names = f"{', '.join(new[:-1])} and {new[-1]}"
+    return f"in {row['since']} it was split into {names}; write the one that feeds the nodes"
+
+
 def nearest(zone: str) -> str:
-    """Return what to write instead of an unknown zone: the zones whose code or name is similar."""
+    """Return what to write instead of an unknown zone: what it was renamed to, else the zones whose code or name is
+    similar.
+    """
+    if now := renamed(zone):
+        return now
     by_text = {text.casefold(): f for f in factors().values() for text in (f.zone, f.name)}
     by_text.update({habit: factors()[zone] for habit, zone in HABITS.items()})
     wanted = zone.strip().casefold()

@@ -3,16 +3,18 @@
 
 from __future__ import annotations
 
+import csv
 from pathlib import Path
 
 import pytest
 
 from carbon_acct.cli import mgr
-from carbon_acct.client.zones import factors
-from carbon_acct.errors import ZoneError
+from carbon_acct.client import zones
+from carbon_acct.client.zones import factors, renamed
+from carbon_acct.errors import ProviderError, ZoneError
 from carbon_acct.grid.check import amount, plain
 from carbon_acct.grid.factors import factor
-from carbon_acct.grid.providers import parse_spec, suggested
+from carbon_acct.grid.providers import Means, parse_spec, suggested
 
 
 def test_every_zone_has_a_usable_factor() -> None:
@@ -35,6 +37,41 @@ def test_an_unknown_zone_names_the_nearest(wrong: str, right: str) -> None:
         factor(wrong)
     assert f"{wrong}: no such zone; did you mean " in str(e.value)
     assert right in str(e.value)
+
+
+@pytest.mark.parametrize(
+    ("old", "now"),
+    [
+        ("AUS-NSW", "since 2023-01 it is AU-NSW; write that"),
+        ("de_at_lu", "in 2018-10 it was split into DE, AT and LU; write the one that feeds the nodes"),
+        ("US-NW-WACM", "it was retired in 2026-03, and no zone replaces it; name the grid that feeds the nodes now"),
+    ],
+)
+def test_a_zone_that_was_renamed_names_the_new_one(old: str, now: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """A zone that a grid or a provider renamed, split or retired is one line with what became of it, wherever it is
+    written: as the site's zone, behind a provider's name, and in `carbon-mgr zones`.
+    """
+    with pytest.raises(ZoneError, match=f"{old}: no such zone; {now}"):
+        factor(old)
+    token = Means(token_files={"electricitymaps": Path("token")})
+    with pytest.raises(ProviderError, match=f"electricitymaps:{old}: {now}"):
+        parse_spec(f"electricitymaps:{old}", "DE", token)
+    assert mgr.main(["zones", old]) == 2
+    assert now in capsys.readouterr().err
+
+
+def test_no_zone_that_is_known_counts_as_renamed() -> None:
+    """The table of old names holds none that has a factor; a new name is no old one; and each
+    row says since when, and where that stands.
+    """
+    text = (Path(zones.__file__).parent / "data" / "renamed-zones.csv").read_text("utf-8")
+    rows = list(csv.DictReader(text.splitlines()))
+    assert rows
+    for row in rows:
+        assert row["name"] not in factors()
+        assert not any(renamed(new) for new in row["new"].split())
+        assert row["since"]
+        assert row["source"]
 
 
 def test_a_search_that_finds_nothing_names_the_nearest(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

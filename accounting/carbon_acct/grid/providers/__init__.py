@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from carbon_acct.client.zones import factors
+from carbon_acct.client.zones import factors, renamed
 from carbon_acct.errors import ProviderError
 from carbon_acct.grid.provider import DIRECT, LIFECYCLE, Access, Patience, Provider
 from carbon_acct.grid.providers import (
@@ -94,6 +94,8 @@ def parse_spec(text: str, zone: str, means: Means | None = None) -> Provider:
 
 def _check(text: str, slug: str, entry: Entry, argument: str, scope: tuple[str, str], means: Means) -> None:
     plus, wanted = scope
+    if now := renamed(argument):
+        raise ProviderError(f"{text}: {now}", permanent=True)
     if argument and not entry.argument:
         raise ProviderError(f"{text}: {slug} takes nothing behind a colon", permanent=True)
     if entry.needs_argument and not argument:
