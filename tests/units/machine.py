@@ -16,7 +16,7 @@ from slurm.cluster import TESTS
 
 from .boot import SYSTEMD, groups
 
-BOOT_S = 30
+BOOT_S = 300
 NAMESPACES = ("--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup")
 ENVIRONMENT = ("PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LANG=C.UTF-8", "HOME=/root")
 
