@@ -19,6 +19,8 @@ INSTALLED = "/usr/lib/carbon-acct"
 KINDS = ("Prolog", "Epilog")
 SEVERAL_LINES = (24, 5)
 """The first release that runs the scripts of all lines of a kind."""
+SENDS_SCRIPTS = (23, 11)
+"""The first release that sends a script without a folder to configless nodes (its CHANGELOG/slurm-23.11.md)."""
 ALLOC = {"alloc", "contain", "x11", "runinjob"}
 """The flags with which slurmd runs the prolog at the allocation (slurm.conf(5), PrologFlags)."""
 
@@ -65,8 +67,10 @@ def _step(kind: str, lines: list[str], version: tuple[int, int]) -> Step:
     if several:
         return Step("lines", line=f"{kind}={ours}")
     if "/" not in lines[0]:
-        why = f"{kind}={lines[0]} has no folder, so slurmctld sends it to the nodes; {release} runs nothing beside it"
-        return Step("unclear", why=why)
+        sent = (
+            "slurmctld sends it to the nodes" if version >= SENDS_SCRIPTS else "no slurmd finds it before Slurm 23.11"
+        )
+        return Step("unclear", why=f"{kind}={lines[0]} has no folder, so {sent}; {release} runs nothing beside it")
     if _is_glob(lines[0]):
         return Step("unclear", why=f"the glob {lines[0]} takes no file named {HOOK}; {release} runs nothing beside it")
     return _beside(kind, lines[0])

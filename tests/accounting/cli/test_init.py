@@ -87,6 +87,7 @@ STEPS = {
         ["/usr/lib/carbon-acct/prolog/carbon-acct.sh /opt/p.d/carbon-acct.sh", "slurm.conf stays as it is"],
     ),
     "configless": ({"Prolog": "p.sh"}, "23.11.4", ["by hand", "slurmctld sends it to the nodes"]),
+    "configless before 23.11": ({"Prolog": "p.sh"}, "23.02.1", ["by hand", "no slurmd finds it before Slurm 23.11"]),
 }
 
 

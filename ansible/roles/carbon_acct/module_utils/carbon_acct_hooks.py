@@ -19,6 +19,8 @@ KINDS = ("Prolog", "Epilog")
 FOLDERS = {"Prolog": "/etc/slurm/prolog.d", "Epilog": "/etc/slurm/epilog.d"}
 SEVERAL_LINES = (24, 5)
 """The first release that runs the scripts of all `Prolog=` lines."""
+SENDS_SCRIPTS = (23, 11)
+"""The first release that sends a script without a folder to configless nodes (its CHANGELOG/slurm-23.11.md)."""
 ALLOC = {"alloc", "contain", "x11", "runinjob"}
 """Flags with which slurmd runs the prolog at the allocation (slurm.conf(5), PrologFlags)."""
 BEGIN = "# BEGIN carbon-acct (Ansible role): state absent takes this out"
@@ -168,9 +170,10 @@ def _case(kind: str, lines: list[Line], version: tuple[int, int]) -> str:
         return "lines"
     value, where = lines[0].value, f"{lines[0].file}, line {lines[0].number}"
     if "/" not in value:
-        raise UnclearError(
-            f"{where}: {value!r} has no folder, so slurmctld sends it to the nodes; {release} runs nothing beside it"
+        sent = (
+            "slurmctld sends it to the nodes" if version >= SENDS_SCRIPTS else "no slurmd finds it before Slurm 23.11"
         )
+        raise UnclearError(f"{where}: {value!r} has no folder, so {sent}; {release} runs nothing beside it")
     if _is_glob(value):
         raise UnclearError(f"{where}: the glob {value!r} takes no file named {HOOK}; {release} runs nothing beside it")
     return "script"
