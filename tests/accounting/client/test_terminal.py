@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What a person sees: the default table and the page of a job on terminals of several widths, and completion in Bash."""
+"""What a person sees: the default table and the page of a job on terminals of several widths."""
 
 from __future__ import annotations
 
@@ -11,12 +11,11 @@ import struct
 import subprocess
 import sys
 import termios
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
 from accounting.client.test_acct import GUESSED, JOB, NOW, PARTIAL, RUNNING, SIMULATED, job
-from carbon_acct.client.fields import FIELDS
 from carbon_acct.client.safe_text import width
 
 if TYPE_CHECKING:
@@ -167,49 +166,3 @@ def test_show_asks_for_one_job(carbon_acct: Callable[..., Outcome], aggregator: 
     assert carbon_acct("show", "12", "--watch", "1").status == 2
     aggregator.says(JOB)
     assert "Watts" not in carbon_acct("show", "12").out
-
-
-COMPLETIONS = {
-    ("carbon-acct", "--mon"): ["--month"],
-    ("carbon-acct", "sh"): ["show"],
-    ("carbon-acct", "-o", "energ"): ["Energy", "EnergyRaw"],
-    ("carbon-acct", "-o", "JobID,quality"): ["JobID,Quality", "JobID,QualityNotes"],
-    ("carbon-acct", "--by", "user,ac"): ["user,account"],
-    ("carbon-acct", "-s", "out"): ["OUT_OF_MEMORY"],
-    ("carbon-acct", "--month", "l"): ["last"],
-    ("carbon-acct", "-u", "a"): [],
-}
-
-
-@pytest.mark.parametrize("words", COMPLETIONS, ids=" ".join)
-def test_completion_in_bash(words: tuple[str, ...]) -> None:
-    """A real Bash completes options, fields, states and words of --by, the later ones of a list as well, and asks nobody."""
-    script = f"{_COMPLETIONS}/carbon-acct.bash"
-    typed = " ".join(f"'{word}'" for word in words)
-    code = f"source {script}; compopt() {{ :; }}; COMP_WORDS=({typed}); COMP_CWORD={len(words) - 1}; _carbon_acct; printf '%s\\n' \"${{COMPREPLY[@]}}\""
-    done = subprocess.run(
-        ["bash", "--norc", "-c", code],
-        capture_output=True,
-        text=True,
-        check=True,
-        env={"PATH": ""} | {"PATH": "/usr/bin:/bin"},
-    )
-
-    assert [line for line in done.stdout.splitlines() if line] == COMPLETIONS[words]
-    assert done.stderr == ""
-
-
-def test_completions_know_every_field() -> None:
-    """Each shell's script has the name of every field."""
-    for path in _COMPLETIONS.glob("carbon-acct.*"):
-        text = path.read_text(encoding="utf-8")
-        assert [field.name for field in FIELDS if field.name not in text] == []
-
-
-def _completions() -> Any:
-    from pathlib import Path
-
-    return Path(__file__).parents[3] / "accounting" / "completions"
-
-
-_COMPLETIONS = _completions()
