@@ -92,19 +92,23 @@ def _jobs(session: Session, start: int, end: int) -> Figures:
 
 def _beside(session: Session, terms: SiteTerms, start: int, end: int) -> tuple[Figures, Figures]:
     """Return the figures of idle and of system."""
-    query = select(Cluster.name.label("cluster"), *SiteSlot.__table__.columns)
-    query = query.join(Cluster, Cluster.id == SiteSlot.cluster_id)
+    columns = [_metered(component, kind) for kind in ("idle", "system") for component in COMPONENTS]
+    query = select(Cluster.name, SiteSlot.slot, *columns).join(Cluster, Cluster.id == SiteSlot.cluster_id)
     rows = session.execute(query.where(SiteSlot.slot >= start, SiteSlot.slot < end)).all()
-    zones = {row.cluster: terms.zone(row.cluster, None) for row in rows}
-    known = terms.factors(session, {(zones[row.cluster], row.slot) for row in rows})
-    at = [(row, known[zones[row.cluster], row.slot]) for row in rows]
-    idle, system = ([_figures(_energy_uj(row, kind), factors) for row, factors in at] for kind in ("idle", "system"))
+    zones = {cluster: terms.zone(cluster, None) for cluster in {row[0] for row in rows}}
+    places = [(zones[cluster], slot) for cluster, slot, *_ in rows]
+    known = terms.factors(session, set(places))
+    parts = (slice(2, 2 + len(COMPONENTS)), slice(2 + len(COMPONENTS), None))
+    idle, system = (
+        [_figures(sum_known(row[part]), known[place]) for row, place in zip(rows, places, strict=True)]
+        for part in parts
+    )
     return _sum(idle), _sum(system)
 
 
-def _energy_uj(row: Any, kind: str) -> int | None:
-    """Return the energy of the components that any node metered."""
-    return sum_known(getattr(row, f"{c}_{kind}_uj") if getattr(row, f"{c}_nodes") else None for c in COMPONENTS)
+def _metered(component: str, kind: str) -> Any:
+    """Return the column of a component's idle or system energy, NULL where no node metered the component."""
+    return case((getattr(SiteSlot, f"{component}_nodes") > 0, getattr(SiteSlot, f"{component}_{kind}_uj")))
 
 
 def _figures(energy_uj: int | None, factors: Factors) -> Figures:

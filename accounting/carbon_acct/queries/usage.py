@@ -63,7 +63,10 @@ class Waste:
 
 
 class Figures:
-    """Sums of jobs in integer microjoules, micrograms and microseconds, by the names of ROLLED. None: not known."""
+    """Sums of jobs in integer microjoules, micrograms and microseconds, by the names of ROLLED. None: not known.
+
+    A run that went on for several parts of a window counts in each of them, and in `once` only in its first.
+    """
 
     __slots__ = ("_states",)
 
@@ -71,12 +74,15 @@ class Figures:
         self._states: dict[str | None, dict[str, Any]] = {}
 
     def add(self, row: Mapping[str, Any]) -> None:
-        """Add jobs of one `state`, or of all (None): their number `jobs`, whether any is `simulated`, and ROLLED."""
+        """Add jobs of one `state`, or of all (None): their numbers `jobs` and `once`, whether any is `simulated`, and
+        ROLLED.
+        """
         state = self._states.get(row["state"])
         if state is None:
             self._states[row["state"]] = dict(row)
             return
         state["jobs"] += row["jobs"]
+        state["once"] += row["once"]
         state["simulated"] |= row["simulated"]
         for name in ROLLED:
             state[name] = sum_known((state[name], row[name]))
@@ -85,6 +91,13 @@ class Figures:
         """Add the jobs of another sum, of which none is in this one."""
         for row in other._states.values():
             self.add(row)
+
+    def together(self) -> Figures:
+        """Return the same for all parts of the window as one: each run counts once."""
+        found = Figures()
+        for row in self._states.values():
+            found.add({**row, "jobs": row["once"]})
+        return found
 
     def __getitem__(self, name: str) -> int | None:
         """Return a sum by its name in ROLLED."""
@@ -181,11 +194,7 @@ def usage(
         UsageRow(key, now.get(key) or Figures(), None if before is None else before.get(key) or Figures())
         for key in sorted(now.keys() | (before or {}).keys(), key=_order)
     ]
-    if set(words) & set(OF_TIME):  # a run of two days counts in each, and once in all
-        whole = _sums(session, filters, period, days, (), waste).get((), Figures())
-    else:
-        whole = _merged(now.values())
-    total = UsageRow((), whole, None if before is None else _merged(before.values()))
+    total = UsageRow((), _merged(now.values()).together(), None if before is None else _merged(before.values()))
     if not words:
         rows = []
     if top is None:
@@ -279,6 +288,7 @@ def _queried(session: Session, asked: _Asked, exact: bool) -> list[dict[str, Any
     if len(starts) > 1:
         groups["part"] = _part(words, starts)
     # A run counts on the first day of a part, and later where it has no earlier day.
+    once = case((DaySum.day == starts[0], DaySum.jobs), else_=DaySum.first_jobs)
     counted = DaySum.jobs if "day" in words else case((DaySum.day.in_(starts), DaySum.jobs), else_=DaySum.first_jobs)
     width = 2 if exact else 1
     sums = [part for name in ROLLED for part in _summed(getattr(DaySum, name), exact)]
@@ -286,6 +296,7 @@ def _queried(session: Session, asked: _Asked, exact: bool) -> list[dict[str, Any
     query = select(
         *(column.label(name) for name, column in groups.items()),
         func.sum(counted),
+        func.sum(once),
         func.sum(DaySum.simulated_jobs),
         *sums,
         *known,
@@ -302,8 +313,8 @@ def _queried(session: Session, asked: _Asked, exact: bool) -> list[dict[str, Any
 def _figures(values: tuple[Any, ...], names: list[str], width: int) -> dict[str, Any]:
     """Return a row by the names of its columns, as integers of any size."""
     found: dict[str, Any] = {"state": None} | dict(zip(names, values, strict=False))
-    jobs, simulated, *rest = values[len(names) :]
-    found |= {"jobs": int(jobs), "simulated": bool(simulated)}
+    jobs, once, simulated, *rest = values[len(names) :]
+    found |= {"jobs": int(jobs), "once": int(once), "simulated": bool(simulated)}
     known = rest[width * len(ROLLED) :]
     for at, name in enumerate(ROLLED):
         parts = rest[width * at : width * (at + 1)]

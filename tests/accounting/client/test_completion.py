@@ -88,8 +88,9 @@ def zsh(tmp_path: Path) -> Iterator[int]:
     (tmp_path / "_carbon-acct").write_bytes((SCRIPTS / "carbon-acct.zsh").read_bytes())
     terminal, its_end = pty.openpty()
     environment = {"PATH": PATH, "HOME": str(tmp_path), "TERM": "dumb"}
-    streams = {"stdin": its_end, "stdout": its_end, "stderr": its_end}
-    shell = subprocess.Popen([program, "-f", "-i"], **streams, env=environment, start_new_session=True)
+    shell = subprocess.Popen(
+        [program, "-f", "-i"], stdin=its_end, stdout=its_end, stderr=its_end, env=environment, start_new_session=True
+    )
     os.close(its_end)
     # The marks are written in parts, so that the echo of this line has none.
     starts = f"fpath=({tmp_path} $fpath); autoload -Uz compinit; compinit -u -D; "

@@ -222,7 +222,7 @@ def test_estimated_energy_is_told_apart() -> None:
     whole = Figures()
     for key, values in rows.items():
         figures = Figures()
-        figures.add(dict.fromkeys(ROLLED) | {"state": None, "jobs": 1, "simulated": False} | values)
+        figures.add(dict.fromkeys(ROLLED) | {"state": None, "jobs": 1, "once": 1, "simulated": False} | values)
         whole.merge(figures)
         found.append(UsageRow((key,), figures))
     asked = Asked(EVERYTHING, {}, 0, Days(zone_info("UTC")), "")
