@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 
 from carbon_acct.db.exact_sum import exact_parts, exact_whole
 from carbon_acct.db.models import Association, Cluster, DaySum, Job, Ledger, Node, Segment, SiteSlot
+from carbon_acct.known import sum_known
 from carbon_acct.window import Window
 from carbon_collector.meters.base import COMPONENTS
 
@@ -99,28 +100,30 @@ def conservation(session: Session, start: int | None = None, end: int | None = N
 
 def days(session: Session, start: int, end: int) -> list[DayTotal]:
     """Return the sums of each of the site's days that begin in [start, end), sorted by day, cluster, account and user."""
-    who = (DaySum.day, Cluster.name, Association.uid, Association.user, Association.account)
+    # The database groups by two integers, in the order of its key; by names it would sort every row.
     sums = [part for name in DAY_AMOUNTS for part in exact_parts(_known(name))]
-    query = select(*who, func.sum(DaySum.jobs), func.sum(DaySum.simulated_jobs), *sums)
-    query = query.join(Association, Association.id == DaySum.association_id)
-    query = query.join(Cluster, Cluster.id == Association.cluster_id).group_by(*who)
-    found = session.execute(query.where(DaySum.day >= start, DaySum.day < end))
-    rows = [_day_total(*row) for row in found]
+    query = select(DaySum.association_id, DaySum.day, func.sum(DaySum.jobs), func.sum(DaySum.simulated_jobs), *sums)
+    query = query.where(DaySum.day >= start, DaySum.day < end).group_by(DaySum.association_id, DaySum.day)
+    whose = _whose(session)
+    found: dict[tuple[Any, ...], list[Any]] = {}
+    for association, day, jobs, simulated, *parts in session.execute(query):
+        key = (day, *whose[association])
+        amounts = [exact_whole(parts[at : at + 2]) for at in range(0, len(parts), 2)]
+        before = found.get(key)
+        if before is None:
+            found[key] = [int(jobs), int(simulated), *amounts]
+        else:  # the same account in another partition or QOS
+            before[:2] = before[0] + int(jobs), before[1] + int(simulated)
+            before[2:] = [sum_known(pair) for pair in zip(before[2:], amounts, strict=True)]
+    rows = [DayTotal(*key, jobs, bool(simulated), *rest) for key, (jobs, simulated, *rest) in found.items()]
     return sorted(rows, key=lambda day: (day.start, day.cluster, day.account or "", day.user or "", day.uid or 0))
 
 
-def _day_total(
-    start: int,
-    cluster: str,
-    uid: int | None,
-    user: str | None,
-    account: str | None,
-    jobs: Any,
-    simulated: Any,
-    *sums: Any,
-) -> DayTotal:
-    amounts = [exact_whole(sums[at : at + 2]) for at in range(0, len(sums), 2)]
-    return DayTotal(start, cluster, uid, user, account, int(jobs), bool(simulated), *amounts)
+def _whose(session: Session) -> dict[int, tuple[str, int | None, str | None, str | None]]:
+    """Return cluster, uid, user and account of each association."""
+    columns = (Association.id, Cluster.name, Association.uid, Association.user, Association.account)
+    query = select(*columns).join(Cluster, Cluster.id == Association.cluster_id)
+    return {key: (cluster, uid, user, account) for key, cluster, uid, user, account in session.execute(query)}
 
 
 def _known(name: str) -> Any:
