@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from carbon_acct.client.safe_text import visible
+from carbon_acct.client.usage import WASTE
 from carbon_acct.known import sum_known
 
 from . import charts, heat, history, sentences
@@ -265,21 +266,21 @@ def where(facts: Facts, period: Period) -> Whole:
 
 
 def waste(facts: Facts, used_uj: int | None) -> Bars | None:
-    """Return the energy of jobs of which no result came, by rule, or None where there were none."""
-    had = facts.held[0]
-    if not had.wasted:
+    """Return the energy that no result came of, by rule, or None where there was none."""
+    found = facts.wasted
+    if not found:
         return None
-    energies = [each.used_uj for each in had.wasted]
+    energies = [each.used_uj for each in found]
     cells = rows(
-        [f"Jobs that {sentences.ENDED[each.rule]}" for each in had.wasted],
-        [grouped(each.jobs) for each in had.wasted],
+        [WASTE[each.rule] for each in found],
+        [grouped(each.jobs) for each in found],
         kwh(energies),
-        kg([each.carbon_ug for each in had.wasted]),
+        kg([each.carbon_ug for each in found]),
         [percent(percent_of(uj, used_uj)) for uj in energies],
     )
     drawn = charts.bars([_float(uj, KWH) for uj in energies])
-    title = f"{whole_percent(percent_of(had.wasted_uj, used_uj) or 0)} of the energy of the jobs, {energy(had.wasted_uj)}, came to no result"
-    return Bars(title, ["Rule", "Jobs", "kWh", "kg CO₂e", "of the jobs"], list(zip(cells, drawn, strict=True)), "")
+    head = ["Rule", "Jobs", "kWh", "kg CO₂e", "of the jobs"]
+    return Bars(sentences.waste_title(found, used_uj), head, list(zip(cells, drawn, strict=True)), "")
 
 
 def _same(*columns: Sequence[int | None]) -> list[list[str]]:

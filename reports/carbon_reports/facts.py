@@ -29,10 +29,12 @@ from carbon_acct.queries import totals
 from carbon_acct.queries.site_energy import SiteEnergy, site_energy
 from carbon_collector.meters.base import COMPONENTS
 
-from . import held, history, run_counts, runs
+from . import history, run_counts, runs
+from .held import held
 from .money import prices
 from .scope import Scope
 from .sums import Part
+from .wasted import wasted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -49,6 +51,7 @@ if TYPE_CHECKING:
     from .money import Prices
     from .period import Period
     from .run_counts import Found, Tally
+    from .wasted import Wasted
 
 NOBODY = "not known"
 
@@ -79,8 +82,8 @@ class Facts:
     `shown`: the runs with the most energy, of the site, of each owner and of each project. `sources`, `zones` and
     `pue`: what was applied to the runs. `conservation`: what the nodes' meters counted, and where that energy went.
     `energy`: the emissions of that energy. `history`: the site's days and slots, and what they are compared with.
-    `held`: what the runs held, and what was wasted, of the period and of those that it is compared with. `before`: the jobs of the period before, by (owner, project).
-    `unmatched`: the ledgers that belong to no run.
+    `held`: what the runs held, of the period and of those that it is compared with. `wasted`: the energy that no result
+    came of. `before`: the jobs of the period before, by (owner, project). `unmatched`: the ledgers that belong to no run.
     """
 
     parts: list[Part]
@@ -93,6 +96,7 @@ class Facts:
     energy: SiteEnergy
     history: History
     held: list[Held]
+    wasted: list[Wasted]
     before: dict[tuple[str, str], Amounts]
     unmatched: Unmatched
 
@@ -140,13 +144,14 @@ def read_period(
         beside = pool.submit(_beside, database, scope, without, greatest, most)
         emitted = pool.submit(database.run, partial(site_energy, terms=terms, start=scope.start, end=scope.end))
         past = pool.submit(database.run, partial(history.read, terms=terms, period=period, now=now))
-        tallies = run_counts.tallies(session, scope)
+        tallies, had = run_counts.tallies(session, scope)
         days = totals.days(session, scope.start, scope.end)
         conservation = totals.conservation(session, scope.start, scope.end)
         unmatched = _unmatched(session, scope)
         earlier = period.compared(now)
         before = history.by_association(session, earlier[0].start, earlier[0].end)
-        had = [held.held(session, Scope(each.start, each.end, now)) for each in (period, *earlier)]
+        helds = [had, *(held(session, Scope(each.start, each.end, now)) for each in earlier)]
+        lost = wasted(session, period)
         shown, applied = beside.result()
         energy, past_days = emitted.result(), past.result()
     counted = [(whose[key], tally) for found in (tallies, silent) for key, tally in found.items()]
@@ -157,7 +162,7 @@ def read_period(
             then[whose[key].owner, whose[key].project].append(amounts)
     befores = {key: history.total(many) for key, many in then.items()}
     parts = _parts(counted, days, prices(settings))
-    return Facts(parts, shown, clusters, *applied, conservation, energy, past_days, had, befores, unmatched)
+    return Facts(parts, shown, clusters, *applied, conservation, energy, past_days, helds, lost, befores, unmatched)
 
 
 def _unmatched(session: Session, scope: Scope) -> Unmatched:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from .history import History
     from .period import Period
     from .sums import Day, Share
+    from .wasted import Wasted
 
 FOR_PEOPLE = ("Energy", "Carbon", "Elapsed")
 MOMENTS = ("Submit", "Eligible", "Start", "End")
@@ -57,6 +58,16 @@ def days_csv(days: Sequence[Day], found: Sequence[Bucket], period: Period) -> st
     head = ["Day", "Jobs", "EnergyRaw", "EstimatedEnergyRaw", *(f"{name}EnergyRaw" for name in PARTS)]
     head += ["FacilityEnergyRaw", "CarbonRaw", "Simulated"]
     return _csv(head, ([period.day(d.date_start), *_day_cells(d, b)] for d, b in zip(days, found, strict=True)))
+
+
+def waste_csv(found: Sequence[Wasted]) -> str:
+    """Return the energy that no result came of, by the rules of `carbon-acct --waste`."""
+    rows = ([each.rule, "" if each.jobs is None else str(each.jobs), *_of_waste(each)] for each in found)
+    return _csv(["Rule", "Jobs", "EnergyRaw", "CarbonRaw"], rows)
+
+
+def _of_waste(each: Wasted) -> list[str]:
+    return [_joules(each.used_uj), _grams(each.carbon_ug)]
 
 
 def months_csv(history: History, period: Period) -> str:
@@ -144,4 +155,4 @@ def _joules(uj: int | None) -> str:
 
 
 def _grams(ug: int | None) -> str:
-    return "" if ug is None else units.decimal(ug, units.UG_PER_G, 3)
+    return "" if ug is None else units.grams(ug)

@@ -1,48 +1,41 @@
 # SPDX-License-Identifier: MIT
-"""Sums the runs of a period by how they ended and by what they held: the energy that no result came of, and core-hours.
+"""Sums what the runs of a period held: CPUs, GPUs and nodes over time, with the energy of the runs that held them.
 
-The database has a row for each state and TRES text, not for each run. Only runs with energy count, so that ratios have
-the same runs above and below.
+The database has a row for each TRES text of runs with GPUs, and one for all others. Only runs with energy count, so
+that ratios have the same runs above and below.
 """
 
 from __future__ import annotations
 
 import re
-from collections import Counter
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import case, func, select
+from sqlalchemy import case, func, literal, or_, select
 
-from carbon_acct.db.exact_sum import SPLIT
+from carbon_acct.db.exact_sum import SPLIT, exact_whole
 from carbon_acct.db.models import Job, JobDay
 from carbon_acct.db.rows import ask
 from carbon_acct.window import FOREVER
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sqlalchemy import ColumnElement
     from sqlalchemy.orm import Session
 
     from .scope import Scope
 
-FAILED = {
-    "FAILED": ("FAILED", "NODE_FAIL", "BOOT_FAIL"),
-    "TIMEOUT": ("TIMEOUT", "DEADLINE"),
-    "OUT_OF_MEMORY": ("OUT_OF_MEMORY",),
-    "CANCELLED": ("CANCELLED",),
-}
-"""The rules of waste, by Slurm's states (sacct(1), JOB STATE CODES)."""
+GPU_TRES = "gres/gpu="
+_GPUS = re.compile(rf"(?:^|,){GPU_TRES}(\d+)")
 
-_GPUS = re.compile(r"(?:^|,)gres/gpu=(\d+)")
-_CPUS = re.compile(r"(?:^|,)cpu=(\d+)")
+_USED_UJ = func.coalesce(JobDay.energy_uj, 0) + func.coalesce(JobDay.estimated_uj, 0)
+_IS_KNOWN = or_(JobDay.energy_uj.is_not(None), JobDay.estimated_uj.is_not(None))
+OF_DAY = {"known": case((_IS_KNOWN, _USED_UJ)), "ug": case((_IS_KNOWN, func.coalesce(JobDay.carbon_ug, 0)))}
+"""The columns of a day of a run from which `of_run` adds up: microjoules, measured and estimated, and micrograms."""
 
-
-class Wasted(NamedTuple):
-    """The runs that a rule names: how many, their energy in microjoules and carbon in micrograms."""
-
-    rule: str
-    jobs: int
-    used_uj: int
-    carbon_ug: int
+TRES = case((Job.alloc_tres.like(f"%{GPU_TRES}%"), Job.alloc_tres), else_=literal(""))
+"""What a run with GPUs held, by which the database has to group: the number of GPUs stands in a text."""
 
 
 @dataclass
@@ -60,63 +53,62 @@ class Load:
         self.carbon_ug += carbon_ug
 
 
-@dataclass(frozen=True)
+@dataclass
 class Held:
     """What the runs with energy held: `cores` of those without a GPU, `gpus` of those with one, `nodes` of all.
 
     `silent`: the runs among them of which a node delivered nothing.
     """
 
-    cores: Load
-    gpus: Load
-    nodes: Load
-    wasted: list[Wasted]
-    silent: int
+    cores: Load = field(default_factory=Load)
+    gpus: Load = field(default_factory=Load)
+    nodes: Load = field(default_factory=Load)
+    silent: int = 0
 
-    @property
-    def wasted_uj(self) -> int:
-        """Return the energy of all rules. A run has one state, so none is there twice."""
-        return sum(each.used_uj for each in self.wasted)
+    def add(self, tres: str, sums: Sequence[Any]) -> None:
+        """Add runs with the same TRES, given as a row of `sums_of`."""
+        node_s, run_s, core_s, silent = (int(value or 0) for value in sums[:4])
+        used_uj, carbon_ug = exact_whole(sums[4:6]) or 0, exact_whole(sums[6:8]) or 0
+        self.nodes.add(node_s, used_uj, carbon_ug)
+        match = _GPUS.search(tres)
+        if match and int(match[1]):
+            self.gpus.add(run_s * int(match[1]), used_uj, carbon_ug)
+        else:
+            self.cores.add(core_s, used_uj, carbon_ug)
+        self.silent += silent
+
+
+def of_run(day: Any) -> dict[str, ColumnElement[Any]]:
+    """Return the sums of a run's days, each as quotient and remainder. They are NULL where no energy is known."""
+    return {
+        "high": func.sum(day.known // SPLIT),
+        "low": func.sum(day.known % SPLIT),
+        "ug_high": func.sum(day.ug // SPLIT),
+        "ug_low": func.sum(day.ug % SPLIT),
+    }
+
+
+def sums_of(scope: Scope, run: Any) -> list[ColumnElement[Any]]:
+    """Return the sums that `Held.add` takes. `run` has the columns of `of_run`, beside Job."""
+    seconds = scope.run_seconds()
+    amounts = (
+        scope.node_seconds(),
+        seconds,
+        seconds * func.coalesce(Job.ncpus, 0),
+        case((Job.unmetered_nodes > 0, 1), else_=0),
+    )
+    known = (func.sum(case((run.high.is_not(None), amount), else_=0)) for amount in amounts)
+    return [*known, *(func.sum(getattr(run, name)) for name in ("high", "low", "ug_high", "ug_low"))]
 
 
 def held(session: Session, scope: Scope) -> Held:
-    """Return what the runs of the period held, and what was wasted."""
-    cores, gpus, nodes, silent = Load(), Load(), Load(), 0
-    jobs, used, carbon = Counter[str](), Counter[str](), Counter[str]()
-    rules = {state: rule for rule, states in FAILED.items() for state in states}
-    for state, tres, *numbers in ask(session, _query(scope), {}):
-        count, unmetered, seconds, node_s, *sums = map(int, numbers)
-        used_uj, carbon_ug = sums[0] * SPLIT + sums[1], sums[2] * SPLIT + sums[3]
-        nodes.add(node_s, used_uj, carbon_ug)
-        gpu_s = seconds * _count(_GPUS, tres)
-        if gpu_s:
-            gpus.add(gpu_s, used_uj, carbon_ug)
-        else:
-            cores.add(seconds * _count(_CPUS, tres), used_uj, carbon_ug)
-        silent += unmetered
-        rule = rules.get(state.split(" ")[0])
-        if rule:
-            jobs[rule] += count
-            used[rule] += used_uj
-            carbon[rule] += carbon_ug
-    wasted = [Wasted(rule, jobs[rule], used[rule], carbon[rule]) for rule in FAILED if jobs[rule]]
-    return Held(cores, gpus, nodes, wasted, silent)
-
-
-def _query(scope: Scope) -> Any:
-    used = func.coalesce(JobDay.energy_uj, 0) + func.coalesce(JobDay.estimated_uj, 0)
-    known = (JobDay.energy_uj.is_not(None)) | (JobDay.estimated_uj.is_not(None))
-    days = select(JobDay.job_id, used.label("used"), func.coalesce(JobDay.carbon_ug, 0).label("ug"))
-    day = days.where(scope.days(), known).limit(FOREVER).subquery().c
-    sums = [func.sum(part) for part in (day.used // SPLIT, day.used % SPLIT, day.ug // SPLIT, day.ug % SPLIT)]
-    run = select(day.job_id, *(each.label(f"s{at}") for at, each in enumerate(sums))).group_by(day.job_id).subquery().c
-    seconds = scope.run_seconds()
-    silent = func.sum(case((Job.unmetered_nodes > 0, 1), else_=0))
-    each = select(Job.state, Job.alloc_tres, func.count(), silent, func.sum(seconds), func.sum(scope.node_seconds()))
-    each = each.add_columns(*(func.sum(getattr(run, f"s{at}")) for at in range(4)))
-    return each.join_from(Job, run.job_id.table, run.job_id == Job.id).group_by(Job.state, Job.alloc_tres)
-
-
-def _count(pattern: re.Pattern[str], tres: str | None) -> int:
-    match = pattern.search(tres or "")
-    return int(match[1]) if match else 0
+    """Return what the runs of a period held."""
+    days = select(JobDay.job_id, *(value.label(name) for name, value in OF_DAY.items())).where(scope.days(), _IS_KNOWN)
+    day = days.limit(FOREVER).subquery().c
+    sums = (value.label(name) for name, value in of_run(day).items())
+    run = select(day.job_id, *sums).group_by(day.job_id).subquery()
+    query = select(TRES.label("tres"), *sums_of(scope, run.c)).join_from(Job, run, run.c.job_id == Job.id)
+    found = Held()
+    for tres, *parts in ask(session, query.group_by("tres"), {}):
+        found.add(tres, parts)
+    return found

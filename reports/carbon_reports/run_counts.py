@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqlalchemy import and_, case, exists, func, literal, or_, select, union_all
 
-from carbon_acct.db.exact_sum import SPLIT
+from carbon_acct.db.exact_sum import exact_whole
 from carbon_acct.db.models import COUNTED, Cluster, Job, JobDay
 from carbon_acct.db.rows import ask
 from carbon_acct.queries.quality import ComponentState, Verdict, judge
@@ -23,6 +23,7 @@ from carbon_acct.window import FOREVER
 from carbon_collector.meters.base import COMPONENTS
 
 from . import runs
+from .held import OF_DAY, TRES, Held, of_run, sums_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -75,25 +76,29 @@ class Found(NamedTuple):
 NO_ROWS = Verdict(None, "none", ())
 UJ_PER_MJ = 1000
 _USED_UJ = func.coalesce(JobDay.energy_uj, 0) + func.coalesce(JobDay.estimated_uj, 0)
-_KNOWN_UJ = case((or_(JobDay.energy_uj.is_not(None), JobDay.estimated_uj.is_not(None)), _USED_UJ))
+_KNOWN_UJ = OF_DAY["known"]
 
 
-def tallies(session: Session, scope: Scope) -> dict[int, Tally]:
-    """Return the tally of the runs that have rows, by association."""
+def tallies(session: Session, scope: Scope) -> tuple[dict[int, Tally], Held]:
+    """Return the tally of the runs that have rows, by association, and what the runs with energy held. One scan finds
+    both.
+    """
     found: dict[int, Tally] = {}
     odd: list[int] = []
-    for key, count, node_s, high, low in ask(session, _kinds(scope), {}):
+    had = Held()
+    for key, tres, count, node_s, *sums in ask(session, _kinds(scope), {}):
+        had.add(tres, sums)
         if key < 0:
             odd.append(-key)
             continue
         association, kind = divmod(int(key), KINDS)
-        used = None if high is None else int(high) * SPLIT + int(low)
+        used = exact_whole(sums[4:6])
         found.setdefault(association, Tally()).count(_verdict(kind), int(count), used, int(node_s))
     for run in runs.read(session, odd, scope):
         node_s = (run.record["elapsed_s"] or 0) * (run.record["nnodes"] or 1)
         verdict = Verdict(run.record["coverage"], run.record["quality"], ())
         found.setdefault(run.association, Tally()).count(verdict, 1, run.used_uj, node_s)
-    return found
+    return found, had
 
 
 def greatest(session: Session, scope: Scope, most: int) -> list[Found]:
@@ -137,24 +142,24 @@ def _without_rows(scope: Scope) -> list[ColumnElement[bool]]:
 
 
 def _kinds(scope: Scope) -> Select[Any]:
-    """Return the query for the number and energy of runs by association and kind. The two are one number, which sorts
-    fastest.
+    """Return the query for the number and energy of runs by association and kind, and for what they held. The two are one
+    number, which sorts fastest.
 
     A run that must be looked at by itself has its negative id instead.
     """
     kind = sum((4**place * _component(c) for place, c in enumerate(COMPONENTS)), start=literal(0))
-    runs = _runs(scope, {"kind": kind, "known": _KNOWN_UJ}, _kind_and_energy)
-    odd = or_(runs.c.first != runs.c.last, runs.c.first < 0, Job.unmetered_us > 0, Job.unmetered_nodes > 0)
-    key = case((odd, -Job.id), else_=Job.association_id * KINDS + runs.c.first)
-    each = select(key.label("key"), scope.node_seconds().label("node_s"), runs.c.high, runs.c.low)
-    run = each.join(runs, runs.c.job_id == Job.id).where(_ran(scope, runs.c.high)).subquery().c
-    return select(run.key, func.count(), *map(func.sum, (run.node_s, run.high, run.low))).group_by(run.key)
+    found = _runs(scope, {"kind": kind, **OF_DAY}, _kind_and_sums)
+    run = found.c
+    odd = or_(run.first != run.last, run.first < 0, Job.unmetered_us > 0, Job.unmetered_nodes > 0)
+    key = case((odd, -Job.id), else_=Job.association_id * KINDS + run.first).label("key")
+    sums = (func.count(), func.sum(scope.node_seconds()), *sums_of(scope, run))
+    query = select(key, TRES.label("tres"), *sums).join_from(Job, found, run.job_id == Job.id)
+    return query.where(_ran(scope, run.high)).group_by("key", "tres")
 
 
-def _kind_and_energy(day: Any) -> dict[str, ColumnElement[Any]]:
-    """Return the least and the greatest kind of a run's days, and its energy as quotient and remainder."""
-    kinds = {"first": func.min(day.kind), "last": func.max(day.kind)}
-    return {**kinds, "high": func.sum(day.known // SPLIT), "low": func.sum(day.known % SPLIT)}
+def _kind_and_sums(day: Any) -> dict[str, ColumnElement[Any]]:
+    """Return the least and the greatest kind of a run's days, and the sums of what it used."""
+    return {"first": func.min(day.kind), "last": func.max(day.kind), **of_run(day)}
 
 
 def _runs(

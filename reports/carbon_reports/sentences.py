@@ -14,25 +14,28 @@ from carbon_acct.client.units import CARBON, rounded
 from carbon_collector.apportion import apportion
 
 from .numbers import MINUS, NARROW_SPACE, carbon, energy, whole_percent
+from .wasted import energy_uj
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from .change import Change, Factor
-    from .held import Held
     from .history import Amounts
     from .period import Period
+    from .wasted import Wasted
 
 WORDS = {"energy": ("{} more energy", "{} less energy"), "grid": ("a grid {} dirtier", "a grid {} cleaner")}
 WORDS["PUE"] = ("a PUE {} higher", "a PUE {} lower")
 SAME = {"energy": "the same energy", "grid": "the same grid", "PUE": "the same PUE"}
 LEAST_PERCENT = 0.05
+USE = {"gpu_idle": "GPUs", "cpu_unused": "CPUs"}
 ENDED = {
-    "FAILED": "failed",
-    "TIMEOUT": "ran out of time",
-    "OUT_OF_MEMORY": "ran out of memory",
-    "CANCELLED": "were cancelled",
+    "failed": "failed",
+    "timeout": "ran out of time",
+    "out_of_memory": "ran out of memory",
+    "cancelled": "were cancelled",
 }
+"""How jobs ended, by the rule of waste that names them."""
 
 
 def emitted(period: Period, then: Period, whose: str, amounts: Amounts, changed: Change | None) -> Markup:
@@ -101,13 +104,40 @@ def _reason(factor: Factor) -> str:
     return WORDS[factor.name][factor.percent < 0].format(whole_percent(factor.percent))
 
 
-def wasted(had: Held, used_uj: int | None) -> str:
-    """Return a sentence on jobs of which no result came, or an empty text where there were none."""
-    if not had.wasted_uj or not used_uj:
+def wasted(found: Sequence[Wasted], used_uj: int | None) -> str:
+    """Return the sentences on energy of which no result came, or an empty text where there was none."""
+    if not used_uj:
         return ""
-    how = [ENDED[each.rule] for each in had.wasted if each.used_uj]
-    listed = how[0] if len(how) == 1 else f"{', '.join(how[:-1])} or {how[-1]}"
-    return f"{whole_percent(100 * had.wasted_uj / used_uj)} of their energy went into jobs that {listed}."
+    said = []
+    ended, unused = energy_uj(found, by_state=True), energy_uj(found, by_state=False)
+    if ended:
+        how = [ENDED[each.rule] for each in found if each.by_state and each.used_uj]
+        said.append(f"{_share(ended, used_uj)} of their energy went into jobs that {_listed(how, 'or')}.")
+    if unused:
+        what = [USE[each.rule] for each in found if not each.by_state and each.used_uj]
+        said.append(
+            f"{_share(unused, used_uj)} of it flowed for {_listed(what, 'and')} that other jobs held and did not use."
+        )
+    return " ".join(said)
+
+
+def waste_title(found: Sequence[Wasted], used_uj: int | None) -> str:
+    """Return the title of the bars of waste."""
+    ended, unused = energy_uj(found, by_state=True), energy_uj(found, by_state=False)
+    said = f"{_share(ended, used_uj)} of the energy of the jobs, {energy(ended)}, came to no result"
+    return (
+        f"{said}; {_share(unused, used_uj)}, {energy(unused)}, flowed for what was held and not used"
+        if unused
+        else said
+    )
+
+
+def _share(part: int, whole: int | None) -> str:
+    return whole_percent(100 * part / whole if whole else 0)
+
+
+def _listed(words: Sequence[str], last: str) -> str:
+    return f" {last} ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
 
 
 def days(labels: Sequence[str], values: Sequence[int | None]) -> str:

@@ -232,7 +232,7 @@ def view(
     heats, even = drawings.when(facts, period, now)
     return {
         "lead": sentences.emitted(period, then, "the jobs", jobs, changed),
-        "wasted": sentences.wasted(facts.held[0], jobs.used_uj),
+        "wasted": sentences.wasted(facts.wasted, jobs.used_uj),
         "cards": cards(facts, period, now, total, currency),
         "provisional": provisional(facts, total),
         "days": drawings.by_day(found, facts, then, height),

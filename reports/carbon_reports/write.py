@@ -233,7 +233,7 @@ def _write_site(folder: Path, report: Report, picture: str) -> None:
             "jobs": job_table(jobs, owner=True, project=True),
             "spread": bool(spread),
             **({} if report.kinds else {"projects": None}),
-            "csv": [*lists, *(kind.folder for kind in shares), "days", "months", "hours"]
+            "csv": [*lists, *(kind.folder for kind in shares), "days", "months", "hours", "waste"]
             if "csv" in wanted.formats
             else [],
         }
@@ -250,6 +250,7 @@ def _write_site(folder: Path, report: Report, picture: str) -> None:
         _write(folder / "days.csv", files.days_csv(days, buckets, period))
         _write(folder / "months.csv", files.months_csv(facts.history, period))
         _write(folder / "hours.csv", files.hours_csv(heat(facts.history.slots, period, now)))
+        _write(folder / "waste.csv", files.waste_csv(facts.wasted))
         if report.lists:
             _write(folder / "jobs.csv", files.jobs_head())
     if "json" in wanted.formats:
@@ -258,7 +259,7 @@ def _write_site(folder: Path, report: Report, picture: str) -> None:
         content |= {kind.folder: found for kind, found in shares.items()}
         content |= {"energy": facts.energy._asdict()}
         content |= {"spread": {kind.folder: found for kind, found in spreads.items()}} if spread else {}
-        content |= {"days": days, "conservation": balance}
+        content |= {"waste": [each._asdict() for each in facts.wasted], "days": days, "conservation": balance}
         _write(folder / "report.json", _json(content, report))
 
 

@@ -42,7 +42,7 @@ def test_index_is_named(site: Site, carbon_report: Callable[..., Outcome], tmp_p
     index = tmp_path / "reports/2024-03/index.html"
     assert (done.status, done.out, done.err) == (0, f"{index}\n", "")
     links = re.findall(r'href="([^"]+)"', index.read_text(encoding="utf-8"))
-    assert len(links) == 12
+    assert len(links) == 13
     for link in links:
         target = (index.parent / link.partition("#")[0].replace("%7E", "~")).resolve()
         assert target.exists()

@@ -18,7 +18,7 @@ from carbon_acct.queries.quality import Verdict
 from carbon_acct.site import open_site
 from carbon_collector import settings
 from carbon_collector.meters.base import COMPONENTS
-from carbon_reports import facts, run_counts, runs
+from carbon_reports import facts, held, run_counts, runs
 from carbon_reports.period import month_of
 from carbon_reports.run_counts import Tally
 from carbon_reports.scope import Scope
@@ -33,6 +33,14 @@ DAY_S = 86_400
 START, DAYS = 19_000 * DAY_S, 5
 SCOPE = Scope(START, START + DAYS * DAY_S, START + (DAYS + 1) * DAY_S)
 JOBS, ASSOCIATIONS, MOST = 300, 4, 5
+TRES = (
+    None,
+    "",
+    "cpu=4,mem=4G",
+    "billing=4,cpu=4,gres/gpu=2,gres/gpu:a100=2",
+    "cpu=1,gres/gpu=0",
+    "gres/gpu=11,node=3",
+)
 
 
 def a_job(random: Random, key: int) -> dict[str, Any]:
@@ -43,6 +51,7 @@ def a_job(random: Random, key: int) -> dict[str, Any]:
     row |= {"id": key, "cluster_id": 1, "job_id_raw": key, "job_id": str(key), "leader_id": key, "name": "x"}
     row |= {"state": random.choice(("COMPLETED", "RESIZED")), "submit": START, "start": start, "end": end}
     row |= {"nnodes": random.choice((None, 0, 1, 3)), "association_id": random.randint(1, ASSOCIATIONS)}
+    row |= {"ncpus": random.choice((None, 1, 64)), "alloc_tres": random.choice(TRES)}
     return row | {"unmetered_us": random.choice((0, 0, 10**9)), "unmetered_nodes": random.choice((0, 0, 0, 1))}
 
 
@@ -65,6 +74,8 @@ def a_day(random: Random, job: int, day: int) -> dict[str, Any]:
     row["estimated_uj"] = random.choice((None, random.randrange(2**60)))
     known = [row[f"{c}_uj"] for c in COMPONENTS if row[f"{c}_uj"] is not None]
     row["energy_uj"] = sum(known) if known else None
+    if known or row["estimated_uj"] is not None:
+        row["carbon_ug"] = random.choice((None, random.randrange(2**60)))
     return row
 
 
@@ -93,7 +104,9 @@ def test_counted_in_the_database_as_one_by_one(backend: Backend, seed: int) -> N
             filled(session, Random(seed))
         with site.database.read() as session:
             every = list(runs.read(session, run_counts.all_runs(session, SCOPE), SCOPE))
-            tallies = run_counts.tallies(session, SCOPE)
+            tallies, had = run_counts.tallies(session, SCOPE)
+            alone = held.held(session, SCOPE)
+            jobs = {row.id: row for row in session.execute(select(Job.id, Job.ncpus, Job.unmetered_nodes))}
             silent, without = run_counts.silent(session, SCOPE, MOST)
             greatest = run_counts.greatest(session, SCOPE, MOST)
     expected: dict[int, Tally] = defaultdict(Tally)
@@ -112,6 +125,25 @@ def test_counted_in_the_database_as_one_by_one(backend: Backend, seed: int) -> N
         found = sorted((-run.used_mj, run.id) for run in (*greatest, *without) if run.association == key)
         assert [mj for mj, _ in found[:MOST]] == pytest.approx([mj for mj, _ in ranked[:MOST]], abs=DAYS)
     assert tallies.keys() | silent.keys() == expected.keys()
+    assert had == alone == held_one_by_one(every, jobs)
+
+
+def held_one_by_one(every: list[runs.Run], jobs: dict[int, Any]) -> held.Held:
+    """What the runs with energy held, and their energy and carbon."""
+    found = held.Held()
+    for run in every:
+        if run.used_uj is None:
+            continue
+        seconds, record = run.record["elapsed_s"] or 0, run.record
+        amounts = run.used_uj, record["carbon_ug"] or 0
+        gpus = [int(word.partition("=")[2]) for word in (record["alloc_tres"] or "").split(",") if "gres/gpu=" in word]
+        found.nodes.add(seconds * (record["nnodes"] or 1), *amounts)
+        if any(gpus):
+            found.gpus.add(seconds * gpus[0], *amounts)
+        else:
+            found.cores.add(seconds * (jobs[run.id].ncpus or 0), *amounts)
+        found.silent += jobs[run.id].unmetered_nodes > 0
+    return found
 
 
 @pytest.mark.slow
