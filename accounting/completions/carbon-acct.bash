@@ -14,7 +14,7 @@ _carbon_acct() {
         --units) words="K M G T P Wh kWh MWh kJ MJ g kg t" ;;
         -u|--user|--uid|-g|--gid|--group|-A|--accounts|-r|--partition|-q|--qos|-j|--jobs|-N|--nodelist|-M|--clusters|--cluster|--name|-i|--nnodes|-I|--ncpus|-k|--timelimit-min|-K|--timelimit-max|--top|--delimiter) return ;;
         *)
-            words="-h --help -a --allusers -u --user --uid -g --gid --group -A --accounts -r --partition -q --qos -s --state -j --jobs -N --nodelist -M --clusters --cluster -L --allclusters --name -i --nnodes -I --ncpus -k --timelimit-min -K --timelimit-max -D --duplicates -S --starttime -E --endtime --month -T --truncate --by --top --compare --waste --idle --advice -o --format --fields -b --brief -l --long -n --noheader -p --parsable -P --parsable2 --delimiter --units --noconvert --use-local-uid --json --csv -e --helpformat -v --verbose --usage --debug -V --version"
+            words="-h --help -a --allusers -u --user --uid -g --gid --group -A --accounts -r --partition -q --qos -s --state -j --jobs -N --nodelist -M --clusters --cluster -L --allclusters --name -i --nnodes -I --ncpus -k --timelimit-min -K --timelimit-max -D --duplicates -S --starttime -E --endtime --month -T --truncate --by --top --compare --waste --idle --advice -o --format --fields -b --brief -l --long -n --noheader -p --parsable -P --parsable2 --delimiter --units --noconvert --use-local-uid --json --csv -e --helpformat -v --verbose --web --usage --debug -V --version"
             if ((COMP_CWORD == 1)); then words+=" show"; fi ;;
     esac
     if [[ $list && $current == *,* ]]; then

@@ -43,6 +43,7 @@ complete -c carbon-acct -l json -d 'print everything as JSON, in the units of th
 complete -c carbon-acct -l csv -d 'print comma-separated values for a spreadsheet'
 complete -c carbon-acct -s e -l helpformat -d 'list the fields'
 complete -c carbon-acct -s v -l verbose -d 'say which window was asked for'
+complete -c carbon-acct -l web -d 'print a link that signs you in to carbon-web, once, within a minute'
 complete -c carbon-acct -l usage -d 'print one line of usage'
 complete -c carbon-acct -l debug -d 'show where an error comes from'
 complete -c carbon-acct -s V -l version -d 'show programs version number and exit'

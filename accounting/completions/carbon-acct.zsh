@@ -75,6 +75,7 @@ _arguments \
     '--helpformat[list the fields]' \
     '-v[say which window was asked for]' \
     '--verbose[say which window was asked for]' \
+    '--web[print a link that signs you in to carbon-web, once, within a minute]' \
     '--usage[print one line of usage]' \
     '--debug[show where an error comes from]' \
     '-V[show programs version number and exit]' \

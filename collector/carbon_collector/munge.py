@@ -46,9 +46,14 @@ def request_digest(method: str, target: str, body: bytes) -> str:
     return digest(body if method != "GET" else target.encode())
 
 
-def encode(payload: str, socket: str = "") -> str:
-    """Make a credential for `payload` as the calling user. Raises MungeError."""
+def encode(payload: str, socket: str = "", ttl_s: int = 0) -> str:
+    """Make a credential for `payload` as the calling user, good for `ttl_s` seconds, or as long as munged likes (0).
+
+    Raises MungeError.
+    """
     args = ["munge", "--string", payload]
+    if ttl_s:
+        args += [f"--ttl={ttl_s}"]
     if socket:
         args += ["--socket", socket]
     status, out, err = _run(args)

@@ -400,6 +400,14 @@ SETTINGS: tuple[Setting, ...] = (
         "/run/carbon-web/web.sock",
         "Unix socket at which carbon-web listens where systemd does not hand it one.",
     ),
+    Setting(
+        "web",
+        "url",
+        "text",
+        "",
+        "Address at which browsers find carbon-web, for the links of carbon-acct --web, which sign a user in once. "
+        "Empty: there are no such links.",
+    ),
 )
 
 BY_NAME = {(s.section, s.key): s for s in SETTINGS}

@@ -10,9 +10,8 @@ from functools import partial
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
-from anyio import to_thread
 from starlette.applications import Starlette
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
@@ -25,7 +24,7 @@ from carbon_acct.errors import DatabaseError, RefusedError
 from .. import pages
 from . import jobs, sums
 from .asked import Asked
-from .sign_in import caller_of
+from .door import Door
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,6 +36,7 @@ if TYPE_CHECKING:
     from carbon_acct.db.engine import Database
 
     from .knowledge import Knowledge
+    from .links import Links
     from .parts import View
     from .sign_in import Caller
 
@@ -55,7 +55,6 @@ QUERY_S = 10.0
 """The seconds after which a query is stopped."""
 VIEWS = {"/": sums.months, "/month": sums.days, "/day": jobs.of_day, "/job": jobs.one, "/accounts": sums.accounts,
          "/account": sums.users}  # fmt: skip
-REFUSED = "You are not signed in here: the site's web server did not name you as a user that Slurm knows."
 SAYS = {
     404: "There is no such page.",
     405: "These pages can only be read.",
@@ -74,6 +73,8 @@ class Place:
     cluster: str
     proxy_uid: int
     user_header: str
+    links: Links | None = None
+    """None: the site has no links that sign in."""
 
 
 def create_app(place: Place) -> ASGIApp:
@@ -87,7 +88,7 @@ def create_app(place: Place) -> ASGIApp:
     ):
         routes.append(Route(path, partial(_file, text, kind), methods=["GET"]))
     app = Starlette(routes=routes, exception_handlers={kind: partial(_failed, place) for kind in _FAILURES})
-    return _Headed(_Door(app, place))
+    return _Headed(Door(app, place, partial(error, place)))
 
 
 _FAILURES = (RefusedError, DatabaseError, HTTPException, Exception)
@@ -130,33 +131,14 @@ async def _show(place: Place, lane: Lane, view: Callable[[Session, Asked], View]
     def work() -> bytes:
         with read_within(place.database, QUERY_S) as session:
             found = view(session, asked)
-        return _encoded(pages.render("web/view.html.j2", {"site": place.site, "user": caller.name, "view": found}))
+        facts = {"site": place.site, "user": caller.name, "by_link": caller.by_link, "view": found}
+        return _encoded(pages.render("web/view.html.j2", facts))
 
     return HTMLResponse(await lane.run(caller.viewer.uid, work))
 
 
 def _encoded(text: str) -> bytes:
     return text.encode("utf-8", "backslashreplace")
-
-
-class _Door:
-    """Lets in whoever the proxy signed in; the caller is in the scope as `carbon.caller`."""
-
-    def __init__(self, app: ASGIApp, place: Place) -> None:
-        self._app, self._place = app, place
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        place = self._place
-        named = Headers(scope=scope).getlist(place.user_header)
-        check = partial(caller_of, scope.get("client"), named, place.proxy_uid, place.knowledge.state)
-        try:
-            scope["carbon.caller"] = await to_thread.run_sync(check)  # the name service may be slow
-        except RefusedError as err:
-            log.info("refused: %s", err)
-            says = REFUSED if err.status == 403 else str(err)
-            await error(place, err.status, says, err.retry_after_s)(scope, receive, send)
-            return
-        await self._app(scope, receive, send)
 
 
 class _Headed:

@@ -27,6 +27,7 @@ from carbon_collector.errors import SettingsError
 from ..facts import must_be_days_of
 from .app import HEADERS, Place, create_app
 from .knowledge import Knowledge
+from .links import Links
 from .read_only import open_read_only
 from .sign_in import PEER
 
@@ -66,6 +67,7 @@ def serve(config: Settings, debug: bool = False) -> None:
             cluster,
             proxy_uid,
             config.text("web", "user_header"),
+            links_of(config),
         )
         with contextlib.closing(listener_of(config.text("web", "socket"))) as listener:
             knowledge.start()
@@ -75,6 +77,12 @@ def serve(config: Settings, debug: bool = False) -> None:
                 knowledge.stop()
     finally:
         database.close()
+
+
+def links_of(config: Settings) -> Links | None:
+    """Return what links sign in, or None where the site has none."""
+    url = config.text("web", "url")
+    return Links(url, config.text("slurm", "munge_socket")) if url else None
 
 
 def _proxy_uid(name: str) -> int:

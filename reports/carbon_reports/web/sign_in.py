@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""Says who asks: the user that the site's proxy names in a header, and nobody else's word counts.
+"""Says who asks: the user that the site's proxy names in a header, or one who is signed in by a link (`links`).
 
 Four things must hold: the peer of the connection is the proxy's user (SO_PEERCRED), the header comes exactly once, its
-value is a name of this host's name service, and Slurm knows that name. What the user may see is `access.viewer`'s to say.
+value is a name of this host's name service, and Slurm knows that name. Without a header a cookie counts, where the site
+has links. What the user may see is `access.viewer`'s to say.
 """
 
 from __future__ import annotations
@@ -25,29 +26,46 @@ PEER = "peer"
 
 
 class Caller(NamedTuple):
-    """Who asks: the name, and the rights."""
+    """Who asks: the name, the rights, and whether a link signed them in."""
 
     name: str
     viewer: Viewer
+    by_link: bool = False
 
 
-def caller_of(client: Sequence[object] | None, named: Sequence[str], proxy_uid: int, state: SlurmState) -> Caller:
-    """Return who asks. `client` is the ASGI scope's, `named` the values of the proxy's header.
+def must_be_proxy(client: Sequence[object] | None, proxy_uid: int) -> None:
+    """Raise RefusedError 403 where the peer, the ASGI scope's `client`, is not the proxy."""
+    if client is None or tuple(client) != (PEER, proxy_uid):
+        raise RefusedError(403, f"a connection that is not the proxy's: {client}", "peer")
+
+
+def caller_named(named: Sequence[str], state: SlurmState) -> Caller:
+    """Return who asks by the values of the proxy's header.
 
     Raises RefusedError: 403 where nobody is signed in, and 503 until Slurm has said whom it knows. The reason is for
     the log, not for the browser.
     """
-    if client is None or tuple(client) != (PEER, proxy_uid):
-        raise RefusedError(403, f"a connection that is not the proxy's: {client}", "peer")
     if len(named) != 1:
         raise RefusedError(403, f"{len(named)} headers that name the user", "header")
+    return _caller(named[0], _uid_of(named[0]), state)
+
+
+def caller_with(uid: int, state: SlurmState) -> Caller:
+    """Return who asks by a user id that MUNGE vouched for. Raises the same errors."""
+    try:
+        name = pwd.getpwuid(uid).pw_name
+    except KeyError:
+        name = ""
+    return _caller(name, _uid_of(name), state)._replace(by_link=True)
+
+
+def _caller(name: str, uid: int | None, state: SlurmState) -> Caller:
     if state.rights is None:
         raise RefusedError(503, "Slurm has not said yet whom it knows; try again", "slurm", 5)
-    uid = _uid_of(named[0])
     viewer = None if uid is None else viewer_of(uid, state)
-    if viewer is None or not _known(named[0], state.rights):
-        raise RefusedError(403, f"no user of Slurm: {visible(named[0])[:40]}", "stranger")
-    return Caller(named[0], viewer)
+    if viewer is None or not _known(name, state.rights):
+        raise RefusedError(403, f"no user of Slurm: {visible(name)[:40]}", "stranger")
+    return Caller(name, viewer)
 
 
 def _uid_of(name: str) -> int | None:

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""carbon-web on a Unix socket, over a database that a real aggregator with a real munged filled."""
+"""carbon-web on a Unix socket, over a database that a real aggregator with a real munged filled.
+
+It is an SQLite database: the pages ask by the code behind the HTTP API, which has its tests on each kind of database.
+"""
 
 from __future__ import annotations
 
@@ -20,6 +23,7 @@ import uvicorn
 
 from accounting.api.test_api import BOB, NAMES, ROWS, TREE, deliver
 from accounting.conftest import munge_socket, poller, served, slurm
+from accounting.db.fixtures import Backend
 from accounting.samples import configure, job_slot, ledger, node_slot, segment
 from accounting.served import wait_for
 from carbon_acct.factors.slot_factor import load_terms
@@ -32,7 +36,6 @@ from carbon_reports.web.read_only import open_read_only
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from accounting.db.fixtures import Backend
     from accounting.served import Served
     from accounting.slurm_programs import StandIn
     from carbon_acct.site import Site
@@ -40,6 +43,8 @@ if TYPE_CHECKING:
 __all__ = ["munge_socket", "poller", "served", "slurm"]
 
 HEADER = "X-Remote-User"
+URL = "https://cluster.example.org/carbon"
+"""What browsers are said to find carbon-web at, for links."""
 ZONE = "America/New_York"
 """The site's zone is not that in which the tests run: its days are others."""
 USERS = "op|Operator|\nanna|None|physics\nalice|None|\nbob|None|\n"
@@ -100,13 +105,15 @@ class Web:
     served: Served
     seen: list[str] = field(default_factory=list)
 
-    def send(self, target: str, named: Sequence[str] = (), method: str = "GET") -> Page:
-        """Send a request as the proxy, with any number of user headers."""
+    def send(self, target: str, named: Sequence[str] = (), method: str = "GET", cookie: str = "") -> Page:
+        """Send a request as the proxy, with any number of user headers, and a cookie if there is one."""
         connection = UnixConnection(self.socket)
         try:
             connection.putrequest(method, target)
             for name in named:
                 connection.putheader(HEADER, name)
+            if cookie:
+                connection.putheader("Cookie", cookie)
             connection.endheaders()
             answer = connection.getresponse()
             return Page(
@@ -127,9 +134,9 @@ class Web:
 
 
 @pytest.fixture
-def site(backend: Backend) -> Iterator[Site]:
+def site(fresh_database: Path) -> Iterator[Site]:
     """A site with a fresh database."""
-    with backend.site(site_timezone=ZONE) as found:
+    with Backend(fresh_database).site(site_timezone=ZONE) as found:
         yield found
 
 
@@ -174,8 +181,8 @@ def filled(served: Served, slurm: StandIn, people: None) -> Served:
 
 
 @pytest.fixture
-def web(filled: Served, slurm: StandIn, tmp_path: Path) -> Iterator[Web]:
-    """carbon-web, whose proxy runs as the user of this test."""
+def web(request: pytest.FixtureRequest, filled: Served, slurm: StandIn, tmp_path: Path) -> Iterator[Web]:
+    """carbon-web, whose proxy runs as the user of this test; with the parameter `links` it takes links."""
     url = filled.site.database.engine.url.render_as_string(hide_password=False)
     with tempfile.TemporaryDirectory(prefix="carbon-web-", dir="/tmp") as name:
         folder = Path(name)
@@ -186,13 +193,15 @@ def web(filled: Served, slurm: StandIn, tmp_path: Path) -> Iterator[Web]:
             aggregator_database=url,
             collector_aggregators=filled.url,
             slurm_munge_socket=filled.munge_socket,
+            web_url=URL,
         )
         path.chmod(0o644)
         config = settings.load(str(path))
         database = open_read_only(config)
         knowledge = Knowledge(slurm.programs)
         terms, _ = load_terms(config)
-        place = Place(database, knowledge, terms.days, "Demo & <Sons>", "demo", os.geteuid(), HEADER)
+        links = serve.links_of(config) if getattr(request, "param", "") == "links" else None
+        place = Place(database, knowledge, terms.days, "Demo & <Sons>", "demo", os.geteuid(), HEADER, links)
         found = Web(f"{folder}/web.sock", path, knowledge, filled)
         found.private(slurm, "none")
         listener = serve.listener_of(found.socket)

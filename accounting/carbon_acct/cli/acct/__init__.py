@@ -44,6 +44,10 @@ def _run(words: list[str]) -> int:
 
         print(fields.names_in_rows())
         return 0
+    if options.web:
+        from . import web
+
+        return web.run()
     if options.by or options.waste or options.idle or options.advice or options.compare:
         from . import sums
 

@@ -67,6 +67,9 @@ def parser() -> Parser:
     other = p.add_argument_group("other")
     other.add_argument("-e", "--helpformat", action="store_true", help="list the fields")
     other.add_argument("-v", "--verbose", action="count", default=0, help="say which window was asked for")
+    other.add_argument(
+        "--web", action="store_true", help="print a link that signs you in to carbon-web, once, within a minute"
+    )
     other.add_argument("--usage", action="store_true", help="print one line of usage")
     other.add_argument("--debug", action="store_true", help="show where an error comes from")
     other.add_argument("-V", "--version", action="version", version=f"{PROGRAM} {__version__}")
