@@ -70,7 +70,7 @@ def serve(site: Site, poller: Poller, munge_socket: str, limits: Limits | None =
         listener.close()
 
 
-def wait_for(ready: Callable[[], object], seconds: float = 20) -> None:
+def wait_for(ready: Callable[[], object], seconds: float = 60) -> None:
     deadline = time.monotonic() + seconds
     while not ready():
         assert time.monotonic() < deadline, "it did not come up"

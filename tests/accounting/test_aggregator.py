@@ -43,7 +43,7 @@ def test_life(tmp_path: Path, number: signal.Signals) -> None:
     with running(configure(tmp_path, aggregator_listen="127.0.0.1:0")) as (process, url):
         assert request("GET", url, "/healthz", b"", {}).status == 200
         process.send_signal(number)
-        _, err = process.communicate(timeout=20)
+        _, err = process.communicate(timeout=60)
     assert process.returncode == 0
     assert err.count("\n") <= 1
     assert "Traceback" not in err
@@ -75,7 +75,7 @@ def test_stop_with_a_request_on_its_way(tmp_path: Path, munge_socket: str) -> No
                 request("GET", url, "/healthz", b"", {})
             busy.sendall(body[10:])
             answer = b"".join(iter(lambda: busy.recv(65536), b""))
-        process.communicate(timeout=20)
+        process.communicate(timeout=60)
     assert answer.startswith(b"HTTP/1.1 503")  # Slurm, which is not there, has not told its nodes
     assert process.returncode == 0
 
@@ -89,7 +89,7 @@ def test_json_log(tmp_path: Path) -> None:
         assert process.stderr is not None
         first = process.stderr.readline()
         process.send_signal(signal.SIGTERM)
-        _, rest = process.communicate(timeout=20)
+        _, rest = process.communicate(timeout=60)
     for line in (first + rest).splitlines():
         assert json.loads(line)["program"] == "carbon-aggregator"
     assert "starting without it" in json.loads(first)["message"]
@@ -121,7 +121,7 @@ def test_again_on_its_database(tmp_path: Path) -> None:
 
 def run(config: Path) -> tuple[int, str]:
     command = [sys.executable, "-m", "carbon_acct.cli.aggregator", "--config", str(config)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     return done.returncode, done.stderr
 
 

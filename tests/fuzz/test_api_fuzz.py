@@ -103,7 +103,7 @@ def _fuzz(served: Served, session: requests.Session, strategy: object, uid: int,
         kwargs.pop("cookies", None)
         prepared = signed(served, session.prepare_request(requests.Request(**kwargs)), uid)
         assert urlsplit(prepared.url or "").port == served.port
-        response = session.send(prepared, timeout=30, allow_redirects=False)
+        response = session.send(prepared, timeout=60, allow_redirects=False)
         statuses.add(response.status_code)
         case.validate_response(response, checks=list(CHECKS))
 

@@ -37,6 +37,7 @@ def get(served: Served, target: str, uid: int = 0) -> tuple[int, Any]:
     return answer.status, json.loads(answer.body)
 
 
+@pytest.mark.each_kind
 def test_deliver(served: Served) -> None:
     """Root's segment for a node of this host is stored, and so is its repetition."""
     expected = {"segment": "n1.b0-07.00c0ffee.00000001.jsonl", "accepted": 3, "refused": []}
@@ -135,6 +136,7 @@ def test_slurm_never_known(served: Served) -> None:
     assert "try again" in answer["detail"]
 
 
+@pytest.mark.each_kind
 def test_every_key(served: Served, slurm: StandIn) -> None:
     """A job has every key of the contract, and null where nothing is known."""
     slurm.jobs([{}])
@@ -199,6 +201,7 @@ def test_no_such_thing(served: Served) -> None:
     assert served.ask("PUT", "/v1/jobs").status == 405
 
 
+@pytest.mark.each_kind
 def test_status(served: Served) -> None:
     """The status counts, and balances each component in decimal strings."""
     deliver(served)
@@ -242,6 +245,7 @@ def test_broken_clients(served: Served) -> None:
             connection.close()
 
 
+@pytest.mark.each_kind
 def test_many_at_once(served: Served) -> None:
     """Segments that come at once are all stored; the sums are those of one after the other."""
     answers: list[int] = []
@@ -344,6 +348,7 @@ def test_slurm_conf_is_not_heeded(served: Served, slurm: StandIn, people: None) 
     assert served.poller.state.rights.slurm_uid == 2
 
 
+@pytest.mark.each_kind
 def test_no_hint(served: Served, slurm: StandIn, people: None) -> None:
     """Whoever may not see a job gets the very answer that a job which never was gets, whatever is asked of it."""
     slurm.jobs(ROWS)
@@ -363,6 +368,7 @@ def test_no_hint(served: Served, slurm: StandIn, people: None) -> None:
         assert answer == served.ask("GET", "/v1/jobs?accounts=nobody-has-this", uid=ALICE)
 
 
+@pytest.mark.each_kind
 def test_a_name_that_nobody_has(served: Served, slurm: StandIn) -> None:
     """A user or a QOS that nobody has is refused by name, as sacct does. One who left passwd is known by the jobs that
     the asker may see, and where he may see none the answer is that about a name that never was.

@@ -101,6 +101,7 @@ def test_unknown_node_while_slurm_is_silent(served: Served, slurm: StandIn) -> N
     assert deliver(served)[0] == 200
 
 
+@pytest.mark.each_kind
 def test_replayed_body(served: Served) -> None:
     """The same body under a new credential gets the same answer, and the database stays as it was, to the byte."""
     first = deliver(served)
@@ -202,6 +203,7 @@ def test_bad_headers(served: Served, head: dict[str, Any], kind: str) -> None:
     assert deliver(served)[0] == 200
 
 
+@pytest.mark.each_kind
 def test_sql_is_data(served: Served, slurm: StandIn) -> None:
     """Names that are SQL are stored and asked for as names."""
     name = "x'; DROP TABLE ledger; --"

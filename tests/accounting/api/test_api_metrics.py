@@ -48,6 +48,7 @@ def test_counts(served: Served) -> None:
     assert refused(served) == {"parameter": 1}
 
 
+@pytest.mark.each_kind
 def test_state(served: Served, slurm: StandIn, monkeypatch: pytest.MonkeyPatch) -> None:
     """The database, the poll of Slurm and the ledgers without a job are told as they are now."""
     monkeypatch.setattr(watch, "COUNT_EVERY_S", 0.0)
@@ -86,6 +87,7 @@ def strange(served: Served, name: str) -> None:
             served.ask(method, target, uid=54001)
 
 
+@pytest.mark.each_kind
 def test_database_away(served: Served) -> None:
     """Without its database the aggregator says so to everybody who asks, tells nothing of it, and recovers by itself."""
     served.ask("POST", "/v1/segments", segment([ledger()]))

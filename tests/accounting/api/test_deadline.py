@@ -17,6 +17,7 @@ ENDLESS = {"sqlite": FOREVER, "postgresql": FOREVER, "mariadb": "SELECT SLEEP(60
 """MariaDB ends a recursion by itself."""
 
 
+@pytest.mark.each_kind
 @pytest.mark.slow
 def test_query_is_stopped(site: Site) -> None:
     """A query that takes too long is stopped in the database; the connection serves the next one, and writes as ever."""

@@ -70,6 +70,7 @@ def test_power_of_nobody(served: Served, slurm: StandIn) -> None:
     assert (found["basis"], found["joules_per_cpu_second"], found["joules_per_gpu_second"]) == (None, None, None)
 
 
+@pytest.mark.each_kind
 def test_jobs_by_name(served: Served, slurm: StandIn) -> None:
     """`names` takes jobs of exactly these names."""
     slurm.jobs(

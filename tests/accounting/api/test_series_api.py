@@ -19,7 +19,7 @@ from accounting.slurm_programs import StandIn
 from carbon_acct.client.api_client import Client, Figures, Job, Waste
 from carbon_acct.queries import totals
 from carbon_acct.site import Site
-from carbon_acct.sync.slurm import Poller
+from carbon_acct.sync.slurm import FRESHEN_WAIT_S, Poller
 
 __all__ = ["people"]
 
@@ -46,6 +46,7 @@ def client(filled: Served, tmp_path: Path) -> Client:
     return Client(str(conf))
 
 
+@pytest.mark.each_kind
 def test_points(filled: Served) -> None:
     """A point is a slot as far as the run had it; the energies add up to the job's."""
     _, answer = get(filled, "/v1/power/series?jobs=1", ALICE)
@@ -92,7 +93,7 @@ def test_a_job_that_started_since_the_last_poll_is_there(site: Site, slurm: Stan
     poller.poll(thorough=True)
     poller.start()
     try:
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while not poller._polls and time.monotonic() < deadline:
             time.sleep(0.02)
         before = len(slurm.calls())
@@ -111,6 +112,6 @@ def test_a_job_that_started_since_the_last_poll_is_there(site: Site, slurm: Stan
         poller._know(polled_at=0, error="slurmdbd is down")
         began = time.monotonic()
         poller.freshen()
-        assert time.monotonic() - began < 1
+        assert time.monotonic() - began < FRESHEN_WAIT_S
     finally:
         poller.stop()

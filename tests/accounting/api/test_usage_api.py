@@ -72,6 +72,7 @@ def filled(served: Served, slurm: StandIn, people: None) -> Served:
     return served
 
 
+@pytest.mark.each_kind
 def test_sums_are_as_private_as_jobs(filled: Served, slurm: StandIn) -> None:
     """Under each PrivateData no row, count, total, rank, rest, comparison or waste holds a job that the caller may not see."""
     known = ""
@@ -102,6 +103,7 @@ def test_sums_are_as_private_as_jobs(filled: Served, slurm: StandIn) -> None:
         assert sorted({job["user"] for job in listed[1]["jobs"]}) == seen, case
 
 
+@pytest.mark.each_kind
 def test_site_is_for_those_who_see_totals(filled: Served, slurm: StandIn) -> None:
     """Idle and system are told as the status is; the parts add up to what the meters counted."""
     for private, status in (("jobs", 403), ("usage", 403), ("none", 200)):
@@ -193,6 +195,7 @@ def asked_once(munge_socket: str, tmp_path_factory: pytest.TempPathFactory) -> A
     site.database.close()
 
 
+@pytest.mark.each_kind
 def test_by_time_and_state(filled: Served) -> None:
     """Days and weeks are dates of the site, a month is a month, and a state is without the user who cancelled."""
     for by, key in (("day", "2012-10-12"), ("week", "2012-10-08"), ("month", "2012-10")):

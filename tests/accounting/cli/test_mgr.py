@@ -122,6 +122,7 @@ def ask(run: Run, served: Served) -> Run:
     return lambda *args: run(*args, **values)
 
 
+@pytest.mark.each_kind
 def test_status_ends_with_the_conservation(ask: Run, served: Served) -> None:
     """The last line is the site's total; its difference is 0, and so is the exit status."""
     served.ask("POST", "/v1/segments", segment([ledger(), job_slot(), node_slot()]))
@@ -163,6 +164,7 @@ def test_differences_do_not_cancel() -> None:
     assert not status.conserved(answer)
 
 
+@pytest.mark.each_kind
 def test_unmatched(ask: Run, served: Served) -> None:
     """What nodes delivered of unknown jobs is a table: who, when, how much, and why it is unknown."""
     assert ask("unmatched")[:2] == (0, "")

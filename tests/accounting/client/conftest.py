@@ -166,7 +166,7 @@ def _answers(socket: Path) -> bool:
 
 
 def _await(ready: Callable[[], bool], complaint: str) -> None:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while not ready():
         assert time.monotonic() < deadline, complaint
         time.sleep(0.05)

@@ -569,7 +569,7 @@ def test_interrupt_is_silent(configure: Callable[..., Path]) -> None:
             connection, _ = server.accept()
             with connection:
                 process.send_signal(signal.SIGINT)
-                out, err = process.communicate(timeout=20)
+                out, err = process.communicate(timeout=60)
 
     assert (process.returncode, out, err) == (130, b"", b"")
 

@@ -47,7 +47,7 @@ def test_starts_without(server: Server, tmp_path: Path) -> None:
         wait_for(lambda: request("GET", url, "/healthz", b"", {}).status == 200, 30)
         process.terminate()
         try:
-            _, err = process.communicate(timeout=20)
+            _, err = process.communicate(timeout=60)
         except subprocess.TimeoutExpired:
             pytest.fail("it does not end")
     said = [words for line in err.splitlines() for words in TOLD if words in line]

@@ -48,7 +48,9 @@ FORGED = {
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", FORGED)
-@pytest.mark.parametrize("order", ["forged first", "honest first", "Slurm last"])
+@pytest.mark.parametrize(
+    "order", ["forged first", "honest first", pytest.param("Slurm last", marks=pytest.mark.each_kind)]
+)
 def test_forged_rows_count_for_nobody(site: Site, kind: str, order: str) -> None:
     """The job keeps what its own node says, to the microjoule; what was forged is counted apart; honest rows are taken."""
     bodies, reason = FORGED[kind]
@@ -86,6 +88,7 @@ def allowed_uj(site: Site) -> int:
     return record.energy_uj - 1100
 
 
+@pytest.mark.each_kind
 def test_who_says_nothing_is_still_missing(site: Site) -> None:
     """A forged row of another node does not hide that the job's own node told of nothing."""
     tell(site, JOB)
@@ -182,7 +185,7 @@ HONEST_RUNS: dict[str, tuple[list[SlurmJob], list[bytes]]] = {
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", HONEST_RUNS)
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", [pytest.param(0, marks=pytest.mark.each_kind), 1, 2])
 def test_honest_rows_all_count(site: Site, kind: str, seed: int) -> None:
     """Whatever a run went through, and in whatever order it is told, each honest row counts, and none is refused."""
     jobs, bodies = HONEST_RUNS[kind]
@@ -202,6 +205,7 @@ def test_honest_rows_all_count(site: Site, kind: str, seed: int) -> None:
         assert apart.sums(session) == []
 
 
+@pytest.mark.each_kind
 def test_what_slurm_says_later_counts(site: Site) -> None:
     """A row that did not fit counts when Slurm's record changes so that it does, and the other way round."""
     tell(site, job(nodelist="n2"))
@@ -217,6 +221,7 @@ CEILING_ROW = 100_000 * 1_860_000_000
 """Most microjoules of a row's `other`."""
 
 
+@pytest.mark.each_kind
 def test_the_ceiling_holds_over_all_streams(site: Site) -> None:
     """As many streams as a node's root likes say no more of a slot than one: the sums stay far below 64 bits, honest rows
     of others are taken, and the refusals name their lines.
@@ -254,7 +259,9 @@ def test_the_ceiling_holds_over_all_streams(site: Site) -> None:
 
 @pytest.mark.slow
 def test_sums_of_the_site_beyond_64_bits(backend: Backend) -> None:
-    """Totals over slots and nodes whose sum has more than 64 bits are exact on each kind of database."""
+    """Totals over slots and nodes whose sum has more than 64 bits are exact; of sums on each kind of database test_store
+    has one.
+    """
     slots, nodes = 300, 180
     row = {
         "other": {
@@ -286,6 +293,7 @@ def test_invented_jobs_have_a_bound(site: Site, monkeypatch: pytest.MonkeyPatch)
     assert [line.line for line in receipt.refused] == [3]
 
 
+@pytest.mark.each_kind
 def test_a_change_of_a_closed_month(site: Site) -> None:
     """What a node changes of a month after it was closed is counted with the node's name and by how much."""
     tell(site, JOB)

@@ -90,7 +90,7 @@ def two_sites(stack: ExitStack, url: str) -> list[Site]:
 
 
 @pytest.mark.slow
-@hypothesis_settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@hypothesis_settings(max_examples=3, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(deliveries(), st.randoms(use_true_random=False))
 def test_two_at_once(
     backend: Backend, fresh_database: Path, given_: tuple[list[bytes], list[SlurmJob]], chance: random.Random

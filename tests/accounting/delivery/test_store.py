@@ -145,7 +145,7 @@ def deliveries(draw: st.DrawFn, nodelists: tuple[str | None, ...] = ("n[1-3]",))
 
 
 @pytest.mark.slow
-@hypothesis_settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@hypothesis_settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(deliveries(("n1", "n[2-3]", "n[1-3]", None)), st.randoms(use_true_random=False))
 def test_order_and_repetition(
     backend: Backend, given_: tuple[list[bytes], list[SlurmJob]], chance: random.Random
@@ -173,7 +173,7 @@ def test_order_and_repetition(
 
 
 @pytest.mark.slow
-@hypothesis_settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@hypothesis_settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(deliveries())
 def test_conservation(backend: Backend, given_: tuple[list[bytes], list[SlurmJob]]) -> None:
     """Jobs, idle and system are what was metered, per component, and each job got its part."""
@@ -468,7 +468,7 @@ BORDERS = st.integers(SLOT - 100, SLOT + 2000) | st.integers(SLOT - 86400, SLOT 
 
 
 @given(st.lists(BORDERS | BORDERS.map(lambda at: at - at % 86400), min_size=1, max_size=4))
-@hypothesis_settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@hypothesis_settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_windows_add_up(site: Site, borders: list[int]) -> None:
     """Windows that adjoin share out a job's energy and carbon without loss, wherever the borders lie."""
     if not shown(site):

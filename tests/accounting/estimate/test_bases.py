@@ -85,6 +85,7 @@ def past(served: Served, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPat
     return Past(served, run, tmp_path)
 
 
+@pytest.mark.each_kind
 def test_own_jobs_of_that_name(past: Past) -> None:
     """Median watts and time of the jobs that completed; failed ones are named apart; the limit is only the most."""
     for watts, seconds in ((200, 600), (210, 660), (190, 540), (400, 720), (205, 630)):
@@ -170,6 +171,7 @@ def test_no_forecast_no_advice(past: Past) -> None:
     assert past.run("--within=soon", str(past.script)).status == 2
 
 
+@pytest.mark.each_kind
 def test_jobs_that_ran(past: Past) -> None:
     """What was measured, as it was accounted, and the same elsewhere."""
     past.ran(200, 900)

@@ -96,7 +96,7 @@ def test_a_revised_value(site: Site) -> None:
 
 
 @pytest.mark.slow
-@hypothesis_settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@hypothesis_settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.tuples(st.integers(0, 10**13), st.integers(0, 900)), min_size=1, max_size=4))
 def test_each_slot_at_its_own_intensity(tmp_path: Path, slots: list[tuple[int, int]]) -> None:
     """A job's grams are the sum over its slots of energy x PUE x the mean of the 5-minute values in it, each rounded once."""

@@ -72,7 +72,7 @@ FACTORS = st.dictionaries(st.sampled_from(SLOTS), st.sampled_from(["0", "12.5", 
 
 
 @pytest.mark.slow
-@hypothesis_settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@hypothesis_settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(FACTORS, min_size=1, max_size=3), st.randoms(use_true_random=False))
 def test_as_if_from_scratch(backend: Backend, history: list[dict[int, str]], chance: random.Random) -> None:
     """After any history of factors, broken off anywhere, all sums equal those made from scratch at the last factors."""

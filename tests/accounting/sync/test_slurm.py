@@ -133,6 +133,7 @@ def test_pace(queries: list[tuple[float, bool]]) -> None:
         assert pace.window_s <= before.window_s or (answered and took_s < SLOW_S)
 
 
+@pytest.mark.each_kind
 def test_a_job_that_changes(site: Site, slurm: StandIn, poller: Poller) -> None:
     """A run's record is replaced by what Slurm says later; a requeue is another run."""
     slurm.jobs([{"State": "RUNNING", "End": "Unknown"}])
@@ -175,6 +176,7 @@ def test_failed_poll_is_made_up(site: Site, slurm: StandIn, poller: Poller) -> N
     assert abs(since(slurm.calls()[-1]) - (first - OVERLAP_S)) <= 1
 
 
+@pytest.mark.each_kind
 def test_ledger_whose_job_slurm_tells_late(site: Site, slurm: StandIn, poller: Poller) -> None:
     """A ledger without a job is asked about by its JobID, all of them in one query."""
     now = int(datetime.now(UTC).timestamp())
@@ -192,6 +194,7 @@ def test_ledger_whose_job_slurm_tells_late(site: Site, slurm: StandIn, poller: P
     assert since(asked) <= now - 86400
 
 
+@pytest.mark.each_kind
 def test_everybody_is_asked_about_in_turn(site: Site) -> None:
     """However many ledgers wait for their jobs, each round asks about others, until all were asked about."""
     now = int(time.time())
@@ -219,6 +222,7 @@ def test_a_purged_job_keeps_its_record(site: Site, slurm: StandIn, poller: Polle
         assert [r.state for r in list_jobs(session, Filters(EVERYTHING))] == ["COMPLETED", "RUNNING"]
 
 
+@pytest.mark.each_kind
 def test_clusters_with_the_same_job_ids(site: Site, slurm: StandIn, poller: Poller) -> None:
     """One slurmdbd may keep several clusters: the same JobID in two of them are two jobs."""
     slurm.jobs([{}, {"Cluster": "other", "User": "bob"}])
@@ -241,6 +245,7 @@ def test_job_that_ended_out_of_sight(site: Site, slurm: StandIn, poller: Poller)
     assert call[call.index("-j") + 1] == "7"
 
 
+@pytest.mark.each_kind
 def test_matched_when_the_record_comes(site: Site, slurm: StandIn, poller: Poller) -> None:
     """Energy that came before Slurm's record is the job's as soon as the record is there."""
     with site.database.write() as session:

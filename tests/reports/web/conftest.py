@@ -55,7 +55,7 @@ class UnixConnection(http.client.HTTPConnection):
     """HTTP over a Unix socket."""
 
     def __init__(self, path: str) -> None:
-        super().__init__("web", timeout=20)
+        super().__init__("web", timeout=60)
         self._path = path
 
     def connect(self) -> None:

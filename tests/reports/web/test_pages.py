@@ -74,7 +74,7 @@ def test_another_peer(web: Web) -> None:
             text=True,
             check=True,
             user=uid,
-            timeout=30,
+            timeout=60,
         )
         assert done.stdout.startswith(f"HTTP/1.1 {status} "), done.stdout
 
@@ -355,7 +355,7 @@ def test_the_process(web: Web, tmp_path: Path) -> None:
             assert page.headers["content-security-policy"].startswith(CSP)
         finally:
             process.terminate()
-            said = process.communicate(timeout=30)[1]
+            said = process.communicate(timeout=60)[1]
     assert process.returncode in (0, -signal.SIGTERM), said
     assert "Traceback" not in said
     assert "refused: Slurm has not said yet whom it knows" in said
