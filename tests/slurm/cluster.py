@@ -14,10 +14,12 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
+from typing import ClassVar
 
 from simulator import hardware
 
@@ -68,14 +70,19 @@ MARIADB = (
     "--innodb-flush-log-at-trx-commit=0 --innodb-doublewrite=0 --innodb-use-native-aio=0 --sync-binlog=0 "
     "--performance-schema=0 --skip-name-resolve"
 )
-HEALTH = "import urllib.request as r; r.urlopen('http://127.0.0.1:{}/healthz', timeout=2)"
+# A shell asks, since a new Python would take the CPU that what starts needs.
+HEALTH = r"""
+exec 3<>/dev/tcp/127.0.0.1/{}
+printf 'GET /healthz HTTP/1.1\r\nHost: head\r\nConnection: close\r\n\r\n' >&3
+timeout 5 head -n 1 <&3 | grep -q ' 200 '
+"""
 PROBES = {
     "mariadbd": ["mariadb", "--no-defaults", "--socket=/run/mysqld/mysqld.sock", "-e", "select 1"],
     "carbon-mariadbd": ["mariadb", "--no-defaults", "--socket=/run/mysqld/carbon.sock", "-e", "select 1"],
     "slurmdbd": ["sacctmgr", "-n", "list", "cluster"],
     "slurmctld": ["sinfo", "-h"],
-    "aggregator": [sys.executable, "-c", HEALTH.format(6829)],
-    "aggregator-2": [sys.executable, "-c", HEALTH.format(6830)],
+    "aggregator": ["bash", "-c", HEALTH.format(6829)],
+    "aggregator-2": ["bash", "-c", HEALTH.format(6830)],
 }
 ACCOUNTS = """\
 Cluster - '{cluster}'
@@ -118,6 +125,8 @@ class Cluster:
     With `real_counters` n1 uses the machine's RAPL counters where there are any; else all nodes are simulated.
     With `own_clock` every process of the cluster lives by `clock`, a wall clock that can be stepped.
     """
+
+    _mariadb: ClassVar[tempfile.TemporaryDirectory[str] | None] = None
 
     def __init__(
         self,
@@ -196,7 +205,7 @@ class Cluster:
         if self._unshared:
             self._unshared.wait()
         cgroups.thaw(f"{cgroups.PREFIX}{outer}")
-        _until(lambda: not any(alive(pid) for pid in (init, outer)), 20, "the cluster's processes did not end")
+        _until(lambda: not any(alive(pid) for pid in (init, outer)), 60, "the cluster's processes did not end")
         cgroups.remove(f"{cgroups.PREFIX}{outer}")
         (self.layout.folder / "cluster.pid").unlink(missing_ok=True)
 
@@ -243,7 +252,7 @@ class Cluster:
         self._outer = self._unshared.pid
         (self.layout.folder / "cluster.pid").write_text(f"{self._outer} {start_time(self._outer)}\n")
         ready = self.layout.folder / "head.ready"
-        _until(lambda: ready.exists() or self._ended(), 20, "the namespaces were not set up")
+        _until(lambda: ready.exists() or self._ended(), 60, "the namespaces were not set up")
         self._init = child_of(self._outer)
         if not ready.exists() or not self._init:
             raise ClusterError("the namespaces could not be set up")
@@ -255,8 +264,7 @@ class Cluster:
         self._say("munge, MariaDB, simulated hardware")
         self.spawn("munged", ["munged", "--foreground"])
         data = self.layout.folder / "mysql"
-        install = f"mariadb-install-db --no-defaults --user=root --datadir={data} --skip-test-db"
-        self.run([*install.split(), "--auth-root-authentication-method=socket"])
+        self.install_mariadb(data)
         self.spawn("mariadbd", MARIADB.format(data=data).split())
         self.spawn_simulator("simulator", self.layout.hardware, Path("/run/simulator"), self.layout.truth)
         for node in NODES:
@@ -275,9 +283,18 @@ class Cluster:
             self.spawn(f"slurmd-{node}", ["slurmd", "-D", "-N", node], node=node)
         self.until_idle()
 
+    def install_mariadb(self, data: Path) -> None:
+        """Make the folder of a server without databases: once in this process, and then copies of that."""
+        if Cluster._mariadb is None:
+            made = tempfile.TemporaryDirectory(prefix="carbon-mariadb-", dir="/tmp")
+            install = f"mariadb-install-db --no-defaults --user=root --datadir={made.name} --skip-test-db"
+            self.run([*install.split(), "--auth-root-authentication-method=socket"])
+            Cluster._mariadb = made
+        shutil.copytree(Cluster._mariadb.name, data, dirs_exist_ok=True)
+
     def until_idle(self) -> None:
         """Wait until every node is idle. Raises ClusterError."""
-        _until(self._all_idle, 60, "not all nodes became idle")
+        _until(self._all_idle, 120, "not all nodes became idle")
 
     def _all_idle(self) -> bool:
         states = self.run(["sinfo", "-h", "-N", "-o", "%T"], check=False).stdout.split()
@@ -291,7 +308,7 @@ class Cluster:
         own = ["unshare", "--mount", "--uts", "--propagation=private", "env", *environment, *script]
         log = self.layout.log / "namespaces.log"
         self.run(["setsid", "-f", "sh", "-c", 'exec "$@" >>"$0" 2>&1 </dev/null', str(log), *own])
-        _until(lambda: pid_file.exists() and bool(pid_file.read_text().strip()), 10, f"node {node} was not set up")
+        _until(lambda: pid_file.exists() and bool(pid_file.read_text().strip()), 60, f"node {node} was not set up")
 
     # --- parts ----------------------------------------------------------------------------------------------
 
@@ -314,7 +331,7 @@ class Cluster:
         """Start simulated hardware, and wait until it shows itself in `out`."""
         self.spawn_module(part, "simulator", *map(str, (nodes, out, truth)))
         ready = self.seen(out / "ready")
-        _until(ready.exists, 10, f"{part} is not ready")
+        _until(ready.exists, 60, f"{part} is not ready")
 
     def spawn_module(self, part: str, module: str, *arguments: str) -> None:
         """Start a module of these tests that stays."""
@@ -334,11 +351,11 @@ class Cluster:
         """Ask a part to end and wait until it has."""
         pid = self.pid(part)
         self.kill(part, signal.SIGTERM)
-        _until(lambda: self.run(["kill", "-0", pid], check=False).returncode != 0, 20, f"{part} did not end")
+        _until(lambda: self.run(["kill", "-0", pid], check=False).returncode != 0, 60, f"{part} did not end")
 
     def stop_collector(self, node: str, number: signal.Signals = signal.SIGTERM) -> None:
         """End every collector of a node, those that wait for their turn included, and wait until they have ended."""
-        _until(lambda: not self.kill_collector(node, number), 20, f"the collector of {node} does not end")
+        _until(lambda: not self.kill_collector(node, number), 60, f"the collector of {node} does not end")
 
     def kill_collector(self, node: str, number: signal.Signals = signal.SIGKILL) -> list[int]:
         """Send a signal to whatever there is of a collector on a node at this instant; who got it."""
@@ -472,7 +489,7 @@ class Cluster:
         """Wait until a part answers, where it is one that can be asked. Raises ClusterError."""
         probe = PROBES.get(part)
         if probe:
-            _until(lambda: self.run(probe, check=False).returncode == 0, 30, f"{part} does not answer")
+            _until(lambda: self.run(probe, check=False).returncode == 0, 90, f"{part} does not answer")
 
 
 class Node:

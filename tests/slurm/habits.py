@@ -77,7 +77,7 @@ def _until_told(cluster: Cluster, scene: Scene) -> None:
         "cancelled": "CANCELLED by 70001",
     }
     query = ["sacct", "-X", "-n", "-P", "-S", "2020-01-01", "-o", "JobID,State", "-j"]
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         lines = cluster.run([*query, ",".join(str(scene.jobs[name]) for name in wanted)]).stdout.splitlines()
         states = {line.partition("|")[0]: line.partition("|")[2] for line in lines}

@@ -47,7 +47,7 @@ def is_running(cluster: Cluster, job: int) -> bool:
 
 def running(cluster: Cluster, job: int) -> None:
     """Wait until a job runs."""
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while not is_running(cluster, job):
         assert time.monotonic() < deadline
         time.sleep(0.2)

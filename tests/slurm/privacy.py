@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import NamedTuple
 
 from .cluster import Cluster, ClusterError
@@ -77,8 +79,9 @@ def cells(cluster: Cluster, jobs: dict[str, int]) -> Iterator[Cell]:
             for name, path in files.items():
                 path.write_text(texts[name] + (f"PrivateData={private}\n" if name == where else ""))
             take_in(cluster, private if where == "slurmdbd.conf" else "none")
-            for viewer in VIEWERS:
-                yield from _row(cluster, where, private, viewer, jobs)
+            with ThreadPoolExecutor(2) as pool:
+                for row in pool.map(partial(_row, cluster, where, private, jobs), VIEWERS):
+                    yield from row
     finally:
         for name, path in files.items():
             path.write_text(texts[name])
@@ -97,7 +100,7 @@ def take_in(cluster: Cluster, private: str) -> None:
 
 
 def _until(condition: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while not condition():
         if time.monotonic() > deadline:
             raise ClusterError(what)
@@ -110,7 +113,7 @@ def _in_force(cluster: Cluster) -> set[str]:
     return set(line.partition("=")[2].strip().split(","))
 
 
-def _row(cluster: Cluster, where: str, private: str, viewer: str, jobs: dict[str, int]) -> Iterator[Cell]:
+def _row(cluster: Cluster, where: str, private: str, jobs: dict[str, int], viewer: str) -> list[Cell]:
     """All queries of one viewer under one setting, in one go: a process in the cluster costs more than the query."""
     words = {"users": ",".join(USERS), "jobs": ",".join(map(str, jobs.values()))}
     commands = [
@@ -123,9 +126,11 @@ def _row(cluster: Cluster, where: str, private: str, viewer: str, jobs: dict[str
     done = cluster.run([*change, "sh", "-c", "; echo ---; ".join(commands)], check=False)
     parts = done.stdout.split("---\n")
     names = {str(job): name for name, job in jobs.items()}
+    row = []
     for number, query in enumerate(QUERIES):
         sacct, ours = (_names(part, names) for part in parts[2 * number : 2 * number + 2])
-        yield Cell(where, private, viewer, query, sacct, ours, done.stderr)
+        row.append(Cell(where, private, viewer, query, sacct, ours, done.stderr))
+    return row
 
 
 def _names(text: str, names: dict[str, str]) -> frozenset[str]:

@@ -80,9 +80,7 @@ LONGEST_DOWN_S = 3.0
 def bring_up(cluster: Cluster) -> None:
     """Start the accounting's own database server and the aggregators, on a cluster that has none yet."""
     data = cluster.layout.folder / "carbon-mysql"
-    data.mkdir()
-    install = f"mariadb-install-db --no-defaults --user=root --datadir={data} --skip-test-db"
-    cluster.run([*install.split(), "--auth-root-authentication-method=socket"])
+    cluster.install_mariadb(data)
     cluster.spawn(DATABASE, MARIADB.format(data=data, socket=SOCKET).split())
     cluster.until_answers(DATABASE)
     cluster.run(["mariadb", "--no-defaults", f"--socket={SOCKET}"], stdin=SCHEMA)

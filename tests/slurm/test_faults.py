@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from collector.process import eventually
 from slurm.aftermath import Aftermath
 from slurm.cluster import Cluster
 from slurm.conftest import TruthOf
@@ -65,8 +66,8 @@ def test_an_aggregator_that_is_away_gets_everything_later(
     cluster.stop_part("aggregator")
     job = cluster.sbatch("bob", "-w", "n2", "-n", "2", script=burn(10))
     complete(cluster, job)
-    time.sleep(2)
-    assert list((cluster.layout.node("n2") / "spool").glob("*.jsonl"))
+    spool = cluster.layout.node("n2") / "spool"
+    eventually(lambda: list(spool.glob("*.jsonl")), "a segment that waits")
     cluster.start_aggregator()
 
     aftermath.check([job], timeout=120)

@@ -56,6 +56,6 @@ def test_a_host_that_runs_ldconfig(tmp_path: Path, own: str, seen: str) -> None:
         assert process.stdout.readline() == "ready\n"
         (etc / "new").write_text("the host's new one")
         (etc / "new").rename(etc / "ld.so.cache")
-        said, _ = process.communicate("go on\n", timeout=10)
+        said, _ = process.communicate("go on\n", timeout=60)
 
     assert (said.strip() == "the cluster's") == (seen == "the cluster's")

@@ -19,8 +19,13 @@ SLEEP = "#!/bin/sh\nexec sleep 600\n"
 
 @pytest.fixture(scope="module", autouse=True)
 def overdue(cluster: Cluster, awake: None) -> int:
-    """A job that exceeds its time limit of a minute while the other tests run."""
-    return cluster.sbatch("carol", "-w", "n3", "--time=1", script=SLEEP)
+    """A job that exceeds its time limit while the other tests run."""
+    job = cluster.sbatch("carol", "-w", "n3", "--time=1", script=SLEEP)
+    running(cluster, job)
+    # A limit has whole minutes, but an end may be set to the second.
+    soon = time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(time.time() + 20))
+    cluster.run(["scontrol", "update", f"JobId={job}", f"EndTime={soon}"])
+    return job
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -78,7 +78,7 @@ def test_a_cluster_whose_owner_is_killed_ends_and_is_cleared_away(folder: Path) 
         pid = int((place / "cluster.pid").read_text().split()[0])
         init = child_of(pid)
         owner.send_signal(signal.SIGKILL)
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while (alive(pid) or alive(init)) and time.monotonic() < deadline:
         time.sleep(0.1)
 

@@ -79,7 +79,7 @@ def test_an_epilog_that_fails_after_ours(odd: Cluster) -> None:
     odd.wait_for([job])
     Product(odd).wait_for([job])
     script.unlink()
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while "drain" not in odd.run(["sinfo", "-h", "-N", "-n", "n2", "-o", "%T"]).stdout:
         assert time.monotonic() < deadline, "the epilog did not fail"
         time.sleep(0.2)
@@ -106,7 +106,7 @@ def test_an_epilog_that_fails_before_ours(odd: Cluster) -> None:
     cpus = odd.nodes[1].cpus
     job = odd.sbatch("alice", "-w", "n2", "-n", str(cpus), script=burn(4))
     odd.wait_for([job])
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while "drain" not in odd.run(["sinfo", "-h", "-N", "-n", "n2", "-o", "%T"]).stdout:
         assert time.monotonic() < deadline, "the epilog did not fail"
         time.sleep(0.2)

@@ -24,7 +24,7 @@ BatchStartTimeout (2 s) and MessageTimeout (10 s) after its start."""
 
 def start_now(cluster: Cluster, job: int) -> None:
     """Have a requeued job start, which Slurm would let wait for two minutes."""
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while cluster.run(["scontrol", "update", f"JobId={job}", "StartTime=now"], check=False).returncode:
         assert time.monotonic() < deadline
         time.sleep(0.5)

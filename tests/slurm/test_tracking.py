@@ -1,10 +1,14 @@
 # SPDX-License-Identifier: MIT
-"""carbon_job and carbon-track inside real jobs: what they say of epochs, of whole runs, and when a job is ended."""
+"""carbon_job and carbon-track inside real jobs: what they say of epochs, of whole runs, and when a job is ended.
+
+`TRAINING_RUNS=4 .venv/bin/pytest -m slurm -s tests/slurm/test_tracking.py` has four runs of the training, not two.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import json
+import os
 import signal
 import time
 from collections.abc import Iterator
@@ -22,6 +26,7 @@ pytestmark = [pytest.mark.slurm, pytest.mark.usefixtures("awake")]
 
 PYTHON = f"PYTHONPATH={PREFIX}/src/job {PREFIX}/venv/bin/python3"
 EPOCHS = 6
+RUNS = int(os.environ.get("TRAINING_RUNS", "2"))
 # The first epoch waits for its input, as on a cold file system; each computes as long as any other. Steps wait a little
 # in every epoch, so that a busy machine does not make epochs of the same work take two or three times as long.
 TRAINING = f"""#!/bin/bash
@@ -83,14 +88,14 @@ def lines(cluster: Cluster, name: str) -> list[dict[str, Any]]:
 
 
 def test_a_real_training_is_predicted_from_its_second_run_on(cluster: Cluster, product: Product) -> None:
-    """Four runs whose first epoch waits: from the second on within 12 % after one epoch, 10 % after two.
+    """Runs whose first epoch waits: from the second on within 12 % after one epoch, 10 % after two.
 
     Beside it: Carbontracker's rule, the mean of the epochs so far, is far off after one. And what the tracker read is
     what the product accounts to the job, less its begin and end outside of the program.
     """
     cluster.run_as("alice", ["rm", "-f", "training.jsonl", ".local/state/carbon-acct/runs.jsonl"])
     jobs = []
-    for _ in range(4):
+    for _ in range(RUNS):
         jobs.append(cluster.sbatch("alice", "-J", "training", "-w", "n2", "-n", "1", script=TRAINING))
         assert cluster.wait_for(jobs[-1:]) == {str(jobs[-1]): "COMPLETED"}
     product.wait_for(jobs)
