@@ -9,7 +9,7 @@ STAMP := $(VENV)/.installed
 DEBIAN := python3 python3-venv gcc libc6-dev shellcheck munge slurm-wlm slurmdbd mariadb-server galera-4 rsync lsof postgresql pgbouncer util-linux man-db mandoc zsh fish prometheus systemd chromium poppler-utils fonts-dejavu-core libpango-1.0-0 libpangoft2-1.0-0 libharfbuzz-subset0
 
 .DEFAULT_GOAL := help
-.PHONY: help docs picture demo demo-stop test test-frameworks test-pythons structure test-vm test-site test-slurms test-pyslurm soak siege check lint zipapp dist debian format clean bench-accuracy bench-overhead bench-latency bench-spool bench-emissions bench-estimate bench-recalculate bench-privacy bench-receive bench-report bench-large bench-tracking bench-track-overhead
+.PHONY: help docs picture demo demo-stop test test-frameworks test-pythons structure test-vm test-site test-slurms test-pyslurm soak siege check lint lint-types lint-ansible lint-docs lint-code zipapp dist debian format clean bench-accuracy bench-overhead bench-latency bench-spool bench-emissions bench-estimate bench-recalculate bench-privacy bench-receive bench-report bench-large bench-tracking bench-track-overhead
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -20,8 +20,9 @@ demo: $(STAMP) debian zipapp ## run the main job here: a real Slurm, jobs, carbo
 demo-stop: ## stop what `make demo KEEP=1` left up
 	@$(BIN)/python tests/slurm/demo.py --stop
 
+# One process more than CPUs: tests wait for programs, but what they time must not wait for CPUs.
 test: $(STAMP) debian lint zipapp ## install what is needed and pass all tests: rings 1 to 3 (root)
-	$(BIN)/pytest -q -n auto -m "not slurm and not gpu"
+	$(BIN)/pytest -q -n $$(($$(nproc) + 1)) -m "not slurm and not gpu"
 	$(BIN)/pytest -q -m slurm
 
 # More processes than CPUs: many tests wait for a program. The plugin that is left out serves the fuzzer alone.
@@ -65,15 +66,24 @@ siege: $(STAMP) debian ## strangers, users, nodes' roots and slow readers agains
 	PYTHONPATH=tests $(BIN)/python tests/siege/siege.py 60 5000
 
 lint: $(STAMP) ## ruff, mypy, import-linter, vermin (Python 3.9 on nodes and login nodes), yamllint, ansible-lint, shellcheck, docs
+	@$(MAKE) --no-print-directory -j 2 --output-sync lint-types lint-ansible lint-docs lint-code
+
+lint-types: $(STAMP)
+	$(BIN)/mypy
+
+lint-ansible: $(STAMP)
+	cd ansible && ../$(BIN)/yamllint --strict . && PATH="$(CURDIR)/$(BIN):$$PATH" ansible-lint --offline -q
+
+lint-docs: $(STAMP)
+	@if command -v mandoc >/dev/null; then $(BIN)/python docs/build.py; else echo "mandoc is not installed: documentation not built"; fi
+
+lint-code: $(STAMP)
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
-	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/vermin --quiet --no-tips --violations --target=3.9- collector/carbon_collector job/carbon_job accounting/carbon_acct/client \
 	  accounting/carbon_acct/cli/__init__.py accounting/carbon_acct/cli/acct accounting/carbon_acct/cli/estimate ansible packaging/build_zipapp.py
-	cd ansible && ../$(BIN)/yamllint --strict . && PATH="$(CURDIR)/$(BIN):$$PATH" ansible-lint --offline -q
 	@if command -v shellcheck >/dev/null; then shellcheck prolog/*.sh packaging/*/*.sh ansible/roles/*/files/*.sh; else echo "shellcheck is not installed: scripts not checked"; fi
-	@if command -v mandoc >/dev/null; then $(BIN)/python docs/build.py; else echo "mandoc is not installed: documentation not built"; fi
 
 docs: $(STAMP) ## build the documentation as a site into build/docs/html; warnings and dead links are errors
 	@$(MAKE) --no-print-directory debian DEBIAN=mandoc
