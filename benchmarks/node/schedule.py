@@ -11,7 +11,7 @@ import math
 import random
 from dataclasses import replace
 
-from .physics import Hardware, Job, Node, Phase
+from .physics import SOCKETS, Hardware, Job, Node, Phase
 
 KINDS = ("cpu", "cpu", "waves", "idle", "memory", "gpu")
 SIZES = (1, 1, 2, 4, 4, 8, 16)
@@ -37,8 +37,15 @@ def make(
 
 
 def restless(nodes: list[Node]) -> list[Node]:
-    """Return the same jobs on nodes that are never idle: the system keeps a CPU of each socket busy."""
-    return [replace(node, hardware=replace(node.hardware, system_cpu=1.0)) for node in nodes]
+    """Return the same jobs on nodes that are never idle: the system keeps a CPU of each socket busy, which no job has."""
+    return [_with_a_busy_cpu_more(node) for node in nodes]
+
+
+def _with_a_busy_cpu_more(node: Node) -> Node:
+    """Return a node with one CPU more on each socket. A CPU of the jobs' cannot be kept busy twice."""
+    before = node.hardware
+    jobs = [replace(job, cpus=tuple(cpu + before.socket_of(cpu) for cpu in job.cpus)) for job in node.jobs]
+    return replace(node, jobs=jobs, hardware=replace(before, cpus=before.cpus + SOCKETS, system_cpu=1.0))
 
 
 def unlike(nodes: list[Node], seed: int, by_submission: bool = False) -> list[Node]:

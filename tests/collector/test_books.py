@@ -6,6 +6,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from carbon_collector.attribution.advance import advance
 from carbon_collector.attribution.books import Books
@@ -117,6 +119,28 @@ def test_a_node_that_is_never_idle_comes_out_right(world: World) -> None:
     assert idle.rule == "fit"
     assert idle.power_uw == pytest.approx(50 * SECOND, rel=0.001)
     assert (paid(keeper, 1, "cpu") or 0) - (before or 0) == pytest.approx(2 * 10 * (25 + 25) * SECOND, rel=0.001)
+
+
+@given(st.lists(st.tuples(st.integers(1, 50), st.integers(0, 3)), min_size=4, max_size=24))
+def test_idle_power_of_memory_is_where_no_memory_is_used(intervals: list[tuple[int, int]]) -> None:
+    """8 W a module, and 1 W for each GiB in use, on a node that is never idle: whatever the CPUs did meanwhile, what is
+    learned once use has varied is 8 W, and at no time more than was ever drawn.
+    """
+    world = World(memory_total=100 << 30)
+    keeper = Keeper(world)
+    keeper.open(make_job(1, cpus=4))
+    world.start_job("1")
+    keeper.step()
+    for gib, cpus in intervals:
+        world.memory["1"] = gib << 30
+        watts = {"package-0": 50 + 25 * (1 + cpus), "dram-0": 8 + gib, "dram-1": 8 + gib}
+        world.run(10 * SECOND, {**LOADED, **watts}, {"1": {0: (1 + cpus) * 10 * SECOND, 1: 10 * SECOND}})
+        keeper.step()
+        idle = keeper.books.idle_of("dram-0").idle()
+
+        assert idle.rule in ("prior", "fit")
+        assert idle.power_uw <= (8 + max(each for each, _ in intervals)) * SECOND
+        assert idle.rule == "prior" or idle.power_uw == pytest.approx(8 * SECOND, rel=0.01)
 
 
 def test_a_gpu_is_its_holders_and_else_idle(world: World, keeper: Keeper) -> None:

@@ -14,6 +14,7 @@ from ..usage import Usage
 from . import cpu_time, slots
 from .counter import NOT_MOVED, STANDS_STILL, STILL_US, Counter, Energy, delta
 from .cpu_time import Presence
+from .idle_power import QUIET_BUSY
 from .memory_use import memory_use
 from .posting import post, post_late
 from .work import Work, pieces_of
@@ -131,11 +132,11 @@ def _between(books: Books, last: Snapshot, now: Snapshot, cuts: list[tuple[int, 
     system = {s: books.system_time(s, us - sum(used.get(s, 0) for used in times)) for s, us in busy.items()}
     energies = _energies(books, last, now, elapsed)
     books.faults = {name: energy.reason for name, energy in energies.items() if energy.uj is None}
-    if all(0 <= us <= 2 * most[s] for s, us in grown.items()):
-        _learn(books, energies, elapsed, busy, now, ledgers, jobs)
     no_cgroup = [now.parent is None or job.unaccounted for job in jobs]
     reasons = [(CPU_GUESSED if none else TAIL_GUESSED) if guess else "" for none, guess in zip(no_cgroup, guessed)]
     memory, outside, unseen = memory_use(ledgers, jobs, now, books.memory_base, topology.cpus)
+    if all(0 <= us <= 2 * most[s] for s, us in grown.items()):
+        _learn(books, energies, elapsed, busy, now, ledgers, jobs, sum(memory) + outside)
     work = Work(
         ledgers=ledgers,
         jobs=jobs,
@@ -287,8 +288,13 @@ def _learn(
     now: Snapshot,
     ledgers: list[Ledger],
     jobs: list[Presence],
+    in_use: int,
 ) -> None:
-    """Learn the idle power of every domain, and how much memory the system itself uses."""
+    """Learn the idle power of every domain, and how much memory the system itself uses.
+
+    `in_use` is the memory of the jobs and outside them, in bytes. It is to a memory module what busy CPUs are to a socket,
+    because its energy is divided by it.
+    """
     held = {name for ledger in ledgers for name in ledger.parts}
     topology = books.topology
     uses_memory = _use_memory(jobs, now)
@@ -302,7 +308,12 @@ def _learn(
         else:
             cpus = topology.cpus_on(domain.socket) or topology.cpus
             used = busy[domain.socket] if domain.socket in busy else sum(busy.values())
-            books.idle_of(name).learn(energy, elapsed, used, cpus, domain.component == "dram" and uses_memory)
+            is_used = False
+            if domain.component == "dram":
+                is_used = uses_memory or used > QUIET_BUSY * cpus * elapsed  # which reads and writes it
+                if now.memory_total:
+                    used = cpus * elapsed * min(in_use, now.memory_total) // now.memory_total
+            books.idle_of(name).learn(energy, elapsed, used, cpus, is_used)
     if now.memory is not None and not any(job.usage for job in jobs):
         # A job's cgroup holds its page cache, which MemAvailable does not count as used.
         books.learn_memory(now.memory)
