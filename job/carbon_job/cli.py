@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 USAGE = 2
 MARK_USAGE = "carbon-track mark {epoch | step [N] | phase [NAME] | end | pause | resume}"
-WATCH_USAGE = "carbon-track watch [-1 | --once] LOG|FOLDER..."
+WATCH_USAGE = "carbon-track watch [-1] LOG|FOLDER..."
 
 
 def parser() -> argparse.ArgumentParser:

@@ -25,6 +25,7 @@ MOST_BYTES = 64 << 20
 """The most bytes that are read of a log, its youngest."""
 HEAD = ("JOB", "RUN", "STATE", "EPOCH", "ENERGY", "CARBON", "TIME", "LEFT", "IN ALL")
 SUFFIX = ".jsonl"
+ONCE = "-1"
 QUIET_S = 3600.0
 """The seconds without a new line after which a run that did not end is taken to be over, at least. A run whose epochs are
 longer has three of them.
@@ -170,11 +171,11 @@ def show(paths: Sequence[str], out: TextIO, follow: bool) -> int:
 
 def main(words: Sequence[str]) -> int:
     """Run `carbon-track watch`, and return its exit code: 0, 1 if a log cannot be read, 2 for a wrong command line."""
-    if not words or any(word.startswith("-") and word not in ("-1", "--once") for word in words):
-        sys.stderr.write("usage: carbon-track watch [-1 | --once] LOG|FOLDER...\n")
+    if not words or any(word.startswith("-") and word != ONCE for word in words):
+        sys.stderr.write("usage: carbon-track watch [-1] LOG|FOLDER...\n")
         sys.stderr.write("carbon-track: to run the command watch: carbon-track -- watch ...\n")
         return 2
-    paths = [word for word in words if word not in ("-1", "--once")] or ["."]
+    paths = [word for word in words if word != ONCE] or ["."]
     try:
         return show(paths, sys.stdout, follow=len(paths) == len(words))
     except OSError as err:
