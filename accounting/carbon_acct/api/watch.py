@@ -3,7 +3,7 @@
 
 A server that was stopped, or a disk that hangs, refuses nothing: a query waits. One thread runs `SELECT 1` again and
 again, another checks whether it got its answer. If it did not, requests are refused at once, and the connections of
-those that wait are cut.
+those that wait are cut. A third thread counts what /metrics shows, which takes long in a large database.
 """
 
 from __future__ import annotations
@@ -27,7 +27,11 @@ ASK_EVERY_S = 1.0
 ANSWER_S = 0.8
 """The most seconds for which a question about health waits. It is answered within a second."""
 STALLED_S = 3.0
-"""The seconds after which a database that has not answered `SELECT 1` counts as stalled."""
+"""The seconds after which a database that has not answered `SELECT 1` counts as stalled.
+
+They are counted in looks of this process, each at least LOOK_EVERY_S after the one before. Where the process itself gets
+no CPU time, its looks are late as well, and the database is not blamed for it.
+"""
 CUT_S = 10.0
 """The seconds after which the connections are cut that wait for a stalled database."""
 LOOK_EVERY_S = 0.25
@@ -45,7 +49,6 @@ class Watch:
         """The number of unmatched ledgers, counted once a minute; None: not known."""
         self.apart: dict[str, int] = {}
         """The number of rows that count for no job, by reason, counted with `unmatched`."""
-        self._counted_at = 0.0
         self._problem = ""
         self._answered_at = 0.0
         self._begun = self._done = 0
@@ -57,7 +60,7 @@ class Watch:
         ]
 
     def _runs(self) -> tuple[tuple[str, Callable[[], None]], ...]:
-        return ("ask", self._ask), ("look", self._look)
+        return ("ask", self._ask), ("look", self._look), ("count", self._count)
 
     def start(self) -> None:
         """Watch in the background until `stop`."""
@@ -95,7 +98,7 @@ class Watch:
                 self._problem, self._answered_at = self._database.damage, time.monotonic()
             except DatabaseError as err:
                 log.debug("the database: %s", err)
-                self._problem, self.unmatched, self._counted_at = self._database.damage or AWAY, None, 0.0
+                self._problem, self.unmatched = self._database.damage or AWAY, None
             except Exception:  # whatever it is, the watch goes on
                 log.exception("watching the database")
                 self._problem = AWAY
@@ -105,22 +108,41 @@ class Watch:
     def _once(self) -> None:
         with self._database.read(probe=True) as session:
             session.execute(text("SELECT 1"))
-            if self.unmatched is None or time.monotonic() - self._counted_at > COUNT_EVERY_S:
-                query = select(func.count()).select_from(Ledger).where(Ledger.matched_id.is_(None))
-                self.unmatched = session.execute(query).scalar_one()
-                self.apart = {one.reason: one.rows for one in apart.sums(session)}
-                self._counted_at = time.monotonic()
+
+    def _count(self) -> None:
+        counted_at = 0.0
+        while not self._stop.wait(LOOK_EVERY_S):
+            is_due = self.unmatched is None or time.monotonic() - counted_at > COUNT_EVERY_S
+            if not is_due or self._problem or not self._answered_at or self._database.stalled:
+                continue
+            try:
+                self._count_once()
+                counted_at = time.monotonic()
+            except DatabaseError as err:
+                log.debug("counting what is unmatched: %s", err)
+            except Exception:  # whatever it is, the watch goes on
+                log.exception("counting what is unmatched")
+
+    def _count_once(self) -> None:
+        with self._database.read() as session:
+            query = select(func.count()).select_from(Ledger).where(Ledger.matched_id.is_(None))
+            unmatched = session.execute(query).scalar_one()
+            self.apart = {one.reason: one.rows for one in apart.sums(session)}
+        self.unmatched = unmatched
 
     def _look(self) -> None:
-        cut_at = 0.0
+        silent_s = since_cut_s = 0.0
+        before: float | None = None
         while not self._stop.wait(LOOK_EVERY_S):
-            asked_at, now = self._asked_at, time.monotonic()
-            silent_s = 0.0 if asked_at is None else now - asked_at
+            asked_at = self._asked_at
+            silent_s = silent_s + LOOK_EVERY_S if asked_at is not None and asked_at == before else 0.0
+            before = asked_at
             self._tell(silent_s > STALLED_S)
-            if silent_s > CUT_S and now - cut_at > CUT_S:
+            since_cut_s += LOOK_EVERY_S
+            if silent_s > CUT_S and since_cut_s > CUT_S:
                 log.warning("%s: connections that wait for it are cut", self._database.shown)
                 self._database.cut()
-                cut_at = now
+                since_cut_s = 0.0
 
     def _tell(self, stalled: bool) -> None:
         if stalled and not self._database.stalled:

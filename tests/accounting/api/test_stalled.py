@@ -109,3 +109,28 @@ def test_a_database_that_stands_still(
     told = [record.getMessage() for record in caplog.records]
     assert sum("stands still, and" in line for line in told) == 1
     assert sum("goes on" in line for line in told) == 1
+
+
+def test_counting_is_no_standstill(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A large database in which counting takes long answers all the while, so nothing is refused."""
+    monkeypatch.setattr(watch, "STALLED_S", 0.5)
+    monkeypatch.setattr(watch, "ASK_EVERY_S", 0.05)
+    site = new_site(tmp_path)
+    counting, gate = threading.Event(), threading.Event()
+
+    def slow(_: watch.Watch) -> None:
+        counting.set()
+        assert gate.wait(20)
+
+    monkeypatch.setattr(watch.Watch, "_count_once", slow)
+    watching = watch.Watch(site.database)
+    watching.start()
+    try:
+        assert counting.wait(20)
+        begun = watching._begun
+        wait_for(lambda: watching._begun > begun + 20)
+        assert not site.database.stalled
+    finally:
+        gate.set()
+        watching.stop()
+        site.database.close()
