@@ -29,7 +29,7 @@ from table import render
 sys.path.insert(0, str(CHECKOUT / "tests"))
 
 from accounting.samples import new_site
-from carbon_acct.aggregator import collect_rarely
+from carbon_acct.aggregator import collect_rarely, share_fairly
 from carbon_acct.delivery import store
 from carbon_acct.delivery.segment import parse_segment
 from carbon_acct.delivery.store import store_segments
@@ -69,6 +69,7 @@ def main() -> int:
     parser.add_argument("--folder", type=Path, default=VAR_TMP, help="on the disk to be waited for")
     options = parser.parse_args()
     collect_rarely()
+    share_fairly()
     print(f"{describe()}\n{NEEDED} records a second are what a site of 10,000 nodes sends\n")
     rows: list[list[str]] = []
     for name, way in (("library", together), ("alone", alone), ("HTTP", over_http)):

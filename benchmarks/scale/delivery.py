@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from carbon_acct.site import Site
 
 AT_ONCE = 32
-ROOMY = Limits(root=Rate(10**6, 1e6), deliveries_each=AT_ONCE)
-"""All nodes are this host here, and no host may ask so much: 500 requests a second, two at once."""
+ROOMY = Limits(root=Rate(10**6, 1e6))
+"""All nodes are this host here, and no host may ask so much: 500 requests a second."""
 
 
 @contextmanager

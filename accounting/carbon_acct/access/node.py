@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 LOOKUP_S = 60
 """The addresses of a name are looked up so often."""
 
+MOST_ALLOWED = 50_000
+"""The number of nodes whose deliveries are remembered as allowed."""
+
 
 def check_root(identity: Identity) -> None:
     """Raise RefusedError 403 unless root made the credential."""
@@ -45,6 +48,28 @@ def check_delivery(identity: Identity, peer: str, cluster: str, node: str, state
     if not speaks_for(identity, peer, host, own_names()):
         reason = f"{identity.host} may not deliver for node {node}, which lives on {host.hostname}"
         raise RefusedError(403, reason, "foreign_node")
+
+
+class Allowed:
+    """The deliveries that `check_delivery` allowed in this minute. Most come again, and need no name to be resolved."""
+
+    def __init__(self) -> None:
+        self._hosts: dict[tuple[Identity, str, str, str], NodeHost] = {}
+        self._at = _period()
+
+    def add(self, identity: Identity, peer: str, cluster: str, node: str, state: SlurmState) -> None:
+        """Remember what was allowed."""
+        if self._at != _period() or len(self._hosts) >= MOST_ALLOWED:
+            self._hosts, self._at = {}, _period()
+        if state.nodes and node in state.nodes:
+            self._hosts[identity._replace(payload=""), peer, cluster, node] = state.nodes[node]
+
+    def holds(self, identity: Identity, peer: str, cluster: str, node: str, state: SlurmState) -> bool:
+        """Return whether the same was allowed in this minute, and Slurm says the same of the node as then."""
+        if self._at != _period() or not state.nodes or cluster != state.cluster:
+            return False
+        host = self._hosts.get((identity._replace(payload=""), peer, cluster, node))
+        return host is not None and host == state.nodes.get(node)
 
 
 def check_cluster(cluster: str, ours: str) -> None:

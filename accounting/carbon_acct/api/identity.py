@@ -66,7 +66,7 @@ class Gate:
     answers: Budget = field(init=False)
 
     def __post_init__(self) -> None:
-        self.lanes = Lanes(self.limits)
+        self.lanes = Lanes()
         self.requests = Shares(self.limits.requests)
         self.bodies = Budget(self.limits.bodies, self.limits.bodies)
         self.answers = Budget(self.limits.answers, self.limits.answers_each)
@@ -101,7 +101,11 @@ async def identify(request: Request, _header: Annotated[str | None, Depends(SCHE
         caller = await _known(request)
     with _inside(request, caller):
         gate: Gate = request.app.state.gate
-        _, digest = await _read(request, gate, caller.key, MAX_UNREAD_BYTES)
+        body = Body(gate.bodies, caller.key)
+        try:
+            digest = await _read(request, gate, body, MAX_UNREAD_BYTES)
+        finally:
+            body.charge.end()
         _check_digest(caller, munge.digest(_target(request)) if request.method == "GET" else digest)
         yield caller
 
@@ -118,6 +122,25 @@ async def identify_sender(
         yield caller, Sender(request, caller)
 
 
+class Body:
+    """The body of a request, as far as it has arrived, and its charge. `on_drop` is called when the budget drops it."""
+
+    def __init__(self, budget: Budget, owner: Hashable) -> None:
+        self.data = bytearray()
+        self.charge = budget.open(owner, self._drop)
+        self.is_dropped = False
+        self.on_drop: Callable[[], object] = lambda: None
+
+    def _drop(self) -> None:
+        self.is_dropped = True
+        self.on_drop()
+
+    def check(self) -> None:
+        """Raise RefusedError 503 for a body that was dropped."""
+        if self.is_dropped:
+            raise RefusedError(503, "too many segments are on their way; try again", "overloaded", 10)
+
+
 @dataclass(frozen=True)
 class Sender:
     """A caller whose body has not been read yet."""
@@ -125,13 +148,20 @@ class Sender:
     request: Request
     caller: Caller
 
-    async def body(self, most: int, check: Check) -> bytes:
-        """Return the whole body, once `check` has accepted its first line. Raises RefusedError."""
+    @contextlib.asynccontextmanager
+    async def body(self, most: int, check: Check) -> AsyncIterator[Body]:
+        """Yield the whole body, once `check` has accepted its first line. It is charged to its host as long as the
+        block runs. Raises RefusedError.
+        """
         gate: Gate = self.request.app.state.gate
-        async with _lingering(self.request):
-            body, digest = await _read(self.request, gate, self.caller.identity.host, most, check)
-        _check_digest(self.caller, digest)
-        return body
+        body = Body(gate.bodies, self.caller.identity.host)
+        try:
+            async with _lingering(self.request):
+                digest = await _read(self.request, gate, body, most, check)
+            _check_digest(self.caller, digest)
+            yield body
+        finally:
+            body.charge.end()
 
 
 async def _known(request: Request) -> Caller:
@@ -199,39 +229,37 @@ def _credential(request: Request) -> str:
     return credential.strip()
 
 
-async def _read(
-    request: Request, gate: Gate, owner: Hashable, most: int, check: Check | None = None
-) -> tuple[bytes, str]:
-    """Return the body and its digest. Raises RefusedError 408, 413, 503 or 400."""
+async def _read(request: Request, gate: Gate, body: Body, most: int, check: Check | None = None) -> str:
+    """Read the body and return its digest. Raises RefusedError 408, 413, 503 or 400.
+
+    Only the time for which the sender is waited for counts as the sender's.
+    """
     if (declared := request.headers.get("content-length", "")).isdigit() and int(declared[:18]) > most:
         raise RefusedError(413, f"the body is larger than {most} bytes")
-    body = bytearray()
-    dropped = asyncio.Event()
-    charge = gate.bodies.open(owner, dropped.set)
     unjudged = check
-    started = time.monotonic()
+    waited_s = 0.0
+    asked = time.monotonic()
     try:
         async with asyncio.timeout(gate.limits.body_s):
             async for chunk in request.stream():
-                body += chunk
-                charge.add(len(chunk))
-                if dropped.is_set():
-                    raise RefusedError(503, "too many segments are on their way; try again", "overloaded", 10)
-                if len(body) > most:
+                waited_s += time.monotonic() - asked
+                body.data += chunk
+                body.charge.add(len(chunk))
+                body.check()
+                if len(body.data) > most:
                     raise RefusedError(413, f"the body is larger than {most} bytes")
-                if unjudged and (b"\n" in chunk or len(body) > MAX_HEADER_BYTES):
-                    await unjudged(bytes(body[: MAX_HEADER_BYTES + 1]).partition(b"\n")[0])
+                if unjudged and (b"\n" in chunk or len(body.data) > MAX_HEADER_BYTES):
+                    await unjudged(bytes(body.data[: MAX_HEADER_BYTES + 1]).partition(b"\n")[0])
                     unjudged = None
-                _check_pace(len(body), time.monotonic() - started, gate.limits)
+                _check_pace(len(body.data), waited_s, gate.limits)
+                asked = time.monotonic()
     except TimeoutError:
         raise RefusedError(408, f"the body did not come within {gate.limits.body_s:g} s") from None
     except ClientDisconnect:
         raise RefusedError(400, "the body broke off", "broke_off") from None
-    finally:
-        charge.end()
     if unjudged:
-        await unjudged(bytes(body))
-    return bytes(body), hashlib.sha256(body).hexdigest()
+        await unjudged(bytes(body.data))
+    return hashlib.sha256(body.data).hexdigest()
 
 
 def _check_pace(length: int, seconds: float, limits: Limits) -> None:

@@ -52,8 +52,6 @@ class Limits:
     """The seconds from which on a body must arrive, or an answer be read, at the least rate."""
     least_rate: float = 64 * 1024
     """The least rate in bytes a second."""
-    deliveries_each: int = 2
-    """The most segments of one host that are stored at the same time."""
     waiting: int = 1024
     """The most connections of unknown callers. Above it the oldest one of the address that has most is closed."""
     waiting_each: int = 128
@@ -228,14 +226,14 @@ class Lanes:
     """The lanes, one for each kind of work. Together they use fewer connections than there are
     (db.connect.CONNECTIONS).
 
-    One delivery at a time stores the segments of all waiting deliveries (`delivery.group_commit`). A segment may need 4
-    KiB of memory for each row, so segments of many rows are read one at a time.
+    Segments need no thread: one that exists stores all of them (`delivery.group_commit`). A segment may need 4 KiB of
+    memory for each row, so segments of many rows are read one at a time.
     """
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self) -> None:
         self.credentials = Lane(threads=8, each=4, waiting=1000)
         self.nodes = Lane(threads=4, each=1, waiting=100)
-        self.deliveries = Lane(threads=24, each=limits.deliveries_each, waiting=100)
+        self.receipts = Lane(threads=4, each=4, waiting=1000)
         self.large = Lane(threads=1, each=1, waiting=10)
         self.queries = Lane(threads=6, each=3, waiting=20, light=2)
         self.syncs = Lane(threads=1, each=1, waiting=4)

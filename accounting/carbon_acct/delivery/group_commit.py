@@ -1,11 +1,10 @@
 # SPDX-License-Identifier: MIT
 """Group commit: stores the segments that many nodes deliver at the same time in one transaction.
 
-A thread that arrives while a transaction is running queues its segment. When the transaction ends, the thread at the
-head of the queue stores a whole batch in the next one, and wakes each waiting thread with its own answer. They are
-woken all at once, because nodes whose threads took turns would return too late for the next batch, and batches would
-shrink to two. When a transaction of several segments fails, each is stored in a transaction of its own, so that a bad
-segment takes no good ones with it.
+One thread reads and stores. A segment that arrives meanwhile waits in the queue, and everything that waits is stored in
+the next transaction. A thread for each delivery took more CPU time to take turns than the segments did. When a
+transaction of several segments fails, each is stored in a transaction of its own, so that a bad segment takes no good
+ones with it.
 
 A segment of many records is stored in several transactions, and the last one holds its receipt. The queue is ordered by
 how little a node has delivered lately. So no node waits for more than one part of another's segment.
@@ -15,8 +14,9 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import Counter
-from collections.abc import Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from carbon_acct.db import meta
@@ -28,34 +28,51 @@ from carbon_acct.factors.slot_factor import SiteTerms
 
 INTERRUPTED = RuntimeError("storing was interrupted")
 MAX_RECORDS = 1000
-"""The most records in one transaction, which takes about a quarter of a second. Other segments wait for it."""
+"""The most records in one transaction."""
+PART_RECORDS = 250
+"""The most records in one transaction of a segment of more than MAX_RECORDS. Other segments wait for it: on one slow CPU,
+a thirtieth of a second.
+"""
 LATELY_S = 60.0
+
+Read = Callable[[], ParsedSegment]
+"""A function that reads a segment. What it raises is the answer to the segment."""
 
 
 @dataclass(eq=False)
 class _Waiting:
-    """A segment in the queue."""
+    """A segment in the queue. `segment` is None until it is read."""
 
-    segment: ParsedSegment
-    answer: Receipt | Exception | None = field(default=None)
-    woken: threading.Event = field(default_factory=threading.Event)
-    """Set when the answer is there, or when this thread is to store the next batch."""
+    node: str
+    now: int
+    read: Read | None
+    segment: ParsedSegment | None = None
+    answer: Future[Receipt] = field(default_factory=Future)
 
 
 class GroupCommit:
-    """The queue of one aggregator's deliveries. `store` is called from many threads."""
+    """The queue of one aggregator's deliveries. `deliver` and `store` are called from any thread."""
 
     def __init__(self, database: Database, terms: SiteTerms) -> None:
         self._database = database
         self._terms = terms
-        self._waiting: list[_Waiting] = []
+        self._waiting: deque[_Waiting] = deque()
         self._is_storing = False
         self._lock = threading.Lock()
+        self._thread = ThreadPoolExecutor(1, "store")
         self._lately: Counter[str] = Counter()
         self._lately_since = time.monotonic()
 
+    def deliver(self, node: str, read: Read, now: int) -> Future[Receipt]:
+        """Queue a segment of a node, of at most MAX_RECORDS records, and return its future receipt.
+
+        `read` is called in the thread that stores. The future's exception is what `read` raised, RefusedError or
+        DatabaseError. A future that is cancelled before its segment is read takes the segment out of the queue.
+        """
+        return self._queue(_Waiting(node, now, read))
+
     def store(self, segment: ParsedSegment, now: int) -> Receipt:
-        """Store a segment, and return its receipt. Raises RefusedError and DatabaseError."""
+        """Store a segment of any size, and return its receipt. Raises RefusedError and DatabaseError."""
         *parts, last = self._parts(segment)
         refused: list[RefusedLine] = []
         for part in parts:
@@ -68,36 +85,33 @@ class GroupCommit:
         with self._database.read() as session:
             if delivered_before(session, segment):
                 return [segment]
-            return segment.kept(meta.delivered_from(session)).parts(MAX_RECORDS)
+            return segment.kept(meta.delivered_from(session)).parts(min(PART_RECORDS, MAX_RECORDS))
 
     def _store_one(self, segment: ParsedSegment, now: int) -> Receipt:
-        mine = _Waiting(segment)
-        with self._lock:
-            self._waiting.append(mine)
-            is_first, self._is_storing = not self._is_storing, True
-        if not is_first:
-            mine.woken.wait()
-        while mine.answer is None:  # it is not always among those that come next
-            mine.woken.clear()
-            self._store_next(now)
-            mine.woken.wait()
-        if isinstance(mine.answer, Receipt):
-            return mine.answer
-        raise mine.answer or INTERRUPTED
+        return self._queue(_Waiting(segment.header.node, now, None, segment)).result()
 
-    def _store_next(self, now: int) -> None:
-        """Store the batch that has waited longest, and wake the first of the threads that are left."""
-        taken = self._next()
-        try:
-            self._store(taken, now)
-        finally:
-            for waiting in taken:
-                waiting.answer = waiting.answer or INTERRUPTED
-                waiting.woken.set()
+    def _queue(self, one: _Waiting) -> Future[Receipt]:
+        with self._lock:
+            self._waiting.append(one)
+            if not self._is_storing:
+                self._is_storing = True
+                self._thread.submit(self._store_all)
+        return one.answer
+
+    def _store_all(self) -> None:
+        """Store what waits, until nothing does."""
+        while True:
+            taken = self._next()
+            try:
+                self._store(taken)
+            finally:
+                for waiting in taken:
+                    if not waiting.answer.done():
+                        waiting.answer.set_exception(INTERRUPTED)
             with self._lock:
-                self._is_storing = bool(self._waiting)
-                if self._waiting:
-                    self._waiting[0].woken.set()
+                if not self._waiting:
+                    self._is_storing = False
+                    return
 
     def _next(self) -> list[_Waiting]:
         """Return the segments to store next: those of the nodes that delivered least recently, and of these the ones
@@ -107,20 +121,44 @@ class GroupCommit:
             if time.monotonic() - self._lately_since > LATELY_S:
                 self._lately.clear()
                 self._lately_since = time.monotonic()
-            self._waiting.sort(key=lambda one: self._lately[one.segment.header.node])
-            many, records = 1, len(self._waiting[0].segment.records)
-            while many < len(self._waiting):
-                records += len(self._waiting[many].segment.records)
-                if records > MAX_RECORDS:
-                    break
-                many += 1
-            taken, self._waiting = self._waiting[:many], self._waiting[many:]
-            for one in taken:
-                self._lately[one.segment.header.node] += 1 + len(one.segment.records)
+            self._waiting = deque(sorted(self._waiting, key=lambda one: self._lately[one.node]))
+        taken: list[_Waiting] = []
+        records = 0
+        while one := self._first():
+            segment = self._read(one)
+            if segment is None:
+                continue
+            records += len(segment.records)
+            if taken and records > MAX_RECORDS:
+                with self._lock:
+                    self._waiting.appendleft(one)
+                break
+            self._lately[one.node] += 1 + len(segment.records)
+            taken.append(one)
         return taken
 
-    def _store(self, taken: list[_Waiting], now: int) -> None:
-        segments = [waiting.segment for waiting in taken]
+    def _first(self) -> _Waiting | None:
+        with self._lock:
+            return self._waiting.popleft() if self._waiting else None
+
+    def _read(self, one: _Waiting) -> ParsedSegment | None:
+        """Return the segment of a delivery, or None where the delivery was cancelled or is answered with an error."""
+        if one.read is not None:
+            read, one.read = one.read, None
+            if not one.answer.set_running_or_notify_cancel():
+                return None
+            try:
+                one.segment = read()
+            except Exception as err:  # noqa: BLE001  whatever it is, it is the answer
+                self._lately[one.node] += 1
+                one.answer.set_exception(err)
+        return one.segment
+
+    def _store(self, taken: Sequence[_Waiting]) -> None:
+        segments = [waiting.segment for waiting in taken if waiting.segment]
+        if not segments:
+            return
+        now = taken[0].now
         answers: Sequence[Receipt | Exception]
         try:
             answers = self._database.run(lambda session: store_segments(session, segments, self._terms, now))
@@ -129,8 +167,11 @@ class GroupCommit:
         except Exception as err:  # noqa: BLE001  whatever it is, it is the answer to one of them
             if len(taken) > 1:
                 for waiting in taken:
-                    self._store([waiting], now)
+                    self._store([waiting])
                 return
             answers = [err]
         for waiting, answer in zip(taken, answers, strict=True):
-            waiting.answer = answer
+            if isinstance(answer, Receipt):
+                waiting.answer.set_result(answer)
+            else:
+                waiting.answer.set_exception(answer)

@@ -9,7 +9,7 @@ import pytest
 
 from carbon_acct.access import node
 from carbon_acct.access.munge import Identity
-from carbon_acct.access.node import check_delivery, speaks_for
+from carbon_acct.access.node import Allowed, check_delivery, speaks_for
 from carbon_acct.errors import RefusedError
 from carbon_acct.slurm.nodes import NodeHost
 from carbon_acct.slurm.state import SlurmState
@@ -98,3 +98,25 @@ def test_two_nodes_on_a_host() -> None:
     nodes = {name: NodeHost(name, "localhost", "127.0.0.1") for name in ("n1", "n2")}
     for name in nodes:
         check_delivery(identity(HERE, "127.0.0.1"), "127.0.0.1", "demo", name, SlurmState("demo", nodes))
+
+
+def test_what_was_allowed_is_remembered_for_a_minute(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same delivery is not checked again within a minute. Another address, user, node or cluster is, and so is the same
+    one when Slurm says something else of the node, or the minute is over.
+    """
+    minute = 1000
+    monkeypatch.setattr(node, "_period", lambda: minute)
+    state = SlurmState(cluster="demo", nodes={"n1": NodeHost("n1", "n1", "10.0.0.1"), "n2": NodeHost("n2", "n2", "n2")})
+    moved = SlurmState(cluster="demo", nodes={"n1": NodeHost("n1", "n1", "10.0.0.9")})
+    who, allowed = identity("n1", "10.0.0.1"), Allowed()
+    assert not allowed.holds(who, "10.0.0.1", "demo", "n1", state)
+    allowed.add(who, "10.0.0.1", "demo", "n1", state)
+    assert allowed.holds(who._replace(payload="another segment"), "10.0.0.1", "demo", "n1", state)
+    assert not allowed.holds(who, "10.0.0.2", "demo", "n1", state)
+    assert not allowed.holds(who._replace(uid=1), "10.0.0.1", "demo", "n1", state)
+    assert not allowed.holds(who, "10.0.0.1", "demo", "n2", state)
+    assert not allowed.holds(who, "10.0.0.1", "other", "n1", state)
+    assert not allowed.holds(who, "10.0.0.1", "demo", "n1", moved)
+    assert not allowed.holds(who, "10.0.0.1", "demo", "n1", SlurmState(cluster="demo"))
+    minute += 1
+    assert not allowed.holds(who, "10.0.0.1", "demo", "n1", state)

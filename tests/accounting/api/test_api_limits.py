@@ -15,15 +15,17 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, closing
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from accounting.db.fixtures import Backend
 from accounting.samples import job_slot, ledger, segment
-from accounting.served import Served, serve
+from accounting.served import Served, serve, wait_for
 from accounting.slurm_programs import StandIn
 from carbon_acct.api.budget import Budget
 from carbon_acct.api.limits import Lane, Limits, Rate, Rates, Shares
+from carbon_acct.delivery.group_commit import GroupCommit
 from carbon_acct.errors import RefusedError
 from carbon_acct.site import Site
 from carbon_acct.sync.slurm import Poller
@@ -277,6 +279,43 @@ def test_bodies_in_total(limited: Serve) -> None:
     finally:
         for connection in sent:
             connection.close()
+
+
+def test_bodies_that_wait_to_be_stored(limited: Serve, site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A body counts until it is stored: while the database is busy, the oldest that waits is dropped at once, to come
+    again, and the others are stored.
+    """
+    served = limited(Limits(bodies=8000))
+    gate, arrived, statuses = threading.Event(), list[str](), dict[int, int]()
+    run, deliver = site.database.run, GroupCommit.deliver
+
+    def busy(work: Callable[[Any], Any]) -> Any:
+        assert gate.wait(20)
+        return run(work)
+
+    def noted(commit: GroupCommit, node: str, read: Any, now: int) -> Any:
+        arrived.append(node)
+        return deliver(commit, node, read, now)
+
+    monkeypatch.setattr(site.database, "run", busy)
+    monkeypatch.setattr(GroupCommit, "deliver", noted)
+
+    def send(number: int) -> None:
+        body = segment([ledger(job_id=n) for n in range(1, 13)], sequence=number)
+        assert 8000 / 3 < len(body) < 4000
+        statuses[number] = served.ask("POST", "/v1/segments", body).status
+
+    sending = [threading.Thread(target=send, args=(number,)) for number in (1, 2, 3, 4)]
+    try:
+        for number, thread in enumerate(sending, 1):  # the first is being stored, the others wait
+            thread.start()
+            wait_for(lambda number=number: len(arrived) == number)  # type: ignore[misc]
+        wait_for(lambda: statuses == {2: 503})
+    finally:
+        gate.set()
+        for thread in sending:
+            thread.join()
+    assert statuses == {1: 200, 2: 503, 3: 200, 4: 200}
 
 
 def test_slow_reader(limited: Serve, slurm: StandIn) -> None:

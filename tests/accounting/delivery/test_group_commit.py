@@ -61,7 +61,7 @@ def at_once(site: Site, segments: Sequence[ParsedSegment]) -> tuple[list[Receipt
         thread.start()
     while len(together._waiting) < len(segments):
         threading.Event().wait(0.001)
-    together._waiting[0].woken.set()
+    together._thread.submit(together._store_all)
     for thread in threads:
         thread.join()
     event.remove(site.database.engine, "commit", count)
