@@ -23,9 +23,9 @@ from carbon_acct.queries.period import COMPARISONS, Period, compared, epoch_of, 
 from carbon_acct.queries.usage import Figures, Usage, UsageRow, usage
 
 MAX_ROWS = 5000
+"""Rows of an answer without `top`."""
 MOST_SITE_DAYS = 366
 """The days of which idle and system are answered at once: their missing factors are stored on the way."""
-"""Rows of an answer without `top`."""
 
 
 @dataclass(frozen=True)
@@ -220,7 +220,8 @@ def routes(aggregator: Aggregator) -> APIRouter:
                 raise RefusedError(400, str(err)) from err
             if len(found.rows) > MAX_ROWS:
                 raise RefusedError(400, f"more than {MAX_ROWS} rows; ask with top, or for less")
-            own = advice_of(session, viewer.user, asked, days, terms.idle_use.advice_percent) if advice else []
+            percent = terms.idle_use.advice_percent
+            own = advice_of(session, viewer.user, asked, days, percent, filters) if advice else []
             return UsageAnswer(
                 window=_window(asked, now, days),
                 previous_window=None if before is None else _window(before, now, days),

@@ -9,18 +9,18 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy import func, select, union_all
 from sqlalchemy.orm import Session
 
-from carbon_acct.access.viewer import Viewer
+from carbon_acct.access.viewer import EVERYTHING
 from carbon_acct.days import Days
 from carbon_acct.db.lists import Lists
-from carbon_acct.db.models import Association, Job, JobDay
+from carbon_acct.db.models import Association, Cluster, Job, JobDay
 from carbon_acct.known import sum_known
-from carbon_acct.queries.job_filter import visible
+from carbon_acct.queries.job_filter import Filters, of_states, of_whom, state_name
 from carbon_acct.queries.period import Period, epoch_of
 from carbon_acct.queries.usage import WASTE_STATES
 from carbon_acct.sums.day_sum import state_of
@@ -30,6 +30,8 @@ NAMED = 3
 """The number of jobs that an advice names: those of most energy."""
 MOST_RUNS = 20_000
 """The runs of a user that are looked at: those of most energy."""
+
+NO_FILTER = Filters(EVERYTHING)
 
 _UJ_PER_KWH = 3_600_000_000_000
 
@@ -64,22 +66,36 @@ class _Part:
     carbon_ug: int
 
 
-def advice(session: Session, user: str, period: Period, days: Days, least_percent: float = 1.0) -> list[Advice]:
-    """Return at most MOST advices to a user on the user's own jobs in a window, the largest saving first."""
+def advice(
+    session: Session,
+    user: str,
+    period: Period,
+    days: Days,
+    least_percent: float = 1.0,
+    filters: Filters = NO_FILTER,
+) -> list[Advice]:
+    """Return at most MOST advices to a user on the user's own jobs in a window, the largest saving first.
+
+    Of `filters` the accounts, partitions, QOS, states and clusters narrow them; the viewer and the users do not count.
+    """
     if not user:
         return []
     first, until = epoch_of(period.first, days), epoch_of(period.until, days)
-    runs = _runs(session, Viewer(uid=-1, sees_all=False, user=user), first, until)
+    runs = _runs(session, user, filters, first, until)
     used = sum(int(run.used_uj) for run in runs)
     found = [_advice(rule, parts) for rule, parts in _parts(runs).items()]
     worth = [one for one in found if one.energy_uj and one.energy_uj * 100 >= least_percent * used]
     return sorted(worth, key=lambda one: (-one.energy_uj, one.rule))[:MOST]
 
 
-def _runs(session: Session, viewer: Viewer, first: int, until: int) -> Sequence[Any]:
+def _runs(session: Session, user: str, filters: Filters, first: int, until: int) -> Sequence[Any]:
     """Return the runs of a user with their sums of the window's days, those of most energy first."""
     lists = Lists(session.get_bind().dialect.name)
-    own = select(Association.id).where(*visible(viewer, Association, lists))
+    narrowed = of_whom(replace(filters, users=(), uids=()), Association, lists)
+    own = select(Association.id).where(Association.user == user, *narrowed)
+    if filters.clusters:
+        own = own.join(Cluster, Cluster.id == Association.cluster_id)
+        own = own.where(lists.among(Cluster.name, filters.clusters))
     sums = {name: func.sum(getattr(JobDay, name)) for name in ("carbon_ug", "gpu_idle_uj", "cpu_unused_uj")}
     used = func.sum(func.coalesce(JobDay.energy_uj, 0) + func.coalesce(JobDay.estimated_uj, 0))
     # In two halves: no database has an index for `end IS NULL OR end >= first`.
@@ -89,6 +105,8 @@ def _runs(session: Session, viewer: Viewer, first: int, until: int) -> Sequence[
     query = query.add_columns(*(column.label(name) for name, column in sums.items()))
     query = query.select_from(among).join(Job, Job.id == among.c.id).join(JobDay, JobDay.job_id == Job.id)
     query = query.where(JobDay.day >= first, JobDay.day < until)
+    if filters.states:
+        query = query.where(of_states(set(map(state_name, filters.states)), lists))
     query = query.group_by(Job.id, Job.job_id, Job.name, Job.state, Job.submit)
     return session.execute(query.order_by(used.desc(), Job.id).limit(MOST_RUNS)).all()
 

@@ -267,7 +267,7 @@ def _window_conditions(filters: Filters, lists: Lists) -> list[ColumnElement[boo
         or_(ran_inside, elsewhere),
     )
     slots = first.scalar_subquery().is_not(None)
-    return [or_(by_time, and_(slots, _state(names, lists)) if names else slots)]
+    return [or_(by_time, and_(slots, of_states(names, lists)) if names else slots)]
 
 
 _END = func.coalesce(Job.end, FOREVER)
@@ -295,12 +295,12 @@ def _in_states(names: Set[str], window: Window, lists: Lists) -> ColumnElement[b
         choices.append(and_(window.high > _ELIGIBLE, or_(Job.start.is_(None), Job.start > window.low)))
     if others := names - {"RUNNING", "PENDING"}:
         ended = or_(Job.end.is_(None), and_(Job.end >= window.low, Job.end < window.high))
-        choices.append(and_(_state(others, lists), ended))
+        choices.append(and_(of_states(others, lists), ended))
     return or_(*choices)
 
 
-def _state(names: Set[str], lists: Lists) -> ColumnElement[bool]:
-    """`CANCELLED by 1000` is CANCELLED."""
+def of_states(names: Set[str], lists: Lists) -> ColumnElement[bool]:
+    """Return the condition that a job is in any of these states. `CANCELLED by 1000` is CANCELLED."""
     of_any = lists.among(Job.state, names)
     return or_(of_any, Job.state.startswith("CANCELLED ")) if "CANCELLED" in names else of_any
 

@@ -130,6 +130,14 @@ def test_advice_is_on_the_callers_own_jobs(filled: Served, slurm: StandIn) -> No
     # Nothing of two CPUs was used for 60 s: all that flowed without use, a quarter of the CPUs' energy.
     assert (advice["rule"], advice["energy_uj"], advice["jobs"]) == ("cpu_unused", "250", ["1"])
     assert get(filled, asked, OPERATOR)[1]["advice"] == []
+    for narrowed, found in (
+        ("accounts=nosuch", []),
+        ("partitions=nosuch", []),
+        ("clusters=nosuch", []),
+        ("states=FAILED", []),
+        ("accounts=physics&states=COMPLETED&users=bob", [advice]),
+    ):
+        assert get(filled, f"{asked}&{narrowed}", ALICE)[1]["advice"] == found, narrowed
 
 
 def test_window_and_form(filled: Served) -> None:
