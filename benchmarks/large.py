@@ -19,7 +19,7 @@ from statistics import median
 
 from machine import describe
 from scale import slurmdbd
-from scale.ask import took
+from scale.ask import Took, took
 from scale.delivery import served
 from scale.history import DAY_S, END, Year, fill
 from scale.nodes import CLUSTER
@@ -120,15 +120,15 @@ def _answers(site: Site, folder: Path, count: int, runs: int) -> dict[str, str]:
         env = {**os.environ, "CARBON_ACCT_CONF": str(conf), "TZ": "UTC"}
         for name, words in questions(count).items():
             done = took([str(BIN / "carbon-acct"), "-n", *words], env, runs)
-            found[name] = f"{_cell(done.ms)} ({done.lines:,})"
+            found[name] = f"{_cell(done)} ({done.lines:,})"
         for name, words in sums(count).items():
-            found[name] = _cell(took([str(BIN / "carbon-acct"), *words], env, runs).ms)
-        found["--version"] = _cell(took([str(BIN / "carbon-acct"), "--version"], env, runs).ms, VERSION_BUDGET_MS)
+            found[name] = _cell(took([str(BIN / "carbon-acct"), *words], env, runs))
+        found["--version"] = _cell(took([str(BIN / "carbon-acct"), "--version"], env, runs), VERSION_BUDGET_MS)
     return found
 
 
-def _cell(ms: float, budget: float = BUDGET_MS) -> str:
-    return f"{ms:,.0f} {verdict(ms, budget)}"
+def _cell(done: Took, budget: float = BUDGET_MS) -> str:
+    return f"{done.ms:,.0f} {verdict(done.ms, budget)}, CPU {done.cpu_ms:,.0f}"
 
 
 def _library(site: Site, runs: int) -> dict[str, str]:

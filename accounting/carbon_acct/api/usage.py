@@ -17,9 +17,9 @@ from carbon_acct.days import Days
 from carbon_acct.errors import RefusedError
 from carbon_acct.queries.advice import Advice
 from carbon_acct.queries.advice import advice as advice_of
-from carbon_acct.queries.beside import Beside, beside
 from carbon_acct.queries.job_filter import Filters
 from carbon_acct.queries.period import COMPARISONS, Period, compared, epoch_of, month_period, period
+from carbon_acct.queries.site_use import SiteUse, site_use
 from carbon_acct.queries.usage import Figures, Usage, UsageRow, usage
 
 MAX_ROWS = 5000
@@ -207,10 +207,10 @@ def routes(aggregator: Aggregator) -> APIRouter:
         if site and asked.days > MOST_SITE_DAYS:
             raise RefusedError(400, f"site: more than {MOST_SITE_DAYS} days; ask for fewer")
 
-        places: list[Beside] = []
+        places: list[SiteUse] = []
 
-        def look_beside() -> None:
-            places.append(aggregator.site.database.run(lambda session: beside(session, terms, asked, now)))
+        def read_site() -> None:
+            places.append(aggregator.site.database.run(lambda session: site_use(session, terms, asked, now)))
 
         def work(session: Session) -> UsageAnswer:
             require_known(aggregator, session, filters)
@@ -234,7 +234,7 @@ def routes(aggregator: Aggregator) -> APIRouter:
                 notes=[note] if note else [],
             )
 
-        return await read(aggregator, caller, work, look_beside if site else None)
+        return await read(aggregator, caller, work, read_site if site else None)
 
     return router
 
@@ -305,7 +305,7 @@ def _advice(one: Advice) -> AdviceAnswer:
     return AdviceAnswer(one.rule, str(one.energy_uj), _text(one.carbon_ug), one.jobs, one.text)
 
 
-def _site(found: Beside) -> SiteAnswer:
+def _site(found: SiteUse) -> SiteAnswer:
     places = {
         name: PlaceAnswer(
             **{key.replace("market_ug", "carbon_market_ug"): _text(value) for key, value in vars(figures).items()}

@@ -25,7 +25,11 @@ APART = {
 def lines(status: Mapping[str, Any], now: float | None = None) -> Iterator[str]:
     """Yield the lines of a status. `status` is the answer of GET /v1/status."""
     slurm = status["slurm"]
-    yield f"carbon-aggregator {status['version']}, cluster {slurm['cluster'] or 'not known yet'}, zone {status['zone']}"
+    days = status.get("settings", {}).get("[site] timezone", "")
+    whose = f", days of {days}" if days else ""
+    yield (
+        f"carbon-aggregator {status['version']}, cluster {slurm['cluster'] or 'not known yet'}, zone {status['zone']}{whose}"
+    )
     yield f"database:  {status['database']}"
     yield f"slurm:     {_slurm(slurm, time.time() if now is None else now)}"
     for source in status["grid"]:

@@ -69,18 +69,17 @@ def power_series(session: Session, filters: Filters, now: int) -> list[Series]:
         raise ValueError(f"jobs: more than {MOST_RUNS} runs; ask for fewer")
     found = {run.id: run for run in runs}
     days = Days(zone_info(meta.get(session, meta.TIMEZONE) or "UTC"))
+    slots_from = meta.slots_from(session)
     parts: dict[int, list[JobSums]] = defaultdict(list)
-    for count, sums in enumerate(_parts(session, found, days)):
+    for count, sums in enumerate(_parts(session, found, days, slots_from)):
         if count >= MOST_POINTS:
             raise ValueError(f"jobs: more than {MOST_POINTS} points; ask for fewer jobs")
         parts[sums.job_id].append(sums)
-    slots_from = meta.slots_from(session)
     return [_series(run, parts[run.id], days, slots_from, now) for run in runs]
 
 
-def _parts(session: Session, runs: dict[int, Any], days: Days) -> Iterable[JobSums]:
+def _parts(session: Session, runs: dict[int, Any], days: Days, slots_from: int) -> Iterable[JobSums]:
     """Yield the slots of runs, and the days of which the slots are gone."""
-    slots_from = meta.slots_from(session)
     folded = 0
     if slots_from:
         border = days.start(slots_from)

@@ -235,7 +235,7 @@ def _order(key: Key) -> tuple[tuple[bool, str], ...]:
     return tuple((value is None, value or "") for value in key)
 
 
-class _Asked(NamedTuple):
+class _Question(NamedTuple):
     """What a query asks for. `starts`: the first seconds of the parts of the window."""
 
     filters: Filters
@@ -253,7 +253,7 @@ def _sums(
     unit = next((word for word in words if word in OF_TIME), None)
     firsts = period.first_days(unit) if unit else [period.first]
     starts = {epoch_of(day, days): day for day in firsts}
-    asked = _Asked(filters, period, days, words, sorted(starts), waste or "state" in words)
+    asked = _Question(filters, period, days, words, sorted(starts), waste or "state" in words)
     found: dict[Key, Figures] = {}
     for row in _rows(session, asked):
         key = tuple(_value(row, word, starts) for word in words)
@@ -270,7 +270,7 @@ def _value(row: Mapping[str, Any], word: str, starts: Mapping[int, Any]) -> str 
     return f"{day:%Y-%m}" if word == "month" else f"{day:%Y-%m-%d}"
 
 
-def _rows(session: Session, asked: _Asked) -> Iterable[dict[str, Any]]:
+def _rows(session: Session, asked: _Question) -> Iterable[dict[str, Any]]:
     """Yield the sums of each group, and of each state where states are told apart, by the names of columns."""
     try:
         yield from _queried(session, asked, exact=False)
@@ -280,7 +280,7 @@ def _rows(session: Session, asked: _Asked) -> Iterable[dict[str, Any]]:
         yield from _queried(session, asked, exact=True)
 
 
-def _queried(session: Session, asked: _Asked, exact: bool) -> list[dict[str, Any]]:
+def _queried(session: Session, asked: _Question, exact: bool) -> list[dict[str, Any]]:
     words, starts = asked.words, asked.starts
     groups = {word: _column(word) for word in words if word not in OF_TIME}
     if asked.by_state:
@@ -342,7 +342,7 @@ def _part(words: tuple[str, ...], starts: list[int]) -> Any:
     return case(*((DaySum.day >= text[start], text[start]) for start in reversed(starts[1:])), else_=text[starts[0]])
 
 
-def _narrowed(query: Select[Any], asked: _Asked, lists: Lists) -> Select[Any]:
+def _narrowed(query: Select[Any], asked: _Question, lists: Lists) -> Select[Any]:
     """Return the query with the days, what the viewer may see, and what was asked for."""
     filters, period, days, words = asked.filters, asked.period, asked.days, asked.words
     conditions = [*visible(filters.viewer, Association, lists), *of_whom(filters, Association, lists)]

@@ -28,7 +28,7 @@ RUNS_AGAIN = frozenset({"REQUEUED", "NODE_FAIL", "PREEMPTED"})
 """The states of an ended run after which the job may wait again."""
 
 
-class Asked:
+class RecentlyAsked:
     """What was asked of late. It may be used by any thread."""
 
     def __init__(self) -> None:

@@ -31,7 +31,7 @@ from carbon_acct.slurm.programs import Programs
 from carbon_acct.slurm.rights import load_rights
 from carbon_acct.slurm.state import SlurmState
 from carbon_acct.sums import settle
-from carbon_acct.sync.asked import Asked, unsettled_of
+from carbon_acct.sync.asked import RecentlyAsked, unsettled_of
 from carbon_acct.sync.jobs import Turn, record_jobs, unsettled
 from carbon_collector.errors import CarbonError
 from carbon_collector.units import DAY_S
@@ -97,7 +97,7 @@ class Poller:
         self._polls = 0
         self._pace = Pace()
         self._turn = Turn()
-        self._asked = Asked()
+        self._asked = RecentlyAsked()
         self._rights_at = self._asked_by_id_at = self._nodes_at = self._may_ask_at = 0.0
         self._looked_back_at = time.monotonic()
         self._thread = threading.Thread(target=self._run, name="slurm-poll", daemon=True)

@@ -131,6 +131,7 @@ def test_status_ends_with_the_conservation(ask: Run, served: Served) -> None:
     kwh = ["0.000000000458", "0.000000000306", "0.0000000000972", "0.0000000000556"]
     assert out.splitlines()[-1].split() == ["total", *kwh, "0"]
     assert "energy in kWh, the difference in joules, from the first delivery to 2012-10-12T00:00Z" in out
+    assert out.splitlines()[0].endswith(", zone DE, days of UTC")
     assert "SIMULATED" not in out
 
 

@@ -17,7 +17,7 @@ from carbon_acct.queries.totals import Conservation, conservation
 
 
 @dataclass(frozen=True)
-class Beside:
+class SiteUse:
     """The site's energy: of jobs (measured and estimated), idle and system, with the balance of its meters.
 
     `estimated_uj` is the part of the jobs' energy that was estimated; `node_us` the time that nodes told of.
@@ -47,7 +47,7 @@ class Beside:
         return None if self.estimated_percent is None else round(100 - self.estimated_percent, 6)
 
 
-def beside(session: Session, terms: SiteTerms, period: Period, now: int) -> Beside:
+def site_use(session: Session, terms: SiteTerms, period: Period, now: int) -> SiteUse:
     """Return the site's energy in a window, up to `now`. It stores missing slot factors, so the session must write."""
     start, until = epoch_of(period.first, terms.days), epoch_of(period.until, terms.days)
     end = max(start, min(until, now))
@@ -57,7 +57,7 @@ def beside(session: Session, terms: SiteTerms, period: Period, now: int) -> Besi
     elapsed = session.execute(
         select(*exact_parts(SiteSlot.elapsed_us)).where(SiteSlot.slot >= start, SiteSlot.slot < end)
     ).one()
-    return Beside(
+    return SiteUse(
         energy=site_energy(session, terms, start, end),
         conservation=conservation(session, start, end),
         estimated_uj=exact_whole(estimated) or 0,
