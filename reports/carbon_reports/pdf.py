@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 from carbon_collector.errors import CarbonError
@@ -11,6 +12,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 NEEDED = "pip install 'carbon-acct[reports]', and Debian's libpango-1.0-0, libpangoft2-1.0-0, libharfbuzz-subset0"
+
+
+DRAWN = re.compile(r'(<svg\b[^>]*\baria-(?:hidden="true"|labelledby="([^"]+)")[^>]*>)')
+BESIDE = "drawing of the number beside it"
 
 
 class PdfError(CarbonError):
@@ -31,7 +36,20 @@ def write(page: str, path: Path) -> None:
     """Write a page as a PDF."""
     from weasyprint import HTML  # noqa: PLC0415  as above
 
-    HTML(string=page, url_fetcher=_fetch).write_pdf(path, pdf_variant="pdf/ua-1")
+    HTML(string=described(page), url_fetcher=_fetch).write_pdf(path, pdf_variant="pdf/ua-1")
+
+
+def described(page: str) -> str:
+    """Return a page each of whose drawings has a title: WeasyPrint makes of it the alternate text that PDF/UA asks for.
+
+    It is that of the heading that names the drawing. A browser would show it wherever the pointer is.
+    """
+
+    def titled(found: re.Match[str]) -> str:
+        named = re.search(rf'id="{re.escape(found[2])}">([^<]*)<', page) if found[2] else None
+        return f"{found[1]}<title>{named[1] if named else BESIDE}</title>"
+
+    return DRAWN.sub(titled, page)
 
 
 def _fetch(url: str, *args: Any, **kwargs: Any) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import re
 import subprocess
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -80,6 +81,18 @@ def test_pdf(busy: Path, tmp_path: Path) -> None:
     assert re.search(r"Tagged: +yes", about)
     assert re.search(r"Pages: +[2-6]\n", about)
     assert "(A4)" in about
+    assert subprocess.run(["qpdf", "--check", made], capture_output=True, check=False).returncode == 0
+    tree = subprocess.run(["pdfinfo", "-struct", made], capture_output=True, text=True, check=True).stdout
+    tags = [line.split()[0] for line in tree.splitlines() if line.strip()]
+    assert tags[0] == "Document"
+    assert {"H1", "H2", "P", "Table", "TR", "TH", "TD", "Link"} <= set(tags)
+    plain = tmp_path / "plain.pdf"
+    subprocess.run(["qpdf", "--qdf", "--object-streams=disable", made, plain], check=True)
+    objects = plain.read_bytes()
+    assert objects.count(b"/S /Figure") == len(re.findall(rb"/Alt [(<]", objects)) > 10
+    levels = [int(tag[1]) for tag in tags if tag in ("H1", "H2", "H3")]
+    assert levels[0] == 1
+    assert all(b - a <= 1 for a, b in pairwise(levels))
     metadata = subprocess.run(["pdfinfo", "-meta", made], capture_output=True, text=True, check=True).stdout
     assert "pdfuaid:part" in metadata
     boxes = subprocess.run(["pdftotext", "-bbox", made, "-"], capture_output=True, text=True, check=True).stdout

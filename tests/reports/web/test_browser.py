@@ -3,17 +3,18 @@
 
 from __future__ import annotations
 
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from playwright.sync_api import sync_playwright
 
+from .conftest import HEADER
+from .proxy import nginx
 from .test_pages import PAGES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from .conftest import Web
 
@@ -24,38 +25,19 @@ SCROLLING = """() => [...document.querySelectorAll('*')]
 
 
 @pytest.fixture
-def proxy(web: Web) -> Iterator[str]:
-    """The address of a proxy that signs everybody in as alice, under a path of its own."""
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            page = web.send(self.path.removeprefix("/carbon"), ["alice"])
-            body = page.text.encode()
-            self.send_response(page.status)
-            for name in ("content-type", "content-security-policy", "cache-control", "x-content-type-options"):
-                self.send_header(name, page.headers[name])
-            self.send_header("content-length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *_: object) -> None:
-            """Say nothing."""
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_address[1]}/carbon/"
-        server.shutdown()
-        thread.join()
+def proxy(web: Web, tmp_path: Path) -> Iterator[str]:
+    """The address below which nginx signs everybody in as alice."""
+    with nginx(tmp_path, web.socket, {"/carbon/": f"proxy_set_header {HEADER} alice;"}) as address:
+        yield f"{address}/carbon/"
 
 
 def test_pages_in_a_browser(proxy: str, people: None) -> None:
-    """At two widths, light and dark, without JavaScript: the style applies, no message, nothing from elsewhere, no sideways
+    """At three widths, light and dark, without JavaScript: the style applies, no message, nothing from elsewhere, no sideways
     scroll, and Tab reaches whatever scrolls. Links lead from the months to a job.
     """
     with sync_playwright() as programs:
         browser = programs.chromium.launch(executable_path="/usr/bin/chromium", args=["--no-sandbox"])
-        for width in (390, 1440):
+        for width in (390, 900, 1440):
             for scheme in ("light", "dark"):
                 page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
                 said: list[str] = []
