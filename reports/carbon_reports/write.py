@@ -120,7 +120,9 @@ def write_report(settings: Settings, period: Period, output: Path, wanted: Wante
             facts = read_period(settings, database, session, period, most, now)
             about = about_it(settings, period, facts, now)
             made = digest.writing(about["written"], _figures(facts, period, now, NAMED[about["names"]]))
-            about |= {"digest": made.digest, "changes": digest.changes(digest.read(folder), made)}
+            old = digest.read(folder)
+            about |= {"digest": made.digest, "changes": digest.changes(old, made)}
+            about["changed"] = old is not None and old["digest"] != made.digest
             report = Report(facts, period, now, about, wanted, target, templates, output)
             with replaced(folder, group) as fresh:
                 reasons = site_page.provisional(facts, sums.total(facts.parts))

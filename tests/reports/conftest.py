@@ -78,7 +78,7 @@ class Site:
         row = {"type": "job_slot", "slot": slot, "alloc_us": seconds * 10**6, "simulated": self.simulated}
         self.rows.append({**row, **run, "components": shares})
 
-    def save(self) -> None:
+    def save(self, sequence: int = 1) -> None:
         """Deliver the node's segment and Slurm's record."""
         for slot, parts in self.metered.items():
             shares = {
@@ -91,7 +91,7 @@ class Site:
         now = self.at("2024-12-01T00:00")
         site = open_site(settings.load(str(self.config)))
         with site.database.write() as session:
-            parsed = parse_segment(_segment(self.rows, now), now)
+            parsed = parse_segment(_segment(self.rows, now, sequence), now)
             assert parsed.refused == ()
             store_segment(session, parsed, site.terms, now)
             record_jobs(session, [job for job in self.jobs if job is not None], site.terms)
@@ -165,9 +165,9 @@ def carbon_report(capfd: pytest.CaptureFixture[str]) -> Callable[..., Outcome]:
     return run
 
 
-def _segment(rows: list[dict[str, Any]], now: int) -> bytes:
+def _segment(rows: list[dict[str, Any]], now: int, sequence: int) -> bytes:
     fixed = {"type": "segment", "version": 1, "cluster": "demo", "node": "n1", "boot_id": "b0-07", "collector": "0"}
-    lines = [fixed | {"stream": "00c0ffee", "sequence": 1, "created": now}, *rows]
+    lines = [fixed | {"stream": "00c0ffee", "sequence": sequence, "created": now}, *rows]
     head = b"".join(json.dumps(line).encode() + b"\n" for line in lines)
     end = {"type": "end", "rows": len(rows), "sha256": hashlib.sha256(head).hexdigest()}
     return head + json.dumps(end).encode() + b"\n"

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from carbon_reports import data
+from carbon_reports.numbers import energy
 from carbon_reports.share_table import share_table
 from carbon_reports.sums import Share, Total
 
@@ -239,6 +240,31 @@ def test_a_new_writing_says_what_changed(site: Site, carbon_report: Callable[...
     carbon_report("monthly", "--month", "2024-03")
     assert "had other figures. Carbon of the jobs, location-based: <0.01".replace("<", "&lt;") in page_of(folder)
     assert "Figures of 1 user changed." in page_of(folder)
+
+
+def test_energy_that_came_late(site: Site, carbon_report: Callable[..., Outcome], tmp_path: Path) -> None:
+    """Energy that a node delivers after its month was reported is in the next writing, whose head says what it changed."""
+    site.run("2024-03-05T10:00", "2024-03-05T12:00")
+    site.save()
+    folder = tmp_path / "reports/2024-03"
+    carbon_report("monthly", "--month", "2024-03")
+    assert "<b>Changed.</b>" not in page_of(folder)
+    before = json.loads((folder / "report.json").read_text("ascii"))
+    site.rows.clear()
+    site.metered.clear()
+    site.run("2024-03-20T10:00", "2024-03-20T12:00", user="late")
+    site.save(sequence=2)
+    carbon_report("monthly", "--month", "2024-03")
+    after = json.loads((folder / "report.json").read_text("ascii"))
+    assert after["total"]["energy_uj"] == 2 * before["total"]["energy_uj"]
+    head = page_of(folder).partition("<b>Changed.</b>")[2].partition("</div>")[0]
+    assert f"The writing of {before['meta']['written']} had other figures." in head
+    was, now = (energy(report["total"]["energy_uj"]) for report in (before, after))
+    assert f"Measured energy of the jobs: {was} became {now}." in head
+    assert "Figures of 1 user changed. Figures of 1 account changed. Figures of 1 day changed." in head
+    assert "<b>Changed.</b>" not in page_of(folder, "users/late.html")
+    carbon_report("monthly", "--month", "2024-03")
+    assert "<b>Changed.</b>" not in page_of(folder)
 
 
 def test_provisional(site: Site, carbon_report: Callable[..., Outcome], tmp_path: Path) -> None:
