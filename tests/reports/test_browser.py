@@ -26,7 +26,7 @@ SCROLLING = """() => [...document.querySelectorAll('*')]
     .filter(e => e.scrollWidth > e.clientWidth + 1 && ['auto', 'scroll'].includes(getComputedStyle(e).overflowX))
     .filter(e => e.tabIndex < 0).map(e => e.outerHTML.slice(0, 80))"""
 LOOKED_AT = {(390, "dark"), (1440, "light")}
-"""Where axe looks: it takes seconds."""
+"""Where axe looks: it takes seconds. Of what it finds right it returns one node of each rule, not 1,500 cells."""
 PAGES = ("index.html", "users/user03.html", "accounts/project1.html", "../index.html")
 
 
@@ -63,7 +63,7 @@ def test_pages(busy: Path, chromium: Any, name: str) -> None:
             if (width, scheme) in LOOKED_AT:
                 page.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
                 page.evaluate(AXE)
-                found = page.evaluate("axe.run()")
+                found = page.evaluate("axe.run(document, {resultTypes: ['violations']})")
                 assert len(found["passes"]) > 10, where
                 listed = [
                     (each["id"], [node["html"][:120] for node in each["nodes"][:2]]) for each in found["violations"]
@@ -83,7 +83,7 @@ def test_pdf(busy: Path, tmp_path: Path) -> None:
     assert "(A4)" in about
     assert subprocess.run(["qpdf", "--check", made], capture_output=True, check=False).returncode == 0
     tree = subprocess.run(["pdfinfo", "-struct", made], capture_output=True, text=True, check=True).stdout
-    tags = [line.split()[0] for line in tree.splitlines() if line.strip()]
+    tags = [line.split()[0].rstrip(":") for line in tree.splitlines() if line.strip()]
     assert tags[0] == "Document"
     assert {"H1", "H2", "P", "Table", "TR", "TH", "TD", "Link"} <= set(tags)
     plain = tmp_path / "plain.pdf"
