@@ -13,6 +13,8 @@ from carbon_acct.queries.period import Period as Window
 from carbon_acct.queries.usage import WASTE_STATES, usage
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from sqlalchemy.orm import Session
 
     from .period import Period
@@ -40,6 +42,6 @@ def wasted(session: Session, period: Period) -> list[Wasted]:
     return [each for each in found if each.jobs or each.used_uj]
 
 
-def energy_uj(found: list[Wasted], by_state: bool) -> int:
+def energy_uj(found: Sequence[Wasted], by_state: bool) -> int:
     """Return the energy of the rules that go by state, or of those that go by use."""
     return sum_known(each.used_uj for each in found if each.by_state == by_state) or 0

@@ -115,8 +115,13 @@ def days(session: Session, start: int, end: int) -> list[DayTotal]:
         else:  # the same account in another partition or QOS
             before[:2] = before[0] + int(jobs), before[1] + int(simulated)
             before[2:] = [sum_known(pair) for pair in zip(before[2:], amounts, strict=True)]
-    rows = [DayTotal(*key, jobs, bool(simulated), *rest) for key, (jobs, simulated, *rest) in found.items()]
+    rows = [_day_total(*key, *values) for key, values in found.items()]
     return sorted(rows, key=lambda day: (day.start, day.cluster, day.account or "", day.user or "", day.uid or 0))
+
+
+def _day_total(*values: Any) -> DayTotal:
+    """Return a row of its values in their order, of which the seventh is a number of simulated jobs."""
+    return DayTotal(*values[:6], bool(values[6]), *values[7:])
 
 
 def _whose(session: Session) -> dict[int, tuple[str, int | None, str | None, str | None]]:
