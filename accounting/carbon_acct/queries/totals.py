@@ -121,7 +121,9 @@ def days(session: Session, start: int, end: int) -> list[DayTotal]:
 
 def _day_total(*values: Any) -> DayTotal:
     """Return a row of its values in their order, of which the seventh is a number of simulated jobs."""
-    return DayTotal(*values[:6], bool(values[6]), *values[7:])
+    row = list(values)
+    row[6] = bool(row[6])
+    return DayTotal(*row)
 
 
 def _whose(session: Session) -> dict[int, tuple[str, int | None, str | None, str | None]]:

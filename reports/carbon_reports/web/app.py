@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import logging
 import time
-from dataclasses import dataclass
 from functools import partial
 from importlib.resources import files
 from typing import TYPE_CHECKING
@@ -32,12 +31,8 @@ if TYPE_CHECKING:
     from sqlalchemy.orm import Session
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-    from carbon_acct.days import Days
-    from carbon_acct.db.engine import Database
-
-    from .knowledge import Knowledge
-    from .links import Links
     from .parts import View
+    from .place import Place
     from .sign_in import Caller
 
 log = logging.getLogger(__name__)
@@ -60,21 +55,6 @@ SAYS = {
     405: "These pages can only be read.",
     503: "This cannot be answered now; try again.",
 }
-
-
-@dataclass(frozen=True)
-class Place:
-    """What the pages are made from: the database, what is known of Slurm, and the site."""
-
-    database: Database
-    knowledge: Knowledge
-    days: Days
-    site: str
-    cluster: str
-    proxy_uid: int
-    user_header: str
-    links: Links | None = None
-    """None: the site has no links that sign in."""
 
 
 def create_app(place: Place) -> ASGIApp:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from starlette.responses import Response
     from starlette.types import ASGIApp, Receive, Scope, Send
 
-    from .app import Place
+    from .place import Place
     from .sign_in import Caller
 
 log = logging.getLogger(__name__)

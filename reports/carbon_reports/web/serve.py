@@ -25,9 +25,10 @@ from carbon_acct.slurm.programs import Programs
 from carbon_collector.errors import SettingsError
 
 from ..facts import must_be_days_of
-from .app import HEADERS, Place, create_app
+from .app import HEADERS, create_app
 from .knowledge import Knowledge
 from .links import Links
+from .place import Place
 from .read_only import open_read_only
 from .sign_in import PEER
 

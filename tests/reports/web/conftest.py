@@ -29,8 +29,9 @@ from accounting.served import wait_for
 from carbon_acct.factors.slot_factor import load_terms
 from carbon_collector import settings
 from carbon_reports.web import serve
-from carbon_reports.web.app import Place, create_app
+from carbon_reports.web.app import create_app
 from carbon_reports.web.knowledge import Knowledge
+from carbon_reports.web.place import Place
 from carbon_reports.web.read_only import open_read_only
 
 if TYPE_CHECKING:
