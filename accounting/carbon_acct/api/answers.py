@@ -113,7 +113,7 @@ class ApartAnswer:
     string.
 
     `reason`: `node` (not in the job's NodeList), `time` (not within its start and end), `node_time` (longer than it
-    ran).
+    ran), `ceiling` (with them the job has more in a slot than any job).
     """
 
     reason: str

@@ -108,7 +108,7 @@ class _State(Collector):
             yield GaugeMetricFamily("carbon_acct_unmatched_ledgers", says, self._watch.unmatched)
             says = "Rows that count for no job, because they do not fit what Slurm says of it, counted once a minute."
             apart = GaugeMetricFamily("carbon_acct_rows_apart", says, labels=["reason"])
-            for reason in (fit.NODE, fit.TIME, fit.NODE_TIME):
+            for reason in fit.REASONS:
                 apart.add_metric([reason], self._watch.apart.get(reason, 0))
             yield apart
         if self.database_up and self._site_figures.figures:

@@ -31,6 +31,8 @@ Time = Annotated[int, Field(ge=0, le=MAX_TIME)]
 Duration = Annotated[int, Field(ge=0, le=MAX_SLOT_US)]
 Durations = Annotated[int, Field(ge=0, le=MAX_SLOTS * MAX_SLOT_US)]
 Id = Annotated[int, Field(ge=0, le=2**32 - 1)]
+Cpus = Annotated[int, Field(ge=0, le=2**16 - 1)]
+"""The number of CPUs of a node. Slurm keeps it in 16 bits (slurm.h, node_info_t)."""
 JobId = Annotated[int, Field(ge=1, le=2**32 - 1)]
 Revision = Annotated[int, Field(ge=1, le=INT64)]
 Word = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f]{1,255}$")]
@@ -93,8 +95,8 @@ class LedgerRecord(_Record):
     partition: Word | None = None
     restart_count: Id | None = None
     het_job_id: Id | None = None
-    cpus: Id | None = None
-    node_cpus: Id | None = None
+    cpus: Cpus | None = None
+    node_cpus: Cpus | None = None
     gpus: Annotated[list[Word], Field(max_length=64)] = []
     source: Literal["prolog", "epilog", "cgroup"] | None = None
 

@@ -81,6 +81,11 @@ class SiteTerms:
             return self.home
         return self.zones.get(f"{cluster}/{partition}") or self.zones.get(cluster, self.home)
 
+    def facility(self, node: str, slot: int) -> Fraction:
+        """Return the factor from a node's metered energy in a slot to facility energy: its overhead times the PUE."""
+        kind = self.node_types.type_of(node)
+        return Fraction(self.pue.at(slot) or "1") * (kind.overhead or 1 if kind else 1)
+
     def factors(self, session: Session, wanted: Collection[ZoneSlot]) -> dict[ZoneSlot, Factors]:
         """Return the factors of each zone and slot, and store the rows that are missing."""
         if not wanted:

@@ -5,8 +5,10 @@ changes.
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from fractions import Fraction
 from typing import NamedTuple
 
 from sqlalchemy import bindparam, func, select
@@ -23,6 +25,8 @@ from carbon_acct.sums.job_slot import Delivered
 from carbon_collector.meters.base import COMPONENTS
 
 Pair = tuple[int, int]
+Facility = Callable[[str, int], Fraction]
+"""A function that returns the factor from a node's metered energy in a slot to facility energy."""
 
 
 class Checked(NamedTuple):
@@ -89,9 +93,11 @@ _RECORDS = select(*(Job.id, Job.submit, Job.start, Job.end, Job.state, Job.resta
 
 
 def fitting(
-    session: Session, checked: Checked, delivered: Mapping[Pair, list[Delivered]]
+    session: Session, checked: Checked, delivered: Mapping[Pair, list[Delivered]], facility: Facility
 ) -> dict[Pair, list[Delivered]]:
-    """Return the rows of (job, slot) that fit; that the others do not is stored."""
+    """Return the rows of (job, slot) that fit; that the others do not is stored. `facility` returns by how much a
+    node's energy is multiplied in a slot: its overhead, and the PUE.
+    """
     reasons: dict[Pair, str] = {}
     for (job, slot), rows in delivered.items():
         extent = checked.extents.get(job)
@@ -100,6 +106,7 @@ def fitting(
                 reasons[row.ledger.id, slot] = reason
     for pair in _beyond(checked, delivered, reasons):
         reasons[pair] = fit.NODE_TIME
+    reasons |= dict.fromkeys(_over_ceiling(checked, delivered, reasons, facility), fit.CEILING)
     _store(session, checked, delivered, reasons)
     if not reasons:
         return dict(delivered)
@@ -108,6 +115,25 @@ def fitting(
         for (job, slot), rows in delivered.items()
     }
     return {key: rows for key, rows in kept.items() if rows}
+
+
+def _over_ceiling(
+    checked: Checked, delivered: Mapping[Pair, list[Delivered]], reasons: Mapping[Pair, str], facility: Facility
+) -> list[Pair]:
+    gone: list[Pair] = []
+    for (job, slot), rows in delivered.items():
+        if len(rows) <= fit.FEW or job not in checked.extents:
+            continue
+        kept = [row for row in rows if (row.ledger.id, slot) not in reasons]
+        gone += [(ledger, slot) for ledger in fit.over_ceiling(_amount(row, slot, facility) for row in kept)]
+    return gone
+
+
+def _amount(delivered: Delivered, slot: int, facility: Facility) -> fit.Amount:
+    ledger, row = delivered
+    energy_uj = sum(row[f"{c}_uj"] or 0 for c in COMPONENTS)
+    facility_uj = math.ceil(energy_uj * facility(ledger.node, slot))
+    return fit.Amount(ledger.id, facility_uj, row["cpu_us"] or 0, row["alloc_us"] * (ledger.cpus or 0))
 
 
 def _beyond(checked: Checked, delivered: Mapping[Pair, list[Delivered]], reasons: Mapping[Pair, str]) -> Iterable[Pair]:

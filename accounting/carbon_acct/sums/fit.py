@@ -23,8 +23,18 @@ CLOCK_SLACK_S = 3 * 3600
 EPILOG_SLACK_S = 3600
 """How much longer a node may have held the run than Slurm says: its epilog ended late."""
 
-NODE, TIME, NODE_TIME = "node", "time", "node_time"
-"""Why a row does not fit: the node was not the job's, the slot not of its time, the node-time longer than the run."""
+NODE, TIME, NODE_TIME, CEILING = "node", "time", "node_time", "ceiling"
+"""Why a row does not fit: the node was not the job's, the slot not of its time, the node-time longer than the run, the
+job would have more in the slot than any job.
+"""
+REASONS = (NODE, TIME, NODE_TIME, CEILING)
+
+MOST_OF_SLOT = 2**63 // 100
+"""The most that a run may have in one slot, of each of Amount's figures. A day has 100 slots where clocks are set back,
+and the figures of a job's day have 64 bits. In energy it is a mean of 102 MW.
+"""
+FEW = 8
+"""The number of rows of a slot that cannot exceed MOST_OF_SLOT, with a PUE of 10 and an overhead of 3."""
 
 LISTS = 64
 """Node lists of which the names are kept: those of large jobs take megabytes."""
@@ -112,4 +122,28 @@ def beyond(run: Extent, rows: Iterable[tuple[str, int, int, int]]) -> set[tuple[
         if used[node] > run.node_us:
             used[node] -= alloc_us
             gone.add((ledger, slot))
+    return gone
+
+
+class Amount(NamedTuple):
+    """What a row says, as far as it adds up over the nodes of a run: facility energy in microjoules, used and held CPU
+    time in microseconds.
+    """
+
+    ledger: int
+    facility_uj: int
+    cpu_us: int
+    core_us: int
+
+
+def over_ceiling(rows: Iterable[Amount]) -> set[int]:
+    """Return the ledgers whose rows would bring a run above MOST_OF_SLOT in one slot. Small rows are kept first."""
+    total = [0, 0, 0]
+    gone = set()
+    for ledger, *figures in sorted(rows, key=lambda row: (max(row[1:]), row.ledger)):
+        after = [before + more for before, more in zip(total, figures, strict=True)]
+        if max(after) > MOST_OF_SLOT:
+            gone.add(ledger)
+        else:
+            total = after
     return gone

@@ -180,7 +180,8 @@ def _resum(
     between = {"low": min(slots), "high": max(slots)}
     stored = ask_dicts(session, _SUMMED_SLOTS, wanted, **between)
     before = {(row["job_id"], row["slot"]): row for row in stored}
-    delivered = apart.fitting(session, checked, _delivered(session, ledgers, wanted, fresh, between))
+    delivered = _delivered(session, ledgers, wanted, fresh, between)
+    delivered = apart.fitting(session, checked, delivered, terms.facility)
     known = [key for key in keys if key in delivered or key in estimated]
     zones = {job: terms.zone(jobs[job].cluster, jobs[job].partition) for job in wanted}
     factors = terms.factors(session, {(zones[job], slot) for job, slot in known})
