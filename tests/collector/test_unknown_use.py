@@ -22,7 +22,7 @@ from carbon_collector.attribution.cpu_time import Presence, held
 from carbon_collector.attribution.ledger import PROLOG, Ledger
 from carbon_collector.attribution.memory_use import memory_use
 from carbon_collector.cgroups import Cgroups
-from carbon_collector.collector import ACCOUNTED_US
+from carbon_collector.reader import ACCOUNTED_US
 from carbon_collector.topology import Topology
 from carbon_collector.usage import Usage
 
