@@ -1,10 +1,14 @@
 # SPDX-License-Identifier: MIT
-"""Nodes as sites have them: cores and threads, a host with another name, two slurmd on one host, an epilog that fails."""
+"""Nodes as sites have them: cores and threads, a host with another name, jobs confined to CPUs, two slurmd on one host, an
+epilog that fails.
+"""
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,19 +16,22 @@ import pytest
 from simulator.hardware import Node, default_nodes
 from simulator.truth import Allocation, Log
 from slurm.cluster import Cluster
-from slurm.jobs import burn, on_each_node
+from slurm.jobs import burn, on_each_node, running
 from slurm.product import Product
 
 pytestmark = pytest.mark.slurm
 
 SLEEP = "#!/bin/sh\nsleep {}\n"
+UNTIL = "#!/bin/bash\nwhile [ $EPOCHSECONDS -lt {end} ]; do {do}; done\n"
+CONFINED = "CgroupPlugin=cgroup/v1\nConstrainCores=yes\nConstrainRAMSpace=yes\nConstrainDevices=no\n"
 TWIN = "NodeName=n4b NodeAddr=127.0.1.14 NodeHostname=n4 Port=6890 CPUs=8 Sockets=2 CoresPerSocket=4 RealMemory=1024 State=UNKNOWN\n"
 
 
 @pytest.fixture(scope="module")
 def odd(folder: Path) -> Iterator[Cluster]:
-    """A cluster whose n1 has 8 cores with two threads each, of which Slurm counts the cores."""
-    nodes = [Node("n1", cpus=16, threads=2), *default_nodes()[1:]]
+    """A cluster whose n1 has 8 cores with two threads each, of which Slurm counts the cores, and whose n3 has two CPUs."""
+    n2, n3, n4 = default_nodes()[1:]
+    nodes = [Node("n1", cpus=16, threads=2), n2, replace(n3, cpus=2), n4]
     with Cluster(folder / "odd", name="odd", nodes=nodes) as cluster:
         cluster.start_aggregator()
         cluster.wait_for([on_each_node(cluster, "alice", "warm-up", seconds=8)])
@@ -67,6 +74,45 @@ def test_a_host_with_another_name(odd: Cluster) -> None:
     assert {row["node"] for row in product.job(job)} == {"n3"}
     assert product.energy_uj(job, "cpu") > 0
     assert not product.rows("select * from node where name = 'rack7-c3'")
+    assert not any(product.differences().values())
+
+
+@pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="two CPUs are needed: each job is confined to one")
+def test_jobs_that_are_confined_to_cpus_and_memory(odd: Cluster) -> None:
+    """With ConstrainCores and ConstrainRAMSpace two jobs that end in the same second on CPUs of their own are measured: one
+    burns its CPU, the other sleeps, and each is within 3 % of the truth.
+    """
+    conf = odd.layout.node("n3") / "conf"
+    conf.mkdir()
+    (conf / "cgroup.conf").write_text(CONFINED)
+    slurm = (odd.layout.etc / "slurm/slurm.conf").read_text()
+    (conf / "slurm.conf").write_text(slurm.replace("TaskPlugin=task/none", "TaskPlugin=task/cgroup"))
+    for name in ("cgroup.conf", "slurm.conf"):  # this node's alone: the others claim more CPUs than there are
+        odd.run(["mount", "--bind", str(conf / name), f"/etc/slurm/{name}"], node="n3")
+    odd.stop_part("slurmd-n3")
+    odd.restart("slurmd-n3")
+    odd.until_idle()
+    end = int(time.time()) + 14
+    jobs = [
+        odd.sbatch("alice", "-w", "n3", "-n", "1", script=UNTIL.format(end=end, do=do)) for do in (":", "sleep 0.1")
+    ]
+    running(odd, jobs[1])
+    time.sleep(1)
+    show = "cat /sys/fs/cgroup/cpuset/slurm_n3/uid_*/job_*/cpuset.cpus"
+    confined = odd.run(["sh", "-c", show], node="n3").stdout.split()
+    assert set(odd.wait_for(jobs).values()) == {"COMPLETED"}
+    product = Product(odd)
+    product.wait_for(jobs)
+    log = Log(odd.layout.truth, odd.nodes[2])
+
+    assert sorted(confined) == ["0", "1"]
+    for job in jobs:
+        [stay] = odd.stays(job)
+        least, most = (log.job(job, Allocation(1, seconds)) for seconds in stay.seconds)
+        assert least.cpu_uj * 0.97 <= product.energy_uj(job, "cpu") <= most.cpu_uj * 1.03
+        assert {row["cpu_method"] for row in product.job(job)} == {"counter"}
+    burned, slept = (sum(row["cpu_us"] for row in product.job(job)) for job in jobs)
+    assert slept < burned / 4
     assert not any(product.differences().values())
 
 
