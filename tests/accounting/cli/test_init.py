@@ -104,6 +104,16 @@ def test_the_next_commands(slurm: StandIn, name: str) -> None:
     assert places == sorted(places)
 
 
+def test_a_slurm_that_does_not_answer(slurm: StandIn) -> None:
+    """Where Slurm could not be asked, no node is named, and the lines of slurm.conf are left to a second run."""
+    found = replace(site(slurm), release=None, nodes=())
+    text = "\n".join(init.next_steps(found, Path("/etc/carbon-acct/carbon-acct.conf")))
+
+    assert "# 2. On every node of the cluster, as root:" in text
+    assert "run `carbon-mgr init --dry-run` again" in text
+    assert "Prolog=" not in text
+
+
 def test_each_distribution_has_its_commands(slurm: StandIn) -> None:
     """The RHEL family installs rpms."""
     text = "\n".join(init.next_steps(site(slurm, EL9), Path("/etc/carbon-acct/carbon-acct.conf")))

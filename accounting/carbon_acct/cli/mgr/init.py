@@ -185,7 +185,8 @@ def next_steps(found: Facts, path: Path) -> Iterator[str]:
     yield "carbon-mgr doctor"
     if found.elsewhere:
         yield "# and let nodes and login nodes reach its TCP port."
-    yield f"# 2. On every node of the cluster ({', '.join(found.nodes[:3])}{', ...' if len(found.nodes) > 3 else ''}), as root:"
+    nodes = ", ".join(found.nodes[:3]) + (", ..." if len(found.nodes) > 3 else "")
+    yield f"# 2. On every node of the cluster{f' ({nodes})' if nodes else ''}, as root:"
     yield f"install -D -m 644 carbon-acct.conf {path}     # this file"
     yield node
     yield from _hooks(found)
