@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import io
+import os
+import sys
 from itertools import chain
 
 from carbon_collector.lean.typing import TYPE_CHECKING
@@ -15,6 +17,9 @@ if TYPE_CHECKING:
     from typing import Any
 
     from .fields import Column, Screen
+
+LEAST_TEXT = 8
+"""The characters to which a text in a table of sums is shortened at most."""
 
 
 def for_people(
@@ -44,14 +49,14 @@ def _cells(column: Column, jobs: Sequence[Mapping[str, Any]], screen: Screen, he
 
 def _fitting(columns: Sequence[Column], sizes: list[int], terminal: int) -> list[int]:
     """Return sizes whose line fits the terminal: the widest text loses a character, until it does or no text can."""
+    return _narrowed(sizes, [0 if column.width else column.field.least for column in columns], terminal)
+
+
+def _narrowed(sizes: Sequence[int], least: Sequence[int], terminal: int) -> list[int]:
+    """Return sizes whose sum with the blanks between fits, where `least` allows it; 0: a column stays as it is."""
     sizes = list(sizes)
-    blanks = len(sizes) - 1
-    while sum(sizes) + blanks > terminal:
-        spare = [
-            (size, at)
-            for at, (column, size) in enumerate(zip(columns, sizes))
-            if not column.width and size > column.field.least > 0
-        ]
+    while sum(sizes) + len(sizes) - 1 > terminal:
+        spare = [(size, at) for at, (size, most) in enumerate(zip(sizes, least)) if size > most > 0]
         if not spare:
             return sizes
         sizes[max(spare)[1]] -= 1
@@ -112,14 +117,24 @@ def csv_lines(rows: Iterable[Sequence[str]]) -> Iterator[str]:
 
 
 def aligned(
-    head: Sequence[Sequence[str]], rows: Sequence[Sequence[str]], total: Sequence[str] | None, right: Sequence[bool]
+    head: Sequence[Sequence[str]],
+    rows: Sequence[Sequence[str]],
+    total: Sequence[str] | None,
+    right: Sequence[bool],
+    terminal: int = 0,
 ) -> Iterator[str]:
-    """Yield the lines of a table: its head, rules, and the total below the second of them."""
+    """Yield the lines of a table: its head, rules, and the total below the second of them.
+
+    `terminal` is the width that no line may exceed, as far as texts can be shortened; 0: none.
+    """
     last = [] if total is None else [total]
     sizes = [max(widths(column)) for column in zip(*head, *rows, *last)]
+    if terminal:
+        sizes = _narrowed(sizes, [0 if to_right else LEAST_TEXT for to_right in right], terminal)
     rule = " ".join("-" * size for size in sizes)
 
     def line(row: Sequence[str]) -> str:
+        row = [shortened(cell, size) for cell, size in zip(row, sizes)]
         cells = zip(row, sizes, widths(row), right)
         padded = [
             " " * (size - own) + cell if to_right else cell + " " * (size - own) for cell, size, own, to_right in cells
@@ -133,6 +148,14 @@ def aligned(
     if last and rows:
         yield rule
     yield from map(line, last)
+
+
+def terminal_width() -> int:
+    """Return the width of the terminal that standard output is; 0 where it is none."""
+    try:
+        return os.get_terminal_size(sys.stdout.fileno()).columns
+    except (OSError, ValueError):
+        return 0
 
 
 def _taken(buffer: Any) -> str:

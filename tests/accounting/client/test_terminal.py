@@ -166,3 +166,31 @@ def test_show_asks_for_one_job(carbon_acct: Callable[..., Outcome], aggregator: 
     assert carbon_acct("show", "12", "--watch", "1").status == 2
     aggregator.says(JOB)
     assert "Watts" not in carbon_acct("show", "12").out
+
+
+@pytest.mark.usefixtures("_asked")
+def test_sums_fit_the_terminal(aggregator: Aggregator) -> None:
+    """On 80 columns no line of sums wraps: long names are shortened with a mark, sentences are broken at blanks, and every
+    figure is whole.
+    """
+    figures = {"jobs": 12345, "energy_uj": "123450000000000", "estimated_uj": "5000000", "carbon_ug": "98760000000"}
+    both = {"figures": figures | {"simulated": False}, "previous": figures, "waste": None}
+    window = {"month": "2026-10", "first_day": "2026-10-01", "last_day": "2026-10-31", "timezone": "Europe/Berlin"}
+    text = "34.3 kWh: GPUs were held at idle power, most by job 1; ask for fewer GPUs, or leave them when they are done"
+    key = {"account": LONG, "partition": LONG, "state": "OUT_OF_MEMORY"}
+    aggregator.others["/v1/usage"] = {
+        "window": window | {"over": True},
+        "previous_window": window | {"over": True},
+        "by": list(key),
+        "rows": [{"key": key, **both}],
+        "others": None,
+        "total": both,
+        "advice": [{"rule": "gpu_idle", "text": text}],
+        "notes": [],
+    }
+
+    lines = _on_terminal(80, "--by", "account,partition,state", "--advice", "--compare")
+
+    assert max(map(width, lines)) <= 80
+    assert any("a-name-+" in line and "~34.3kWh" in line for line in lines)
+    assert " ".join(line.strip() for line in lines[-2:]) == f"{text} [gpu_idle]"

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import os
-import sys
 import time
 
 from carbon_collector import __version__, settings
@@ -121,10 +120,9 @@ def _terminal(options: argparse.Namespace) -> int:
     """Return the width of the terminal that the default table goes to; 0 where none is to be kept to."""
     if options.format or options.brief or options.long or os.environ.get("CARBON_ACCT_FORMAT"):
         return 0
-    try:
-        return os.get_terminal_size(sys.stdout.fileno()).columns
-    except (OSError, ValueError):
-        return 0
+    from ...client import output
+
+    return output.terminal_width()
 
 
 def _print_json(page: Page, span: Window, truncate: bool) -> int:

@@ -88,7 +88,7 @@ def _print(options: argparse.Namespace, answer: dict[str, Any], chosen: tuple[st
     scripts = bool(options.parsable or options.csv)
     heads = not scripts and not options.noheader
     if heads:
-        print(usage.heading(answer["window"], answer.get("previous_window")))
+        _say(usage.heading(answer["window"], answer.get("previous_window")))
     only_more = (options.advice or options.idle) and not (options.by or options.waste or options.compare)
     if scripts and not only_more:
         _show(options, usage.for_scripts(answer), False)
@@ -102,7 +102,17 @@ def _print(options: argparse.Namespace, answer: dict[str, Any], chosen: tuple[st
         if heads and facts:
             print(facts)
     for advice in answer.get("advice") or ():
-        print(visible(f"{advice['text']} [{advice['rule']}]"))
+        _say(visible(f"{advice['text']} [{advice['rule']}]"))
+
+
+def _say(text: str) -> None:
+    """Print a sentence, broken at blanks where a terminal is narrower."""
+    columns = output.terminal_width()
+    if columns and len(text) > columns:
+        import textwrap
+
+        text = textwrap.fill(text, columns, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
+    print(text)
 
 
 def _show(options: argparse.Namespace, table: Table, with_total: bool) -> None:
@@ -115,6 +125,8 @@ def _show(options: argparse.Namespace, table: Table, with_total: bool) -> None:
     elif options.parsable:
         lines = output.delimited([*head, *rows], options.delimiter, options.parsable == "ending")
     else:
-        lines = output.aligned(head, table.rows, table.total if with_total else None, table.right)
+        lines = output.aligned(
+            head, table.rows, table.total if with_total else None, table.right, output.terminal_width()
+        )
     for line in lines:
         print(visible(line))
