@@ -176,7 +176,8 @@ def when(facts: Facts, period: Period, now: int) -> tuple[list[HeatTable], str]:
     energies = [[hour.jobs_uj for hour in cells] for _, cells in hours.rows]
     decimals = min(places([uj for many in energies for uj in many], KWH), 2)
     warm = _heat(names, energies, lambda uj: fixed(uj, KWH, decimals))
-    grid = [[hour.g_per_kwh for hour in cells] for _, cells in hours.rows]
+    # Means of the same intensity differ in their last bits, which are no shades.
+    grid = [[None if hour.g_per_kwh is None else round(hour.g_per_kwh, 3) for hour in cells] for _, cells in hours.rows]
     cold = _heat(names, grid, lambda g: f"{g:.0f}")
     tables = [
         HeatTable("Metered energy of the jobs by hour, kWh", "energy", head, warm),

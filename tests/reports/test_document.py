@@ -319,6 +319,12 @@ def test_a_day_with_an_hour_twice(site: Site, carbon_report: Callable[..., Outco
     assert [row[4] for row in table[1:27]] == ["–"] * 26
 
 
+def test_an_even_grid_has_one_shade(busy: Path) -> None:
+    """Where the intensity is that of the year, no hour is drawn darker than another because of a rounding."""
+    table = page_of(busy).partition('aria-label="Intensity of the grid by hour')[2].partition("</table>")[0]
+    assert len(set(re.findall(r'<td class="h(\d)">', table))) == 1
+
+
 def test_years_and_any_days(site: Site, carbon_report: Callable[..., Outcome], tmp_path: Path) -> None:
     """A year is the sum of its months and has twelve columns; days are the days that were asked for."""
     site.run("2023-05-05T10:00", "2023-05-05T12:00", watts=50)
