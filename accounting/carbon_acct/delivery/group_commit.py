@@ -57,7 +57,6 @@ class GroupCommit:
         self._database = database
         self._terms = terms
         self._waiting: deque[_Waiting] = deque()
-        self._is_storing = False
         self._lock = threading.Lock()
         self._thread = ThreadPoolExecutor(1, "store")
         self._lately: Counter[str] = Counter()
@@ -93,36 +92,29 @@ class GroupCommit:
     def _queue(self, one: _Waiting) -> Future[Receipt]:
         with self._lock:
             self._waiting.append(one)
-            if not self._is_storing:
-                self._is_storing = True
-                self._thread.submit(self._store_all)
+        self._thread.submit(self._store_next)  # once for each segment, so none is left whatever becomes of others
         return one.answer
 
-    def _store_all(self) -> None:
-        """Store what waits, until nothing does."""
-        while True:
-            taken = self._next()
-            try:
-                self._store(taken)
-            finally:
-                for waiting in taken:
-                    if not waiting.answer.done():
-                        waiting.answer.set_exception(INTERRUPTED)
-            with self._lock:
-                if not self._waiting:
-                    self._is_storing = False
-                    return
+    def _store_next(self) -> None:
+        """Store the next batch, or nothing if the one before took all."""
+        taken: list[_Waiting] = []
+        try:
+            self._take(taken)
+            self._store(taken)
+        finally:
+            for waiting in taken:
+                if not waiting.answer.done():
+                    waiting.answer.set_exception(INTERRUPTED)
 
-    def _next(self) -> list[_Waiting]:
-        """Return the segments to store next: those of the nodes that delivered least recently, and of these the ones
-        that waited longest.
+    def _take(self, taken: list[_Waiting]) -> None:
+        """Append to `taken` the segments to store next: those of the nodes that delivered least recently, and of these
+        the ones that waited longest.
         """
         with self._lock:
             if time.monotonic() - self._lately_since > LATELY_S:
                 self._lately.clear()
                 self._lately_since = time.monotonic()
             self._waiting = deque(sorted(self._waiting, key=lambda one: self._lately[one.node]))
-        taken: list[_Waiting] = []
         records = 0
         while one := self._first():
             segment = self._read(one)
@@ -135,7 +127,6 @@ class GroupCommit:
                 break
             self._lately[one.node] += 1 + len(segment.records)
             taken.append(one)
-        return taken
 
     def _first(self) -> _Waiting | None:
         with self._lock:

@@ -56,12 +56,13 @@ def at_once(site: Site, segments: Sequence[ParsedSegment]) -> tuple[list[Receipt
             answers[at] = err
 
     threads = [threading.Thread(target=one, args=(at,)) for at in range(len(segments))]
-    together._is_storing = True
+    all_wait = threading.Event()
+    together._thread.submit(all_wait.wait)
     for thread in threads:
         thread.start()
     while len(together._waiting) < len(segments):
         threading.Event().wait(0.001)
-    together._thread.submit(together._store_all)
+    all_wait.set()
     for thread in threads:
         thread.join()
     event.remove(site.database.engine, "commit", count)
