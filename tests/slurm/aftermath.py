@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Container, Iterable
 from typing import Any, NamedTuple
 
+from carbon_collector.attribution.advance import TAIL_GUESSED
 from carbon_collector.hostlist import expand
 
 from .cluster import Cluster, ClusterError
@@ -142,7 +143,7 @@ class Aftermath:
             coverage, quality = shown[key]["coverage"], shown[key]["quality"]
             if run in whole:
                 notes = shown[key]["notes"]
-                said = "estimated" if shared and notes and all(": shared by " in note for note in notes) else "measured"
+                said = "estimated" if shared and notes and all(_is_of_an_end(note) for note in notes) else "measured"
                 assert (coverage >= WHOLE, quality) == (True, said), (run, coverage, notes)
             else:
                 assert coverage < 99, (run, coverage)
@@ -150,6 +151,11 @@ class Aftermath:
                     run,
                     quality,
                 )  # the gap itself may be estimated, apart
+
+
+def _is_of_an_end(note: str) -> bool:
+    """Whether a note is of CPU time that jobs used last, when they ended together; nothing else may be shared here."""
+    return " cpu: " in f" {note}" and note.endswith(TAIL_GUESSED)
 
 
 def _until(condition: Callable[[], bool], timeout: float, what: Callable[[], str]) -> None:
