@@ -157,6 +157,7 @@ def table(study: judge.Study) -> tuple[str, list[str]]:
     """Return the table of all rules, and a line for each budget."""
     true = truth(study)
     restless = schedule.restless(study.nodes)
+    true_restless = truth(study._replace(nodes=restless))  # a node with more CPUs: a job holds less of it
     lines, worst_uj = [], 0
     for name, version, service, busy in OURS:
         books = [
@@ -164,7 +165,7 @@ def table(study: judge.Study) -> tuple[str, list[str]]:
             for node in (restless if busy else study.nodes)
         ]
         worst_uj = max([worst_uj, *(abs(one.difference_uj) for one in books)])
-        lines.append(our_lines(name, books, true))
+        lines.append(our_lines(name, books, true_restless if busy else true))
     said = _budgets([line[HOST] for line in lines[:2]], study)
     lines += [peer_lines(rule, study, true) for rule in peers.RULES]
     rows: list[list[str]] = []
