@@ -215,12 +215,12 @@ def test_an_unknown_slot_teaches_nothing() -> None:
         ({"coverage": 98.0}, None),
         ({"coverage": None}, None),
         ({"energy_uj": None}, None),
-        ({"job_id_raw": "8"}, None),
+        ({"job_id_raw": 8}, None),
     ],
 )
 def test_the_energy_of_all_nodes_is_that_of_a_covered_job(more: dict[str, object], energy_j: float | None) -> None:
     """A job that is not there, or of which a node has not told all, has no energy to learn from."""
-    job = {"job_id_raw": "7", "energy_uj": "12500000", "coverage": 100.0, **more}
+    job = {"job_id_raw": 7, "energy_uj": 12500000, "coverage": 100.0, **more}
 
     assert aggregator.energy_of(json.dumps({"jobs": [job]}).encode(), "7") == energy_j
 

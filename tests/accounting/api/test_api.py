@@ -154,7 +154,7 @@ def test_every_key(served: Served, slurm: StandIn) -> None:
     (job,) = get(served, "/v1/jobs")[1]["jobs"]
     assert (job["energy_uj"], job["quality"], job["coverage"]) == (1100, "measured", 100.0)
     # carbon_job, which imports nothing of this, reads the same answer for jobs on several nodes.
-    assert energy_of(json.dumps({"jobs": [job]}).encode(), job["job_id_raw"]) == 0.0011
+    assert energy_of(json.dumps({"jobs": [job]}).encode(), str(job["job_id_raw"])) == 0.0011
     assert job["intensity_source"] == "Ember 2024 via Our World in Data, yearly average, lifecycle"
 
 
