@@ -39,11 +39,9 @@ CONF
     slurmctld >/dev/null 2>&1
     # Configless: slurmd asks slurmctld for its files, and has none of its own.
     if [ "$3" ]; then mv /etc/slurm/slurm.conf /etc/slurm/away.conf; sleep 1; fi
-    # shellcheck disable=SC2086  # no option, or two words
-    slurmd -D $3 >/dev/null 2>&1 & slurmd=$!
-    # sinfo needs slurm.conf, which slurmd must not find before it has asked.
-    if [ "$3" ]; then for _ in $(seq 100); do [ -f /run/slurm/conf/slurm.conf ] && break; sleep 0.1; done; mv /etc/slurm/away.conf /etc/slurm/slurm.conf; fi
-    for _ in $(seq 200); do [ "$(sinfo -h -o %T 2>/dev/null)" = idle ] && break; sleep 0.1; done
+    slurmd $3 >/dev/null 2>&1
+    [ "$3" ] && mv /etc/slurm/away.conf /etc/slurm/slurm.conf
+    for _ in $(seq 100); do [ "$(sinfo -h -o %T 2>/dev/null)" = idle ] && break; sleep 0.1; done
     job=$(sbatch --parsable -o /dev/null -D / --wrap 'sleep 0.1' 2>/dev/null)
     state=none
     for _ in $(seq 100); do
@@ -55,8 +53,8 @@ CONF
     done
     sleep 0.5
     echo "$1|$(paste -sd' ' /var/log/ran)|$state|$(sinfo -h -o %T 2>/dev/null)"
-    for p in "$slurmd" "$(cat /run/slurmctld.pid)"; do
-        kill "$p"; for _ in $(seq 100); do kill -0 "$p" 2>/dev/null || break; sleep 0.1; done; kill -9 "$p" 2>/dev/null
+    for pid in /run/slurmd.pid /run/slurmctld.pid; do
+        [ -f "$pid" ] && { p=$(cat "$pid"); kill "$p"; for _ in $(seq 100); do kill -0 "$p" 2>/dev/null || break; sleep 0.1; done; kill -9 "$p" 2>/dev/null; rm -f "$pid"; }
     done
 }
 

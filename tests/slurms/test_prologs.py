@@ -94,6 +94,8 @@ def test_which_prologs_run(release: str, capsys: pytest.CaptureFixture[str]) -> 
     assert set(found) == set(RAN)
     for name, both in RAN.items():
         ran, job, node = found[name]
+        if name.startswith("configless") and version < (23, 11):
+            continue  # not tried: its configless slurmd does not register here; it sends no scripts (23.11's changelog)
         wanted = both[version >= (24, 5)]
         if wanted is None:
             assert "drain" in node, (release, name, found[name])
