@@ -18,6 +18,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 
+from accounting.client.jobs import JOB
 from carbon_acct.access.munge import decode
 from carbon_acct.cli import acct
 from carbon_collector import munge
@@ -150,6 +151,12 @@ def carbon_acct(
         return Outcome(status, captured.out, captured.err)
 
     return run
+
+
+@pytest.fixture
+def one_job(aggregator: Aggregator) -> None:
+    """Let the aggregator answer with one job."""
+    aggregator.says(JOB)
 
 
 @pytest.fixture(autouse=True)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from accounting.client.test_acct import JOB, PARTIAL, SIMULATED
+from accounting.client.jobs import JOB, PARTIAL, SIMULATED
 from interpreters import interpreter
 from slurm.layout import CHECKOUT
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from accounting.client.test_acct import GUESSED, JOB, NOW, PARTIAL, RUNNING, SIMULATED, job
+from accounting.client.jobs import GUESSED, JOB, NOW, PARTIAL, RUNNING, SIMULATED, job
 from carbon_acct.client.safe_text import width
 
 if TYPE_CHECKING:
