@@ -96,7 +96,7 @@ def test_large_has_a_column_for_each_size() -> None:
     """The real carbon-acct is asked, and shows as many jobs as there are for the question."""
     rows = run("large.py", "--jobs", "1000", "--sacct", "0", "--runs", "1")
 
-    (year,) = [row for row in rows if row.startswith("an account's year")]
+    (year,) = [row for row in rows if row.startswith("an account's year  ")]
     assert year.endswith("(4)")
     assert any(row.startswith("bytes on disk a job") for row in rows)
 
