@@ -207,13 +207,21 @@ def test_a_driver_that_hangs_delays_nobody(host: Host, library: Path) -> None:
     hung_s = time.monotonic() - begun_s
     gpus.count(500)
     gpus.driver.hang = 0
-    eventually(lambda: "GPU-0: is read again" in host.said(), "the driver is back")
+    moved = 0
+
+    def is_back() -> bool:
+        nonlocal moved
+        moved += 1
+        host.node.count(1)  # counters that stand still for a second are not believed
+        return "GPU-0: is read again" in host.said()
+
+    eventually(is_back, "the driver is back")
     gpus.count(7)
     host.tick()
     got = host.collect()
 
     assert hung_s < 3 * DEADLINE_S  # six readings: the one that found out was waited for, no other
-    assert got.energy("cpu") == 10 * JOULE
+    assert got.energy("cpu") == 10 * JOULE + 2 * moved
     [row] = got.of("job_slot", 1)
     assert row["components"]["cpu"]["metered_us"] == row["alloc_us"]
     assert row["components"]["gpu"]["metered_us"] == row["alloc_us"]

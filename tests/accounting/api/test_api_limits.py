@@ -30,6 +30,7 @@ from carbon_acct.errors import RefusedError
 from carbon_acct.site import Site
 from carbon_acct.sync.slurm import Poller
 from carbon_collector import munge
+from carbon_collector.http import request
 
 USER, OTHER = 54001, 54002
 Serve = Callable[[Limits], Served]
@@ -212,6 +213,8 @@ def test_statements_are_not_kept_by_length(limited: Serve) -> None:
     served = limited(Limits())
     cache = served.site.database.engine._compiled_cache
     assert cache is not None
+    # The watch counts beside the requests; its statements are there then.
+    wait_for(lambda: b"carbon_acct_unmatched_ledgers" in request("GET", served.url, "/metrics", b"", {}).body)
     kept = []
     for many in range(40):
         assert served.ask("GET", "/v1/jobs?jobs=" + ",".join(str(n) for n in range(600 + many))).status == 200
