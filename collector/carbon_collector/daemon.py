@@ -91,6 +91,7 @@ def _start_again(collector: Collector, program: Program) -> None:
     collector.log.line(f"{program.path} was replaced; it is started again")
     try:
         collector.step()
+        collector.look_again()
         program.start_again()
     except (ImportError, OSError) as err:
         collector.log.once("program", f"{program.path} cannot be started again: {err}")
@@ -113,6 +114,9 @@ def _leave(collector: Collector, lock: Lock) -> bool:
 
     It may not if that takes longer than LEAVE_S, or if a ticket has just arrived.
     """
+    collector.look_again()
+    if collector.books.ledgers:
+        return False
     collector.flush()
     deadline = time.monotonic() + LEAVE_S
     while not collector.spool.is_empty() and time.monotonic() < deadline:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from carbon_collector import live, settings, state
+from carbon_collector.attribution.counter import WENT_DOWN
 from carbon_collector.collector import SHOW_S, Collector
 from carbon_collector.log import Log
 
@@ -276,6 +277,31 @@ def test_it_leaves_when_there_is_nothing_to_do(host: Host) -> None:
     assert host.spooled() == []
     assert host.aggregator.is_closed(1)
     assert host.aggregator.energy("cpu") == 2 * JOULE
+
+
+def test_a_wrap_that_its_last_reading_shows_is_not_lost(host: Host) -> None:
+    """A collector that leaves reads once more before; one that a later prolog starts knows the energy in between."""
+    for zone in host.node.energy:
+        host.node.set_energy(zone, int((host.node.zone(zone) / "max_energy_range_uj").read_text()) - 2 * JOULE)
+    host.start(linger="3", interval="60")
+    host.ticket("prolog", 1)
+    host.node.count(JOULE)
+    host.ticket("epilog", 1)
+    eventually(lambda: host.aggregator.is_closed(1), "the segment has come")
+    with host.frozen():
+        time.sleep(3.1)
+        host.node.count(2 * JOULE)
+    assert host.process is not None
+    assert host.process.wait(30) == 0
+    host.start()
+    host.ticket("prolog", 2)
+    host.node.count(JOULE)
+    host.tick()
+    got = host.collect()
+
+    assert got.energy("cpu") == got.energy("dram") == 8 * JOULE
+    assert WENT_DOWN not in str(got.of("node_slot"))
+    assert got.is_conserved()
 
 
 def cpu_ticks(host: Host) -> int:
