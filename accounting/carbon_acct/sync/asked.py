@@ -28,24 +28,44 @@ RUNS_AGAIN = frozenset({"REQUEUED", "NODE_FAIL", "PREEMPTED"})
 """The states of an ended run after which the job may wait again."""
 
 
-class RecentlyAsked:
-    """What was asked of late. It may be used by any thread."""
+class Questions:
+    """The JobIDs that Slurm is to be asked about, oldest first, and when it was asked of late. Any thread may use it."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
+        self._waiting: OrderedDict[int, None] = OrderedDict()
         self._at: OrderedDict[int, float] = OrderedDict()
 
-    def due(self, ids: Iterable[int]) -> list[int]:
-        """Return those of the JobIDs, at most MOST, that were not asked about a moment ago. They count as asked then."""
+    def add(self, ids: Iterable[int]) -> None:
+        """Have Slurm asked about these JobIDs, at most MOST, unless it answered about them a moment ago."""
         now = time.monotonic()
         with self._lock:
-            found = [one for one in dict.fromkeys(ids) if now - self._at.get(one, -AGAIN_S) >= AGAIN_S][:MOST]
-            for one in found:
+            for one in list(dict.fromkeys(ids))[:MOST]:
+                if now - self._at.get(one, -AGAIN_S) >= AGAIN_S:
+                    self._waiting.setdefault(one)
+            while len(self._waiting) > REMEMBERED:
+                self._waiting.popitem(last=False)
+
+    def waits(self, ids: Iterable[int]) -> bool:
+        """Return whether Slurm has still to be asked about one of these JobIDs."""
+        with self._lock:
+            return any(one in self._waiting for one in ids)
+
+    def next(self, first: Iterable[int]) -> list[int]:
+        """Return the JobIDs to ask about next: those of `first` that wait, and others. They wait until `done`."""
+        with self._lock:
+            return list(dict.fromkeys([one for one in first if one in self._waiting] + list(self._waiting)))[:MOST]
+
+    def done(self, ids: Iterable[int]) -> None:
+        """Note that Slurm was asked about these JobIDs now, whether it answered or not."""
+        now = time.monotonic()
+        with self._lock:
+            for one in ids:
+                self._waiting.pop(one, None)
                 self._at[one] = now
                 self._at.move_to_end(one)
             while len(self._at) > REMEMBERED:
                 self._at.popitem(last=False)
-        return found
 
 
 def unsettled_of(session: Session, ids: Collection[int]) -> list[int]:

@@ -31,7 +31,7 @@ from carbon_acct.slurm.programs import Programs
 from carbon_acct.slurm.rights import load_rights
 from carbon_acct.slurm.state import SlurmState
 from carbon_acct.sums import settle
-from carbon_acct.sync.asked import RecentlyAsked, unsettled_of
+from carbon_acct.sync.asked import Questions, unsettled_of
 from carbon_acct.sync.jobs import Turn, record_jobs, unsettled
 from carbon_collector.errors import CarbonError
 from carbon_collector.units import DAY_S
@@ -97,7 +97,8 @@ class Poller:
         self._polls = 0
         self._pace = Pace()
         self._turn = Turn()
-        self._asked = RecentlyAsked()
+        self._questions = Questions()
+        self._asking = threading.Lock()
         self._rights_at = self._asked_by_id_at = self._nodes_at = self._may_ask_at = 0.0
         self._looked_back_at = time.monotonic()
         self._thread = threading.Thread(target=self._run, name="slurm-poll", daemon=True)
@@ -140,18 +141,33 @@ class Poller:
             return changed
 
     def ask_for(self, ids: Collection[int]) -> None:
-        """Ask Slurm about JobIDs that somebody asks for and that are not settled, all of them in one bounded question.
+        """Ask Slurm about JobIDs that somebody asks for and that are not settled.
 
-        A JobID is asked about once in some seconds, whoever asks. Where Slurm does not answer, what is known is shown.
+        Those that several ask for at the same time are one bounded question. Between two questions slurmdbd rests, as
+        it does between two polls. Where an answer would take longer than REFRESH_WAIT_S, what is known is shown.
         """
-        client = self._client
-        if client is None or self.state.error or time.monotonic() < self._may_ask_at:
+        if self._client is None or self.state.error:
             return
-        due = self._asked.due(ids)
-        if not due:
+        until = time.monotonic() + REFRESH_WAIT_S
+        self._questions.add(ids)
+        while self._questions.waits(ids) and self._asking.acquire(timeout=max(0.0, until - time.monotonic())):
+            try:
+                now = time.monotonic()
+                rest_s = max(0.0, self._may_ask_at - now)
+                if not self._questions.waits(ids) or now + rest_s >= until or self._stop.wait(rest_s):
+                    return
+                self._ask_next(self._client, ids, until)
+            finally:
+                self._asking.release()
+
+    def _ask_next(self, client: SlurmClient, first: Collection[int], until: float) -> None:
+        """Ask about JobIDs that wait, unless a poll takes longer than `until` on the monotonic clock."""
+        ids = self._questions.next(first)
+        open_ids = self._site.database.run(lambda session: unsettled_of(session, ids))
+        if not open_ids:
+            self._questions.done(ids)
             return
-        open_ids = self._site.database.run(lambda session: unsettled_of(session, due))
-        if not open_ids or not self._lock.acquire(timeout=REFRESH_WAIT_S):
+        if not self._lock.acquire(timeout=max(0.0, until - time.monotonic())):
             return
         try:
             now = int(time.time())
@@ -160,6 +176,7 @@ class Poller:
         except CarbonError as err:
             log.info("slurm: a question about jobs that somebody asks for: %s", err)
         finally:
+            self._questions.done(ids)
             self._may_ask_at = time.monotonic() + self._pace.rest_s
             self._lock.release()
 

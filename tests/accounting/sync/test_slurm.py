@@ -6,7 +6,10 @@ from __future__ import annotations
 import itertools
 import logging
 import time
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from itertools import chain
 
 import pytest
 from hypothesis import given
@@ -24,9 +27,12 @@ from carbon_acct.queries import totals
 from carbon_acct.queries.job_filter import Filters
 from carbon_acct.queries.jobs import list_jobs
 from carbon_acct.site import Site
+from carbon_acct.slurm import pace
 from carbon_acct.slurm.client import SlurmJob
 from carbon_acct.slurm.dbd import DbdLimits
 from carbon_acct.slurm.pace import LEAST_WINDOW_S, LONGEST_REST_S, SLOW_S, Pace
+from carbon_acct.sync import asked
+from carbon_acct.sync import slurm as sync_slurm
 from carbon_acct.sync.jobs import MAX_ASKED, Turn, unsettled
 from carbon_acct.sync.slurm import OVERLAP_S, Poller, window
 from carbon_collector.units import DAY_S
@@ -192,6 +198,45 @@ def test_ledger_whose_job_slurm_tells_late(site: Site, slurm: StandIn, poller: P
     assert "-j" not in window
     assert asked[asked.index("-j") + 1] == "11,12"
     assert since(asked) <= now - 86400
+
+
+def test_who_asks_for_a_job_gets_slurms_word(slurm: StandIn, poller: Poller, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Users who ask at the same time for jobs that wait all wait for the answer, and for slurmdbd's rest, not in vain.
+    Questions that wait are asked together, and what was answered a moment ago is not asked again.
+    """
+    monkeypatch.setattr(pace, "REST", 0.5)
+    monkeypatch.setattr(sync_slurm, "REFRESH_WAIT_S", 60)
+    monkeypatch.setattr(asked, "AGAIN_S", 60)
+    poller.poll()
+    before = len(slurm.calls())
+    wanted = [[7], [8], [7, 9], [8], *([n] for n in range(100, 104))]
+    slurm.jobs([], slow_s=0.1)
+
+    def questions() -> list[list[int]]:
+        return [list(map(int, call[call.index("-j") + 1].split(","))) for call in slurm.calls()[before:]]
+
+    def is_told(ids: list[int]) -> bool:
+        poller.ask_for(ids)
+        return set(ids) <= set(chain.from_iterable(questions()))
+
+    with ThreadPoolExecutor(len(wanted)) as pool:
+        assert all(pool.map(is_told, wanted))
+    of_each = Counter(chain.from_iterable(questions()))
+    assert set(of_each.values()) == {1}
+    assert len(questions()) < len(of_each)
+    poller.ask_for([7, 100])
+    assert Counter(chain.from_iterable(questions())) == of_each
+
+
+def test_a_long_rest_of_slurmdbd_is_kept(slurm: StandIn, poller: Poller, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where it would take longer than a user waits, slurmdbd is not asked, and what is known is shown at once."""
+    poller.poll()
+    monkeypatch.setattr(pace, "REST", 1e6)
+    slurm.jobs([])
+    poller.ask_for([7])
+    before = len(slurm.calls())
+    poller.ask_for([8])
+    assert len(slurm.calls()) == before
 
 
 @pytest.mark.each_kind
