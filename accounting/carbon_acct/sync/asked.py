@@ -12,6 +12,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Collection, Iterable
+from typing import NamedTuple
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -68,17 +69,32 @@ class Questions:
                 self._at.popitem(last=False)
 
 
-def unsettled_of(session: Session, ids: Collection[int]) -> list[int]:
-    """Return those of the JobIDs of which Slurm may know more than the accounting: it has no run of them, or the newest
-    has not ended, or may run again.
+class Unsettled(NamedTuple):
+    """JobIDs of which Slurm may know more than the accounting.
+
+    `missing`: it has no run of them, or the newest has ended and may run again. `running`: the newest has not ended, and
+    a poll tells of it as well.
     """
+
+    missing: list[int]
+    running: list[int]
+
+
+def unsettled_of(session: Session, ids: Collection[int]) -> Unsettled:
+    """Return those of the JobIDs of which Slurm may know more than the accounting."""
     lists = Lists(session.get_bind().dialect.name)
     query = select(Job.job_id_raw, Job.leader_id, Job.end, Job.state).order_by(Job.submit)
-    settled: dict[int, bool] = {}
+    known: set[int] = set()
+    again: set[int] = set()
+    running: set[int] = set()
     for column in (Job.job_id_raw, Job.leader_id):
         newest = {row.job_id_raw: row for row in session.execute(query.where(lists.among(column, ids)))}
         for row in newest.values():
-            done = row.end is not None and row.state not in RUNS_AGAIN
-            for one in {row.job_id_raw, row.leader_id}:
-                settled[one] = settled.get(one, True) and done
-    return [one for one in ids if not settled.get(one, False)]
+            both = {row.job_id_raw, row.leader_id}
+            known |= both
+            if row.state in RUNS_AGAIN:
+                again |= both
+            elif row.end is None:
+                running |= both
+    missing = [one for one in ids if one not in known or one in again]
+    return Unsettled(missing, [one for one in ids if one in running and one not in again])

@@ -66,6 +66,11 @@ FRESHEN_WAIT_S = 2.0
 """The time in seconds that an answer waits for a poll at most. All answers wait for the same poll."""
 
 
+def _left_s(until: float) -> float:
+    """Return the seconds until a time on the monotonic clock, or 0 after it."""
+    return max(0.0, until - time.monotonic())
+
+
 def window(known: int | None, now: int, longest_s: int, look_back: bool) -> tuple[int, int]:
     """Return the time to ask about, (since, until), in epoch seconds.
 
@@ -144,34 +149,39 @@ class Poller:
         """Ask Slurm about JobIDs that somebody asks for and that are not settled.
 
         Those that several ask for at the same time are one bounded question. Between two questions slurmdbd rests, as
-        it does between two polls. Where an answer would take longer than REFRESH_WAIT_S, what is known is shown.
+        it does between two polls; whoever asks for a job that the accounting does not have waits for that, for
+        REFRESH_WAIT_S at most. Otherwise what is known is shown.
         """
-        if self._client is None or self.state.error:
+        client = self._client
+        if client is None or self.state.error:
             return
-        until = time.monotonic() + REFRESH_WAIT_S
         self._questions.add(ids)
-        while self._questions.waits(ids) and self._asking.acquire(timeout=max(0.0, until - time.monotonic())):
-            try:
-                now = time.monotonic()
-                rest_s = max(0.0, self._may_ask_at - now)
-                if not self._questions.waits(ids) or now + rest_s >= until or self._stop.wait(rest_s):
-                    return
-                self._ask_next(self._client, ids, until)
-            finally:
-                self._asking.release()
+        if not self._questions.waits(ids):
+            return
+        missing = self._site.database.run(lambda session: unsettled_of(session, ids)).missing
+        until = time.monotonic() + (REFRESH_WAIT_S if missing else 0)
+        if not self._asking.acquire(timeout=_left_s(until)):
+            return
+        try:
+            rest_s = max(0.0, self._may_ask_at - time.monotonic())
+            if self._questions.waits(ids) and rest_s <= _left_s(until) and not self._stop.wait(rest_s):
+                self._ask_next(client, ids, until)
+        finally:
+            self._asking.release()
 
     def _ask_next(self, client: SlurmClient, first: Collection[int], until: float) -> None:
         """Ask about JobIDs that wait, unless a poll takes longer than `until` on the monotonic clock."""
         ids = self._questions.next(first)
-        open_ids = self._site.database.run(lambda session: unsettled_of(session, ids))
+        unsettled = self._site.database.run(lambda session: unsettled_of(session, ids))
+        open_ids = sorted({*unsettled.missing, *unsettled.running})
         if not open_ids:
             self._questions.done(ids)
             return
-        if not self._lock.acquire(timeout=max(0.0, until - time.monotonic())):
+        if not self._lock.acquire(timeout=_left_s(until)):
             return
         try:
             now = int(time.time())
-            jobs = self._ask(client, now - FIRST_WINDOW_S, now + 1, sorted(open_ids))
+            jobs = self._ask(client, now - FIRST_WINDOW_S, now + 1, open_ids)
             self._site.database.run(lambda session: record_jobs(session, jobs, self._site.terms))
         except CarbonError as err:
             log.info("slurm: a question about jobs that somebody asks for: %s", err)

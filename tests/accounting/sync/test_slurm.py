@@ -239,6 +239,20 @@ def test_a_long_rest_of_slurmdbd_is_kept(slurm: StandIn, poller: Poller, monkeyp
     assert len(slurm.calls()) == before
 
 
+def test_nobody_waits_for_word_of_a_job_that_runs(
+    slurm: StandIn, poller: Poller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A poll tells of it as well, so its row is shown as it is while slurmdbd rests."""
+    slurm.jobs([{"State": "RUNNING", "End": "Unknown"}])
+    poller.poll()
+    monkeypatch.setattr(pace, "REST", 1e6)
+    monkeypatch.setattr(sync_slurm, "REFRESH_WAIT_S", 1e6)
+    poller.ask_for([8])
+    before = len(slurm.calls())
+    poller.ask_for([7])
+    assert len(slurm.calls()) == before
+
+
 @pytest.mark.each_kind
 def test_everybody_is_asked_about_in_turn(site: Site) -> None:
     """However many ledgers wait for their jobs, each round asks about others, until all were asked about."""
