@@ -92,6 +92,7 @@ def test_both_on_one_host(machine: Machine) -> None:
         machine.run(["systemctl", "start", first])
         machine.run(["systemctl", "start", second])
         start_aggregator(machine)
+        machine.run(["systemctl", "start", COLLECTOR])  # it may have left while the aggregator took its time
         until_it_runs(machine)
 
         ours, theirs = owners(machine, STATE), owners(machine, "/var/lib/carbon-acct")
