@@ -16,7 +16,7 @@ from typing import NamedTuple
 from carbon_acct.client.safe_text import escaped
 
 from .cluster import Cluster
-from .habits import HOSTILE_NAME, WIDE_NAME, Scene
+from .habits import HOSTILE_NAME, WIDE_NAME, WINDOW_S, Scene
 from .layout import USERS
 
 FIELDS = (
@@ -127,7 +127,7 @@ def values_of(scene: Scene, cluster: str) -> dict[str, str]:
     """What the command lines are filled in with: JobIDs and times of the scene."""
     jobs = scene.jobs
     stamps = {name: time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(at)) for name, at in
-              (("start", scene.start), ("mid", scene.start + 3), ("ends", scene.start + 8))}  # fmt: skip
+              (("start", scene.start), ("mid", scene.start + 3), ("ends", scene.start + WINDOW_S))}  # fmt: skip
     return stamps | {
         "cluster": cluster,
         "start_slash": time.strftime("%m/%d/%y-%H:%M:%S", time.gmtime(scene.start)),

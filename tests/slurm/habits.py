@@ -12,6 +12,8 @@ from .jobs import burn, running
 SLEEP = "#!/bin/sh\nsleep {}\n"
 WIDE_NAME = "an-experiment-with-a-name-of-more-than-forty-characters"
 HOSTILE_NAME = "=a|b\\c\x1b[31m\u202e\u6f22\u5b57'\""
+WINDOW_S = 8
+"""The seconds from `start` to the end of the windows that cut jobs."""
 HOLDS = "600"
 """The seconds that jobs stay which are compared while they run."""
 
@@ -40,6 +42,7 @@ def set_scene(cluster: Cluster) -> Scene:
         "hostile": sbatch("bob", "-J", HOSTILE_NAME, "--comment", "a|b", script=SLEEP.format(1)),
     }
     cluster.wait_for(jobs.values())
+    time.sleep(max(0.0, start + WINDOW_S + 1 - time.time()))  # sacct cuts suspended time as well, carbon-acct does not
     held = {
         "never started": sbatch("alice", "-J", "never", "--begin=now+1hour"),
         "pending": sbatch("bob", "-J", "pending", "--begin=now+1hour", "-n", "3", "-t", "10"),

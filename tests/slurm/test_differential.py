@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from carbon_acct.client.habits import DIFFERENCES
+from collector.process import eventually
 from slurm import habits, privacy
 from slurm.cluster import Cluster
 from slurm.differential import VIEWERS, Case, answers, cases, difference, different, values_of
@@ -45,12 +46,23 @@ def asked_by(viewer: str, wanted: list[Case]) -> list[Case]:
     return wanted if number == 0 or os.environ.get("HABITS") == "all" else wanted[number % 3 :: 3]
 
 
+def until_known(cluster: Cluster, scene: habits.Scene) -> None:
+    """Wait until the accounting knows what slurmdbd does. A poll does not tell of all that waits; who asks for it does."""
+    query = ["-a", "-n", "-P", "-o", "JobID", "-j", ",".join(map(str, scene.jobs.values()))]
+
+    def told(*program: str) -> set[str]:
+        return set(cluster.run([*program, *query]).stdout.split())
+
+    eventually(lambda: told("carbon-acct") == told("sacct", "-X"), "all jobs are known")
+
+
 def test_answers_are_those_of_sacct(scene: tuple[Cluster, habits.Scene]) -> None:
     """With at least 120 combinations of options, each as root and as a user, a coordinator or a stranger in turn: the same
     success, rows, order and cells, but for the differences of the man page; and every error is one line.
     """
     cluster, jobs = scene
     cluster.run(["carbon-mgr", "sync"])
+    until_known(cluster, jobs)
     wanted = cases(values_of(jobs, cluster.name))
     assert len({case.options for case in wanted}) >= LEAST
 
