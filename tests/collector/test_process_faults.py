@@ -91,7 +91,8 @@ def test_a_wiped_run_directory_is_made_again(host: Host) -> None:
     """The collector goes on, prologs find it again, and nothing is lost or doubled."""
     host.start()
     host.ticket("prolog", 1)
-    shutil.rmtree(host.run_dir)
+    with host.frozen():  # it writes into the folder
+        shutil.rmtree(host.run_dir)
     host.node.count(JOULE)
     pid_file = host.run_dir / "collector.pid"
     eventually(pid_file.exists, "the address is published again")
