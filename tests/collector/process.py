@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from carbon_acct.access.munge import decode, encode
 from carbon_acct.delivery.segment import parse_segment
 from carbon_collector import munge
+from carbon_collector.units import SLOT_S
 
 from .node import FileNode
 
@@ -28,6 +29,10 @@ if TYPE_CHECKING:
 INTERVAL_S = 0.1
 PATIENCE_S = 60.0
 """How long a busy machine may take for anything; only a test that fails waits so long."""
+
+
+BORDER_S = 15
+"""The seconds before the end of a slot in which no collector is started."""
 
 
 def eventually(condition: Callable[[], Any], what: str, patience_s: float = PATIENCE_S) -> Any:
@@ -205,6 +210,8 @@ class Host:
         config = self.configure(**extra)
         args = [*self.program, "run", "--node", self.node.name, "--config", str(config)]
         before = self.state_bytes()
+        if (left_s := SLOT_S - time.time() % SLOT_S) < BORDER_S:
+            time.sleep(left_s)  # most tests are of rows of one slot
         with (self.root / "collector.err").open("ab") as err:
             self.process = subprocess.Popen(
                 args, stderr=err, stdin=subprocess.DEVNULL, env={"PATH": "/usr/bin:/bin", **(env or {})}
