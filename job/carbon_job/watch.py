@@ -140,8 +140,8 @@ def _state(seen: Seen, now_s: float) -> str:
 
 def _sum(epochs: Sequence[Facts], name: str) -> float | None:
     """Return the sum of what epochs have, or None if one of them does not know it."""
-    values = [epoch.get(name) for epoch in epochs]
-    return None if not values or None in values else float(sum(map(float, values)))  # type: ignore[arg-type]
+    known = [float(epoch[name]) for epoch in epochs if epoch.get(name) is not None]
+    return sum(known) if known and len(known) == len(epochs) else None
 
 
 def table(rows: Sequence[Sequence[str]]) -> list[str]:
