@@ -97,6 +97,30 @@ def test_a_dip_is_no_wrap_and_leaves_no_gap() -> None:
     assert covered(keeper, "cpu") == 1
 
 
+def test_a_wrap_while_no_collector_ran_is_no_gap_of_the_next_job() -> None:
+    """A prolog starts a collector after minutes without one, in which a counter wrapped: the interval that is doubted is
+    minutes long, and settled a tenth of a second later.
+    """
+    world = World()
+    world.counters["package-0"].register = DOMAINS["package-0"].range_uj - 1_000 * JOULE
+    keeper = Keeper(world)
+    keeper.step()
+    world.run(100 * SECOND, dict.fromkeys(LOADED, 40))
+    keeper.restart()
+    keeper.books.new_process(set())
+    keeper.open(make_job(1, cpus=4))
+    for length in (SECOND // 3, SECOND // 10):
+        world.run(length, LOADED)
+        keeper.step()
+    row = next(r for _, r in keeper.records() if r["type"] == "job_slot")
+    share = row["components"]["cpu"]
+
+    assert booked(keeper, "cpu") == sum(world.counters[name].total for name in ("package-0", "package-1"))
+    assert covered(keeper, "cpu") == 1
+    assert share["metered_us"] == row["alloc_us"] >= SECOND // 3 + SECOND // 10
+    assert "reason" not in share
+
+
 @pytest.mark.parametrize(("start", "known_s"), [(90_000, 30), (7, 20)])
 def test_a_reset_is_a_gap(start: int, known_s: int) -> None:
     """A driver that was loaded again begins at nothing. Where two readings agree that the old count is over, all after

@@ -177,6 +177,7 @@ class Keeper:
         self.metered: dict[str, int] = {}
         self.seen: dict[tuple[str, int], dict[str, tuple[int, int]]] = {}
         self.since: dict[str, Since] = {}
+        self.failed_us: dict[str, int] = {}
         self.lower: dict[str, Since] = {}
         self.believed_us: dict[str, int] = {}
 
@@ -321,8 +322,9 @@ class Keeper:
                 self.lower[name] = Since(counter.register, now.mono_us, counter.total, counter.breaks)
                 self.believed_us[name] = since.mono_us if since else last.mono_us
             if since:
-                self.since[name] = since
-                if elapsed > PATIENCE_US:
+                first_us = self.failed_us[name] if name in self.since else now.mono_us
+                self.since[name], self.failed_us[name] = since, first_us
+                if now.mono_us - first_us > PATIENCE_US:
                     del self.since[name]
             return 0
         self.since.pop(name, None)

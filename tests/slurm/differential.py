@@ -59,7 +59,8 @@ SELECTIONS = """
 -M {cluster} -a | -M all -a | -L -a | --local -a | -M nosuch -a | --federation -a
 -s r -a | --state=running,suspended -a | -s S -a | -s PD -a | -s CD -a -S {start} -E now | -s F -a -S {start} -E now
 -s CA,F -a -S {start} -E now | -s RQ -a -S {start} -E now | -s R -a -S {start} -E now | -s R -a -S {start} -E {mid}
--s S -a -S {start} -E now | -s CD -a -S {start} | -s PD -a -S {start} -E now | -s XX | -s CD -j {plain} | -s F -j {plain}
+-s S -a -S {start} -E now | -s CD -a -S {start} | -s CD -a -S {start} -E {ended} | -s CD -a -S {ended} | -s CD -a -S {before}
+-a -S {start} -E {ended} | -s PD -a -S {start} -E now | -s XX | -s CD -j {plain} | -s F -j {plain}
 -j {array} | -j {array}_2,{array}_4 | -j {array}_9 | -j {het} | -j {het}+1 | -j {second} | -j {running} | -j {suspended}
 -j {pending} | -j {hold} | -j {never} | -j {again} | -j {again} -D | -j {cancelled} | -j {half} | -j {plain},{array},{het}
 -j 99999 | -j {plain} -u bob | -j {hold},{never},{pending} -a | -j {plain} -S {start} -E {mid} | -j {never} -S {start} -E now | -j foo
@@ -126,8 +127,9 @@ def _split(text: str, values: Mapping[str, str]) -> list[str]:
 def values_of(scene: Scene, cluster: str) -> dict[str, str]:
     """What the command lines are filled in with: JobIDs and times of the scene."""
     jobs = scene.jobs
-    stamps = {name: time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(at)) for name, at in
-              (("start", scene.start), ("mid", scene.start + 3), ("ends", scene.start + WINDOW_S))}  # fmt: skip
+    times = {"start": scene.start, "mid": scene.start + 3, "before": scene.ended - 1, "ended": scene.ended}
+    times["ends"] = scene.start + WINDOW_S
+    stamps = {name: time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(at)) for name, at in times.items()}
     return stamps | {
         "cluster": cluster,
         "start_slash": time.strftime("%m/%d/%y-%H:%M:%S", time.gmtime(scene.start)),

@@ -19,9 +19,10 @@ HOLDS = "600"
 
 
 class Scene(NamedTuple):
-    """Jobs by what they are; `start` is a time before the first of them."""
+    """Jobs by what they are; `start` is a time before the first of them, `ended` the second in which "plain" ended."""
 
     start: int
+    ended: int
     jobs: dict[str, int]
 
 
@@ -59,7 +60,7 @@ def set_scene(cluster: Cluster) -> Scene:
     cluster.run_as("alice", ["scancel", str(held["never started"]), str(held["cancelled"])])
     cluster.run(["scontrol", "suspend", str(held["suspended"])])
     cluster.run(["scontrol", "requeuehold", str(held["waits again"])])
-    scene = Scene(start, jobs | held)
+    scene = Scene(start, _end_of(cluster, jobs["plain"]), jobs | held)
     _until_told(cluster, scene)
     return scene
 
@@ -69,6 +70,12 @@ def clear(cluster: Cluster, scene: Scene) -> None:
     cluster.run(["scontrol", "resume", str(scene.jobs["suspended"])], check=False)
     cluster.run(["scancel", *map(str, scene.jobs.values())], check=False)
     cluster.until_idle()
+
+
+def _end_of(cluster: Cluster, job: int) -> int:
+    """The second in which a job ended, by Slurm."""
+    asked = ["env", "SLURM_TIME_FORMAT=%s", "sacct", "-X", "-n", "-P", "-o", "End", "-j", str(job)]
+    return int(cluster.run(asked).stdout)
 
 
 def _until_told(cluster: Cluster, scene: Scene) -> None:

@@ -79,9 +79,12 @@ def test_kills_at_random_moments_under_load(
 
     assert len(hit) >= 12
     assert set(hit) == set(NODES)
-    for node in NODES:
+    quality = {row["job_id_raw"]: row["quality"] for row in aftermath.shown(long.values()).values()}
+    for node, job in long.items():
         assert after[node].metered_since(before[node]) == after[node].counted_since(before[node])
-        assert truth(long[node], node, 2).agrees(product.energy_uj(long[node], "cpu"), "cpu", 0.02)
+        # Where no collector saw the end, the last use was shared by a rule, and the quality says so.
+        within = 0.02 if quality[job] == "measured" else 0.05
+        assert truth(job, node, 2).agrees(product.energy_uj(job, "cpu"), "cpu", within)
 
 
 def test_the_next_prolog_brings_it_back(

@@ -294,7 +294,8 @@ def _in_states(names: Set[str], window: Window, lists: Lists) -> ColumnElement[b
     if "PENDING" in names:
         choices.append(and_(window.high > _ELIGIBLE, or_(Job.start.is_(None), Job.start > window.low)))
     if others := names - {"RUNNING", "PENDING"}:
-        ended = or_(Job.end.is_(None), and_(Job.end >= window.low, Job.end < window.high))
+        # Here sacct takes in the second at which the window ends, though its windows are said to exclude it.
+        ended = or_(Job.end.is_(None), and_(Job.end >= window.low, Job.end <= window.high))
         choices.append(and_(of_states(others, lists), ended))
     return or_(*choices)
 

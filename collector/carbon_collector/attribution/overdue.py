@@ -5,7 +5,8 @@ counted belongs to the jobs of that time. No I/O.
 A driver may hang for seconds, and a zone may disappear and return with its CPU. The intervals are then kept unchanged.
 When the counter is readable again, its energy is divided over them by their length. Nothing of a kept interval is
 forgotten, so intervals are kept for a minute at most, and in memory only. After that, or after a restart of the
-collector, they are a gap.
+collector, they are a gap. The minute begins when the first interval is kept: that interval itself may be long, because
+no collector ran, and a counter that has wrapped in it is believed again a moment later.
 """
 
 from __future__ import annotations
@@ -22,6 +23,16 @@ if TYPE_CHECKING:
 
 PATIENCE_US = 60_000_000
 """Longest time for which rows are kept back for a counter that cannot be read."""
+
+
+class LastRead(NamedTuple):
+    """The last reading of a domain before it could not be read, in microjoules; its time, and that of the first try that
+    failed, on the monotonic clock.
+    """
+
+    uj: int
+    at_us: int
+    failed_us: int
 
 
 class Blind(NamedTuple):
@@ -50,7 +61,7 @@ class Overdue:
 
     def __init__(self) -> None:
         self.waiting: list[Blind] = []
-        self._since: dict[str, tuple[int, int]] = {}
+        self._since: dict[str, LastRead] = {}
 
     def clear(self) -> None:
         """Give up all kept intervals."""
@@ -75,9 +86,9 @@ class Overdue:
         if not _counts_on(domain) or (after is not None and after.energy_uj is not None):
             return False
         if before is not None and before.energy_uj is not None:
-            self._since[domain.name] = (before.energy_uj, last.mono_us)
+            self._since[domain.name] = LastRead(before.energy_uj, last.mono_us, now.mono_us)
         since = self._since.get(domain.name)
-        return since is not None and now.mono_us - since[1] <= PATIENCE_US
+        return since is not None and now.mono_us - since.failed_us <= PATIENCE_US
 
     def give_up(self, name: str) -> None:
         """Give up what a domain counted while it was not read: it was reset meanwhile."""
@@ -94,7 +105,7 @@ class Overdue:
         since = self._since.get(domain.name)
         if since is None:
             return None, ""
-        counted = delta(Counter(domain.range_uj, domain.max_watts), since[0], uj, at_us - since[1])
+        counted = delta(Counter(domain.range_uj, domain.max_watts), since.uj, uj, at_us - since.at_us)
         if counted.energy_uj is None:
             return None, counted.reason
         return self.caught_up(domain.name, counted.energy_uj, elapsed_us), ""
