@@ -22,7 +22,7 @@ from slurm.differential import VIEWERS, Case, answers, cases, difference, differ
 
 pytestmark = pytest.mark.slurm
 LEAST = 120
-RULES = {"empty", "text", "exit", "running", "nodes", "never"}
+RULES = {"empty", "text", "exit", "running", "cut", "nodes", "never"}
 """The differences that are in cells and exit statuses of all answers; `difference` takes them out."""
 
 

@@ -75,6 +75,11 @@ DIFFERENCES: tuple[Difference, ...] = (
         "the answer comes from the accounting, which asks Slurm once for all users",
     ),
     Difference(
+        "cut",
+        "-T does not cut the time for which a job was suspended: Suspended is that of the whole job",
+        "a poll of Slurm tells for how long a job was suspended, not when",
+    ),
+    Difference(
         "refused",
         "The options that the list above calls refused end with exit status 2",
         "they choose by what is not accounted, and an answer without the choice would be wrong",
