@@ -112,6 +112,7 @@ STARTS_NOT = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("values", STARTS_NOT, ids=lambda values: next(iter(values.values())))
 def test_exit_1_where_the_aggregator_would_not_start(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], values: dict[str, str]

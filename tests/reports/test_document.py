@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from conftest import Outcome, Site
 
 KWH, KG = 3.6e12, 1e9
+pytestmark = pytest.mark.slow
 NOTEBOOK = Path(__file__).parents[2] / "docs" / "notebooks" / "reports.ipynb"
 
 

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from conftest import Site
 
+pytestmark = pytest.mark.slow
 MONTH = ("--month", "2024-03")
 HOSTILE = "eve\r\nBcc: all@example.org\r\n\r\n<script>"
 USERS = ("alice", "bob", "carol", "dave", HOSTILE)

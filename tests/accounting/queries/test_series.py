@@ -24,6 +24,7 @@ JOBS = [str(number) for number in range(1, 5)]
 ALICE = Viewer(1, sees_all=False, user="alice")
 
 
+@pytest.mark.slow
 @hypothesis_settings(max_examples=8, deadline=None, phases=(Phase.explicit, Phase.reuse, Phase.generate))
 @given(history=st.lists(events, min_size=1, max_size=6), folded=st.integers(-1, 5))
 def test_points_add_up_to_the_job(history: list[Event], folded: int, tmp_path_factory: pytest.TempPathFactory) -> None:

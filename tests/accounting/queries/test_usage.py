@@ -155,6 +155,7 @@ def as_told(figures: Figures) -> tuple[int, list[int | None]]:
     return figures.jobs, [figures[name] for name in ROLLED]
 
 
+@pytest.mark.slow
 @hypothesis_settings(max_examples=20, deadline=None, phases=(Phase.explicit, Phase.reuse, Phase.generate))
 @given(st.lists(events, min_size=1, max_size=9), viewers, periods, words, st.integers(1, 3))
 @example(ACROSS, EVERYTHING, Period(FIRST, FIRST + timedelta(4)), ["user"], 1)
