@@ -51,7 +51,8 @@ AccountingStorageType=accounting_storage/slurmdbd
 AccountingStorageHost=head
 AccountingStorageTRES=gres/gpu
 AccountingStorageEnforce=associations
-# Quick, since somebody waits.
+# Quick, since somebody waits. A job that is requeued waits until the credential of its first run is over.
+AuthInfo=cred_expire=30
 SchedulerParameters=sched_min_interval=200000,bf_interval=2,requeue_delay=1
 KillWait=3
 CompleteWait=0

@@ -30,8 +30,8 @@ def overdue(cluster: Cluster, awake: None) -> int:
 
 @pytest.fixture(scope="module", autouse=True)
 def requeued(cluster: Cluster, awake: None) -> int:
-    """A job that is requeued after some seconds. Slurm lets it run again after two minutes: until then slurmd
-    remembers the first run's credential, and would run no prolog.
+    """A job that is requeued after some seconds. Slurm lets it run again once its credential is over (cred_expire):
+    until then slurmd remembers it, and would run no prolog.
     """
     job = cluster.sbatch("alice", "-w", "n1", "-n", "2", "--requeue", script=burn(8))
     running(cluster, job)
