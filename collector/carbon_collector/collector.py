@@ -114,7 +114,7 @@ class Collector:
 
     def _load_books(self) -> Books:
         """Return the books as the last collector left them, or new ones."""
-        books = Books(new_stream(), self.topology, self.meters.domains, self.meters.missing)
+        books = self._new_books()
         try:
             saved = state.load(self.state_dir)
             if saved is not None:
@@ -123,7 +123,7 @@ class Collector:
         except (StateError, LookupError, TypeError, ValueError, AttributeError) as err:
             self.log.line(f"the state is lost and starts anew: {err}")
             state.set_aside(self.state_dir)
-            books = Books(new_stream(), self.topology, self.meters.domains, self.meters.missing)
+            books = self._new_books()
         books.new_boot(self.boot_id)
         books.new_process(self.meters.integrated)
         self._use_meters(books)
@@ -131,6 +131,14 @@ class Collector:
         if named:
             books.cluster = named
         return books
+
+    def _new_books(self) -> Books:
+        minutes = None
+        if self.settings.text("collector", "power_minutes") == "yes":
+            from .attribution.minutes import Minutes  # only where it is wanted: the module costs memory
+
+            minutes = Minutes()
+        return Books(new_stream(), self.topology, self.meters.domains, self.meters.missing, minutes)
 
     def _use_meters(self, books: Books) -> None:
         """Tell the books of the meters that are in use, and of the idle power that the settings state."""
@@ -315,10 +323,11 @@ class Collector:
                 "[site] cluster in carbon-acct.conf",
             )
             return False
-        for batch in records.batches(self.books):
+        slot = self._open_slot() if slot is None else slot
+        for batch in records.batches(self.books, slot):
             if not self._seal(batch):
                 return False
-        self.books.forget(self._open_slot() if slot is None else slot)
+        self.books.forget(slot)
         self._flushed_s = time.monotonic()
         self.flush_due_s = float("inf")
         self._save()

@@ -102,6 +102,15 @@ SETTINGS: tuple[Setting, ...] = (
         "Least time between two readings that jobs ask for through the FIFO beside their live file; or `off`.",
     ),
     Setting(
+        "collector",
+        "power_minutes",
+        "choice",
+        "no",
+        "Whether nodes also tell the energy of each job by minute: carbon-acct show then draws it, for those who may see the"
+        " job. It shows more of what a job did than quarters of an hour do.",
+        ("no", "yes"),
+    ),
+    Setting(
         "collector", "run_dir", "path", "/run/carbon-acct", "Tickets of prolog and epilog, process id, live energy."
     ),
     Setting(

@@ -153,6 +153,20 @@ class Lives(RuleBasedStateMachine):
         check_conservation(self.keeper.records())
 
     @invariant()
+    def minutes_add_up(self) -> None:
+        """The minutes of each row add up to its energy, to the microjoule: of every row that is still in the books, and of
+        every row that left them.
+        """
+        for _, record in self.keeper.records():
+            if record["type"] == "job_slot":
+                for share in record["components"].values():
+                    minutes = share.get("minute_uj", [])
+                    known = [uj for uj in minutes if uj is not None]
+                    assert len(minutes) == (0 if share["energy_uj"] is None else 15)
+                    assert (sum(known) if known else None) == share["energy_uj"]
+                    assert all(uj >= 0 for uj in known)
+
+    @invariant()
     def nothing_is_lost_or_doubled(self) -> None:
         """All node rows together are what the counters truly counted in the metered intervals."""
         if self.resets:

@@ -15,6 +15,7 @@ from carbon_collector.attribution import records
 from carbon_collector.attribution.advance import advance
 from carbon_collector.attribution.books import Books, ClockWentBack
 from carbon_collector.attribution.ledger import PROLOG, Ledger
+from carbon_collector.attribution.minutes import Minutes
 from carbon_collector.attribution.slots import slot_of
 from carbon_collector.attribution.snapshot import Snapshot
 from carbon_collector.job import Job
@@ -182,7 +183,7 @@ class Keeper:
         self.believed_us: dict[str, int] = {}
 
     def _new_books(self) -> Books:
-        books = Books(self._stream(), TOPOLOGY, DOMAINS, {})
+        books = Books(self._stream(), TOPOLOGY, DOMAINS, {}, Minutes())
         books.cluster = "tiny"
         return books
 
@@ -242,8 +243,9 @@ class Keeper:
     def seal(self, slot: int | None = None, die: str = "") -> None:
         """Seal what has changed; `die` at "state" (saved, not sealed) or "sealed" (sealed, not forgotten)."""
         books = self.books
-        last = books.last
-        for batch in records.batches(books):
+        if slot is None:
+            slot = slot_of(books.last.wall_us) if books.last else 0
+        for batch in records.batches(books, slot):
             books.revision += 1
             self._save()
             if die == "state":
@@ -253,7 +255,7 @@ class Keeper:
             if die == "sealed":
                 return self.restart()
             batch.sealed()
-        books.forget((slot_of(last.wall_us) if last else 0) if slot is None else slot)
+        books.forget(slot)
         self._save()
         return None
 
@@ -265,7 +267,7 @@ class Keeper:
         """The collector was killed; what is on disk is all there is."""
         self.since = {}
         self.lower = {}
-        books = Books("ffffffff", TOPOLOGY, DOMAINS, {})
+        books = Books("ffffffff", TOPOLOGY, DOMAINS, {}, Minutes())
         books.load(json.loads(self.disk))
         self.lives = {key: Life(life.start_us, life.end_us) for key, life in self.disk_lives.items()}
         boot = f"boot-{self.world.boot}"
@@ -289,7 +291,7 @@ class Keeper:
         """Every row with its stream: those at the aggregator, replaced by what the books hold now."""
         view = Keeper.__new__(Keeper)
         view.store = dict(self.store)
-        for batch in records.batches(self.books):
+        for batch in records.batches(self.books, slot_of(1 << 62)):
             for record in batch.records(self.books.revision + 1, TOPOLOGY.cpus):
                 view.receive(self.books.stream, record)
         return [(key[0], record) for key, (_, record) in view.store.items()]

@@ -35,8 +35,9 @@ def routes(aggregator: Aggregator) -> APIRouter:
         jobs: Annotated[str, Query(description="JobIDs: 12, 12_3, 12+1; comma separated", max_length=MAX_TEXT)],
         clusters: Names = "",
         duplicates: Annotated[bool, Query(description="every run of a JobID, not the newest only")] = False,
+        minutes: Annotated[bool, Query(description="by minute where nodes told that, else by slot")] = False,
     ) -> Response:
-        """Return the energy of runs slot by slot. A job that the caller may not see is one that never was."""
+        """Return the energy of runs slot by slot, or by minute. A job that the caller may not see is one that never was."""
         wanted = words_of(jobs)
         if not wanted or len(wanted) > MOST_RUNS:
             raise RefusedError(400, f"jobs: name between 1 and {MOST_RUNS} JobIDs")
@@ -46,7 +47,7 @@ def routes(aggregator: Aggregator) -> APIRouter:
 
         def work(session: Session) -> SeriesAnswer:
             try:
-                return SeriesAnswer(power_series(session, filters, int(time.time())))
+                return SeriesAnswer(power_series(session, filters, int(time.time()), minutes))
             except ValueError as err:
                 raise RefusedError(400, str(err)) from err
 

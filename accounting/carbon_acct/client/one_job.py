@@ -108,10 +108,11 @@ def _power(points: Sequence[Point], terminal: Terminal) -> Iterator[str]:
     drawn = timeline.curves(points, min(terminal.width - 11, 96))
     if drawn is None:
         return
-    watts = [value for value in drawn.watts if value is not None]
+    watts = timeline.range_w(points)
     grid = [value for value in drawn.intensity if value is not None]
     if watts:
-        yield _row("Watts", f"{min(watts):.0f} to {max(watts):.0f} W, by quarter of an hour")
+        step = "minute" if timeline.is_by_minute(points) else "quarter of an hour"
+        yield _row("Watts", f"{watts[0]:.0f} to {watts[1]:.0f} W, by {step}")
         yield _row("", graph.curve(drawn.watts, terminal.pen))
     if grid:
         yield _row("", graph.curve(drawn.intensity, terminal.pen, min(grid) * 0.5))

@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: MIT
 """Brings the power of a job over time to the width of a terminal, and projects it to the job's time limit. Pure.
 
-A point is one of `GET /v1/power/series` (docs/http-api.md): a part of a slot with its energy.
+A point is one of `GET /v1/power/series` (docs/http-api.md): a part of a slot, or a minute, with its energy. The points of one
+job may differ in length: quarters of an hour beside minutes, or days whose slots were folded.
 """
 
 from __future__ import annotations
 
 from carbon_collector.lean.typing import TYPE_CHECKING, NamedTuple
-from carbon_collector.units import UJ_PER_J
+from carbon_collector.units import SLOT_S, UJ_PER_J
 
 from .cells import US_PER_S
 
@@ -20,10 +21,11 @@ if TYPE_CHECKING:
 
 WIDEST = 8
 """The characters that one point gets at most."""
+MINUTE_S = 60
 
 
 class Curves(NamedTuple):
-    """What is drawn: watts and g/kWh for each character, the first and the last second, and what a character stands for."""
+    """What is drawn: watts and g/kWh for each character, each of the same time, and the first and the last second."""
 
     watts: list[float | None]
     intensity: list[float | None]
@@ -40,15 +42,28 @@ class Projection(NamedTuple):
 
 
 def curves(points: Sequence[Point], width: int) -> Curves | None:
-    """Return the curves in at most `width` characters; None without points. Points are joined where there are too many."""
+    """Return the curves in at most `width` characters; None without points. A character has the mean of its time."""
     if not points:
         return None
-    each = -(-len(points) // width)
-    groups = [points[at : at + each] for at in range(0, len(points), each)]
-    times = max(1, min(WIDEST, width // len(groups)))
-    watts = [value for group in groups for value in [_watts(group)] * times]
-    intensity = [value for group in groups for value in [_intensity(group)] * times]
-    return Curves(watts, intensity, int(points[0]["start"]), int(points[-1]["end"]))
+    start, end = int(points[0]["start"]), int(points[-1]["end"])
+    count = width if len(points) > width else len(points) * min(WIDEST, width // len(points))
+    borders = [start + (end - start) * at / count for at in range(count + 1)]
+    columns = list(zip(borders, borders[1:]))
+    watts = _means(columns, [(point, _watts([point])) for point in points])
+    intensity = _means(columns, [(point, _intensity(point)) for point in points])
+    return Curves(watts, intensity, start, end)
+
+
+def range_w(points: Sequence[Point]) -> tuple[float, float] | None:
+    """Return the lowest and the highest watts of any point; None where none has energy."""
+    known = [watts for point in points if (watts := _watts([point])) is not None]
+    return (min(known), max(known)) if known else None
+
+
+def is_by_minute(points: Sequence[Point]) -> bool:
+    """Return whether a part of the curve is by minute: two points that touch, and one ends within a slot, at a minute."""
+    inner = [point["end"] for point in points[:-1]]
+    return any(end % SLOT_S and not end % MINUTE_S for end in inner)
 
 
 def power_w(points: Sequence[Point]) -> float | None:
@@ -85,6 +100,28 @@ def _watts(group: Sequence[Point]) -> float | None:
     return sum(energy for energy, _ in known) / seconds / US_PER_S if seconds > 0 else None
 
 
-def _intensity(group: Sequence[Point]) -> float | None:
-    known = [float(point["intensity_g_per_kwh"]) for point in group if point.get("intensity_g_per_kwh") is not None]
-    return sum(known) / len(known) if known else None
+def _intensity(point: Point) -> float | None:
+    value = point.get("intensity_g_per_kwh")
+    return None if value is None else float(value)
+
+
+def _means(
+    columns: Sequence[tuple[float, float]], values: Sequence[tuple[Point, float | None]]
+) -> list[float | None]:
+    """Return the mean of the points' values over the time of each column; None where no point in it has one."""
+    means: list[float | None] = []
+    first = 0
+    for start, end in columns:
+        while first < len(values) - 1 and values[first][0]["end"] <= start:
+            first += 1
+        weights = 0.0
+        total = 0.0
+        for point, value in values[first:]:
+            if point["start"] >= end:
+                break
+            overlap = min(end, point["end"]) - max(start, point["start"])
+            if value is not None and overlap > 0:
+                weights += overlap
+                total += value * overlap
+        means.append(total / weights if weights else None)
+    return means

@@ -207,6 +207,8 @@ class NodeJobSlot(Shares, Base):
     dram_reason: Mapped[str | None] = mapped_column(Text)
     gpu_reason: Mapped[str | None] = mapped_column(Text)
     other_reason: Mapped[str | None] = mapped_column(Text)
+    minutes: Mapped[str | None] = mapped_column(Text)
+    """The energies by minute (sums/minutes.py); NULL where the node does not tell them."""
 
 
 class NodeSlot(Base):
@@ -416,6 +418,8 @@ class JobSlot(Sums, Base):
     job_id: Mapped[int] = mapped_column(ForeignKey("job.id"), primary_key=True)
     slot: Mapped[int] = mapped_column(primary_key=True)
     factor_id: Mapped[int] = mapped_column(ForeignKey("slot_factor.id"))
+    minutes: Mapped[str | None] = mapped_column(Text)
+    """The energies by minute (sums/minutes.py); NULL where they are not known of all nodes."""
 
 
 class JobDay(Sums, Base):

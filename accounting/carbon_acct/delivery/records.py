@@ -7,7 +7,7 @@ What a record may say beside other records, or at a given time, is checked by `s
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
@@ -102,13 +102,16 @@ class LedgerRecord(_Record):
 
 
 class Share(_Record):
-    """A job's share of one component in the slots of its row."""
+    """A job's share of one component in the slots of its row. `minute_uj` may be anything: sums/minutes.py checks it, and a
+    row whose minutes are wrong is stored without them.
+    """
 
     energy_uj: Count | None = None
     static_uj: Count | None = None
     metered_us: Durations = 0
     method: Method
     reason: Reason | None = None
+    minute_uj: Any = None
 
     def problem(self) -> str:
         """Return where the figures contradict each other, or an empty text. A validator of pydantic's would take longer

@@ -7,6 +7,7 @@ in a slot than any node is refused by its line.
 
 from __future__ import annotations
 
+import logging
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -20,9 +21,11 @@ from carbon_acct.db.rows import IDS, ask_dicts, put_rows, table_of
 from carbon_acct.delivery import ceilings
 from carbon_acct.delivery.ceilings import Addition
 from carbon_acct.delivery.records import JobSlotRecord, NodeSlotRecord
-from carbon_acct.sums import site_slot
+from carbon_acct.sums import minutes, site_slot
 from carbon_acct.sums.site_slot import Change
 from carbon_collector.meters.base import COMPONENTS
+
+log = logging.getLogger("carbon_acct.delivery")
 
 LedgerKey = tuple[int, str, int, str]
 """The key of a ledger: node, stream, JobID, run."""
@@ -126,6 +129,10 @@ def _job_slot_values(ledger_id: int, row: JobSlotRecord) -> dict[str, Any]:
         uj, static_uj, metered_us, method, reason = _JOB_SHARE[component]
         values[uj], values[static_uj], values[metered_us] = share.energy_uj, share.static_uj, share.metered_us
         values[method], values[reason] = share.method, share.reason
+    values["minutes"], is_wrong = minutes.delivered(row.components)
+    if is_wrong:
+        where = row.job_id, row.slot
+        log.warning("job %d, slot %d: its minutes do not add up to its energy; the row is stored without them", *where)
     return values
 
 

@@ -1,24 +1,29 @@
 # SPDX-License-Identifier: MIT
 """Answers the energy of runs over time: slot by slot, so that the sum over the points is the energy of the run.
 
-Nodes deliver a quarter of an hour at a time. Where slots have been folded (carbon-mgr prune) there are days. Power is
+Nodes deliver a quarter of an hour at a time, and by minute where the site wants that ([collector] power_minutes). Where slots have been folded (carbon-mgr prune) there are days. Power is
 the energy of a point over its time; it is left to the reader, because energies add up exactly and watts do not.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from sqlalchemy import bindparam, select
 from sqlalchemy.orm import Session
 
 from carbon_acct.days import Days, zone_info
 from carbon_acct.db import meta
+from carbon_acct.db.models import JobSlot
+from carbon_acct.db.rows import IDS, ask_ids
 from carbon_acct.queries import job_sums
 from carbon_acct.queries.job_filter import Filters, find_page
 from carbon_acct.queries.job_sums import JobSums
+from carbon_acct.queries.points import Point, by_minute
+from carbon_acct.sums import minutes
 from carbon_acct.window import Window
 from carbon_collector.units import SLOT_S
 
@@ -27,24 +32,8 @@ MOST_POINTS = 20_000
 
 
 @dataclass(frozen=True)
-class Point:
-    """The energy of a run in a part of a slot, or of a day whose slots were folded: microjoules, None where not known."""
-
-    start: int
-    end: int
-    energy_uj: int | None
-    cpu_uj: int | None
-    dram_uj: int | None
-    gpu_uj: int | None
-    other_uj: int | None
-    estimated_uj: int | None
-    carbon_ug: int | None
-    intensity_g_per_kwh: float | None
-
-
-@dataclass(frozen=True)
 class Series:
-    """The points of a run by time. `step_s`: the longest that a point is, but for days."""
+    """The points of a run by time. `step_s`: the seconds of most points: a slot's, or 60 where any slot is by minute."""
 
     job_id: str
     job_id_raw: int
@@ -56,9 +45,10 @@ class Series:
     points: list[Point]
 
 
-def power_series(session: Session, filters: Filters, now: int) -> list[Series]:
+def power_series(session: Session, filters: Filters, now: int, finest: bool = False) -> list[Series]:
     """Return the series of the runs that are asked for and may be seen, as `GET /v1/jobs` finds them.
 
+    `finest`: by minute where that is known, unless there would be too many points.
     Raises ValueError on a bad filter, and where there would be too many runs or points.
     """
     page = find_page(
@@ -75,7 +65,17 @@ def power_series(session: Session, filters: Filters, now: int) -> list[Series]:
         if count >= MOST_POINTS:
             raise ValueError(f"jobs: more than {MOST_POINTS} points; ask for fewer jobs")
         parts[sums.job_id].append(sums)
-    return [_series(run, parts[run.id], days, slots_from, now) for run in runs]
+    texts = {}
+    if finest:
+        texts = {(job, slot): text for job, slot, text in ask_ids(session, _MINUTES, found, first=slots_from)}
+        if sum(map(len, parts.values())) + len(texts) * (minutes.COUNT - 1) > MOST_POINTS:
+            texts = {}
+    return [_series(run, parts[run.id], texts, days, slots_from, now) for run in runs]
+
+
+_MINUTES = select(JobSlot.job_id, JobSlot.slot, JobSlot.minutes).where(
+    JobSlot.job_id.in_(IDS), JobSlot.slot >= bindparam("first"), JobSlot.minutes.is_not(None)
+)
 
 
 def _parts(session: Session, runs: dict[int, Any], days: Days, slots_from: int) -> Iterable[JobSums]:
@@ -89,9 +89,22 @@ def _parts(session: Session, runs: dict[int, Any], days: Days, slots_from: int) 
     yield from job_sums.slots(session, runs, folded)
 
 
-def _series(run: Any, parts: Iterable[JobSums], days: Days, slots_from: int, now: int) -> Series:
-    points = [_point(run, sums, days, slots_from, now) for sums in sorted(parts, key=lambda sums: sums.at)]
-    return Series(run.job_id, run.job_id_raw, run.cluster, run.submit, run.start, run.end, SLOT_S, points)
+def _series(
+    run: Any,
+    parts: Iterable[JobSums],
+    texts: Mapping[tuple[int, int], str],
+    days: Days,
+    slots_from: int,
+    now: int,
+) -> Series:
+    points: list[Point] = []
+    step_s = SLOT_S
+    for sums in sorted(parts, key=lambda sums: sums.at):
+        point = _point(run, sums, days, slots_from, now)
+        text = texts.get((run.id, sums.at))
+        points += [point] if text is None else by_minute(point, sums.at, minutes.unpacked(text))
+        step_s = step_s if text is None else minutes.MINUTE_S
+    return Series(run.job_id, run.job_id_raw, run.cluster, run.submit, run.start, run.end, step_s, points)
 
 
 def _point(run: Any, sums: JobSums, days: Days, slots_from: int, now: int) -> Point:

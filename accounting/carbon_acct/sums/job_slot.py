@@ -18,6 +18,7 @@ from carbon_acct.factors.arithmetic import Factors, emissions
 from carbon_acct.factors.idle_use import IdleUse
 from carbon_acct.factors.node_types import NodeTypes, held_gpus
 from carbon_acct.known import sum_known
+from carbon_acct.sums import minutes
 from carbon_acct.sums.job_day import WASTED
 from carbon_acct.sums.shares import NodeShare, notes_of, sum_shares
 from carbon_acct.sums.waste import held_and_unused
@@ -67,6 +68,7 @@ def job_slot_row(
     values["cpu_us"] = sum_known([delivered.row["cpu_us"] for delivered in rows])
     values.update(zip(WASTED, held_and_unused(rows, idle), strict=True))
     values["simulated"] = any(d.row["simulated"] for d in rows) or bool(estimate and estimate.simulated)
+    values["minutes"] = minutes.summed([delivered.row for delivered in rows], values["estimated_uj"])
     if node_types.types:
         values["embodied_ug"] = sum_known([_embodied_ug(delivered, node_types) for delivered in rows])
     total = sum_known((values["energy_uj"], values["estimated_uj"]))

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from ..meters.base import Domain, Part
     from ..topology import Topology
     from ..usage import Usage
+    from .minutes import Minutes
 
 
 MAX_DEFICIT_US = 1_000_000
@@ -52,12 +53,20 @@ class Books:
     maps "JobID run" to the end (epoch seconds) of runs that ended lately, `left` the cgroups that runs had left at their
     end to their inodes; `faults` maps domains to why they are unknown; `guesses` says why the use of some job was not
     known in the last interval. `slurm_cpus` is how many CPUs Slurm counts on the node and `shards` how many shards a GPU
-    has, 0 where not known.
+    has, 0 where not known. `minutes` are the jobs' energies by minute, `None` where they are not wanted.
     `save` and `load` are the state on disk.
     """
 
-    def __init__(self, stream: str, topology: Topology, domains: dict[str, Domain], missing: dict[str, str]) -> None:
+    def __init__(
+        self,
+        stream: str,
+        topology: Topology,
+        domains: dict[str, Domain],
+        missing: dict[str, str],
+        minutes: Minutes | None = None,
+    ) -> None:
         self.stream = stream
+        self.minutes = minutes
         self.topology = topology
         self.domains = domains
         self.missing = missing
@@ -291,6 +300,11 @@ class Books:
 
     # -- sealing ------------------------------------------------------------------------------------------------
 
+    def is_complete(self, row: JobRow, slot: int) -> bool:
+        """Return whether nothing more is expected of a job's row: its slot is before `slot`, or the run has ended."""
+        ledger = self.ledgers.get(row.key[:2])
+        return row.slot < slot or ledger is None or ledger.settled
+
     def next_numbers(self) -> tuple[int, int]:
         """Return the next sequence and revision of the stream. They must be on disk before they are used."""
         self.revision += 1
@@ -319,6 +333,8 @@ class Books:
         jobs = [k for k, row in self.job_rows.items() if not row.dirty and (k[2] < slot or k[:2] in ended)]
         for row_key in jobs:
             row = self.job_rows.pop(row_key)
+            if self.minutes is not None:
+                self.minutes.forget(row_key)
             if row_key[:2] in self.ledgers:
                 self.ledgers[row_key[:2]].keep(row)
         nodes = [at for at, row in self.node_rows.items() if not row.dirty and at < slot]
@@ -342,6 +358,7 @@ class Books:
 
     def save(self) -> dict[str, Any]:
         """Return everything, in the types that JSON has."""
+        by_minute = {} if self.minutes is None else {"minutes": self.minutes.save()}
         return {
             "stream": self.stream,
             "sequence": self.sequence,
@@ -358,6 +375,7 @@ class Books:
             "node_rows": [row.save() for row in self.node_rows.values()],
             "recent": self.recent,
             "left": self.left,
+            **by_minute,
         }
 
     def load(self, saved: dict[str, Any]) -> None:
@@ -377,5 +395,7 @@ class Books:
             self._add(ledger)
         self.job_rows = {row.key: row for row in map(JobRow.load, saved["job_rows"])}
         self.node_rows = {row.slot: row for row in map(NodeRow.load, saved["node_rows"])}
+        if self.minutes is not None:
+            self.minutes.load(saved.get("minutes", []), self.job_rows)
         self.left = {str(name): int(inode) for name, inode in saved["left"].items()}
         self.recent = {str(key): int(at) for key, at in saved["recent"].items()}

@@ -64,6 +64,8 @@ def _book(books: Books, work: Work, piece: Piece, domain: Domain, energy_uj: int
         why = device.why or work.shared[i].get(domain.component, "")
         shared_uj = (static if device.parts else 0) + (dynamic if device.use or not device.why else 0)
         row.component(domain.component).add(static, dynamic, domain.method, why, shared_uj)
+        if books.minutes is not None:
+            books.minutes.add(row, domain.component, static + dynamic, piece, work.jobs[i])
         row.simulated |= domain.simulated
     node = books.node_row(piece.slot)
     node.component(domain.component).add(energy_uj, parts.idle, parts.system, domain.method)

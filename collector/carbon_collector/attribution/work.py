@@ -40,12 +40,14 @@ class Work(NamedTuple):
 class Piece(NamedTuple):
     """The part of an interval that lies in one slot.
 
-    `length` is in microseconds. `alive` and `cpu` give, for each job by its index in `Work`, the time that it was
+    `start` (wall clock) and `length` are in microseconds; `to_mono` added to a wall-clock time gives the monotonic one. `alive` and `cpu` give, for each job by its index in `Work`, the time that it was
     there and its CPU time by socket; `system` the CPU time outside the jobs, `energy` what each domain drew.
     """
 
     slot: int
+    start: int
     length: int
+    to_mono: int
     alive: dict[int, int]
     cpu: dict[int, dict[int, int]]
     system: dict[int, int]
@@ -68,7 +70,9 @@ def pieces_of(work: Work, cuts: list[tuple[int, int, int]], to_mono: int) -> lis
         pieces.append(
             Piece(
                 slot=slot,
+                start=start,
                 length=end - start,
+                to_mono=to_mono,
                 alive={i: lives[i][p] for i in there},
                 cpu={i: {s: us[p] for s, us in cpu[i].items()} for i in there},
                 system={s: us[p] for s, us in system.items()},

@@ -28,6 +28,8 @@ ADDED = ("alloc_us", "cpu_us")
 """Fields of a row that merging adds up."""
 SHARE_ADDED = ("energy_uj", "static_uj", "metered_us")
 """Fields of a component that merging adds up."""
+BY_MINUTE = "minute_uj"
+"""Field of a component that a merged row no longer has: it would no longer add up to its slots."""
 OWN = ("revision", "slot", "slots", *ADDED)
 """Fields in which merged rows may differ. All others are the same, also those that this collector does not know."""
 
@@ -163,7 +165,7 @@ def _stretches(rows: list[Line], width: int, known: dict[int, set[str]]) -> Iter
 
 def _nature(record: dict[str, Any]) -> tuple[Any, ...]:
     """Return what must be the same in rows that are merged."""
-    shares = {name: [_rest(share, (*SHARE_ADDED, "reason")), _unknown(share)] for name, share in _shares(record)}
+    shares = {name: [_rest(share, (*SHARE_ADDED, "reason", BY_MINUTE)), _unknown(share)] for name, share in _shares(record)}
     return _rest(record, (*OWN, "components")), _unknown(record), shares
 
 
@@ -193,7 +195,7 @@ def _sum(records: list[dict[str, Any]], names: tuple[str, ...]) -> dict[str, Any
     """Return the first record with the sums of all; what is unknown in one is unknown in all."""
     sums = {name: sum(r[name] for r in records) for name in names if records[0].get(name) is not None}
     reasons = [r["reason"] for r in records if r.get("reason")]
-    return {**records[0], **sums, **({"reason": reasons[0]} if reasons else {})}
+    return {**_rest(records[0], (BY_MINUTE,)), **sums, **({"reason": reasons[0]} if reasons else {})}
 
 
 def _move(moved: dict[int, dict[str, int]], merged: dict[str, Any], stretch: list[Line]) -> None:

@@ -94,7 +94,7 @@ def _ask(config: Settings, options: argparse.Namespace) -> tuple[dict[str, Any],
 def _points(config: Settings, shared: dict[str, str], url: str) -> list[dict[str, Any]]:
     """Return the points of power; none where the aggregator is too old to keep them."""
     try:
-        _, answer = request.ask(config, "GET", f"/v1/power/series?{urlencode(shared)}", url=url)
+        _, answer = request.ask(config, "GET", f"/v1/power/series?{urlencode(shared | {'minutes': '1'})}", url=url)
         return [point for series in answer["series"] for point in series["points"]]
     except RequestError as err:
         if err.status == 404:
