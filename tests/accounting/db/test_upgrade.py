@@ -18,7 +18,7 @@ from carbon_collector import settings
 UPGRADES = Path(__file__).parent / "upgrades"
 """NNNN.sql: a database of schema NNNN. NNNN.json: rows and checksum of each table, as the program of that day gave them."""
 
-WIDENED = ("day_sum", "job", "job_day", "job_slot")
+WIDENED = ("day_sum", "job", "job_day", "job_slot", "node_job_slot")
 """Tables that got columns since: their rows have another text."""
 RENAMED = {"price_id": "factor_id"}
 
