@@ -221,5 +221,3 @@ def test_a_collector_that_is_killed_keeps_the_minutes(tmp_path: Path, aggregator
         assert sum(uj or 0 for uj in share.get("minute_uj", [])) == (share["energy_uj"] or 0)
         assert ("minute_uj" in share) == (share["energy_uj"] is not None)
     assert not any("minute_uj" in share for row in aggregator.of("job_slot", 8) for share in row["components"].values())
-
-

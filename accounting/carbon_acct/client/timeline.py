@@ -105,9 +105,7 @@ def _intensity(point: Point) -> float | None:
     return None if value is None else float(value)
 
 
-def _means(
-    columns: Sequence[tuple[float, float]], values: Sequence[tuple[Point, float | None]]
-) -> list[float | None]:
+def _means(columns: Sequence[tuple[float, float]], values: Sequence[tuple[Point, float | None]]) -> list[float | None]:
     """Return the mean of the points' values over the time of each column; None where no point in it has one."""
     means: list[float | None] = []
     first = 0

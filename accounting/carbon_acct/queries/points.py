@@ -10,6 +10,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 from carbon_acct.known import sum_known
 from carbon_acct.sums.minutes import ESTIMATED, MINUTE_S, Values
@@ -39,7 +40,7 @@ def by_minute(point: Point, slot: int, minutes: Mapping[str, Values]) -> list[Po
     An estimate that has no minutes is spread evenly, and the emissions like the energy.
     """
     borders = _borders(point.start, point.end)
-    lengths = [end - start for start, end in zip(borders, borders[1:], strict=False)]
+    lengths = [end - start for start, end in pairwise(borders)]
     many = len(lengths)
     if many < 2:
         return [point]

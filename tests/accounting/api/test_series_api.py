@@ -8,17 +8,20 @@ import sys
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from accounting.api.test_api import ALICE, ROWS, TREE, deliver, get, people
+from accounting.api.test_api import ALICE, BOB, ROWS, TREE, deliver, get, people
 from accounting.api.test_usage_api import USERS
-from accounting.samples import SLOT, job_slot, ledger, node_slot, segment
+from accounting.samples import SLOT, job_slot, ledger, node_slot, segment, share
 from accounting.served import Served
 from accounting.slurm_programs import StandIn
 from carbon_acct.client.api_client import Client, Figures, Job, Waste
+from carbon_acct.db.checksum import figures
 from carbon_acct.queries import totals
 from carbon_acct.site import Site
+from carbon_acct.sums import rebuild
 from carbon_acct.sync.slurm import FRESHEN_WAIT_S, Poller
 
 __all__ = ["people"]
@@ -115,3 +118,53 @@ def test_a_job_that_started_since_the_last_poll_is_there(site: Site, slurm: Stan
         assert time.monotonic() - began < FRESHEN_WAIT_S
     finally:
         poller.stop()
+
+
+def by_minute(*minutes: int | None, energy_uj: int = 1000) -> dict[str, Any]:
+    """The CPU's share with minutes, beside one of memory."""
+    told = [*minutes, *[None] * (15 - len(minutes))]
+    return {"cpu": share(energy_uj, minute_uj=told), "dram": share(100, minute_uj=[*[None] * 14, 100])}
+
+
+@pytest.mark.each_kind
+def test_minutes(filled: Served, caplog: pytest.LogCaptureFixture) -> None:
+    """Where nodes told minutes a series has them for those who may see the job, and else slots. Minutes that do not add up
+    are refused, not their row; a newer row without minutes takes them away.
+    """
+    run = {"job_id": 1, "run": "restart:0", "opened": SLOT + 600}
+    asked = "/v1/power/series?jobs=1&minutes=1"
+
+    def told(revision: int, first: dict[str, Any], second: dict[str, Any]) -> dict[str, Any]:
+        rows = [job_slot(first, revision=revision, **run), job_slot(second, revision=revision, slot=SLOT + 900, **run)]
+        answer = deliver(filled, segment(rows, sequence=revision))[1]
+        assert (answer["accepted"], answer["refused"]) == (2, [])
+        (series,) = get(filled, asked, ALICE)[1]["series"]
+        assert sum(point["energy_uj"] or 0 for point in series["points"]) == 2200
+        assert sum(point["carbon_ug"] or 0 for point in series["points"]) == carbon
+        assert get(filled, asked, BOB)[1] == {"series": []}
+        return dict(series)
+
+    carbon = get(filled, "/v1/jobs?jobs=1", ALICE)[1]["jobs"][0]["carbon_ug"]
+    series = told(2, by_minute(*[None] * 10, 200, 0, 300, 500), by_minute(energy_uj=1000))
+    points = [(p["start"] - SLOT, p["end"] - SLOT, p["cpu_uj"], p["energy_uj"]) for p in series["points"]]
+    assert series["step_s"] == 60
+    minute = [(600, 660, 200, 200), (660, 720, 0, 0), (720, 780, 300, 300), (780, 840, 500, 500), (840, 900, None, 100)]
+    assert points == [*minute, (900, 1500, 1000, 1100)]
+    assert "job 1, slot 1350000900: its minutes do not add up" in caplog.text
+    assert get(filled, "/v1/power/series?jobs=1", ALICE)[1]["series"][0]["step_s"] == 900
+    assert told(3, {"cpu": share(), "dram": share(100)}, by_minute(*[100] * 10))["points"][0]["end"] == SLOT + 900
+    assert told(4, by_minute(1001), by_minute(0, 1000))["step_s"] == 60
+
+
+@pytest.mark.each_kind
+def test_two_nodes(filled: Served) -> None:
+    """The minutes of a job are those of all of its nodes, and sums that are made anew have the same."""
+    run = {"job_id": 1, "run": "restart:0", "opened": SLOT + 600, "revision": 2}
+    one = [job_slot(by_minute(*[None] * 10, 400, 600), **run), job_slot(by_minute(1000), slot=SLOT + 900, **run)]
+    deliver(filled, segment(one, sequence=2))
+    deliver(filled, segment([ledger(job_id=1, run="restart:0", opened=SLOT + 600), one[0]], stream="0badcafe"))
+    (series,) = get(filled, "/v1/power/series?jobs=1&minutes=1", ALICE)[1]["series"]
+    assert [p["cpu_uj"] for p in series["points"]][:3] == [800, 1200, None]
+    before = filled.site.database.run(figures)
+    filled.site.database.run(lambda session: rebuild.rebuild_all(session, filled.site.terms))
+    assert filled.site.database.run(figures) == before
