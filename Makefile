@@ -9,7 +9,7 @@ STAMP := $(VENV)/.installed
 DEBIAN := python3 python3-venv gcc libc6-dev shellcheck munge slurm-wlm slurmdbd mariadb-server galera-4 rsync lsof postgresql pgbouncer util-linux man-db mandoc zsh fish prometheus systemd chromium poppler-utils fonts-dejavu-core libpango-1.0-0 libpangoft2-1.0-0 libharfbuzz-subset0 nginx-light qpdf
 
 .DEFAULT_GOAL := help
-.PHONY: help docs picture demo demo-stop test test-frameworks test-pythons structure test-vm test-site test-slurms test-pyslurm soak siege check lint lint-types lint-ansible lint-docs lint-code zipapp dist debian format clean bench-accuracy bench-overhead bench-latency bench-spool bench-emissions bench-estimate bench-recalculate bench-privacy bench-receive bench-report bench-large bench-tracking bench-track-overhead
+.PHONY: help docs picture demo demo-stop test test-frameworks test-pythons structure test-vm test-site test-slurms test-pyslurm soak siege check lint lint-types lint-ansible lint-docs lint-code zipapp dist debian format clean bench-accuracy bench-overhead bench-latency bench-minutes bench-spool bench-emissions bench-estimate bench-recalculate bench-privacy bench-receive bench-report bench-large bench-tracking bench-track-overhead
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -129,6 +129,9 @@ bench-accuracy: $(STAMP) ## each job's energy against the truth, beside the rule
 
 bench-overhead: $(STAMP) zipapp ## memory and CPU time of the collector, beside other tools (2 minutes; root)
 	@$(BIN)/python benchmarks/overhead.py
+
+bench-minutes: $(STAMP) zipapp ## what power by minute costs: collector, segments, database (minutes; root)
+	@$(BIN)/python benchmarks/minutes.py
 
 bench-latency: $(STAMP) zipapp ## prolog and epilog beside an empty script (1 minute; root)
 	@$(BIN)/python benchmarks/latency.py

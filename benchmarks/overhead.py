@@ -82,13 +82,14 @@ def _others(root: Path, stack: contextlib.ExitStack) -> tuple[list[others.Runnin
 
 def _run(everyone: list[site.Host | others.Running], settle: float, seconds: float) -> list[Window]:
     """Let all of them settle, then for so long; the counters count on meanwhile."""
-    _animate(everyone, settle)
+    animate(everyone, settle)
     windows = [Window(one.process) for one in everyone if one.process is not None]
-    _animate(everyone, seconds)
+    animate(everyone, seconds)
     return windows
 
 
-def _animate(everyone: Sequence[site.Host | others.Running], seconds: float) -> None:
+def animate(everyone: Sequence[site.Host | others.Running], seconds: float) -> None:
+    """Let the counters of all nodes count for so long."""
     end = time.monotonic() + seconds
     while (left := end - time.monotonic()) > 0:
         time.sleep(min(STEP_S, left))

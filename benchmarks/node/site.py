@@ -95,7 +95,16 @@ def compile_nvml(root: Path) -> Path:
 class Host:
     """A node of files with so many jobs and GPUs, and the collector's process on it."""
 
-    def __init__(self, root: Path, receiver: Aggregator, cgroup: str, jobs: int, gpus: int, nvml: Path | None) -> None:
+    def __init__(
+        self,
+        root: Path,
+        receiver: Aggregator,
+        cgroup: str,
+        jobs: int,
+        gpus: int,
+        nvml: Path | None,
+        **settings: str,
+    ) -> None:
         self.root = root
         root.mkdir()
         self.jobs = jobs
@@ -106,14 +115,14 @@ class Host:
         self._energy_mj = 1_000_000
         self._state = root / "nvml"
         self._show_gpus()
-        self._configure(receiver, nvml)
+        self._configure(receiver, nvml, settings)
         self._burn: dict[str, float] = {}
         self.process: subprocess.Popen[bytes] | None = None
 
-    def _configure(self, receiver: Aggregator, nvml: Path | None) -> None:
+    def _configure(self, receiver: Aggregator, nvml: Path | None, settings: dict[str, str]) -> None:
         own = {"run_dir": self.run_dir, "spool_dir": self.root / "spool", "state_dir": self.root / "state"}
         roots = {"sysfs": self.node.sys, "procfs": self.node.proc, "cgroupfs": self.node.cgroupfs}
-        rest: dict[str, object] = {"linger": "forever", "aggregators": receiver.url}
+        rest: dict[str, object] = {"linger": "forever", "aggregators": receiver.url, **settings}
         if self.gpus and nvml:
             rest["nvml_library"] = nvml
         lines = [f"{key} = {value}" for key, value in {**own, **roots, **rest}.items()]

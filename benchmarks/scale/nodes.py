@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import random
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from carbon_acct.slurm.client import SlurmJob
+from carbon_collector.apportion import apportion
 from carbon_collector.attribution.ledger import Ledger
 from carbon_collector.attribution.rows import JobRow, NodeRow
 from carbon_collector.job import Job
@@ -34,6 +36,8 @@ class Fleet:
     jobs_per_node: int
     slots: int
     rounds: int = 1
+    by_minute: bool = False
+    """Whether rows have minutes, which scatter by a tenth."""
 
     @property
     def records(self) -> int:
@@ -77,13 +81,22 @@ class Fleet:
             row = JobRow(job_id, f"start:{self._start(turn)}", self._start(turn), slot)
             energies = {"cpu": 900_000_000 * (20 + job_id % 7), "dram": 900_000_000 * 2 + at}
             _fill(row, energies)
-            records.append(row.record(revision))
+            record = row.record(revision)
+            for name, uj in energies.items() if self.by_minute else ():
+                record["components"][name]["minute_uj"] = scattered(uj, job_id * 1000 + at)
+            records.append(record)
             for name, uj in energies.items():
                 whole.component(name).add(uj, 0, 0, "counter")
         for share in whole.components.values():
             share.metered_us = SLOT_US
         records.append(whole.record(revision))
         return _sealed(node, revision, slot + SLOT_S, records)
+
+
+def scattered(energy_uj: int, seed: int) -> list[int]:
+    """Return 15 minutes that add up to an energy and differ by a tenth."""
+    chance = random.Random(seed)  # noqa: S311  no secret
+    return apportion(energy_uj, [max(0, round(chance.gauss(10_000, 1000))) for _ in range(15)])
 
 
 def _fill(row: JobRow, energies: dict[str, int]) -> None:

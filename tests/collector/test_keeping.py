@@ -17,6 +17,7 @@ from carbon_collector import state
 from carbon_collector.attribution import records
 from carbon_collector.attribution.books import Books
 from carbon_collector.attribution.ledger import Ledger
+from carbon_collector.attribution.minutes import Minutes
 from carbon_collector.attribution.rows import JobRow, JobShare, NodeRow, NodeShare
 from carbon_collector.attribution.snapshot import Snapshot
 from carbon_collector.durable import write_durably
@@ -233,9 +234,10 @@ def test_what_is_written_durably_follows_no_link(tmp_path: Path) -> None:
     assert victim.read_text() == "precious"
 
 
-def test_hundreds_of_jobs_fit_into_segments(tmp_path: Path) -> None:
+@pytest.mark.parametrize("by_minute", [False, True])
+def test_hundreds_of_jobs_fit_into_segments(tmp_path: Path, by_minute: bool) -> None:
     """A long outage of the spool: no segment is larger than an aggregator takes, and nothing is left out."""
-    books = Books("0123abcd", TOPOLOGY, DOMAINS, {})
+    books = Books("0123abcd", TOPOLOGY, DOMAINS, {}, Minutes() if by_minute else None)
     for job_id in range(1, 301):
         books.open(Ledger(make_job(job_id), "prolog", 0, 0))
         for slot in range(900, 900 * 21, 900):
@@ -243,8 +245,11 @@ def test_hundreds_of_jobs_fit_into_segments(tmp_path: Path) -> None:
             for component in ("cpu", "dram", "gpu"):
                 row.component(component).add(10**14, 9 * 10**14, COUNTER)
                 row.component(component).blame("x" * 200)
+    if books.minutes is not None:
+        minutes = {name: [10**15 // 15] * 14 + [10**15 - 10**15 // 15 * 14] for name in ("cpu", "dram", "gpu")}
+        books.minutes.load([[*key, minutes] for key in books.job_rows], books.job_rows)
     spool = Spool(str(tmp_path), 1 << 30)
-    batches = records.batches(books)
+    batches = records.batches(books, 1 << 40)
     names = [seal(spool, n, b.records(n, 8)) for n, b in enumerate(batches, 1)]
     for batch in batches:
         batch.sealed()

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 WIDEST = 8
 """The characters that one point gets at most."""
-MINUTE_S = 60
 
 
 class Curves(NamedTuple):
@@ -61,9 +60,8 @@ def range_w(points: Sequence[Point]) -> tuple[float, float] | None:
 
 
 def is_by_minute(points: Sequence[Point]) -> bool:
-    """Return whether a part of the curve is by minute: two points that touch, and one ends within a slot, at a minute."""
-    inner = [point["end"] for point in points[:-1]]
-    return any(end % SLOT_S and not end % MINUTE_S for end in inner)
+    """Return whether a part of the curve is finer than slots: whether a point that is not the last ends within one."""
+    return any(point["end"] % SLOT_S and point["end"] - point["start"] < SLOT_S for point in points[:-1])
 
 
 def power_w(points: Sequence[Point]) -> float | None:

@@ -34,6 +34,8 @@ class Minutes:
 
     def __init__(self) -> None:
         self._rows: dict[Key, dict[str, Values]] = {}
+        self._piece: Piece | None = None
+        self._spans: dict[tuple[int, int], tuple[int, list[int]]] = {}
 
     def add(self, row: JobRow, component: str, energy_uj: int, piece: Piece, job: Presence) -> None:
         """Add what a job had of a piece of an interval (microjoules) to the minutes in which it was there."""
@@ -41,18 +43,19 @@ class Minutes:
         values = components.get(component)
         if values is None:
             values = components[component] = [None] * COUNT
-        start, end = piece.start, piece.start + piece.length
-        low = min(max(start, job.start_us - piece.to_mono), end)
-        high = max(low, min(end, job.end_us - piece.to_mono))
-        base = piece.slot * US_PER_S
-        first, last = _minute(low - base), _minute(max(low, high - 1) - base)
-        if first == last:
-            values[first] = (values[first] or 0) + energy_uj
+        if piece is not self._piece:
+            self._piece, self._spans = piece, {}
+        when = job.start_us, job.end_us  # the same for all jobs that were there all the time
+        span = self._spans.get(when)
+        if span is None:
+            span = self._spans[when] = _span(piece, job)
+        at, lengths = span
+        if len(lengths) == 1:  # most intervals are shorter than a minute
+            values[at] = (values[at] or 0) + energy_uj
             return
-        borders = [low, *(base + at * MINUTE_US for at in range(first + 1, last + 1)), high]
-        parts = apportion(energy_uj, [after - before for before, after in zip(borders, borders[1:])])
-        for at, part in enumerate(parts, first):
+        for part in apportion(energy_uj, lengths):
             values[at] = (values[at] or 0) + part
+            at += 1
 
     def of(self, row: JobRow) -> dict[str, Values]:
         """Return the minutes of a row by component: of those whose minutes add up to the energy.
@@ -78,6 +81,17 @@ class Minutes:
         """Take up the minutes that `save` saved, of rows that are known."""
         rows = {(job_id, run, slot): components for job_id, run, slot, components in saved}
         self._rows = {key: rows[key] for key in known if key in rows}
+
+
+def _span(piece: Piece, job: Presence) -> tuple[int, list[int]]:
+    """Return the first minute of the slot in which a job was there in a piece, and for how long in it and each that follows."""
+    start, end = piece.start, piece.start + piece.length
+    low = min(max(start, job.start_us - piece.to_mono), end)
+    high = max(low, min(end, job.end_us - piece.to_mono))
+    base = piece.slot * US_PER_S
+    first, last = _minute(low - base), _minute(max(low, high - 1) - base)
+    borders = [low, *(base + at * MINUTE_US for at in range(first + 1, last + 1)), high]
+    return first, [after - before for before, after in zip(borders, borders[1:])]
 
 
 def _minute(offset_us: int) -> int:

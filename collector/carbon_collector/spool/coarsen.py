@@ -165,7 +165,9 @@ def _stretches(rows: list[Line], width: int, known: dict[int, set[str]]) -> Iter
 
 def _nature(record: dict[str, Any]) -> tuple[Any, ...]:
     """Return what must be the same in rows that are merged."""
-    shares = {name: [_rest(share, (*SHARE_ADDED, "reason", BY_MINUTE)), _unknown(share)] for name, share in _shares(record)}
+    shares = {
+        name: [_rest(share, (*SHARE_ADDED, "reason", BY_MINUTE)), _unknown(share)] for name, share in _shares(record)
+    }
     return _rest(record, (*OWN, "components")), _unknown(record), shares
 
 

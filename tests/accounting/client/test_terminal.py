@@ -136,6 +136,38 @@ def test_the_page_of_a_job(aggregator: Aggregator, columns: int, encoding: str) 
 
 
 @pytest.mark.usefixtures("_asked")
+def test_a_job_by_minute(aggregator: Aggregator, carbon_acct: Callable[..., Outcome]) -> None:
+    """Where a part of the job is by minute the curve is finer, keeps time where points differ in length, and says so; the
+    range is that of the points, also of one that is joined with others; --json has every value.
+    """
+    start = 900 * 2_000_000
+    lengths = [60] * 15 + [900]
+    watts = [100, 100, 700, *[100] * 12, 400]
+    points = [
+        {
+            "start": start + sum(lengths[:at]),
+            "end": start + sum(lengths[: at + 1]),
+            "energy_uj": watts[at] * lengths[at] * 1_000_000,
+            "estimated_uj": None,
+            "intensity_g_per_kwh": 300.0,
+        }
+        for at in range(16)
+    ]
+    aggregator.says(JOB)
+    aggregator.others["/v1/power/series"] = {"series": [{"points": points}]}
+
+    lines = carbon_acct("show", "12").out.splitlines()
+
+    at = next(i for i, line in enumerate(lines) if line.startswith("Watts"))
+    assert lines[at].split(None, 1)[1] == "100 to 700 W, by minute"
+    drawn = lines[at + 1].strip()
+    assert len(set(drawn[: len(drawn) // 2])) > 1
+    assert len(set(drawn[len(drawn) // 2 :])) == 1
+    assert json.loads(carbon_acct("show", "12", "--json").out)["power"] == points
+    assert aggregator.queries[-1] == {"jobs": "12", "minutes": "1"}
+
+
+@pytest.mark.usefixtures("_asked")
 def test_a_running_job_is_projected(aggregator: Aggregator, carbon_acct: Callable[..., Outcome]) -> None:
     """Of a running job there is what it consumed until now, and at its time limit a projection that says that it is one."""
     far = 10**9
