@@ -27,7 +27,12 @@ methods = st.sampled_from((None, "counter", "integrated", "shared", "modelled", 
 @st.composite
 def rows(draw: Any) -> dict[str, Any]:
     """A row of node_job_slot as receiving makes it."""
-    row = {"alloc_us": draw(amounts), "cpu_us": draw(st.none() | amounts), "simulated": draw(st.booleans())}
+    row = {
+        "alloc_us": draw(amounts),
+        "cpu_us": draw(st.none() | amounts),
+        "simulated": draw(st.booleans()),
+        "minutes": None,
+    }
     for c in COMPONENTS:
         method = draw(methods)
         known = method not in (None, "missing") and draw(st.booleans())
@@ -42,7 +47,7 @@ def rows(draw: Any) -> dict[str, Any]:
     return row
 
 
-EMPTY: dict[str, Any] = {"alloc_us": 0, "cpu_us": None, "simulated": False} | {
+EMPTY: dict[str, Any] = {"alloc_us": 0, "cpu_us": None, "simulated": False, "minutes": None} | {
     f"{c}_{kind}": None for c in COMPONENTS for kind in ("method", "uj", "static_uj", "metered_us", "reason")
 }
 
