@@ -18,7 +18,6 @@ from accounting.samples import NOW, header
 from carbon_acct.delivery.records import JobSlotRecord, NodeSlotRecord
 from carbon_acct.delivery.segment import (
     CEILING_GRACE_S,
-    CEILING_WATTS,
     CLOCK_SLACK_S,
     MAX_ROWS,
     Kind,
@@ -26,6 +25,7 @@ from carbon_acct.delivery.segment import (
     parse_segment,
 )
 from carbon_acct.errors import RefusedError
+from carbon_acct.estimates.arithmetic import CEILING_WATTS
 from carbon_collector.units import SLOT_S, US_PER_S
 
 KINDS = get_args(Kind)

@@ -40,8 +40,8 @@ from carbon_acct.db.models import (
     SlotFactor,
 )
 
-NUMBERS = frozenset({"id", "association_id", "sources"})
-"""The columns that hold ids of rows, beside foreign keys."""
+NUMBERS = frozenset({"id", "association_id", "sources", "part"})
+"""The columns that hold ids of rows, beside foreign keys, and the number of a part of a sum."""
 
 TIMES = frozenset({"received", "fetched_at", "computed_at"})
 SETTLED = (meta.TIMEZONE, meta.DELIVERED_FROM, meta.SLOTS_FROM)

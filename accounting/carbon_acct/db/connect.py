@@ -246,6 +246,7 @@ def _prepare_postgresql(connection: Any) -> None:
 
     A pooler (PgBouncer) hands a transaction to any of the server's processes, which do not know what another prepared.
     """
+    threshold, connection.prepare_threshold = connection.prepare_threshold, None
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_backend_pid(), current_setting('server_encoding'), current_database()")
         process, encoding, name = cursor.fetchone()
@@ -256,8 +257,8 @@ def _prepare_postgresql(connection: Any) -> None:
         raise DatabaseError(
             f"the database {name} has the encoding {encoding}, which has no place for every name; make it anew: {made}"
         )
-    if process != connection.info.backend_pid:
-        connection.prepare_threshold = None
+    if process == connection.info.backend_pid:
+        connection.prepare_threshold = threshold
 
 
 def _prepare_mariadb(connection: Any, of_several: bool) -> None:

@@ -25,3 +25,13 @@ def exact_whole(parts: Sequence[Any]) -> int | None:
     """Return the sum that the two parts make up, or None where every value was NULL."""
     high, low = parts
     return None if high is None else int(high) * SPLIT + int(low)
+
+
+def exact_named(model: Any, names: Sequence[str]) -> list[Any]:
+    """Return the parts of these columns of a table under names by which `exact_of` finds them in a row."""
+    return [part.label(f"{name}_{at}") for name in names for at, part in enumerate(exact_parts(getattr(model, name)))]
+
+
+def exact_of(row: Any, name: str) -> int | None:
+    """Return the sum of a column that was selected by `exact_named`."""
+    return exact_whole((getattr(row, f"{name}_0"), getattr(row, f"{name}_1")))

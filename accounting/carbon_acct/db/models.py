@@ -450,6 +450,10 @@ class DaySum(Base):
     day: Mapped[int] = mapped_column(primary_key=True)
     state: Mapped[str] = mapped_column(String(32), primary_key=True)
     """Slurm's state of the runs, without `by UID`. Empty: of runs that were pruned before states were kept here."""
+    part: Mapped[int] = mapped_column(primary_key=True, server_default="0")
+    """0, and further numbers where a figure has more than one row can hold: the figure is the sum of all parts
+    (db/large_sums.py).
+    """
     jobs: Mapped[int]
     first_jobs: Mapped[int]
     """Of `jobs`, those that have no earlier day."""
@@ -493,13 +497,15 @@ class DaySum(Base):
 class SiteSlot(Base):
     """A cluster in one slot, as delivered: what the meters of its nodes counted, and where that energy went.
 
-    `..._nodes` is the number of nodes that metered the component. Where no node did, the sums are unknown.
+    `..._nodes` is the number of nodes that metered the component. Where no node did, the sums are unknown. `part` as in
+    DaySum.
     """
 
     __tablename__ = "site_slot"
     __table_args__ = (Index("site_slot_slot", "slot"),)
     cluster_id: Mapped[int] = mapped_column(ForeignKey("cluster.id"), primary_key=True)
     slot: Mapped[int] = mapped_column(primary_key=True)
+    part: Mapped[int] = mapped_column(primary_key=True, server_default="0")
     elapsed_us: Mapped[int]
     simulated_nodes: Mapped[int]
     cpu_uj: Mapped[int]

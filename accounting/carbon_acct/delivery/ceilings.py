@@ -17,7 +17,8 @@ from sqlalchemy.orm import Session
 from carbon_acct.db.models import NodeTotal
 from carbon_acct.db.rows import IDS, add_rows, ask_dicts, table_of
 from carbon_acct.delivery.records import MAX_CPU_US, MAX_SLOT_US
-from carbon_acct.delivery.segment import CEILING_GRACE_S, CEILING_WATTS, Refusal
+from carbon_acct.delivery.segment import CEILING_GRACE_S, Refusal
+from carbon_acct.estimates.arithmetic import CEILING_WATTS
 from carbon_collector.meters.base import COMPONENTS
 from carbon_collector.units import US_PER_S
 

@@ -29,6 +29,7 @@ from carbon_acct.delivery.records import (
     Trailer,
 )
 from carbon_acct.errors import RefusedError
+from carbon_acct.estimates.arithmetic import CEILING_WATTS
 from carbon_collector.units import SLOT_S, US_PER_S
 
 MAX_SEGMENT_BYTES = 8 * 1024 * 1024
@@ -45,11 +46,6 @@ MAX_LINES = 100_000
 """The number of records in a segment. The smallest record that means something has 84 bytes."""
 MAX_REFUSED = 10_000
 """The number of refused records in a receipt, of 300 characters each. A node reads no more than 4 MiB of an answer."""
-CEILING_WATTS = {"cpu": 20_000, "dram": 5_000, "gpu": 50_000, "other": 100_000}
-"""The power in watts that no node exceeds in a component. A record that claims more is forged or comes from a broken
-meter.
-"""
-
 CEILING_GRACE_S = 60
 """The time in seconds before the metered time of which a reading that closes a gap may bring energy."""
 

@@ -20,6 +20,12 @@ whole seconds.
 """
 
 
+CEILING_WATTS = {"cpu": 20_000, "dram": 5_000, "gpu": 50_000, "other": 100_000}
+"""The power in watts that no node exceeds in a component. A record that claims more is forged or comes from a broken
+meter, and so does a measured power by which an estimate would be more.
+"""
+
+
 @dataclass(frozen=True)
 class Power:
     """An energy, and the time of allocated CPUs or GPUs that consumed it."""
@@ -62,10 +68,15 @@ class Held:
 
 @dataclass(frozen=True)
 class UnitTime:
-    """The time of allocated CPUs and GPUs in one slot of which no row exists."""
+    """The time of allocated CPUs and GPUs in one slot of which no row exists, and of their nodes."""
 
     cpu_us: int = 0
     gpu_us: int = 0
+    node_us: int = 0
+
+    def plus(self, held: Held, us: int) -> UnitTime:
+        """Return the sum with so much time of nodes that held a run."""
+        return UnitTime(self.cpu_us + us * held.cpus, self.gpu_us + us * held.gpus, self.node_us + us * held.nodes)
 
 
 @dataclass(frozen=True)
@@ -116,16 +127,16 @@ def unmetered_run(nodes: Iterable[Held]) -> UnmeteredRun:
     for held in nodes:
         gaps = unmetered_us(held)
         for slot, us in gaps.items():
-            before = slots.get(slot, UnitTime())
-            slots[slot] = UnitTime(before.cpu_us + us * held.cpus, before.gpu_us + us * held.gpus)
+            slots[slot] = slots.get(slot, UnitTime()).plus(held, us)
         without_rows += held.nodes if gaps and held.covered_us is None else 0
         partly += 1 if gaps and held.covered_us is not None else 0
     return UnmeteredRun(slots, without_rows, partly)
 
 
 def estimates(run: UnmeteredRun, nnodes: int, bases: Sequence[Basis], without: str = "") -> dict[int, Estimate]:
-    """Return the estimate of each slot. Each component uses the first of `bases` that knows its power. A slot for which
-    none does is left out. `without` names what of the job no estimate is known for.
+    """Return the estimate of each slot. Each component uses the first of `bases` that knows its power, and by which its
+    nodes have no more than any node has. A slot for which none does is left out. `without` names what of the job no
+    estimate is known for.
     """
     found: dict[int, Estimate] = {}
     for slot, gap in sorted(run.slots.items()):
@@ -133,7 +144,10 @@ def estimates(run: UnmeteredRun, nnodes: int, bases: Sequence[Basis], without: s
         used: list[Basis] = []
         for component in COMPONENTS:
             unit_us = gap.gpu_us if component == "gpu" else gap.cpu_us
-            basis = next((b for b in bases if component in b.power), None)
+            most_uj = CEILING_WATTS[component] * gap.node_us
+            basis = next(
+                (b for b in bases if component in b.power and b.power[component].over(unit_us) <= most_uj), None
+            )
             if basis and unit_us:
                 uj[component] = basis.power[component].over(unit_us)
                 used += [basis] if basis not in used else []

@@ -17,6 +17,7 @@ from sqlalchemy import BindParameter, Integer, bindparam, cast, func, select
 from sqlalchemy.orm import Session
 
 from carbon_acct.db import meta
+from carbon_acct.db.exact_sum import exact_named, exact_of
 from carbon_acct.db.models import COUNTED, Job, JobDay, Ledger, NodeJobSlot
 from carbon_acct.db.row_types import DeliveredRow, EndedJobRow, MeasuredJobRow
 from carbon_acct.db.rows import ask, chunks
@@ -184,10 +185,10 @@ class _History:
 
 
 def _add(total: list[int], job: MeasuredJobRow, component: str, row: Any) -> None:
-    energy_uj, metered_us = getattr(row, f"{component}_uj"), int(getattr(row, f"{component}_metered_us") or 0)
+    energy_uj, metered_us = exact_of(row, f"{component}_uj"), int(getattr(row, f"{component}_metered_us") or 0)
     units = gpus_of(job.alloc_tres or "") if component == "gpu" else job.ncpus
     if energy_uj is not None and units:
-        total[0] += int(energy_uj)
+        total[0] += energy_uj
         total[1] += metered_us * units // job.nnodes
 
 
@@ -209,11 +210,8 @@ _TOTALS = (
     select(
         JobDay.job_id,
         func.max(cast(JobDay.simulated, Integer)).label("simulated"),
-        *(
-            func.sum(getattr(JobDay, f"{c}_{kind}")).label(f"{c}_{kind}")
-            for c in COMPONENTS
-            for kind in ("uj", "metered_us")
-        ),
+        *exact_named(JobDay, [f"{c}_uj" for c in COMPONENTS]),
+        *(func.sum(getattr(JobDay, f"{c}_metered_us")).label(f"{c}_metered_us") for c in COMPONENTS),
     )
     .where(JobDay.job_id.in_(_IDS))
     .group_by(JobDay.job_id)

@@ -17,6 +17,7 @@ from sqlalchemy.orm import Session
 
 from carbon_acct.access.viewer import EVERYTHING
 from carbon_acct.days import Days
+from carbon_acct.db.exact_sum import exact_named, exact_of
 from carbon_acct.db.lists import Lists
 from carbon_acct.db.models import Association, Cluster, Job, JobDay
 from carbon_acct.known import sum_known
@@ -28,6 +29,7 @@ from carbon_acct.sums.day_sum import state_of
 MOST = 3
 NAMED = 3
 """The number of jobs that an advice names: those of most energy."""
+SUMS = ("energy_uj", "estimated_uj", "carbon_ug", "gpu_idle_uj", "cpu_unused_uj")
 MOST_RUNS = 20_000
 """The runs of a user that are looked at: those of most energy."""
 
@@ -82,7 +84,7 @@ def advice(
         return []
     first, until = epoch_of(period.first, days), epoch_of(period.until, days)
     runs = _runs(session, user, filters, first, until)
-    used = sum(int(run.used_uj) for run in runs)
+    used = sum(map(_used_uj, runs))
     found = [_advice(rule, parts) for rule, parts in _parts(runs).items()]
     worth = [one for one in found if one.energy_uj and one.energy_uj * 100 >= least_percent * used]
     return sorted(worth, key=lambda one: (-one.energy_uj, one.rule))[:MOST]
@@ -96,13 +98,11 @@ def _runs(session: Session, user: str, filters: Filters, first: int, until: int)
     if filters.clusters:
         own = own.join(Cluster, Cluster.id == Association.cluster_id)
         own = own.where(lists.among(Cluster.name, filters.clusters))
-    sums = {name: func.sum(getattr(JobDay, name)) for name in ("carbon_ug", "gpu_idle_uj", "cpu_unused_uj")}
-    used = func.sum(func.coalesce(JobDay.energy_uj, 0) + func.coalesce(JobDay.estimated_uj, 0))
+    used = func.sum(1.0 * func.coalesce(JobDay.energy_uj, 0) + func.coalesce(JobDay.estimated_uj, 0))
     # In two halves: no database has an index for `end IS NULL OR end >= first`.
     halves = (select(Job.id).where(Job.association_id.in_(own), half) for half in (Job.end.is_(None), Job.end >= first))
     among = union_all(*halves).subquery()
-    query = select(Job.job_id, Job.name, Job.state, Job.submit, used.label("used_uj"))
-    query = query.add_columns(*(column.label(name) for name, column in sums.items()))
+    query = select(Job.job_id, Job.name, Job.state, Job.submit, *exact_named(JobDay, SUMS))
     query = query.select_from(among).join(Job, Job.id == among.c.id).join(JobDay, JobDay.job_id == Job.id)
     query = query.where(JobDay.day >= first, JobDay.day < until)
     if filters.states:
@@ -117,7 +117,7 @@ def _parts(runs: Iterable[Any]) -> dict[str, list[_Part]]:
     found: dict[str, list[_Part]] = defaultdict(list)
     failed: set[str] = set()
     for run in sorted(runs, key=lambda run: (run.submit, run.job_id)):
-        used, carbon = int(run.used_uj), int(run.carbon_ug or 0)
+        used, carbon = _used_uj(run), exact_of(run, "carbon_ug") or 0
         rule = rule_of.get(state_of(run.state))
         if rule:
             is_first = rule == "failed" and run.name not in failed
@@ -126,10 +126,14 @@ def _parts(runs: Iterable[Any]) -> dict[str, list[_Part]]:
                 found[rule].append(_Part(run.job_id, used, carbon))
             continue
         for name in ("gpu_idle", "cpu_unused"):
-            amount = getattr(run, f"{name}_uj")
+            amount = exact_of(run, f"{name}_uj")
             if amount:
-                found[name].append(_Part(run.job_id, int(amount), carbon * int(amount) // used if used else 0))
+                found[name].append(_Part(run.job_id, amount, carbon * amount // used if used else 0))
     return found
+
+
+def _used_uj(run: Any) -> int:
+    return (exact_of(run, "energy_uj") or 0) + (exact_of(run, "estimated_uj") or 0)
 
 
 def _advice(rule: str, parts: Sequence[_Part]) -> Advice:

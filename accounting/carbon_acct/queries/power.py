@@ -15,6 +15,7 @@ from sqlalchemy import Integer, cast, func, select
 from sqlalchemy.orm import Session
 
 from carbon_acct.access.viewer import Viewer
+from carbon_acct.db.exact_sum import exact_named, exact_of
 from carbon_acct.db.models import Job, JobDay
 from carbon_acct.db.rows import IDS, ask_ids
 from carbon_acct.estimates.hardware import gpus_of
@@ -91,10 +92,10 @@ def _power(session: Session, jobs: Iterable[Any], partition: str, gres: str, bas
         simulated |= bool(row.simulated)
         for c in COMPONENTS:
             units = gpus_of(job.alloc_tres or "") if c == "gpu" else job.ncpus
-            uj, metered_us = getattr(row, f"{c}_uj"), int(getattr(row, f"{c}_metered_us") or 0)
+            uj, metered_us = exact_of(row, f"{c}_uj"), int(getattr(row, f"{c}_metered_us") or 0)
             if uj is not None and units and metered_us:
                 energy, unit_us = sums[c]
-                sums[c] = (energy + int(uj), unit_us + metered_us * units // job.nnodes)
+                sums[c] = (energy + uj, unit_us + metered_us * units // job.nnodes)
     watts = {c: energy / unit_us for c, (energy, unit_us) in sums.items() if unit_us > 0}
     if not watts:
         return None
@@ -133,11 +134,8 @@ _TOTALS = (
     select(
         JobDay.job_id,
         func.max(cast(JobDay.simulated, Integer)).label("simulated"),
-        *(
-            func.sum(getattr(JobDay, f"{c}_{kind}")).label(f"{c}_{kind}")
-            for c in COMPONENTS
-            for kind in ("uj", "metered_us")
-        ),
+        *exact_named(JobDay, [f"{c}_uj" for c in COMPONENTS]),
+        *(func.sum(getattr(JobDay, f"{c}_metered_us")).label(f"{c}_metered_us") for c in COMPONENTS),
     )
     .where(JobDay.job_id.in_(IDS))
     .group_by(JobDay.job_id)

@@ -11,10 +11,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any, NamedTuple, TypeVar
 
-from sqlalchemy import case, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from carbon_acct.db.exact_sum import exact_parts, exact_whole
+from carbon_acct.db.large_sums import known
 from carbon_acct.db.models import Cluster, DaySum, SiteSlot
 from carbon_acct.factors.arithmetic import Factors, emissions
 from carbon_acct.factors.slot_factor import SiteTerms
@@ -82,8 +83,8 @@ def spread(amount: int, energies_uj: Mapping[K, int]) -> dict[K, int]:
 
 def _jobs(session: Session, start: int, end: int) -> Figures:
     names = ("estimated_uj", *NAMES)
-    known = [case((getattr(DaySum, f"{name}_jobs") > 0, getattr(DaySum, name))) for name in names]
-    query = select(*(part for column in known for part in exact_parts(column)))
+    columns = [known(getattr(DaySum, f"{name}_jobs"), getattr(DaySum, name)) for name in names]
+    query = select(*(part for column in columns for part in exact_parts(column)))
     row = session.execute(query.where(DaySum.day >= start, DaySum.day < end)).one()
     sums = {name: exact_whole(row[2 * at : 2 * at + 2]) for at, name in enumerate(names)}
     estimated = sums.pop("estimated_uj")
@@ -97,10 +98,10 @@ def _beside(session: Session, terms: SiteTerms, start: int, end: int) -> tuple[F
     rows = session.execute(query.where(SiteSlot.slot >= start, SiteSlot.slot < end)).all()
     zones = {cluster: terms.zone(cluster, None) for cluster in {row[0] for row in rows}}
     places = [(zones[cluster], slot) for cluster, slot, *_ in rows]
-    known = terms.factors(session, set(places))
+    factors = terms.factors(session, set(places))
     parts = (slice(2, 2 + len(COMPONENTS)), slice(2 + len(COMPONENTS), None))
     idle, system = (
-        [_figures(sum_known(row[part]), known[place]) for row, place in zip(rows, places, strict=True)]
+        [_figures(sum_known(row[part]), factors[place]) for row, place in zip(rows, places, strict=True)]
         for part in parts
     )
     return _sum(idle), _sum(system)
@@ -108,7 +109,7 @@ def _beside(session: Session, terms: SiteTerms, start: int, end: int) -> tuple[F
 
 def _metered(component: str, kind: str) -> Any:
     """Return the column of a component's idle or system energy, NULL where no node metered the component."""
-    return case((getattr(SiteSlot, f"{component}_nodes") > 0, getattr(SiteSlot, f"{component}_{kind}_uj")))
+    return known(getattr(SiteSlot, f"{component}_nodes"), getattr(SiteSlot, f"{component}_{kind}_uj"))
 
 
 def _figures(energy_uj: int | None, factors: Factors) -> Figures:

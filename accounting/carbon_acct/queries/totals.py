@@ -6,10 +6,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Select, case, func, select
+from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session
 
 from carbon_acct.db.exact_sum import exact_parts, exact_whole
+from carbon_acct.db.large_sums import known
 from carbon_acct.db.models import Association, Cluster, DaySum, Job, Ledger, Node, Segment, SiteSlot
 from carbon_acct.known import sum_known
 from carbon_acct.window import Window
@@ -135,7 +136,7 @@ def _whose(session: Session) -> dict[int, tuple[str, int | None, str | None, str
 
 def _known(name: str) -> Any:
     """Return a column that is NULL where no job has a figure."""
-    return case((getattr(DaySum, f"{name}_jobs") > 0, getattr(DaySum, name)))
+    return known(getattr(DaySum, f"{name}_jobs"), getattr(DaySum, name))
 
 
 def counts(session: Session) -> Counts:

@@ -19,6 +19,7 @@ from typing import Any
 from sqlalchemy import Integer, bindparam, case, cast, delete, func, select
 from sqlalchemy.orm import Session
 
+from carbon_acct.db.large_sums import add_large, is_large
 from carbon_acct.db.models import DaySum, JobDay, JobSlot, SlotFactor
 from carbon_acct.db.row_types import GroupRow
 from carbon_acct.db.rows import IDS, add_rows, ask_dicts, ask_ids, replace_rows, table_of
@@ -134,10 +135,21 @@ def move(session: Session, before: Groups, after: Groups) -> None:
 def _add(session: Session, changes: _Changes) -> None:
     changes.count_firsts(_days_of(session, changes.runs()))
     rows = changes.rows()
-    add_rows(session, table_of(DaySum), rows)
+    if not rows:
+        return
+    table = table_of(DaySum)
+    of_days = [row["day"] for row in rows]
+    between = {"low": min(of_days), "high": max(of_days)}
+    large = ask_ids(session, _LARGE, {row["association_id"] for row in rows}, **between)
+    add_large(session, table, rows, set(map(tuple, large)))
     days = {row["day"] for row in rows if row["jobs"] < 0}
-    if days:
-        session.execute(delete(DaySum).where(DaySum.day.in_(days), DaySum.jobs == 0))
+    if days:  # a sum of several parts has jobs
+        session.execute(delete(DaySum).where(DaySum.day.in_(days), DaySum.part == 0, DaySum.jobs == 0))
+
+
+_LARGE = select(DaySum.association_id, DaySum.day, DaySum.state).where(
+    DaySum.association_id.in_(IDS), DaySum.day.between(bindparam("low"), bindparam("high")), is_large(table_of(DaySum))
+)
 
 
 def _days_of(session: Session, runs: Collection[int]) -> dict[int, set[int]]:

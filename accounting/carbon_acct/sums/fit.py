@@ -29,9 +29,10 @@ job would have more in the slot than any job.
 """
 REASONS = (NODE, TIME, NODE_TIME, CEILING)
 
-MOST_OF_SLOT = 2**63 // 100
-"""The most that a run may have in one slot, of each of Amount's figures. A day has 100 slots where clocks are set back,
-and the figures of a job's day have 64 bits. In energy it is a mean of 102 MW.
+MOST_OF_SLOT = 2**63 // 200
+"""The most that a run may have in one slot, of each of Amount's figures, and the most facility energy that is estimated
+for it besides. A day has 100 slots where clocks are set back, and the figures of a job's day have 64 bits. In energy it
+is a mean of 51 MW.
 """
 FEW = 8
 """The number of rows of a slot that cannot exceed MOST_OF_SLOT, with a PUE of 10 and an overhead of 3."""

@@ -7,6 +7,7 @@ import json
 import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from fractions import Fraction
 from typing import Any, NamedTuple
 
@@ -19,6 +20,7 @@ from carbon_acct.factors.idle_use import IdleUse
 from carbon_acct.factors.node_types import NodeTypes, held_gpus
 from carbon_acct.known import sum_known
 from carbon_acct.sums import minutes
+from carbon_acct.sums.fit import MOST_OF_SLOT
 from carbon_acct.sums.job_day import WASTED
 from carbon_acct.sums.shares import NodeShare, notes_of, sum_shares
 from carbon_acct.sums.waste import held_and_unused
@@ -61,6 +63,7 @@ def job_slot_row(
     values = _UNKNOWN.copy()
     values["job_id"], values["slot"] = key
     values["factor_id"] = factors.id
+    estimate = _bounded(estimate, factors)
     shares = _shares(rows, estimate, node_types)
     if "gpu" in shares and holds_shards(alloc_tres):
         shares["gpu"] = [_by_shards(share) for share in shares["gpu"]]
@@ -74,6 +77,13 @@ def job_slot_row(
     total = sum_known((values["energy_uj"], values["estimated_uj"]))
     values.update(emissions(total, factors)._asdict())
     return values
+
+
+def _bounded(estimate: Estimate | None, factors: Factors) -> Estimate | None:
+    """Return an estimate without its figures where they are more than any job's."""
+    if estimate and (emissions(sum(estimate.uj.values()), factors).facility_uj or 0) > MOST_OF_SLOT:
+        return replace(estimate, uj={})
+    return estimate
 
 
 def _sum_shares(values: dict[str, Any], shares: Mapping[str, Sequence[NodeShare]]) -> None:

@@ -16,6 +16,7 @@ from sqlalchemy import BindParameter, Select, bindparam, delete, func, select, u
 from sqlalchemy.orm import Session
 
 from carbon_acct.db import meta
+from carbon_acct.db.exact_sum import exact_named, exact_of
 from carbon_acct.db.models import JobSlot, SlotFactor
 from carbon_acct.db.row_types import UsedSlotRow
 from carbon_acct.db.rows import chunks, table_of
@@ -60,16 +61,17 @@ def preview(session: Session, terms: SiteTerms, since: int, until: int) -> Previ
     slots = before = after = 0
     changed = refresh(session, terms, since, until)
     old = list(session.scalars(_waiting()))
-    total = func.sum(func.coalesce(JobSlot.energy_uj, 0) + func.coalesce(JobSlot.estimated_uj, 0))
+    names = ("energy_uj", "estimated_uj", "carbon_ug")
     for part in chunks(old):
-        query = select(SlotFactor.zone, SlotFactor.slot, func.count(), total, func.sum(JobSlot.carbon_ug))
+        query = select(SlotFactor.zone, SlotFactor.slot, func.count().label("jobs"), *exact_named(JobSlot, names))
         query = query.join(JobSlot, JobSlot.factor_id == SlotFactor.id).where(SlotFactor.id.in_(part))
         rows = session.execute(query.group_by(SlotFactor.zone, SlotFactor.slot)).all()
         known = terms.factors(session, {(row.zone, row.slot) for row in rows})
-        for zone, slot, count, energy, grams in rows:
-            slots += count
-            before += int(grams or 0)
-            after += emissions(int(energy), known[zone, slot]).carbon_ug or 0
+        for row in rows:
+            slots += row.jobs
+            energy, estimated, carbon = (exact_of(row, name) or 0 for name in names)
+            before += carbon
+            after += emissions(energy + estimated, known[row.zone, row.slot]).carbon_ug or 0
     return Preview(len(changed), slots, before, after)
 
 

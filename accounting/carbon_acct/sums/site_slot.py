@@ -11,11 +11,12 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 from sqlalchemy.orm import Session
 
+from carbon_acct.db.large_sums import add_large, is_large
 from carbon_acct.db.models import Ledger, Node, NodeJobSlot, NodeSlot, SiteSlot
-from carbon_acct.db.rows import add_rows, table_of
+from carbon_acct.db.rows import IDS, ask_ids, table_of
 from carbon_collector.meters.base import COMPONENTS
 
 ZERO: dict[str, int] = dict.fromkeys(
@@ -47,7 +48,13 @@ def change(session: Session, cluster_id: int, nodes: Iterable[Change], jobs: Ite
         for uj, jobs_uj in _JOBS:
             into[jobs_uj] += sign * (row[uj] or 0)
     rows = [{"cluster_id": cluster_id, "slot": slot, **values} for slot, values in sums.items() if any(values.values())]
-    add_rows(session, table_of(SiteSlot), rows)
+    large = ask_ids(session, _LARGE, sums, cluster=cluster_id)
+    add_large(session, table_of(SiteSlot), rows, {(cluster_id, slot) for (slot,) in large})
+
+
+_LARGE = select(SiteSlot.slot).where(
+    SiteSlot.cluster_id == bindparam("cluster"), SiteSlot.slot.in_(IDS), is_large(table_of(SiteSlot))
+)
 
 
 def _add_node(into: dict[str, int], row: Mapping[str, Any], sign: int) -> None:

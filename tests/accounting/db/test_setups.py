@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from sqlalchemy import func, select
 
 from accounting.db.servers import UNPRIVILEGED, Server, free_ports, mariadb_server, private_folder, running
 from accounting.delivery.test_store import deliver, tell
@@ -20,6 +21,7 @@ from accounting.served import Served, wait_for
 from carbon_acct import doctor
 from carbon_acct.access.viewer import EVERYTHING
 from carbon_acct.db.connect import parse_urls
+from carbon_acct.db.models import Job
 from carbon_acct.errors import DatabaseError
 from carbon_acct.queries.job_filter import Filters
 from carbon_acct.queries.jobs import list_jobs
@@ -156,7 +158,11 @@ def test_pgbouncer(postgresql_server: Server, tmp_path: Path) -> None:
         site = opened()
         assert site is not None
         assert works(site) == 30 * 1100
-        site.database.close()
+        others = [new_site(tmp_path / str(n), aggregator_database=f"{url}?prepare_threshold=0") for n in range(3)]
+        for other in (site, *others):  # whatever the URL says
+            with other.database.read() as session:
+                assert session.scalar(select(func.count()).select_from(Job)) == 30
+            other.database.close()
         assert finding(tmp_path) == "ok"
 
 

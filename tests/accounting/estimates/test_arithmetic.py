@@ -71,7 +71,7 @@ def test_an_estimate_grows_with_what_is_missing(bases: list[Basis], cpu_us: int,
     """The longer nobody measured, the more is estimated, and nothing where nothing is missing."""
 
     def total(cpu_us: int, gpu_us: int) -> int:
-        found = estimates(UnmeteredRun({SLOT: UnitTime(cpu_us, gpu_us)}, 1), 1, bases)
+        found = estimates(UnmeteredRun({SLOT: UnitTime(cpu_us, gpu_us, 10**40)}, 1), 1, bases)
         return sum(sum(estimate.uj.values()) for estimate in found.values())
 
     assert total(0, 0) == 0
@@ -96,12 +96,21 @@ def test_nearest_basis_first() -> None:
     """Each component rests on the first basis that knows it; the note names all of them, the method the least certain."""
     near = Basis("job", "the job's other nodes", {"cpu": Power(3, 1)})
     far = Basis("hardware", "the hardware's figures", {"cpu": Power(100, 1), "gpu": Power(7, 1)}, simulated=True)
-    run = UnmeteredRun({SLOT: UnitTime(10, 2), SLOT + 900: UnitTime(10, 0)}, without_rows=2)
+    run = UnmeteredRun({SLOT: UnitTime(10, 2, 10), SLOT + 900: UnitTime(10, 0, 10)}, without_rows=2)
     note = "2 of 4 nodes estimated from the job's other nodes"
     assert estimates(run, 4, [near, far]) == {
         SLOT: Estimate({"cpu": 30, "gpu": 14}, "hardware", f"{note} and the hardware's figures", True),
         SLOT + 900: Estimate({"cpu": 30}, "job", note, False),
     }
+
+
+def test_no_power_beyond_any_node() -> None:
+    """A power by which nodes would have more than any node has is passed over; where no other is known, nothing is estimated."""
+    forged = Basis("job", "the job's other nodes", {"other": Power(6 * 10**12, 1), "cpu": Power(3, 1)})
+    honest = Basis("partition", "its history", {"other": Power(100, 1)})
+    run = UnmeteredRun({SLOT: UnitTime(64 * US_PER_S, 0, US_PER_S)}, 1)
+    assert estimates(run, 2, [forged, honest])[SLOT].uj == {"cpu": 192 * US_PER_S, "other": 6400 * US_PER_S}
+    assert estimates(run, 2, [forged])[SLOT].uj == {"cpu": 192 * US_PER_S}
 
 
 def test_notes_tell_nodes_from_times() -> None:
