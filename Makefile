@@ -63,7 +63,7 @@ soak: $(STAMP) debian zipapp ## 2,000 jobs while collectors, aggregators and the
 	SOAK_JOBS=2000 $(BIN)/pytest -q -s -m slurm tests/slurm/test_soak.py
 
 siege: $(STAMP) debian ## strangers, users, nodes' roots and slow readers against one aggregator at once; the table (root, 2 minutes)
-	PYTHONPATH=tests $(BIN)/python tests/siege/siege.py 60 5000
+	PYTHONPATH=tests $(BIN)/python tests/siege/siege.py 30 5000 2
 
 lint: $(STAMP) ## ruff, mypy, import-linter, vermin (Python 3.9 on nodes and login nodes), yamllint, ansible-lint, shellcheck, docs
 	@$(MAKE) --no-print-directory -j 2 --output-sync lint-types lint-ansible lint-docs lint-code

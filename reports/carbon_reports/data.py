@@ -18,9 +18,10 @@ from datetime import date
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
-from sqlalchemy import case, func, select
+from sqlalchemy import func, select
 
 from carbon_acct.db.exact_sum import exact_parts, exact_whole
+from carbon_acct.db.large_sums import known
 from carbon_acct.db.models import Association, Cluster, DaySum
 from carbon_acct.db.rows import ask
 from carbon_acct.known import sum_known
@@ -151,8 +152,8 @@ def _sums(session: Session, period: Period, by: list[str], daily: bool) -> list[
     """Return rows of day, keys, number of jobs and amounts. The day is 0 where none is asked for."""
     keys = [*([DaySum.day] if daily else []), *(KEYS[name] for name in by)]
     names = [f"{name}_{'uj' if name in ENERGIES else 'ug'}" for name in (*ENERGIES, *MASSES)]
-    known = [case((getattr(DaySum, f"{name}_jobs") > 0, getattr(DaySum, name))) for name in names]
-    sums = [part for column in known for part in exact_parts(column)]
+    columns = [known(getattr(DaySum, f"{name}_jobs"), getattr(DaySum, name)) for name in names]
+    sums = [part for column in columns for part in exact_parts(column)]
     query = select(*keys, func.sum(DaySum.jobs), *sums).join(Association, Association.id == DaySum.association_id)
     query = query.join(Cluster, Cluster.id == Association.cluster_id)
     query = query.where(DaySum.day >= period.start, DaySum.day < period.end).group_by(*keys)

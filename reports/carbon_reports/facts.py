@@ -23,6 +23,7 @@ from carbon_acct.db.engine import open_database, url_of
 from carbon_acct.db.exact_sum import exact_parts, exact_whole
 from carbon_acct.db.models import Association, Cluster, FactorSource, Ledger, NodeJobSlot
 from carbon_acct.db.rows import ask
+from carbon_acct.delivery.late import Late, late_changes
 from carbon_acct.errors import DatabaseError
 from carbon_acct.factors.slot_factor import load_terms
 from carbon_acct.queries import totals
@@ -84,6 +85,7 @@ class Facts:
     `energy`: the emissions of that energy. `history`: the site's days and slots, and what they are compared with.
     `held`: what the runs held, of the period and of those that it is compared with. `wasted`: the energy that no result
     came of. `before`: the jobs of the period before, by (owner, project). `unmatched`: the ledgers that belong to no run.
+    `late`: what nodes changed of the period's months after these were closed.
     """
 
     parts: list[Part]
@@ -99,6 +101,7 @@ class Facts:
     wasted: list[Wasted]
     before: dict[tuple[str, str], Amounts]
     unmatched: Unmatched
+    late: list[Late]
 
 
 class Unmatched(NamedTuple):
@@ -148,6 +151,7 @@ def read_period(
         days = totals.days(session, scope.start, scope.end)
         conservation = totals.conservation(session, scope.start, scope.end)
         unmatched = _unmatched(session, scope)
+        late = late_changes(session, period.start, period.end)
         earlier = period.compared(now)
         before = history.by_association(session, earlier[0].start, earlier[0].end)
         helds = [had, *(held(session, Scope(each.start, each.end, now)) for each in earlier)]
@@ -162,7 +166,9 @@ def read_period(
             then[whose[key].owner, whose[key].project].append(amounts)
     befores = {key: history.total(many) for key, many in then.items()}
     parts = _parts(counted, days, prices(settings))
-    return Facts(parts, shown, clusters, *applied, conservation, energy, past_days, helds, lost, befores, unmatched)
+    return Facts(
+        parts, shown, clusters, *applied, conservation, energy, past_days, helds, lost, befores, unmatched, late
+    )
 
 
 def _unmatched(session: Session, scope: Scope) -> Unmatched:

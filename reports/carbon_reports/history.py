@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from sqlalchemy import case, func, or_, select
 
 from carbon_acct.db.exact_sum import exact_parts, exact_whole
+from carbon_acct.db.large_sums import known
 from carbon_acct.db.models import Cluster, DaySum, SiteSlot, SlotFactor
 from carbon_acct.db.rows import ask
 from carbon_acct.factors.arithmetic import emissions
@@ -142,8 +143,8 @@ def by_association(session: Session, start: int, end: int) -> dict[int, Amounts]
 
 
 def _sums() -> list[Any]:
-    known = (case((getattr(DaySum, f"{name}_jobs") > 0, getattr(DaySum, name))) for name in AMOUNTS)
-    return [part for column in known for part in exact_parts(column)]
+    columns = (known(getattr(DaySum, f"{name}_jobs"), getattr(DaySum, name)) for name in AMOUNTS)
+    return [part for column in columns for part in exact_parts(column)]
 
 
 def _amounts(sums: Sequence[Any]) -> Amounts:
@@ -151,23 +152,29 @@ def _amounts(sums: Sequence[Any]) -> Amounts:
 
 
 def _slots(session: Session, terms: SiteTerms, start: int, end: int) -> list[Slot]:
-    query = select(Cluster.name, SiteSlot.slot, *(_whole(kind) for kind in ("jobs_uj", "idle_uj", "system_uj")))
+    query = select(Cluster.name, SiteSlot.slot, *_metered("jobs_uj"), *_metered("idle_uj"), *_metered("system_uj"))
     query = query.join(Cluster, Cluster.id == SiteSlot.cluster_id)
     rows = ask(session, query.where(SiteSlot.slot >= start, SiteSlot.slot < end).order_by(SiteSlot.slot), {})
     zones = {cluster: terms.zone(cluster, None) for cluster, *_ in rows}
-    known = terms.factors(session, {(zones[cluster], slot) for cluster, slot, *_ in rows})
+    factors = terms.factors(session, {(zones[cluster], slot) for cluster, slot, *_ in rows})
     estimated = _estimated(session, start, end)
+    many = len(COMPONENTS)
+    found = []
+    for cluster, slot, *values in rows:
+        jobs, idle, system = (sum_known(values[at : at + many]) for at in range(0, 3 * many, many))
+        place = zones[cluster], slot
+        found.append(Slot(slot, jobs, idle, system, factors[place], place in estimated))
+    return found
+
+
+def _metered(kind: str) -> list[Any]:
+    """Return the column of each component, NULL where no node metered it. They are added up here: the sum may exceed 64
+    bits.
+    """
     return [
-        Slot(slot, jobs, idle, system, known[zones[cluster], slot], (zones[cluster], slot) in estimated)
-        for cluster, slot, jobs, idle, system in rows
+        case((or_(getattr(SiteSlot, f"{c}_nodes") > 0, SiteSlot.part > 0), getattr(SiteSlot, f"{c}_{kind}")))
+        for c in COMPONENTS
     ]
-
-
-def _whole(kind: str) -> Any:
-    """Return the sum over the components that any node metered, or NULL where none did."""
-    metered = [getattr(SiteSlot, f"{c}_nodes") > 0 for c in COMPONENTS]
-    parts = (case((has, getattr(SiteSlot, f"{c}_{kind}")), else_=0) for c, has in zip(COMPONENTS, metered, strict=True))
-    return case((or_(*metered), sum(parts)))
 
 
 def _estimated(session: Session, start: int, end: int) -> set[tuple[str, int]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from carbon_acct.client.safe_text import visible
 from carbon_acct.client.units import UG_PER_G
 from carbon_acct.known import sum_known
 from carbon_collector.units import UJ_PER_KWH
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from .sums import Total
 
 S_PER_H = 3600
+MOST_LATE = 10
+"""The number of nodes that are named with what they changed of a closed month."""
 
 
 class Card(NamedTuple):
@@ -128,6 +131,17 @@ def provisional(facts: Facts, total: Total) -> list[str]:
             f"Nodes were silent: of {grouped(silent)} {'job' if silent == 1 else 'jobs'} at least one node delivered nothing (yet)."
         )
     return said
+
+
+def delivered_late(facts: Facts) -> list[str]:
+    """Return what nodes changed of the period's months after these were closed: which node, how much, by how much."""
+    said = [
+        f"Node {visible(one.node)} delivered or changed {grouped(one.rows)} {'row' if one.rows == 1 else 'rows'} of jobs:"
+        f" {'+' if one.energy_uj > 0 else ''}{energy(one.energy_uj)}."
+        for one in facts.late[:MOST_LATE]
+    ]
+    more = len(facts.late) - len(said)
+    return [*said, f"So did {grouped(more)} other {'node' if more == 1 else 'nodes'}."] if more > 0 else said
 
 
 def why(changed: Change | None, then: Period) -> Shown | None:
@@ -246,5 +260,6 @@ def view(
         "ratios": ratios(facts, period, now),
         "emitted": emitted(facts),
         "balance": balance(facts) if facts.conservation.components else None,
+        "late": delivered_late(facts),
         "exact": facts.conservation.total,
     }

@@ -7,7 +7,7 @@ import socket
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import uvicorn
@@ -52,12 +52,14 @@ class Served:
         return subprocess.run(command, check=True, capture_output=True, text=True, user=uid).stdout.strip()
 
 
-def serve(site: Site, poller: Poller, munge_socket: str, limits: Limits | None = None) -> Iterator[Served]:
+def serve(
+    site: Site, poller: Poller, munge_socket: str, limits: Limits | None = None, proxies: Sequence[str] = ()
+) -> Iterator[Served]:
     listener = socket.create_server(("127.0.0.1", 0))
     limits = protocol.prepare(listener, limits or Limits())
     app = create_app(site, poller, munge_socket, limits)
     app.state.watch.start()
-    server = uvicorn.Server(protocol.options(app, limits, app.state.metrics.refuse))
+    server = uvicorn.Server(protocol.options(app, limits, app.state.metrics.refuse, proxies))
     thread = threading.Thread(target=server.run, args=([listener],))
     thread.start()
     try:

@@ -339,3 +339,21 @@ def test_what_the_site_emitted(site: Site, carbon_report: Callable[..., Outcome]
     assert sum(spread["spread"]["users"].values()) == beside > 0
     assert spread["spread"]["users"]["bob"] == pytest.approx(3 * spread["spread"]["users"]["alice"], abs=2)
     assert "with idle and system" in (folder / "index.html").read_text(encoding="utf-8")
+
+
+def test_what_came_after_the_month_was_closed(
+    site: Site, carbon_report: Callable[..., Outcome], tmp_path: Path
+) -> None:
+    """A report says which node delivered or changed rows of its month after the month was closed, and by how much the
+    energy grew; that of another month says nothing of it.
+    """
+    site.run("2024-03-05T10:00", "2024-03-05T12:00", watts=500)
+    site.run("2024-11-30T10:00", "2024-11-30T12:00")
+    site.save()  # on 1 December: March was closed, November is not yet
+    pages = {}
+    for month in ("2024-03", "2024-11"):
+        assert carbon_report("monthly", "--month", month).status == 0
+        pages[month] = (tmp_path / f"reports/{month}/index.html").read_text(encoding="utf-8")
+    (said,) = re.findall(r"<b>Delivered late.</b> (.*?)</p>", pages["2024-03"])
+    assert said == "After the month was closed: Node n1 delivered or changed 8 rows of jobs: +1.1\u202fkWh."
+    assert "Delivered late" not in pages["2024-11"]

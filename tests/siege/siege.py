@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """The siege: the real program under the limits of a small host, attackers of every kind at once, and two honest callers.
 
-`siege.py SECONDS JOBS` prints the table. Everything is on loopback, and ends by itself. Attackers have hosts of their
+`siege.py SECONDS JOBS [ROUNDS]` prints the table. Everything is on loopback, and ends by itself. Attackers have hosts of their
 own; here they share its CPUs, and so yield to the program and to the honest.
 """
 
@@ -69,7 +69,8 @@ class Outcome:
     )
     before_mib: int = 0
     most_mib: int = 0
-    after_mib: int = 0
+    after_mib: list[int] = field(default_factory=list)
+    """After each round of attacks."""
     most_files: int = 0
     counted_rows: int = -1
     """Forged rows that count for the job."""
@@ -95,8 +96,12 @@ class Outcome:
             yield f"| {what} | {len(times)} | {len(self.refused[what])} | {median:.3f} | {self.p99(what):.3f} |"
         yield ""
         yield f"forged rows that count for the job: {self.counted_rows}"
-        yield f"memory: {self.before_mib} MiB before, {self.most_mib} at most, {self.after_mib} afterwards; limit {MEMORY // MIB}"
+        yield f"memory: {self.before_mib} MiB before, {self.most_mib} at most, {_listed(self.after_mib)} afterwards; limit {MEMORY // MIB}"
         yield f"descriptors: {self.most_files} at most; limit {FILES}"
+
+
+def _listed(numbers: list[int]) -> str:
+    return " and ".join(map(str, numbers))
 
 
 @contextmanager
@@ -157,8 +162,8 @@ def memory_mib(pid: int) -> int:
     return next(int(line.split()[1]) // 1024 for line in lines if line.startswith("VmRSS"))
 
 
-def besiege(seconds: float, jobs: int) -> Outcome:
-    """Run it. Needs root, for credentials of several users."""
+def besiege(seconds: float, jobs: int, rounds: int = 1) -> Outcome:
+    """Run it: so many rounds of attacks of so many seconds. Needs root, for credentials of several users."""
     outcome = Outcome(seconds)
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="carbon-siege-", dir="/tmp")))
@@ -181,12 +186,13 @@ def besiege(seconds: float, jobs: int) -> Outcome:
         honest.append(threading.Thread(target=_measure, args=(outcome, process.pid, stop)))
         for thread in honest:
             thread.start()
-        _attack(outcome, url, socket, seconds)
+        for _ in range(rounds):
+            _attack(outcome, url, socket, seconds)
+            time.sleep(TRIM_EVERY_S + 2)  # what is dropped is given back
+            outcome.after_mib.append(memory_mib(process.pid))
         stop.set()
         for thread in honest:
             thread.join()
-        time.sleep(TRIM_EVERY_S + 2)  # what is dropped is given back
-        outcome.after_mib = memory_mib(process.pid)
         outcome.counted_rows = _counted(config)
         outcome.log = (folder / "log").read_text()
     return outcome
@@ -276,7 +282,7 @@ def _counted(config: Path) -> int:
 def main() -> int:
     """Run it and print the table; 1 where it did not hold."""
     seconds, jobs = float(sys.argv[1]), int(sys.argv[2])
-    outcome = besiege(seconds, jobs)
+    outcome = besiege(seconds, jobs, int(sys.argv[3]) if len(sys.argv) > 3 else 1)
     for line in outcome.table():
         print(line)
     slow = [what for what in outcome.times if outcome.p99(what) >= 1]
