@@ -7,7 +7,7 @@ a node's root has as many streams as it likes, and sums of 64 bits are full afte
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -31,6 +31,15 @@ MOST = {"jobs": MAX_JOBS, "cpu_us": 2 * MAX_CPU_US, **CEILINGS}
 
 TOO_MUCH = Refusal("ceiling", "with it the node has more in this slot than any node, over all of its streams")
 
+MAX_LEDGERS = 500
+"""The ledgers of a JobID on one node, over all runs and streams. A requeue makes another run, and a node whose spool was
+lost another stream. All of them are read whenever anybody delivers for the job.
+"""
+LedgerKey = tuple[int, str, int, str]
+"""A ledger: its node, stream, JobID and run."""
+
+TOO_MANY = Refusal("ceiling", f"with it the node has more than {MAX_LEDGERS} runs and streams of this job")
+
 
 class Addition(NamedTuple):
     """A row of a node's slot that is to be stored, and the row that it replaces. `line` identifies its line in its
@@ -42,6 +51,22 @@ class Addition(NamedTuple):
     slot: int
     now: Mapping[str, Any]
     before: Mapping[str, Any] | None
+
+
+def too_many(known: Iterable[LedgerKey], wanted: Iterable[LedgerKey]) -> list[LedgerKey]:
+    """Return the ledgers that a node may not have besides those that are known of the same jobs. The last are refused."""
+    stored = set(known)
+    new = [key for key in wanted if key not in stored]
+    if not new:
+        return []
+    many = Counter((node, job_id) for node, _, job_id, _ in stored)
+    gone = []
+    for key in new:
+        node, _, job_id, _ = key
+        many[node, job_id] += 1
+        if many[node, job_id] > MAX_LEDGERS:
+            gone.append(key)
+    return gone
 
 
 def over_ceiling(additions: Sequence[Addition], stored: Mapping[tuple[int, int], Mapping[str, int]]) -> set[Any]:

@@ -19,16 +19,13 @@ from carbon_acct.db.models import NodeJobSlot, NodeSlot
 from carbon_acct.db.row_types import StoredLedgerRow
 from carbon_acct.db.rows import IDS, ask_dicts, put_rows, table_of
 from carbon_acct.delivery import ceilings
-from carbon_acct.delivery.ceilings import Addition
+from carbon_acct.delivery.ceilings import Addition, LedgerKey
 from carbon_acct.delivery.records import JobSlotRecord, NodeSlotRecord
 from carbon_acct.sums import minutes, site_slot
 from carbon_acct.sums.site_slot import Change
 from carbon_collector.meters.base import COMPONENTS
 
 log = logging.getLogger("carbon_acct.delivery")
-
-LedgerKey = tuple[int, str, int, str]
-"""The key of a ledger: node, stream, JobID, run."""
 
 Line = tuple[int, int]
 """Which of the segments, and the number of the line in it."""

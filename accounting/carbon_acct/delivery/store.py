@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence, Set
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -23,9 +23,10 @@ from carbon_acct.db.models import Dropped, Ledger, Node, Segment
 from carbon_acct.db.row_types import StoredLedgerRow
 from carbon_acct.db.rows import IDS, ask, ask_ids, chunks, insert_rows, put_rows, table_of
 from carbon_acct.delivery import ceilings, late
+from carbon_acct.delivery.ceilings import LedgerKey
 from carbon_acct.delivery.records import DroppedRecord, JobSlotRecord, LedgerRecord, NodeSlotRecord
-from carbon_acct.delivery.segment import PRUNED, ParsedSegment, RefusedLine
-from carbon_acct.delivery.slot_rows import LedgerKey, Line, store_job_slots, store_node_slots
+from carbon_acct.delivery.segment import PRUNED, ParsedSegment, Refusal, RefusedLine
+from carbon_acct.delivery.slot_rows import Line, store_job_slots, store_node_slots
 from carbon_acct.errors import RefusedError
 from carbon_acct.factors.slot_factor import SiteTerms
 from carbon_acct.slurm.matching import match
@@ -37,7 +38,7 @@ from carbon_collector.meters.base import COMPONENTS
 class _Records(NamedTuple):
     """The records of segments by kind, each with its key: a run on a node, or the node's id and the stream."""
 
-    ledgers: list[tuple[LedgerKey, LedgerRecord]]
+    ledgers: list[tuple[LedgerKey, LedgerRecord, Line]]
     job_slots: list[tuple[LedgerKey, JobSlotRecord, Line]]
     node_slots: list[tuple[int, str, NodeSlotRecord, Line]]
     dropped: list[tuple[int, str, DroppedRecord]]
@@ -95,10 +96,13 @@ def _store(
     nodes = _nodes(session, cluster_id, {segment.header.node for segment in segments})
     records = _by_kind(nodes, segments)
     ledgers, by_run, to_match = _store_ledgers(session, cluster_id, records)
-    fresh, job_changes, added, gone = store_job_slots(session, ledgers, records.job_slots)
+    crowded = {line for key, _, line in (*records.ledgers, *records.job_slots) if key not in ledgers}
+    kept = [one for one in records.job_slots if one[0] in ledgers]
+    fresh, job_changes, added, gone = store_job_slots(session, ledgers, kept)
     node_changes, too_much = store_node_slots(session, records.node_slots)
     late.note(session, added, terms.days, now)
-    segments, refused = _without(segments, gone | too_much)
+    reasons = dict.fromkeys(gone | too_much, ceilings.TOO_MUCH) | dict.fromkeys(crowded, ceilings.TOO_MANY)
+    segments, refused = _without(segments, reasons)
     for dropped in records.dropped:
         _store_dropped(session, *dropped)
     insert_rows(session, table_of(Segment), [_segment(nodes[s.header.node], s, now) for s in segments if not s.is_part])
@@ -113,12 +117,12 @@ def _store(
 
 
 def _without(
-    segments: Sequence[ParsedSegment], gone: Set[Line]
+    segments: Sequence[ParsedSegment], gone: Mapping[Line, Refusal]
 ) -> tuple[list[ParsedSegment], dict[str, tuple[RefusedLine, ...]]]:
     """Return the segments as their receipts are stored, and the lines that were refused now, by the segments' names."""
     by_segment: dict[int, list[RefusedLine]] = defaultdict(list)
-    for at, number in sorted(gone):
-        by_segment[at].append(RefusedLine(number, *ceilings.TOO_MUCH))
+    for (at, number), reason in sorted(gone.items()):
+        by_segment[at].append(RefusedLine(number, *reason))
     kept = list(segments)
     for at, lines in by_segment.items():
         refused = tuple(sorted([*segments[at].refused, *lines], key=_number))
@@ -136,7 +140,7 @@ def _by_kind(nodes: Mapping[str, int], segments: Sequence[ParsedSegment]) -> _Re
             elif isinstance(record, NodeSlotRecord):
                 records.node_slots.append((node, stream, record, (at, number)))
             elif isinstance(record, LedgerRecord):
-                records.ledgers.append(((node, stream, record.job_id, record.run), record))
+                records.ledgers.append(((node, stream, record.job_id, record.run), record, (at, number)))
             else:
                 records.dropped.append((node, stream, record))
     return records
@@ -187,10 +191,10 @@ def _refused_before(stored: str, segment: ParsedSegment) -> list[RefusedLine]:
     """Return the refused lines of a segment that was stored before, with the reasons that were given then.
 
     The kind is not stored. It is the one for which the line is refused now; a line that is not, was refused when it was
-    stored, for one of two reasons.
+    stored, for one of these reasons.
     """
     kinds = {line.line: line.kind for line in segment.refused}
-    later = {refusal.reason: refusal.kind for refusal in (PRUNED, ceilings.TOO_MUCH)}
+    later = {refusal.reason: refusal.kind for refusal in (PRUNED, ceilings.TOO_MUCH, ceilings.TOO_MANY)}
     return [
         RefusedLine(it["line"], kinds.get(it["line"], later.get(it["reason"], PRUNED.kind)), it["reason"])
         for it in json.loads(stored)
@@ -242,16 +246,20 @@ def _store_ledgers(
     must be matched.
 
     A ledger whose own record has not arrived is stored with revision 0. New ledgers are matched to their runs here.
+    Those that a node has too many of are left out.
     """
     opened: dict[LedgerKey, int] = {}
     newest: dict[LedgerKey, LedgerRecord] = {}
     for key, slot, _ in records.job_slots:
         opened.setdefault(key, slot.opened)
-    for key, record in records.ledgers:
+    for key, record, _ in records.ledgers:
         opened.setdefault(key, record.opened)
         if key not in newest or record.revision > newest[key].revision:
             newest[key] = record
     known = _known_ledgers(session, cluster_id, {key[2] for key in opened})
+    for key in ceilings.too_many(known, opened):
+        del opened[key]
+        newest.pop(key, None)
     new: dict[LedgerKey, dict[str, Any]] = {}
     for key in opened.keys() - known.keys():
         values = _ledger_values(newest[key]) if key in newest else UNKNOWN_LEDGER | {"opened": opened[key]}

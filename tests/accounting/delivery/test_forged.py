@@ -12,14 +12,15 @@ from typing import Any, NamedTuple
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sqlalchemy import update
+from sqlalchemy import func, select, update
 
 from accounting.db.fixtures import Backend
 from accounting.delivery.test_store import content, deliver, only, shown, tell
 from accounting.samples import JOB, NOW, SLOT, job, job_slot, ledger, node_slot, segment, share
 from carbon_acct.client import status
 from carbon_acct.client.units import joules
-from carbon_acct.db.models import SiteSlot
+from carbon_acct.db.models import Ledger, SiteSlot
+from carbon_acct.delivery import ceilings
 from carbon_acct.delivery.late import late_changes
 from carbon_acct.delivery.segment import parse_segment
 from carbon_acct.delivery.store import Receipt, store_segment, store_segments
@@ -333,13 +334,39 @@ def test_sums_of_the_site_beyond_64_bits(backend: Backend) -> None:
 
 def test_invented_jobs_have_a_bound(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     """A node cannot have any number of jobs in a slot."""
-    from carbon_acct.delivery import ceilings
-
     monkeypatch.setitem(ceilings.MOST, "jobs", 50)
     receipt = deliver(site, segment([job_slot(job_id=n) for n in range(1, 71)]))
     assert (receipt.accepted, len(receipt.refused)) == (50, 20)
     receipt = deliver(site, segment([job_slot(job_id=1, revision=2), job_slot(job_id=99, revision=2)], sequence=2))
     assert [line.line for line in receipt.refused] == [3]
+
+
+@pytest.mark.parametrize("kind", ["streams", "runs", "ledgers without rows"])
+def test_invented_ledgers_of_a_job_have_a_bound(site: Site, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All ledgers of a job are read whenever anybody delivers for it. A node's root cannot make as many as it likes: what
+    is above the bound is refused by its line, again with the same answer, and the job's own node is not concerned.
+    """
+    monkeypatch.setattr(ceilings, "MAX_LEDGERS", 20)
+    tell(site, JOB)
+    taken = 0
+    for n in range(30):
+        run = f"start:{SLOT - n}" if kind == "runs" else f"start:{SLOT + 10}"
+        rows = [ledger(run=run)] if kind == "ledgers without rows" else [ledger(run=run), job_slot(run=run)]
+        body = segment(rows, node="n3", stream="0bad0000" if kind == "runs" else f"0bad{n:04x}", sequence=n + 1)
+        receipt = deliver(site, body)
+        assert receipt.accepted + len(receipt.refused) == len(rows)
+        assert receipt.accepted in (0, len(rows))
+        assert {line.kind for line in receipt.refused} <= {"ceiling"}
+        assert deliver(site, body) == receipt
+        taken += receipt.accepted == len(rows)
+    assert taken == 20
+    with site.database.read() as session:
+        assert session.scalar(select(func.count()).select_from(Ledger)) == 20
+    assert not deliver(site, HONEST).refused
+    known = {"run": f"start:{SLOT if kind == 'runs' else SLOT + 10}", "revision": 2}
+    again = segment([ledger(**known), job_slot(**known)], node="n3", stream="0bad0000", sequence=99)
+    assert not deliver(site, again).refused
+    assert only(site).energy_uj == 1100
 
 
 def test_a_change_of_a_closed_month(site: Site) -> None:
