@@ -11,11 +11,13 @@ import contextlib
 import ctypes
 import gc
 import logging
+import os
 import signal
 import socket
 import sys
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from types import FrameType
 
 import uvicorn
@@ -42,6 +44,8 @@ M_ARENA_MAX = -8
 """mallopt(3)."""
 TRIM_EVERY_S = 10.0
 """Time between two returns of free memory to the system, in seconds."""
+GROWN_BYTES = 128 * 1024 * 1024
+"""The growth of the process from which on cycles are looked for before memory is returned."""
 COLLECT_AT = (200_000, 20, 50)
 """The numbers of objects after which the garbage collector looks for cycles (gc.set_threshold)."""
 
@@ -85,13 +89,26 @@ def share_fairly() -> None:
 
 
 def give_back(stop: threading.Event) -> None:
-    """Return free memory to the system until `stop`: after many large answers the heaps keep what they needed at most."""
+    """Return free memory to the system until `stop`: after many large answers the heaps keep what they needed at most.
+
+    Where the process has grown much, cycles are looked for first: an error holds the frames that it passed, with the body
+    or the rows that they had, and `collect_rarely` leaves such cycles for very long.
+    """
     try:
         trim = ctypes.CDLL(None).malloc_trim
     except (OSError, AttributeError):  # another C library than glibc
         return
+    least = _resident_bytes()
     while not stop.wait(TRIM_EVERY_S):
+        if _resident_bytes() > least + GROWN_BYTES:
+            gc.collect()
         trim(0)
+        least = min(least, _resident_bytes())
+
+
+def _resident_bytes() -> int:
+    """Return the memory that this process holds."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 def _open(site: Site) -> None:
