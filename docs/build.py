@@ -8,16 +8,26 @@ their own, so that their links to one another hold. A warning is an error, and s
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+from access import mended
 from check import faults
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 PAGES = ("README.md", "ARCHITECTURE.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md")
 FOLDERS = ("docs", "docs/adr", "ansible", "prolog", "epilog", "benchmarks")
+FRAME = re.compile(r'<table class="(?:head|foot)">.*?</table>|</?section[^>]*>|<div class="manual-text">', re.DOTALL)
+"""What mandoc puts around the text of a page and of its sections: the site has its own."""
+PERMALINK = re.compile(r'<a class="permalink"[^>]*>(.*?)</a>', re.DOTALL)
+TERM = re.compile(r'(?<=<dt )id="')
+"""The anchors of options and settings; a heading may have the same name."""
+HEADING = re.compile(r'<h([12]) class="S[hs]"[^>]*>(.*?)</h[12]>', re.DOTALL)
+BRACKET, ESCAPED = re.compile(r"([\[\]])"), r"\\\1"
+RAW = "````{{raw}} html\n{}\n````"
 LIST = "# {}\n\n```{{toctree}}\n:maxdepth: 1\n\n{}\n```\n"
 
 
@@ -32,6 +42,8 @@ def main() -> int:
     status = subprocess.run([*sphinx, *where], env={**os.environ, "TZ": "UTC"}, check=False).returncode
     if status != 0:
         return status
+    for page in (target / "html").rglob("*.html"):
+        page.write_text(mended(page.read_text()))
     found = list(faults(target / "html"))
     sys.stderr.writelines(f"{fault}\n" for fault in found)
     sys.stdout.write(f"{target / 'html/index.html'}\n")
@@ -65,10 +77,16 @@ def copy(page: Path, into: Path) -> None:
 
 
 def man_page(page: Path) -> str:
-    """Return a man page as Markdown, its text as mandoc writes it in HTML."""
+    """Return a man page as Markdown: its headings, and between them the text as mandoc writes it in HTML."""
     command = ["mandoc", "-T", "html", "-O", "fragment", str(page)]
     html = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    return f"# {page.stem}({page.suffix[1:]})\n\n````{{raw}} html\n{html}\n````\n"
+    html = FRAME.sub("", html).rstrip().removesuffix("</div>")
+    html = TERM.sub(r'id="term-', PERMALINK.sub(r"\1", html))
+    first, *rest = HEADING.split(html)
+    parts = [f"# {page.stem}({page.suffix[1:]})", RAW.format(first)]
+    for level, title, text in zip(rest[::3], rest[1::3], rest[2::3], strict=True):
+        parts += [f"#{'#' * int(level)} {BRACKET.sub(ESCAPED, title)}", RAW.format(text)]
+    return "\n\n".join(parts)
 
 
 if __name__ == "__main__":

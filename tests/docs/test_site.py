@@ -70,6 +70,21 @@ def test_style_sheets_load_nothing_from_elsewhere(tmp_path: Path) -> None:
     ]
 
 
+def test_keyboards_and_screen_readers() -> None:
+    """What scrolls sideways takes the keyboard's focus, sidebar headings have a level, and mending twice is mending once."""
+    mended = module("access.py").mended
+    code = '<div class="highlight"><pre><span></span>scontrol reconfigure</pre></div>'
+    page = f'<p class="caption" role="heading">Begin</p>{code}<div class="table-wrapper docutils container"><table>'
+
+    once = mended(page)
+
+    assert '<pre tabindex="0"><span></span>scontrol' in once
+    assert '<div class="table-wrapper docutils container" tabindex="0"><table>' in once
+    assert 'role="heading" aria-level="2"' in once
+    assert mended(once) == once
+    assert mended("<p>text</p>") == "<p>text</p>"
+
+
 def test_pages_are_where_they_were(tmp_path: Path) -> None:
     """The site's sources are the guides, a page for each man page, and the pictures."""
     sys.path.insert(0, str(CHECKOUT / "docs"))
