@@ -61,12 +61,13 @@ def test_ours_already(name: str) -> None:
 
 
 def test_a_glob_elsewhere() -> None:
-    """A site's own glob stays, and its folder gets our hook."""
+    """A site's own glob stays, its folder gets our hook, and the removal still knows that folder."""
     text = REST.format("Prolog=/opt/site/pro/*.sh\nEpilog=/opt/site/epi/*\nPrologFlags=Alloc\n")
     plan = hooks.plan(CONF, {CONF: text}, OLD)
 
     assert plan.folders == {"Prolog": "/opt/site/pro", "Epilog": "/opt/site/epi"}
     assert plan.text == text
+    assert hooks.folders_of(hooks.lines_of(hooks.undo(CONF, text), CONF)) == plan.folders
 
 
 def test_a_script_before_several_lines() -> None:

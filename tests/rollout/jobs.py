@@ -18,10 +18,12 @@ echo "$SLURM_JOB_ID" >>/var/log/site-{kind}
 exit 0
 """
 HARMED = ("drain", "down", "fail", "unk")
+SUBMIT_S, LOOK_S = 4, 3
+"""How often a job is submitted and the nodes are looked at: the machine has the playbook to run as well."""
 
 
 class Jobs:
-    """Submits a job each second, each third on both nodes, until the end of the block and `least` are there; waits for them."""
+    """Submits a job every few seconds, each third on both nodes, until the end of the block and `least` are there; waits for them."""
 
     def __init__(self, site: Site, least: int = 10) -> None:
         self._site, self._least = site, least
@@ -55,7 +57,7 @@ class Jobs:
             batch = ["sbatch", "--parsable", "--output=/dev/null", "--chdir=/", *options, "--wrap=sleep 0.2"]
             job = self._site.head.run(batch).stdout.strip()
             self.nodes_of[job] = 2 if both else 1
-            time.sleep(1)
+            self._ended.wait(SUBMIT_S)
 
     def _look(self) -> None:
         while self._threads[0].is_alive():
@@ -64,7 +66,7 @@ class Jobs:
             held = self._site.head.run(["squeue", "--noheader", "--format=%i %r"], check=False).stdout.splitlines()
             self.harm |= {line for line in held if "held" in line.lower() or "launch" in line.lower()}
             self.looks += 1
-            time.sleep(1)  # a node stays drained and a job held until somebody sees to it
+            time.sleep(LOOK_S)  # a node stays drained and a job held until somebody sees to it
 
     def states(self) -> set[str]:
         """The final states of all jobs, from Slurm's accounting."""

@@ -11,10 +11,9 @@ description:
   - A script is made elsewhere and moved in. slurmd drains a node for a script that is not executable, if only for a moment.
   - The package carbon-acct-node has put our hook into /etc/slurm/prolog.d and epilog.d; here is what a site's own prolog adds to it.
 options:
-  kind: {description: Which of the two., type: str, choices: [Prolog, Epilog], required: true}
   state: {description: Whether the scripts are there., type: str, choices: [present, absent], default: present}
-  folder: {description: Folder of a glob of the site's own that gets our hook., type: path, default: ""}
-  script: {description: The site's own script that our folder's glob has to run., type: path, default: ""}
+  folders: {description: For Prolog and Epilog the folder of a glob of the site's own that gets our hook., type: dict, default: {}}
+  scripts: {description: For Prolog and Epilog the site's own script that our folder's glob has to run., type: dict, default: {}}
 author: [the authors of carbon-acct]
 attributes:
   check_mode: {support: full, description: It can say what it would do.}
@@ -22,11 +21,12 @@ attributes:
 EXAMPLES = r"""
 - name: Have the site's own prolog run from our folder
   carbon_acct_hook:
-    kind: Prolog
-    script: /etc/slurm/prolog.sh
+    scripts:
+      Prolog: /etc/slurm/prolog.sh
 """
 RETURN = r"""
-left: {description: A script that does nothing and had to stay., type: str, returned: always}
+left: {description: Scripts that do nothing and had to stay., type: list, elements: str, returned: always}
+ready: {description: Whether slurmd can run both hooks where slurm.conf will name them., type: bool, returned: always}
 """
 
 import glob  # noqa: E402  Ansible wants the documentation first
@@ -34,7 +34,7 @@ import os  # noqa: E402
 import time  # noqa: E402
 
 from ansible.module_utils.basic import AnsibleModule  # noqa: E402
-from ansible.module_utils.carbon_acct_hooks import FOLDERS, HOOK, glob_of  # type: ignore[import-not-found]  # noqa: E402
+from ansible.module_utils.carbon_acct_hooks import FOLDERS, HOOK, KINDS, glob_of  # type: ignore[import-not-found]  # noqa: E402
 
 WRAPPER = "50-site.sh"
 RUN = """\
@@ -49,42 +49,59 @@ PATIENCE_S = 60
 def main() -> None:
     """Run the module."""
     spec = {
-        "kind": {"choices": ["Prolog", "Epilog"], "required": True},
         "state": {"choices": ["present", "absent"], "default": "present"},
-        "folder": {"type": "path", "default": ""},
-        "script": {"type": "path", "default": ""},
+        "folders": {"type": "dict", "default": {}},
+        "scripts": {"type": "dict", "default": {}},
     }
     module = AnsibleModule(argument_spec=spec, supports_check_mode=True)
-    kind, script, folder = (module.params[name] for name in ("kind", "script", "folder"))
-    own = FOLDERS[kind]
-    wrapper, source = f"{own}/{WRAPPER}", f"/usr/lib/carbon-acct/{kind.lower()}/{HOOK}"
-    changed, left = False, ""
-    if module.params["state"] == "present":
-        if script:
-            if not os.access(script, os.X_OK):
-                module.fail_json(
-                    msg=f"{script}: slurm.conf names it as {kind}, and here it is missing or not executable"
-                )
-            strangers = sorted(set(glob.glob(glob_of(kind))) - {wrapper, f"{own}/{HOOK}"})
-            if strangers:
-                more = f"slurmd does not run them today and would with {kind}={glob_of(kind)}; move them away"
-                module.fail_json(msg=f"{', '.join(strangers)}: {more}")
-            changed |= put(module, wrapper, RUN.format(kind=kind, script=script))
-        if folder and os.path.exists(source):
-            with open(source, encoding="utf-8") as file:
-                changed |= put(module, f"{folder}/{HOOK}", file.read())
-        elif folder and not os.path.isdir(folder):
-            module.fail_json(msg=f"{folder}: slurm.conf has a glob there as {kind}, and here the folder is missing")
-    else:
-        if folder and os.path.exists(f"{folder}/{HOOK}"):  # the glob is the site's: a slurmd may be about to run it
-            left = f"{folder}/{HOOK}"
-            changed |= put(module, left, INERT)
-        if os.path.exists(wrapper):
-            changed = True
-            if not module.check_mode:
-                settle(module)
-                os.unlink(wrapper)
-    module.exit_json(changed=changed, left=left)
+    folders, scripts = module.params["folders"], module.params["scripts"]
+    changed, left = False, []
+    for kind in KINDS:
+        if module.params["state"] == "present":
+            changed |= present(module, kind, folders.get(kind, ""), scripts.get(kind, ""))
+        else:
+            changed |= absent(module, kind, folders.get(kind, ""), left)
+    ready = all(os.access(f"{folders.get(kind) or FOLDERS[kind]}/{HOOK}", os.X_OK) for kind in KINDS)
+    module.exit_json(changed=changed, left=left, ready=ready)
+
+
+def present(module: AnsibleModule, kind: str, folder: str, script: str) -> bool:
+    """Have our hook in the folder of the site's own, and the site's own script run from ours; whether that changes anything."""
+    changed = False
+    source, wrapper = f"/usr/lib/carbon-acct/{kind.lower()}/{HOOK}", wrapper_of(kind)
+    if script:
+        if not os.access(script, os.X_OK):
+            module.fail_json(msg=f"{script}: slurm.conf names it as {kind}, and here it is missing or not executable")
+        strangers = sorted(set(glob.glob(glob_of(kind))) - {wrapper, f"{FOLDERS[kind]}/{HOOK}"})
+        if strangers:
+            more = f"slurmd does not run them today and would with {kind}={glob_of(kind)}; move them away"
+            module.fail_json(msg=f"{', '.join(strangers)}: {more}")
+        changed |= put(module, wrapper, RUN.format(kind=kind, script=script))
+    if folder and os.path.exists(source):
+        with open(source, encoding="utf-8") as file:
+            changed |= put(module, f"{folder}/{HOOK}", file.read())
+    elif folder and not os.path.isdir(folder):
+        module.fail_json(msg=f"{folder}: slurm.conf has a glob there as {kind}, and here the folder is missing")
+    return changed
+
+
+def absent(module: AnsibleModule, kind: str, folder: str, left: list[str]) -> bool:
+    """Take the site's script out of our folder, and have our hook in the site's do nothing; whether that changes anything."""
+    changed, wrapper = False, wrapper_of(kind)
+    if folder and os.path.exists(f"{folder}/{HOOK}"):  # the glob is the site's: a slurmd may be about to run it
+        left.append(f"{folder}/{HOOK}")
+        changed |= put(module, f"{folder}/{HOOK}", INERT)
+    if os.path.exists(wrapper):
+        changed = True
+        if not module.check_mode:
+            settle(module)
+            os.unlink(wrapper)
+    return changed
+
+
+def wrapper_of(kind: str) -> str:
+    """Return where the script is that runs the site's own one."""
+    return f"{FOLDERS[kind]}/{WRAPPER}"
 
 
 def put(module: AnsibleModule, path: str, text: str) -> bool:

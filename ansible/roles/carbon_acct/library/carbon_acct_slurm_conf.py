@@ -28,7 +28,7 @@ EXAMPLES = r"""
 """
 RETURN = r"""
 cases: {description: For Prolog and Epilog what was found., type: dict, returned: state is present}
-folders: {description: Folders of the site's own that the hooks are put into., type: dict, returned: state is present}
+folders: {description: Folders of the site's own that the hooks are put into., type: dict, returned: always}
 scripts: {description: Scripts of the site that are run from our folders., type: dict, returned: state is present}
 """
 
@@ -38,7 +38,9 @@ import tempfile  # noqa: E402
 from ansible.module_utils.basic import AnsibleModule  # noqa: E402
 from ansible.module_utils.carbon_acct_hooks import (  # type: ignore[import-not-found]  # noqa: E402
     UnclearError,
+    folders_of,
     includes_of,
+    lines_of,
     plan,
     undo,
     version_of,
@@ -59,15 +61,13 @@ def main() -> None:
     try:
         before = read(path)
         if module.params["state"] == "present":
-            texts = {path: before}
-            for name in includes_of(before):
-                file = os.path.join(os.path.dirname(path), name)
-                texts[file] = read(file)
+            texts = texts_of(path, before)
             wanted = plan(path, texts, version_of(module.params["version"]), module.params["alloc"])
             after = wanted.text
             result |= {"cases": wanted.cases, "folders": wanted.folders, "scripts": wanted.scripts}
         else:
             after = undo(path, before)
+            result["folders"] = folders_still(path, after)
     except UnclearError as err:
         module.fail_json(msg=f"{err}. Nothing was changed.")
     result["changed"] = after.rstrip("\n") != before.rstrip("\n")
@@ -76,6 +76,20 @@ def main() -> None:
         if not module.check_mode:
             write(module, path, after)
     module.exit_json(**result)
+
+
+def texts_of(path: str, text: str) -> dict[str, str]:
+    """Return the texts of a slurm.conf and of what it includes. Raises UnclearError."""
+    names = [os.path.join(os.path.dirname(path), name) for name in includes_of(text)]
+    return {path: text} | {name: read(name) for name in names}
+
+
+def folders_still(path: str, text: str) -> dict[str, str]:
+    """Return the folders of the site's own that have our hooks; none where the lines cannot be read, since a removal goes on."""
+    try:
+        return folders_of([line for file, one in texts_of(path, text).items() for line in lines_of(one, file)])
+    except UnclearError:
+        return {}
 
 
 def read(path: str) -> str:

@@ -104,15 +104,13 @@ def includes_of(text: str) -> list[str]:
 def plan(path: str, texts: Mapping[str, str], version: tuple[int, int], alloc: bool = True) -> Plan:
     """Return what to do about the slurm.conf at `path`; `texts` has it and what it includes. Raises UnclearError."""
     lines = [line for file, text in texts.items() for line in lines_of(text, file)]
-    cases, folders, scripts = {}, {}, {}
+    cases, scripts = {}, {}
     replaced: dict[int, str] = {}
     added = []
     for kind in KINDS:
         values = [line for line in lines if line.key == kind]
         cases[kind] = case = _case(kind, values, version)
-        if case == "glob":
-            folders[kind] = next(os.path.dirname(one.value) for one in values if _takes_hook(one.value))
-        elif case == "script":
+        if case == "script":
             _own(path, values[0])
             if not fnmatch.fnmatchcase(values[0].value, glob_of(kind)):
                 scripts[kind] = values[0].value
@@ -125,7 +123,18 @@ def plan(path: str, texts: Mapping[str, str], version: tuple[int, int], alloc: b
     elif alloc and not ALLOC & set(flags[-1].value.lower().split(",")):
         _own(path, flags[-1])
         replaced[flags[-1].number] = f"PrologFlags={flags[-1].value},Alloc"
-    return Plan(cases, folders, scripts, _written(texts[path], replaced, added))
+    return Plan(cases, folders_of(lines), scripts, _written(texts[path], replaced, added))
+
+
+def folders_of(lines: list[Line]) -> dict[str, str]:
+    """Return for each kind the folder of a glob of the site's own that takes our hook, where no line takes it from our folder."""
+    found = {}
+    for kind in KINDS:
+        values = [line.value for line in lines if line.key == kind]
+        takes = [value for value in values if _takes_hook(value)]
+        if takes and not any(fnmatch.fnmatchcase(hook_of(kind), value) for value in values):
+            found[kind] = os.path.dirname(takes[0])
+    return found
 
 
 def undo(path: str, text: str) -> str:
