@@ -1,9 +1,9 @@
 #!/bin/sh
-# Has the server's package ($PACKAGE; empty: what is installed) judge the configuration that comes as standard input. The last line
-# says what is wrong.
+# Has the server's package ($PACKAGE; empty: what is installed) judge the configuration in the folder $TRIAL. The last line says
+# what is wrong.
+cd "$TRIAL" || exit 1
 root=
 if [ "$PACKAGE" ]; then
-    cd "${PACKAGE%/*}" || exit 1
     root=$PWD/root
     case $PACKAGE in
     *.deb) dpkg-deb --extract "$PACKAGE" root ;;
@@ -28,7 +28,7 @@ from carbon_collector.errors import CarbonError
 from sqlalchemy.exc import SQLAlchemyError
 
 try:
-    config = settings.load("/dev/stdin")
+    config = settings.load("carbon-acct.conf")
     if config.origin("site", "zone") == "default":
         sys.exit("[site] zone is not set: carbon_acct_config needs site: {zone: ...}; carbon-mgr zones lists them")
     load_terms(config)
@@ -44,5 +44,5 @@ try:
             if "denied" not in text or database.engine.url.password:
                 sys.exit(f"[aggregator] database: {database.shown}: {text}")
 except CarbonError as err:
-    sys.exit(str(err).splitlines()[0].replace("/dev/stdin", "carbon-acct.conf"))
+    sys.exit(str(err).splitlines()[0])
 '
