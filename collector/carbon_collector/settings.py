@@ -348,16 +348,27 @@ SETTINGS: tuple[Setting, ...] = (
         "",
         "Carbon of a month that the site wants to stay below, jobs, idle and system, in kg CO2e. Empty: no line is drawn.",
     ),
-    Setting("reports", "contact", "text", "", "Whom readers ask, as reports print it: a name, an address of mail."),
     Setting(
-        "reports", "logo", "path", "", "Picture at the head of reports: a PNG, JPEG or SVG file of at most 100 kB."
+        "reports",
+        "contact",
+        "text",
+        "",
+        "Whom readers ask, as reports and carbon-web print it: a name, an address of mail.",
+    ),
+    Setting(
+        "reports",
+        "logo",
+        "path",
+        "",
+        "Picture at the head of reports and of carbon-web: a PNG, JPEG or SVG file of at most 100 kB.",
     ),
     Setting(
         "reports",
         "templates",
         "path",
         "",
-        "Folder of the site's own Jinja templates. One with the name of a shipped template takes its place.",
+        "Folder of the site's own Jinja templates and style.css, for reports and carbon-web. A file with the name of a shipped"
+        " one takes its place.",
     ),
     Setting(
         "reports",

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import base64
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from carbon_collector import __version__
 from carbon_collector.errors import SettingsError
@@ -20,6 +20,18 @@ if TYPE_CHECKING:
 
 MOST_LOGO = 100_000
 KINDS = {".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".svg": "image/svg+xml"}
+
+
+class Logo(NamedTuple):
+    """The site's logo: its media type and the bytes of its file."""
+
+    kind: str
+    content: bytes
+
+    @property
+    def address(self) -> str:
+        """Return the logo as an address that needs no request."""
+        return f"data:{self.kind};base64,{base64.b64encode(self.content).decode('ascii')}"
 
 
 def about(settings: Settings, period: Period, facts: Facts, now: int) -> dict[str, Any]:
@@ -52,11 +64,11 @@ def site_name(settings: Settings, facts: Facts) -> str:
     return named or ", ".join(facts.clusters) or "this site"
 
 
-def logo(settings: Settings) -> str:
-    """Return the site's logo as an address that needs no request, or an empty text. Raises SettingsError."""
+def logo(settings: Settings) -> Logo | None:
+    """Return the site's logo, or None where it has none. Raises SettingsError."""
     name = settings.text("reports", "logo")
     if not name:
-        return ""
+        return None
     path = Path(name)
     kind = KINDS.get(path.suffix.lower())
     if kind is None:
@@ -67,7 +79,7 @@ def logo(settings: Settings) -> str:
         raise SettingsError(f"[reports] logo = {name}: cannot be read: {err.strerror}") from err
     if len(content) > MOST_LOGO:
         raise SettingsError(f"[reports] logo = {name}: {len(content)} bytes; a page takes at most {MOST_LOGO}")
-    return f"data:{kind};base64,{base64.b64encode(content).decode('ascii')}"
+    return Logo(kind, content)
 
 
 def target_kg(settings: Settings) -> float | None:

@@ -45,6 +45,11 @@ def bar(drawn: Bar, kind: str) -> str:
     return f'<td class="bar"><svg width="100%" height="14" aria-hidden="true">{filled}{mark}</svg></td>'
 
 
+def bar_cell(drawn: Bar) -> Markup:
+    """Return a cell with a bar alone."""
+    return Markup(bar(drawn, "jobs"))  # noqa: S704  numbers
+
+
 def number_rows(rows: Sequence[Sequence[str]], has_total: bool = False) -> Markup:
     """Return rows of a header and numbers; the last one may be a total."""
     made = [row_header(row[0]) + cells(row[1:]) for row in rows]
@@ -66,12 +71,12 @@ def job_rows(table: JobTable) -> Markup:
     )
 
 
-def share_rows(table: ShareTable) -> Markup:
-    """Return rows of users or accounts, with links to their pages, and one for all others."""
+def share_rows(table: ShareTable, paper: bool = False) -> Markup:
+    """Return rows of users or accounts, and one for all others. Names link to their pages, not on paper."""
     made = []
     for row in table.rows:
         name = escape(row.name)
-        linked = f'<a href="{escape(quote(row.page))}">{name}</a>' if row.page else name
+        linked = f'<a href="{escape(quote(row.page))}">{name}</a>' if row.page and not paper else name
         badge = BADGE if row.simulated else ""
         made.append(f'<th scope="row">{linked}{badge}</th>{cells(row.cells)}{bar(row.bar, "jobs")}')
     if not table.left_out:

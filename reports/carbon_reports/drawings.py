@@ -66,12 +66,13 @@ class Whole(NamedTuple):
 
 
 class HeatTable(NamedTuple):
-    """A heat table. `rows`: the label and the (shade, number) of each cell."""
+    """A heat table. `rows`: the label and the (shade, number) of each cell. `ends`: the least and the greatest number."""
 
     title: str
     kind: str
     columns: list[tuple[str, bool]]
     rows: list[tuple[str, list[tuple[int | None, str]]]]
+    ends: tuple[str, str]
 
 
 @dataclass(frozen=True)
@@ -165,7 +166,7 @@ def by_month(facts: Facts, period: Period, target_kg: float | None, height: int)
     )
     line = "" if target_kg is None else f"target: {grouped(round(target_kg))} kg a month"
     legend = [(kind, PARTS[kind]) for kind in kinds]
-    return Columns(sentences.months(months[-1], whole), legend, drawing, "kg", line, table)
+    return Columns(sentences.months(months[-1], whole, target_kg), legend, drawing, "kg", line, table)
 
 
 def when(facts: Facts, period: Period, now: int) -> tuple[list[HeatTable], str]:
@@ -175,13 +176,13 @@ def when(facts: Facts, period: Period, now: int) -> tuple[list[HeatTable], str]:
     names = [name for name, _ in hours.rows]
     energies = [[hour.jobs_uj for hour in cells] for _, cells in hours.rows]
     decimals = min(places([uj for many in energies for uj in many], KWH), 2)
-    warm = _heat(names, energies, lambda uj: fixed(uj, KWH, decimals))
+    warm, warm_ends = _heat(names, energies, lambda uj: fixed(uj, KWH, decimals))
     # Means of the same intensity differ in their last bits, which are no shades.
     grid = [[None if hour.g_per_kwh is None else round(hour.g_per_kwh, 3) for hour in cells] for _, cells in hours.rows]
-    cold = _heat(names, grid, lambda g: f"{g:.0f}")
+    cold, cold_ends = _heat(names, grid, lambda g: f"{g:.0f}")
     tables = [
-        HeatTable("Metered energy of the jobs by hour, kWh", "energy", head, warm),
-        HeatTable("Intensity of the grid by hour, g CO₂e/kWh", "grid", head, cold),
+        HeatTable("Metered energy of the jobs by hour, kWh", "energy", head, warm, warm_ends),
+        HeatTable("Intensity of the grid by hour, g CO₂e/kWh", "grid", head, cold, cold_ends),
     ]
     even = heat.evenly(facts.history.slots)
     if even is None:
@@ -197,14 +198,15 @@ def when(facts: Facts, period: Period, now: int) -> tuple[list[HeatTable], str]:
 
 def _heat(
     names: Sequence[str], values: Sequence[Sequence[float | None]], text: Callable[[Any], str]
-) -> list[tuple[str, list[tuple[int | None, str]]]]:
-    """Return the rows of a heat table: a shade and a text for each value."""
+) -> tuple[list[tuple[str, list[tuple[int | None, str]]]], tuple[str, str]]:
+    """Return the rows of a heat table, a shade and a text for each value, and the texts of the least and the greatest."""
     known = [value for many in values for value in many if value is not None]
     least, most = min(known, default=0), max(known, default=0)
-    return [
+    found = [
         (name, [(heat.shade(value, least, most), UNKNOWN if value is None else text(value)) for value in many])
         for name, many in zip(names, values, strict=True)
     ]
+    return found, (text(least), text(most))
 
 
 def projects(facts: Facts, then: Period) -> Bars | None:

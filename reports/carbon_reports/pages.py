@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 from importlib.resources import files
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jinja2 import ChoiceLoader, Environment, FileSystemLoader, PackageLoader, StrictUndefined, TemplateError
@@ -18,7 +19,7 @@ from .numbers import carbon, covered, energy, grouped, percent
 from .sums import intensity_g_per_kwh, percent_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from jinja2 import BaseLoader
 
@@ -38,18 +39,40 @@ def render(template: str, facts: Mapping[str, Any], own: str = "") -> str:
         raise PageError(f"[reports] templates = {own}: {template}: {err.message}") from err
 
 
-ROWS = (cells.number_rows, cells.bar_rows, cells.job_rows, cells.share_rows)
+ROWS = (cells.number_rows, cells.bar_rows, cells.job_rows, cells.share_rows, cells.bar_cell)
 FILTERS = (energy, carbon, grouped, percent, covered, visible, percent_of, intensity_g_per_kwh, *ROWS)
 
 
 @lru_cache
 def _environment(own: str) -> Environment:
+    if own and not Path(own).is_dir():
+        raise PageError(f"[reports] templates = {own}: there is no such folder")
     shipped = PackageLoader(__package__)
     loader: BaseLoader = ChoiceLoader([FileSystemLoader(own), shipped]) if own else shipped
     environment = Environment(
         loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters |= {function.__name__: function for function in FILTERS}
-    style = files(__package__).joinpath("templates", "style.css").read_text(encoding="utf-8")
-    environment.globals |= {"colours": charts.COLOURS, "style": Markup(style)}  # noqa: S704  ours
+    style = Markup(sheet("style.css", own))  # noqa: S704  ours, or the site's own
+    environment.globals |= {"colours": charts.COLOURS, "style": style}
     return environment
+
+
+def sheet(name: str, own: str = "") -> str:
+    """Return a style sheet or picture that lies beside the templates: the site's own where there is one. Raises PageError."""
+    mine = Path(own, name)
+    if not (own and mine.is_file()):
+        return files(__package__).joinpath("templates", *name.split("/")).read_text(encoding="utf-8")
+    try:
+        return mine.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as err:
+        raise PageError(f"[reports] templates = {own}: {name}: {err}") from err
+
+
+def check(names: Iterable[str], own: str) -> None:
+    """Raise PageError where one of the templates cannot be read."""
+    for name in names:
+        try:
+            _environment(own).get_template(name)
+        except TemplateError as err:
+            raise PageError(f"[reports] templates = {own}: {name}: {err.message}") from err

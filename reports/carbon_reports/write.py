@@ -111,6 +111,7 @@ def write_report(settings: Settings, period: Period, output: Path, wanted: Wante
         raise OutputError("--format parquet: pandas and pyarrow are not there: pip install 'carbon-acct[frames]'")
     group = group_of(settings.text("reports", "readers"))
     templates, target, picture = settings.text("reports", "templates"), target_kg(settings), logo(settings)
+    picture_address = picture.address if picture else ""
     database = open_existing(settings)
     folder = output / period.name
     html = not {"html", "pdf"}.isdisjoint(wanted.formats)
@@ -130,7 +131,7 @@ def write_report(settings: Settings, period: Period, output: Path, wanted: Wante
                 digest.save(fresh, made, {"title": period.title, "provisional": open_})
                 if "parquet" in wanted.formats:
                     _write_parquet(fresh / "usage.parquet", session, report)
-                _write_all(fresh, report, picture)
+                _write_all(fresh, report, picture_address)
                 if report.lists and not {"csv", "json"}.isdisjoint(wanted.formats):
                     write_lists(fresh, all_runs(session, period, now), period, wanted.formats)
     finally:
@@ -293,11 +294,11 @@ def _write_part(
         page |= {"about": about | {"logo": picture}, "kind": kind, "label": label, "total": total}
         page |= {"simulated": total.simulated, "csv": f"{stem}.csv" if lists_csv else "", "paper": False}
         page |= {"links": report.links(kind.folder, f"{stem}.html")}
-        text = render("part.html.j2", page, report.templates)
         if "html" in wanted.formats:
-            _write(folder / f"{stem}.html", text)
+            _write(folder / f"{stem}.html", render("part.html.j2", page, report.templates))
         if as_pdf:
-            pdf.write(text, folder / f"{stem}.pdf")
+            page |= {"paper": True, "csv": "", "links": ""}
+            pdf.write(render("part.html.j2", page, report.templates), folder / f"{stem}.pdf")
     if lists_csv:
         _write(folder / f"{stem}.csv", files.jobs_head())
     if "json" in wanted.formats:

@@ -6,7 +6,6 @@ from __future__ import annotations
 import logging
 import time
 from functools import partial
-from importlib.resources import files
 from typing import TYPE_CHECKING
 
 from starlette.applications import Starlette
@@ -23,7 +22,7 @@ from carbon_acct.errors import DatabaseError, RefusedError
 from .. import pages
 from . import jobs, sums
 from .asked import Asked
-from .door import Door
+from .door import TURNED, Door
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -46,6 +45,9 @@ HEADERS = {
 }
 """The headers of every answer. No page has a script, a form, an inline style or anything of another origin."""
 
+VIEW, ERROR = "web/view.html.j2", "web/error.html.j2"
+TEMPLATES = (VIEW, ERROR, TURNED)
+
 QUERY_S = 10.0
 """The seconds after which a query is stopped."""
 VIEWS = {"/": sums.months, "/month": sums.days, "/day": jobs.of_day, "/job": jobs.one, "/accounts": sums.accounts,
@@ -61,12 +63,15 @@ def create_app(place: Place) -> ASGIApp:
     """Return the application."""
     lane = Lane(threads=6, each=2, waiting=20, light=2)
     routes = [Route(path, partial(_show, place, lane, view), methods=["GET"]) for path, view in VIEWS.items()]
-    style = "\n".join((_shipped("style.css"), _shipped("web/web.css")))
-    for path, text, kind in (
-        ("/style.css", style, "text/css"),
-        ("/icon.svg", _shipped("web/icon.svg"), "image/svg+xml"),
-    ):
-        routes.append(Route(path, partial(_file, text, kind), methods=["GET"]))
+    own, logo = place.look.templates, place.look.logo
+    style = "\n".join(pages.sheet(name, own) for name in ("style.css", "web/web.css"))
+    sent: dict[str, tuple[str | bytes, str]] = {
+        "/style.css": (style, "text/css"),
+        "/icon.svg": (pages.sheet("web/icon.svg", own), "image/svg+xml"),
+    }
+    if logo:
+        sent["/logo"] = (logo.content, logo.kind)
+    routes += [Route(path, partial(_file, *content), methods=["GET"]) for path, content in sent.items()]
     app = Starlette(routes=routes, exception_handlers={kind: partial(_failed, place) for kind in _FAILURES})
     return _Headed(Door(app, place, partial(error, place)))
 
@@ -92,16 +97,17 @@ async def _failed(place: Place, request: Request, err: Exception) -> Response:
 def error(place: Place, status: int, says: str, retry_after_s: int = 0) -> Response:
     """Return the page of an error."""
     headers = {"Retry-After": str(retry_after_s)} if retry_after_s else None
-    text = pages.render("web/error.html.j2", {"site": place.site, "status": status, "says": says, "user": ""})
+    facts = {"site": place.site, "look": place.look, "status": status, "says": says, "user": ""}
+    try:
+        text = pages.render(ERROR, facts, place.look.templates)
+    except pages.PageError as err:
+        log.warning("%s; the shipped page of errors takes its place", err)
+        text = pages.render(ERROR, facts)
     return HTMLResponse(_encoded(text), status, headers)
 
 
-def _shipped(name: str) -> str:
-    return files(pages.__package__).joinpath("templates", *name.split("/")).read_text(encoding="utf-8")
-
-
-async def _file(text: str, kind: str, _request: Request) -> Response:
-    return Response(text, media_type=kind)
+async def _file(content: str | bytes, kind: str, _request: Request) -> Response:
+    return Response(content, media_type=kind)
 
 
 async def _show(place: Place, lane: Lane, view: Callable[[Session, Asked], View], request: Request) -> Response:
@@ -111,8 +117,8 @@ async def _show(place: Place, lane: Lane, view: Callable[[Session, Asked], View]
     def work() -> bytes:
         with read_within(place.database, QUERY_S) as session:
             found = view(session, asked)
-        facts = {"site": place.site, "user": caller.name, "by_link": caller.by_link, "view": found}
-        return _encoded(pages.render("web/view.html.j2", facts))
+        facts = {"site": place.site, "look": place.look, "user": caller.name, "by_link": caller.by_link, "view": found}
+        return _encoded(pages.render(VIEW, facts, place.look.templates))
 
     return HTMLResponse(await lane.run(caller.viewer.uid, work))
 

@@ -31,6 +31,8 @@ log = logging.getLogger(__name__)
 
 REFUSED = "You are not signed in here: the site's web server did not name you as a user that Slurm knows."
 BY_LINK = f"{REFUSED} For a link that signs you in, type on a login node: carbon-acct --web"
+TURNED = "web/turned.html.j2"
+"""The template of the page after signing in or out."""
 SIGN_IN, SIGN_OUT = f"/{PATH}", "/sign-out"
 
 
@@ -80,5 +82,6 @@ class Door:
         """Return the page after signing in or out. It leads on by itself after signing in: a redirection would come
         without the cookie where the link was clicked on a page of another site (SameSite).
         """
-        facts = {"site": self._place.site, "title": title, "user": caller.name if caller else ""}
-        return HTMLResponse(pages.render("web/turned.html.j2", facts), headers={"Set-Cookie": cookie})
+        look, user = self._place.look, caller.name if caller else ""
+        facts = {"site": self._place.site, "look": look, "title": title, "user": user}
+        return HTMLResponse(pages.render(TURNED, facts, look.templates), headers={"Set-Cookie": cookie})

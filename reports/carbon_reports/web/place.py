@@ -10,8 +10,18 @@ if TYPE_CHECKING:
     from carbon_acct.days import Days
     from carbon_acct.db.engine import Database
 
+    from ..about import Logo
     from .knowledge import Knowledge
     from .links import Links
+
+
+@dataclass(frozen=True)
+class Look:
+    """What `[reports]` says of pages beside their figures: the folder of own templates, whom to ask, and a logo."""
+
+    templates: str = ""
+    contact: str = ""
+    logo: Logo | None = None
 
 
 @dataclass(frozen=True)
@@ -27,3 +37,4 @@ class Place:
     user_header: str
     links: Links | None = None
     """None: the site has no links that sign in."""
+    look: Look = Look()

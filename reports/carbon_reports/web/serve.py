@@ -24,11 +24,13 @@ from carbon_acct.factors.slot_factor import load_terms
 from carbon_acct.slurm.programs import Programs
 from carbon_collector.errors import SettingsError
 
+from .. import pages
+from ..about import logo
 from ..facts import must_be_days_of
-from .app import HEADERS, create_app
+from .app import HEADERS, TEMPLATES, create_app
 from .knowledge import Knowledge
 from .links import Links
-from .place import Place
+from .place import Look, Place
 from .read_only import open_read_only
 from .sign_in import PEER
 
@@ -54,6 +56,7 @@ def serve(config: Settings, debug: bool = False) -> None:
     logs.start("carbon-web", config.text("aggregator", "log_format"), debug)
     proxy_uid = _proxy_uid(config.text("web", "proxy_user"))
     terms, _ = load_terms(config)
+    look = look_of(config)
     database = open_read_only(config)
     try:
         with database.read() as session:
@@ -69,6 +72,7 @@ def serve(config: Settings, debug: bool = False) -> None:
             proxy_uid,
             config.text("web", "user_header"),
             links_of(config),
+            look,
         )
         with contextlib.closing(listener_of(config.text("web", "socket"))) as listener:
             knowledge.start()
@@ -84,6 +88,13 @@ def links_of(config: Settings) -> Links | None:
     """Return what links sign in, or None where the site has none."""
     url = config.text("web", "url")
     return Links(url, config.text("slurm", "munge_socket")) if url else None
+
+
+def look_of(config: Settings) -> Look:
+    """Return how the site wants its pages to look. Raises SettingsError and PageError."""
+    templates = config.text("reports", "templates")
+    pages.check(TEMPLATES, templates)
+    return Look(templates, config.text("reports", "contact"), logo(config))
 
 
 def _proxy_uid(name: str) -> int:

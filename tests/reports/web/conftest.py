@@ -118,7 +118,9 @@ class Web:
             connection.endheaders()
             answer = connection.getresponse()
             return Page(
-                answer.status, {name.lower(): value for name, value in answer.getheaders()}, answer.read().decode()
+                answer.status,
+                {name.lower(): value for name, value in answer.getheaders()},
+                answer.read().decode("utf-8", "replace"),
             )
         finally:
             connection.close()
@@ -182,7 +184,15 @@ def filled(served: Served, slurm: StandIn, people: None) -> Served:
 
 
 @pytest.fixture
-def web(request: pytest.FixtureRequest, filled: Served, slurm: StandIn, tmp_path: Path) -> Iterator[Web]:
+def look() -> dict[str, str]:
+    """The settings of `[reports]` with which carbon-web starts: none."""
+    return {}
+
+
+@pytest.fixture
+def web(
+    request: pytest.FixtureRequest, filled: Served, slurm: StandIn, look: dict[str, str], tmp_path: Path
+) -> Iterator[Web]:
     """carbon-web, whose proxy runs as the user of this test; with the parameter `links` it takes links."""
     url = filled.site.database.engine.url.render_as_string(hide_password=False)
     with tempfile.TemporaryDirectory(prefix="carbon-web-", dir="/tmp") as name:
@@ -195,6 +205,7 @@ def web(request: pytest.FixtureRequest, filled: Served, slurm: StandIn, tmp_path
             collector_aggregators=filled.url,
             slurm_munge_socket=filled.munge_socket,
             web_url=URL,
+            **look,
         )
         path.chmod(0o644)
         config = settings.load(str(path))
@@ -202,7 +213,9 @@ def web(request: pytest.FixtureRequest, filled: Served, slurm: StandIn, tmp_path
         knowledge = Knowledge(slurm.programs)
         terms, _ = load_terms(config)
         links = serve.links_of(config) if getattr(request, "param", "") == "links" else None
-        place = Place(database, knowledge, terms.days, "Demo & <Sons>", "demo", os.geteuid(), HEADER, links)
+        place = Place(
+            database, knowledge, terms.days, "Demo & <Sons>", "demo", os.geteuid(), HEADER, links, serve.look_of(config)
+        )
         found = Web(f"{folder}/web.sock", path, knowledge, filled)
         found.private(slurm, "none")
         listener = serve.listener_of(found.socket)
