@@ -13,7 +13,7 @@ from markupsafe import Markup
 from carbon_acct.client.units import CARBON, rounded
 from carbon_collector.apportion import apportion
 
-from .numbers import MINUS, NARROW_SPACE, carbon, energy, whole_percent
+from .numbers import KG, MINUS, NARROW_SPACE, carbon, energy, whole_percent
 from .wasted import energy_uj
 
 if TYPE_CHECKING:
@@ -28,6 +28,9 @@ WORDS = {"energy": ("{} more energy", "{} less energy"), "grid": ("a grid {} dir
 WORDS["PUE"] = ("a PUE {} higher", "a PUE {} lower")
 SAME = {"energy": "the same energy", "grid": "the same grid", "PUE": "the same PUE"}
 LEAST_PERCENT = 0.05
+ORDINALS = dict(
+    enumerate("second third fourth fifth sixth seventh eighth ninth tenth eleventh twelfth".split(), start=2)  # noqa: SIM905
+)
 USE = {"gpu_idle": "GPUs", "cpu_unused": "CPUs"}
 ENDED = {
     "failed": "failed",
@@ -47,26 +50,36 @@ def emitted(period: Period, then: Period, whose: str, amounts: Amounts, changed:
         text += Markup(" (location-based; <b>{} CO₂e</b> market-based)").format(carbon(amounts.market_ug))
     if changed is None:
         return text + Markup(". There is nothing in {} to compare it with.").format(then.short)
-    return text + Markup(", <b>{}</b> in {}: {}.").format(more(changed.percent), then.short, because(changed))
+    return text + Markup(", <b>{}</b> {} in {}: {}.").format(*more(changed.percent), then.short, because(changed))
 
 
-def more(percent: float) -> str:
-    """Return a change in words: `39 % more than`."""
+def more(percent: float) -> tuple[str, str]:
+    """Return a change in words, and the word that what it is compared with follows: `39 % more`, `than`."""
     if abs(percent) < LEAST_PERCENT:
-        return "as much as"
-    return f"{whole_percent(percent)} {'more' if percent > 0 else 'less'} than"
+        return "as much", "as"
+    return f"{whole_percent(percent)} {'more' if percent > 0 else 'less'}", "than"
 
 
 def because(changed: Change) -> str:
-    """Return the reasons of a change, whose amounts add up to it as they are printed."""
+    """Return the reasons of a change, whose amounts add up to it as they are printed. What stayed the same has none."""
     unit, size, decimals = _unit(changed)
     parts = adding_up(changed.difference_ug, [factor.part_ug for factor in changed.factors], size, decimals)
-    said = [
-        f"{signed(part, decimals)}{NARROW_SPACE}{unit} from {_reason(f)}"
-        for part, f in zip(parts, changed.factors, strict=True)
-    ]
-    whole = signed(sum(parts), decimals)
-    return f"{', '.join(said[:-1])} and {said[-1]}, together {whole}{NARROW_SPACE}{unit}"
+    both = list(zip(parts, changed.factors, strict=True))
+    moved = [(part, factor) for part, factor in both if part or not is_same(factor.percent)]
+    same = [f"the {factor.name}" for part, factor in both if (part, factor) not in moved]
+    said = [f"{signed(part, decimals)}{NARROW_SPACE}{unit} from {_reason(factor)}" for part, factor in moved]
+    found = []
+    if said:
+        whole = f", together {signed(sum(parts), decimals)}{NARROW_SPACE}{unit}" if len(said) > 1 else ""
+        found.append(f"{_listed(said, 'and')}{whole}")
+    if same:
+        found.append(f"{_listed(same, 'and')} did not change")
+    return "; ".join(found)
+
+
+def is_same(percent: float) -> bool:
+    """Return whether a change is too small to be called one."""
+    return abs(percent) < LEAST_PERCENT
 
 
 def _unit(changed: Change) -> tuple[str, int, int]:
@@ -99,7 +112,7 @@ def signed(value: int, decimals: int) -> str:
 
 
 def _reason(factor: Factor) -> str:
-    if abs(factor.percent) < LEAST_PERCENT:
+    if is_same(factor.percent):
         return SAME[factor.name]
     return WORDS[factor.name][factor.percent < 0].format(whole_percent(factor.percent))
 
@@ -151,14 +164,21 @@ def days(labels: Sequence[str], values: Sequence[int | None]) -> str:
     return f"The most energy was drawn on {high}, {energy(most)}, and the least on {low}, {energy(least)}"
 
 
-def months(period: Period, values: Sequence[int | None]) -> str:
+def months(period: Period, values: Sequence[int | None], target_kg: float | None) -> str:
     """Return the title of the columns by month, the last of which is the report's own."""
     last = values[-1]
     known = sorted((value for value in values if value is not None), reverse=True)
     if last is None:
         return "No carbon is known of the last of these months"
+    beside = "" if target_kg is None else f", {_of_target(100 * (last / KG / target_kg - 1))}"
     if len(known) == 1:
-        return f"{period.title} is the first month of which carbon is known"
+        return f"{period.title} is the first month of which carbon is known: {carbon(last)}{beside}"
     place = known.index(last) + 1
-    rank = {1: "the highest", len(known): "the lowest"}.get(place, f"number {place}")
-    return f"{period.title} was {rank} of {len(known)} months: jobs, idle and system emitted {carbon(last)}"
+    rank = {1: "the highest", len(known): "the lowest"}.get(place, f"the {ORDINALS[place]} highest")
+    return f"{period.title} was {rank} of {len(known)} months: jobs, idle and system emitted {carbon(last)}{beside}"
+
+
+def _of_target(percent: float) -> str:
+    if is_same(percent):
+        return "as much as the target"
+    return f"{whole_percent(percent)} {'above' if percent > 0 else 'below'} the target"

@@ -12,7 +12,7 @@ from carbon_collector.units import UJ_PER_KWH
 
 from . import drawings, sentences
 from .change import change
-from .numbers import KG, UNKNOWN, carbon, energy, grouped, percent, three_digits, whole_percent
+from .numbers import KG, NARROW_SPACE, UNKNOWN, carbon, energy, grouped, percent, three_digits, whole_percent
 from .share_table import money
 from .sums import percent_of
 from .tables import Shown, kg, kwh, rows
@@ -46,12 +46,12 @@ def cards(facts: Facts, period: Period, now: int, total: Total, currency: str) -
     whole = sum_known((jobs.used_uj, beside.energy_uj))
     return [
         Card(
-            "Carbon of the jobs, location-based",
+            "Carbon, location-based",
             carbon(jobs.carbon_ug),
             [on(jobs.carbon_ug, a.carbon_ug, p) for p, a, _ in then],
         ),
         Card(
-            "Carbon of the jobs, market-based",
+            "Carbon, market-based",
             carbon(jobs.market_ug),
             [on(jobs.market_ug, a.market_ug, p) for p, a, _ in then]
             if jobs.market_ug is not None
@@ -89,7 +89,7 @@ def on(now: int | None, then: int | None, period: Period) -> str:
     if now is None or not then:
         return f"{period.title}: {UNKNOWN}"
     change_percent = 100 * (now / then - 1)
-    if abs(change_percent) < sentences.LEAST_PERCENT:
+    if sentences.is_same(change_percent):
         return f"= as in {period.title}"
     return f"{'▲' if change_percent > 0 else '▼'} {whole_percent(change_percent)} on {period.title}"
 
@@ -144,32 +144,37 @@ def delivered_late(facts: Facts) -> list[str]:
     return [*said, f"So did {grouped(more)} other {'node' if more == 1 else 'nodes'}."] if more > 0 else said
 
 
-def why(changed: Change | None, then: Period) -> Shown | None:
+def why(changed: Change | None, then: Period, period: Period) -> Shown | None:
     """Return the change of carbon by energy, grid and PUE, as a table whose parts add up."""
     if changed is None:
         return None
     parts = [factor.part_ug for factor in changed.factors]
     decimals = max(0, min(6, 4 - len(str(max(abs(part) for part in parts) // KG))))
     shown = sentences.adding_up(changed.difference_ug, parts, KG, decimals)
-    units = {"energy": "{:,.1f} kWh", "grid": "{:.1f} g/kWh", "PUE": "{:.3f}"}
+    units = {"energy": "{:,.1f}\u202fkWh", "grid": "{:.1f}\u202fg/kWh", "PUE": "{:.3f}"}
     listed = [
         [
             {"energy": "Energy", "grid": "Grid, weighted by use", "PUE": "PUE"}[factor.name],
             *(units[factor.name].format(value).replace(",", "\u202f") for value in (factor.then, factor.now)),
-            percent(factor.percent),
+            _changed(factor.percent),
             sentences.signed(part, decimals),
         ]
         for factor, part in zip(changed.factors, shown, strict=True)
     ]
     last = [
         "Carbon",
-        carbon(changed.then_ug),
-        carbon(changed.now_ug),
-        percent(changed.percent),
+        *(f"{mass}{NARROW_SPACE}kg" for mass in kg([changed.then_ug, changed.now_ug])),
+        _changed(changed.percent),
         sentences.signed(sum(shown), decimals),
     ]
-    head = ["", then.title, "now", "change", "part of the change, kg"]
+    head = ["", then.title, period.title, "change", "part of the change, kg"]
     return Shown("Why the carbon of the jobs changed; the parts add up", head, [*listed, last], has_total=True)
+
+
+def _changed(change_percent: float) -> str:
+    return (
+        "none" if sentences.is_same(change_percent) else f"{'+' if change_percent > 0 else ''}{percent(change_percent)}"
+    )
 
 
 def ratios(facts: Facts, period: Period, now: int) -> Shown:
@@ -256,7 +261,7 @@ def view(
         "projects": drawings.projects(facts, then),
         "where": drawings.where(facts, period),
         "waste": drawings.waste(facts, jobs.used_uj),
-        "why": why(changed, then),
+        "why": why(changed, then, period),
         "ratios": ratios(facts, period, now),
         "emitted": emitted(facts),
         "balance": balance(facts) if facts.conservation.components else None,

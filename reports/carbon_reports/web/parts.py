@@ -4,8 +4,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urlencode
+
+if TYPE_CHECKING:
+    from ..charts import Bar
 
 
 class Link(NamedTuple):
@@ -47,12 +50,16 @@ class Fact(NamedTuple):
 
 @dataclass(frozen=True)
 class Table:
-    """A table with its caption, and a total that may be missing. The first cell of a row is its header."""
+    """A table with its caption, and a total that may be missing. The first cell of a row is its header.
+
+    `bars`: one for each row, or none at all.
+    """
 
     caption: str
     heads: list[Head]
     rows: list[list[Cell]]
     total: list[Cell] = field(default_factory=list)
+    bars: list[Bar] = field(default_factory=list)
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from carbon_acct.queries.period import Period, period
 from carbon_acct.queries.usage import Figures, Usage, usage
 from carbon_collector.units import UJ_PER_KWH
 
+from .. import charts
 from ..numbers import KG, grouped
 from ..tables import column
 from . import commands
@@ -144,7 +145,10 @@ def table(asked: Asked, found: Usage, kind: Kind) -> Table:
         texts = column(amounts, unit) if unit else [grouped(amount) for amount in amounts]
         for line, said, amount in zip(lines, texts, amounts, strict=True):
             line.append(Cell(said, amount, number=True))
-    return Table("Energy includes what was estimated. –: not known.", heads, lines[:-1], lines[-1])
+    used = [_amount(row.figures, "energy") for row in rows]
+    drawn = charts.bars([None if uj is None else uj / UJ_PER_KWH for uj in used])
+    caption = "Energy includes what was estimated; the bars show it. –: not known."
+    return Table(caption, heads, lines[:-1], lines[-1], drawn)
 
 
 def _amount(figures: Figures, name: str) -> int | None:
