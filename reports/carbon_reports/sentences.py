@@ -28,9 +28,8 @@ WORDS = {"energy": ("{} more energy", "{} less energy"), "grid": ("a grid {} dir
 WORDS["PUE"] = ("a PUE {} higher", "a PUE {} lower")
 SAME = {"energy": "the same energy", "grid": "the same grid", "PUE": "the same PUE"}
 LEAST_PERCENT = 0.05
-ORDINALS = dict(
-    enumerate("second third fourth fifth sixth seventh eighth ninth tenth eleventh twelfth".split(), start=2)  # noqa: SIM905
-)
+ORDINALS = ("second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth", "eleventh")
+"""The places of a month between the highest and the lowest of twelve."""
 USE = {"gpu_idle": "GPUs", "cpu_unused": "CPUs"}
 ENDED = {
     "failed": "failed",
@@ -174,8 +173,9 @@ def months(period: Period, values: Sequence[int | None], target_kg: float | None
     if len(known) == 1:
         return f"{period.title} is the first month of which carbon is known: {carbon(last)}{beside}"
     place = known.index(last) + 1
-    rank = {1: "the highest", len(known): "the lowest"}.get(place, f"the {ORDINALS[place]} highest")
-    return f"{period.title} was {rank} of {len(known)} months: jobs, idle and system emitted {carbon(last)}{beside}"
+    between = {2 + at: f"{ordinal} highest" for at, ordinal in enumerate(ORDINALS)}
+    rank = (between | {1: "highest", len(known): "lowest"})[place]
+    return f"{period.title} was the {rank} of {len(known)} months: jobs, idle and system emitted {carbon(last)}{beside}"
 
 
 def _of_target(percent: float) -> str:

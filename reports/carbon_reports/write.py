@@ -34,7 +34,8 @@ if TYPE_CHECKING:
     from .period import Period
     from .sums import Part
 
-TOP_JOBS = 20
+TOP_JOBS, PAPER_JOBS = 20, 10
+"""The number of runs on the site's page, and on its PDF."""
 MOST_JOBS = 20
 CHUNKS = 8
 """The number of parts in which the pages of users and accounts are written: enough that two processes end together."""
@@ -244,7 +245,8 @@ def _write_site(folder: Path, report: Report, picture: str) -> None:
             shown = site_page.view(*head, charts.HEIGHT) | page | {"paper": False, "links": report.links("index.html")}
             _write(folder / "index.html", render("site.html.j2", shown, report.templates))
         if "pdf" in wanted.formats and "site" in wanted.pdf:
-            shown = site_page.view(*head, charts.PAPER_HEIGHT) | page | {"paper": True, "links": ""}
+            few = {"jobs": job_table(jobs[:PAPER_JOBS], owner=True, project=True)}
+            shown = site_page.view(*head, charts.PAPER_HEIGHT) | page | few | {"paper": True, "links": ""}
             pdf.write(render("site.html.j2", shown, report.templates), folder / "report.pdf")
     if "csv" in wanted.formats:
         for kind, found in shares.items():

@@ -16,7 +16,9 @@ from playwright.sync_api import sync_playwright
 from carbon_reports import cli
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+
+    from conftest import Site
 
 pytestmark = pytest.mark.slow
 AXE = next(Path(axe_playwright_python.__file__).parent.glob("axe*.js")).read_text("utf-8")
@@ -72,11 +74,41 @@ def test_pages(busy: Path, chromium: Any, name: str) -> None:
             page.close()
 
 
-def test_pdf(busy: Path, tmp_path: Path) -> None:
-    """The site's PDF is tagged PDF/UA for A4, has at most six pages, loses no column, and no page ends with a heading."""
-    words = ["--config", str(busy.parent.parent / "carbon-acct.conf"), "monthly", "--month", "2024-03"]
-    assert cli.main([*words, "--output", str(tmp_path), "--format", "pdf,csv", "--no-jobs"]) == 0
-    made = tmp_path / "2024-03/report.pdf"
+@pytest.fixture(scope="module")
+def crowded(tmp_path_factory: pytest.TempPathFactory, make_site: Callable[[Path], Site]) -> Path:
+    """March of a site with 200 users in 40 accounts, whose report has every column and section; the report's folder."""
+    site = make_site(tmp_path_factory.mktemp("crowded"))
+    more = "price = 0.2\n", "market = 40\nupstream = 30\ntd_losses = 0.05\n", "spread = energy\ntarget = 1\n"
+    text = site.config.read_text("utf-8").replace("[site]\n", f"[site]\n{more[0]}")
+    text = text.replace("[reports]\n", f"[grid]\n{more[1]}[reports]\n{more[2]}")
+    site.config.write_text(text, encoding="utf-8")
+    site.run("2024-02-10T10:00", "2024-02-10T15:00", watts=400)
+    states = ("FAILED", "TIMEOUT", "OUT_OF_MEMORY", "CANCELLED by 0", *["COMPLETED"] * 6)
+    for n in range(201):
+        held = {"state": states[n % 10], "alloc_tres": "cpu=4,gres/gpu=2" if n % 2 else "cpu=4"}
+        who = {"user": f"user-of-physics-{n:03}", "account": f"project-of-physics-{n % 40:02}"}
+        start = f"2024-03-{n % 31 + 1:02}T{n % 24:02}"
+        site.run(
+            f"{start}:16",
+            f"{start}:28",
+            watts=100 + 50 * n,
+            known=n != 200,
+            name=f"name-of-job-{n}-" * 2,
+            **who,
+            **held,
+        )
+    site.save()
+    words = ["--config", str(site.config), "monthly", "--month", "2024-03", "--format", "html,csv,pdf", "--no-jobs"]
+    assert cli.main(words) == 0
+    return site.config.parent / "reports/2024-03"
+
+
+def test_pdf(crowded: Path, tmp_path: Path) -> None:
+    """With 200 users the site's page is below 300 kB, and its PDF is tagged PDF/UA for A4, has at most six pages, loses no
+    column, and no page ends with a heading. Its links lead to places within it alone.
+    """
+    assert (crowded / "index.html").stat().st_size < 300_000
+    made = crowded / "report.pdf"
     about = subprocess.run(["pdfinfo", made], capture_output=True, text=True, check=True).stdout
     assert re.search(r"Tagged: +yes", about)
     assert re.search(r"Pages: +[2-6]\n", about)
@@ -89,6 +121,7 @@ def test_pdf(busy: Path, tmp_path: Path) -> None:
     plain = tmp_path / "plain.pdf"
     subprocess.run(["qpdf", "--qdf", "--object-streams=disable", made, plain], check=True)
     objects = plain.read_bytes()
+    assert b"/URI" not in objects
     assert objects.count(b"/S /Figure") == len(re.findall(rb"/Alt [(<]", objects)) > 10
     levels = [int(tag[1]) for tag in tags if tag in ("H1", "H2", "H3")]
     assert levels[0] == 1
@@ -100,7 +133,15 @@ def test_pdf(busy: Path, tmp_path: Path) -> None:
     seen = [(float(low), float(high), text) for low, high, text in found if float(high) > 0]
     assert max(high for _, high, _ in seen) <= 595.3 - 40
     text = subprocess.run(["pdftotext", "-layout", made, "-"], capture_output=True, text=True, check=True).stdout
-    for column in ("share", "embodied, kg", "difference, µJ", "part of the change, kg", "kg CO₂e"):
+    for column in (
+        "share",
+        "embodied, kg",
+        "difference, µJ",
+        "part of the change, kg",
+        "kg CO₂e",
+        "175 others",
+        "15 others",
+    ):
         assert column in text
     for page in text.split("\f")[:-1]:
         lines = [line.strip() for line in page.splitlines() if line.strip()]

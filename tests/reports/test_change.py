@@ -5,12 +5,15 @@ from __future__ import annotations
 
 import re
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from carbon_reports import charts, heat, numbers, sentences
 from carbon_reports.change import change
 from carbon_reports.history import Amounts
+from carbon_reports.numbers import KG
+from carbon_reports.period import month_of
 
 AMOUNT = st.integers(1, 10**21)
 PERIOD = st.builds(
@@ -90,3 +93,27 @@ def test_shades_are_in_order(a: float, b: float, c: float) -> None:
     least, middle, most = sorted((a, b, c))
     shades = [heat.shade(value, least, most) for value in (least, middle, most)]
     assert shades == sorted(shades, key=lambda shade: shade if shade is not None else -1)
+
+
+@pytest.mark.parametrize(
+    ("known", "rank"),
+    [
+        ([5, 9], "the highest of 2 months"),
+        ([9, 5], "the lowest of 2 months"),
+        ([*range(20, 10, -1), 12, 13], "the eighth highest of 12 months"),
+        ([*range(1, 12), 10], "the second highest of 12 months"),
+        ([*range(2, 13), 2], "the eleventh highest of 12 months"),
+        ([*range(2, 13), 1], "the lowest of 12 months"),
+        ([None, 7], "the first month of which carbon is known"),
+    ],
+)
+def test_a_month_s_place_among_twelve(known: list[int | None], rank: str) -> None:
+    """The title says which month it is, with equals at the higher place, and how far from the target."""
+    march = month_of("2024-03", "Europe/Berlin", 2_000_000_000)
+    values = [None if kg is None else kg * KG for kg in known]
+    last = known[-1] or 0
+    title = sentences.months(march, values, last * 2.0)
+    assert rank in title
+    assert title.endswith(", 50\u202f% below the target")
+    assert sentences.months(march, values, float(last)).endswith(", as much as the target")
+    assert "target" not in sentences.months(march, values, None)

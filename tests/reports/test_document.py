@@ -320,6 +320,35 @@ def test_a_day_with_an_hour_twice(site: Site, carbon_report: Callable[..., Outco
     assert [row[4] for row in table[1:27]] == ["–"] * 26
 
 
+def test_the_target_is_a_line_at_its_place(
+    site: Site, carbon_report: Callable[..., Outcome], tmp_path: Path, busy: Path
+) -> None:
+    """The dashed line of the twelve months is where the axis has the target, the legend names it, and the title says how far
+    the month is from it. Without a target there is no line.
+    """
+    assert 'class="line"' not in page_of(busy).partition('aria-labelledby="months-title"')[2].partition("</figure>")[0]
+    site.run("2024-03-05T10:00", "2024-03-05T16:00", watts=300)
+    site.save()
+    target = 0.3
+    setting(site, "reports", f"target = {target}")
+    carbon_report("monthly", "--month", "2024-03")
+    page = page_of(tmp_path / "reports/2024-03")
+    drawn = page.partition('aria-labelledby="months-title"')[2].partition("</figure>")[0]
+    axis, _, field = drawn.partition('class="field"')
+    ticks = re.findall(r'y="([\d.]+)" text-anchor="end"[^>]*>([\d.\u202f]+)<', axis)
+    (zero, _), (high, most) = (float(ticks[0][0]), 0), (float(ticks[-1][0]), number(ticks[-1][1]))
+    (line,) = re.findall(r'<line class="line"[^>]* y1="([\d.]+)" y2="\1"[^>]*stroke-dasharray', field)
+    # A number's base line is 4 pixels below its line of the grid.
+    assert float(line) + 4 == pytest.approx(zero + (high - zero) * target / most, abs=0.2)
+    assert "target: " in axis
+    share = re.search(r'id="months-title">[^<]*, ([\d.]+)\u202f% (above|below) the target<', page)
+    assert share
+    months = rows(tmp_path / "reports/2024-03/months.csv")[-1]
+    emitted = sum(float(months[name] or 0) for name in ("CarbonRaw", "IdleCarbonRaw", "SystemCarbonRaw")) / 1000
+    change = 100 * (emitted / target - 1)
+    assert (float(share[1]), share[2]) == (pytest.approx(change, abs=0.51), "above")
+
+
 def test_an_even_grid_has_one_shade(busy: Path) -> None:
     """Where the intensity is that of the year, no hour is drawn darker than another because of a rounding."""
     table = page_of(busy).partition('aria-label="Intensity of the grid by hour')[2].partition("</table>")[0]
