@@ -10,7 +10,7 @@ depends on the order of the factors. Whole micrograms: the last of them are give
 
 from __future__ import annotations
 
-from math import log
+from math import log, log1p
 from typing import TYPE_CHECKING, NamedTuple
 
 from carbon_acct.client.units import UG_PER_G
@@ -66,8 +66,9 @@ def change(then: Amounts, now: Amounts) -> Change | None:
     if before is None or after is None:
         return None
     then_ug, now_ug = then.carbon_ug or 0, now.carbon_ug or 0
-    mean = _log_mean(then_ug, now_ug)
-    parts = [round(mean * log(b / a)) for a, b in zip(before, after, strict=True)]
+    whole = _log_ratio(then_ug, now_ug)
+    mean = (now_ug - then_ug) / whole if whole else then_ug
+    parts = [round(mean * each) for each in _log_ratios(then, now)]
     greatest = max(range(3), key=lambda at: abs(parts[at]))
     parts[greatest] += now_ug - then_ug - sum(parts)
     named = zip(("energy", "PUE", "grid"), before, after, parts, strict=True)
@@ -83,5 +84,15 @@ def _factors(amounts: Amounts) -> tuple[float, float, float] | None:
     return used / UJ_PER_KWH, facility / used, carbon / UG_PER_G / (facility / UJ_PER_KWH)
 
 
-def _log_mean(a: float, b: float) -> float:
-    return a if a == b else (b - a) / log(b / a)
+def _log_ratios(then: Amounts, now: Amounts) -> list[float]:
+    """Return the logarithmic changes of energy, PUE and intensity, which add up to that of carbon. All amounts are above 0."""
+    names = ("used_uj", "facility_uj", "carbon_ug")
+    used, facility, carbon = ((getattr(then, name), getattr(now, name)) for name in names)
+    over = ((used, (1, 1)), (facility, used), (carbon, facility))
+    return [_log_ratio(a * below_now, b * below_then) for (a, b), (below_then, below_now) in over]
+
+
+def _log_ratio(then: int, now: int) -> float:
+    """Return ln(now / then), precise also where the two are nearly the same: a float of their ratio would be 1."""
+    difference = now - then
+    return log1p(difference / then) if 2 * abs(difference) < then else log(now / then)

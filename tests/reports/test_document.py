@@ -119,7 +119,9 @@ def test_the_head_says_what_happened_and_why(busy: Path) -> None:
     page = page_of(busy)
     lead = re.sub("<[^>]+>", "", page.partition('<p class="lead">')[2].partition("</p>")[0])
     assert lead.startswith("In March 2024 the jobs emitted ")
-    assert re.search(r"more than in February: \+[\d.]+\u202fkg from .*more energy; the grid and the PUE did not change\.", lead)
+    assert re.search(
+        r"more than in February: \+[\d.]+\u202fkg from .*more energy; the grid and the PUE did not change\.", lead
+    )
     assert "of their energy went into jobs that failed." in lead
     assert "on February 2024</span>" in page
     assert "<span>March 2023: –</span>" in page
