@@ -9,7 +9,7 @@ STAMP := $(VENV)/.installed
 DEBIAN := python3 python3-venv gcc libc6-dev shellcheck munge slurm-wlm slurmdbd mariadb-server galera-4 rsync lsof postgresql pgbouncer util-linux man-db mandoc zsh fish prometheus systemd chromium poppler-utils fonts-dejavu-core libpango-1.0-0 libpangoft2-1.0-0 libharfbuzz-subset0 nginx-light qpdf
 
 .DEFAULT_GOAL := help
-.PHONY: help docs picture demo demo-stop test test-frameworks test-pythons structure test-vm test-site test-slurms test-pyslurm soak siege check lint lint-types lint-ansible lint-docs lint-code zipapp dist debian format clean bench-accuracy bench-overhead bench-latency bench-minutes bench-spool bench-emissions bench-estimate bench-recalculate bench-privacy bench-receive bench-report bench-large bench-tracking bench-track-overhead
+.PHONY: help docs picture demo demo-stop test coverage test-frameworks test-pythons structure test-vm test-site test-slurms test-pyslurm soak siege check lint lint-types lint-ansible lint-docs lint-code zipapp dist debian format clean bench-accuracy bench-overhead bench-latency bench-minutes bench-spool bench-emissions bench-estimate bench-recalculate bench-privacy bench-receive bench-report bench-large bench-tracking bench-track-overhead
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -26,9 +26,14 @@ test: $(STAMP) debian lint zipapp ## install what is needed and pass all tests: 
 	$(BIN)/pytest -q -m slurm
 
 # More processes than CPUs: many tests wait for a program. The plugin that is left out serves the fuzzer alone.
+QUICK := HYPOTHESIS_PROFILE=quick $(BIN)/pytest -q -n 4 -p no:schemathesis --ignore tests/fuzz \
+  -m "not slurm and not gpu and not servers and not root and not slow"
+
 check: $(STAMP) lint zipapp ## the quick one: rings 1 and 2, without root, network, Slurm, database servers and what is slow
-	HYPOTHESIS_PROFILE=quick $(BIN)/pytest -q -n 4 -p no:schemathesis --ignore tests/fuzz --cov --cov-report= \
-	  -m "not slurm and not gpu and not servers and not root and not slow"
+	$(QUICK)
+
+coverage: $(STAMP) zipapp ## the tests of `make check`, and the lines that they cover
+	$(QUICK) --cov --cov-report=
 	@echo "lines covered (programs that a test starts not counted): $$($(BIN)/coverage report --format=total) %"
 
 test-vm: $(STAMP) zipapp ## ring 5: the newest Slurm under systemd in an emulated machine that crashes (root, minutes)
