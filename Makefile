@@ -6,7 +6,7 @@ VENV := .venv
 FRAMEWORKS := .venv-frameworks
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-DEBIAN := python3 python3-venv gcc libc6-dev shellcheck munge slurm-wlm slurmdbd mariadb-server galera-4 rsync lsof postgresql pgbouncer util-linux man-db mandoc zsh fish prometheus systemd chromium poppler-utils fonts-dejavu-core libpango-1.0-0 libpangoft2-1.0-0 libharfbuzz-subset0 nginx-light qpdf
+DEBIAN := python3 python3-venv gcc libc6-dev shellcheck munge slurm-wlm slurmdbd mariadb-server galera-4 rsync lsof postgresql pgbouncer util-linux man-db mandoc zsh fish prometheus systemd chromium poppler-utils fonts-dejavu-core libpango-1.0-0 libpangoft2-1.0-0 libharfbuzz-subset0 nginx-light qpdf openssl
 
 .DEFAULT_GOAL := help
 .PHONY: help docs picture demo demo-stop test coverage test-frameworks test-pythons structure test-vm test-site test-slurms test-pyslurm soak siege check lint lint-types lint-ansible lint-docs lint-code zipapp dist debian format clean bench-accuracy bench-overhead bench-latency bench-minutes bench-spool bench-emissions bench-estimate bench-recalculate bench-privacy bench-receive bench-report bench-large bench-tracking bench-track-overhead

@@ -45,10 +45,8 @@ class TlsProxy:
         while self._listener.fileno() >= 0:
             try:
                 client, _ = self._listener.accept()
-            except ssl.SSLError:  # who does not trust the certificate
+            except OSError:  # of a client that does not trust the certificate; at the end the socket is closed
                 continue
-            except OSError:
-                return
             with client, contextlib.suppress(OSError):
                 self._pass_on(client)
 
