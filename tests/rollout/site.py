@@ -184,6 +184,9 @@ class Site:
             machine.write("etc/slurm/slurm.conf", text)
             if name in NODES:
                 machine.run(["systemctl", "stop", "slurmd"], check=False)
+                # Of a life before: what a slot had there went into another database, where its difference stays 0.
+                for folder in ("lib", "spool"):
+                    shutil.rmtree(machine.path(f"var/{folder}/carbon-acct"), ignore_errors=True)
                 for path, script in scripts.items():
                     machine.write(path, script, 0o755)
                 machine.run(["systemctl", "start", "slurmd"])
