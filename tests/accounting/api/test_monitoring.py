@@ -27,6 +27,7 @@ from carbon_acct.queries.site_energy import SiteEnergy
 from carbon_acct.queries.totals import Balance, Conservation
 from carbon_acct.sync.jobs import record_jobs
 from carbon_collector.http import request
+from collector.process import eventually
 
 MONITORING = Path(__file__).parents[3] / "accounting/monitoring"
 API = Path(__file__).parents[3] / "docs/http-api.md"
@@ -53,6 +54,8 @@ def samples(served: Served) -> dict[str, list[dict[str, str]]]:
     with served.site.database.write() as session:
         record_jobs(session, [job(submit=at, start=at, end=at + 60)], served.site.terms)
     served.figures.read()
+    counted = {"carbon_acct_unmatched_ledgers", "carbon_acct_rows_apart"}  # beside the requests
+    eventually(lambda: counted <= exposed(served).keys(), "what is counted is shown")
     return exposed(served)
 
 
