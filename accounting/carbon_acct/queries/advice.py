@@ -98,6 +98,7 @@ def _runs(session: Session, user: str, filters: Filters, first: int, until: int)
     if filters.clusters:
         own = own.join(Cluster, Cluster.id == Association.cluster_id)
         own = own.where(lists.among(Cluster.name, filters.clusters))
+    # A float, which orders the runs and cannot exceed 64 bits; the figures themselves are exact.
     used = func.sum(1.0 * func.coalesce(JobDay.energy_uj, 0) + func.coalesce(JobDay.estimated_uj, 0))
     # In two halves: no database has an index for `end IS NULL OR end >= first`.
     halves = (select(Job.id).where(Job.association_id.in_(own), half) for half in (Job.end.is_(None), Job.end >= first))

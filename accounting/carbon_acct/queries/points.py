@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from carbon_acct.known import sum_known
-from carbon_acct.sums.minutes import ESTIMATED, MINUTE_S, Values
+from carbon_acct.sums.minutes import COUNT, ESTIMATED, MINUTE_S, Values
 from carbon_collector.apportion import apportion
 from carbon_collector.meters.base import COMPONENTS
 
@@ -44,7 +44,7 @@ def by_minute(point: Point, slot: int, minutes: Mapping[str, Values]) -> list[Po
     many = len(lengths)
     if many < 2:
         return [point]
-    place = [min(max(bisect_right(borders, slot + at * MINUTE_S) - 1, 0), many - 1) for at in range(15)]
+    place = [min(max(bisect_right(borders, slot + at * MINUTE_S) - 1, 0), many - 1) for at in range(COUNT)]
 
     def grouped(values: Values) -> list[int | None]:
         return [sum_known(uj for uj, at in zip(values, place, strict=True) if at == i) for i in range(many)]

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: MIT
 """Answers the energy of runs over time: slot by slot, so that the sum over the points is the energy of the run.
 
-Nodes deliver a quarter of an hour at a time, and by minute where the site wants that ([collector] power_minutes). Where slots have been folded (carbon-mgr prune) there are days. Power is
-the energy of a point over its time; it is left to the reader, because energies add up exactly and watts do not.
+Nodes deliver a quarter of an hour at a time, and by minute where the site wants that ([collector] power_minutes). Where
+slots have been folded (carbon-mgr prune) there are days. Power is the energy of a point over its time; it is left to the
+reader, because energies add up exactly and watts do not.
 """
 
 from __future__ import annotations

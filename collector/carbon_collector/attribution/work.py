@@ -40,8 +40,9 @@ class Work(NamedTuple):
 class Piece(NamedTuple):
     """The part of an interval that lies in one slot.
 
-    `start` (wall clock) and `length` are in microseconds; `to_mono` added to a wall-clock time gives the monotonic one. `alive` and `cpu` give, for each job by its index in `Work`, the time that it was
-    there and its CPU time by socket; `system` the CPU time outside the jobs, `energy` what each domain drew.
+    `start` (wall clock) and `length` are in microseconds; `to_mono` added to a wall-clock time gives the monotonic one.
+    `alive` and `cpu` give, for each job by its index in `Work`, the time that it was there and its CPU time by socket;
+    `system` the CPU time outside the jobs, `energy` what each domain drew.
     """
 
     slot: int
