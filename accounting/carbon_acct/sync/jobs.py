@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import String, select
@@ -81,7 +81,7 @@ def _record(session: Session, cluster_id: int, jobs: Sequence[SlurmJob], terms: 
 
 def _values(session: Session, cluster_id: int, job: SlurmJob, associations: dict[str, int]) -> dict[str, Any]:
     """Return the columns of a run as Slurm knows it now. An association that is new gets a row."""
-    values = _fitting(asdict(job)) | {"leader_id": leader_of(job.job_id, job.job_id_raw)}
+    values = _fitting(vars(job)) | {"leader_id": leader_of(job.job_id, job.job_id_raw)}
     del values["cluster"]
     who = {name: values[name] for name in ASSOCIATION}
     values["association_id"] = association_id(session, associations, cluster_id=cluster_id, **who)
@@ -114,7 +114,7 @@ def _concerned(changed: Collection[Job], known: Iterable[Job]) -> set[int]:
     return {row.id for row in changed} | {row.id for row in known if row.job_id_raw in resized}
 
 
-def _fitting(values: dict[str, Any]) -> dict[str, Any]:
+def _fitting(values: Mapping[str, Any]) -> dict[str, Any]:
     """Return values cut to their columns. A pending array's list of tasks may be longer, and servers refuse what SQLite
     takes.
     """

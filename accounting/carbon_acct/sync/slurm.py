@@ -12,7 +12,7 @@ import contextlib
 import logging
 import threading
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -71,6 +71,11 @@ def _left_s(until: float) -> float:
     return max(0.0, until - time.monotonic())
 
 
+def _by_run(jobs: Iterable[SlurmJob]) -> dict[tuple[str, int, int], SlurmJob]:
+    """Return jobs by cluster, JobIDRaw and submit time, which together are one run."""
+    return {(job.cluster, job.job_id_raw, job.submit): job for job in jobs}
+
+
 def window(known: int | None, now: int, longest_s: int, look_back: bool) -> tuple[int, int]:
     """Return the time to ask about, (since, until), in epoch seconds.
 
@@ -103,6 +108,8 @@ class Poller:
         self._pace = Pace()
         self._turn = Turn()
         self._questions = Questions()
+        self._recorded: dict[tuple[str, int, int], SlurmJob] = {}
+        """The runs of the last answer, as they are in the database."""
         self._asking = threading.Lock()
         self._rights_at = self._asked_by_id_at = self._nodes_at = self._may_ask_at = 0.0
         self._looked_back_at = time.monotonic()
@@ -128,6 +135,7 @@ class Poller:
         with self._lock:
             if thorough:
                 self._rights_at = self._asked_by_id_at = self._nodes_at = 0.0
+                self._recorded = {}
             try:
                 changed = self._poll(int(time.time()))
                 while thorough and self.state.behind_s and not self._stop.is_set():
@@ -183,6 +191,7 @@ class Poller:
             now = int(time.time())
             jobs = self._ask(client, now - FIRST_WINDOW_S, now + 1, open_ids)
             self._site.database.run(lambda session: record_jobs(session, jobs, self._site.terms))
+            self._recorded |= _by_run(jobs)
         except CarbonError as err:
             log.info("slurm: a question about jobs that somebody asks for: %s", err)
         finally:
@@ -286,12 +295,16 @@ class Poller:
         jobs = self._ask(client, since, until)
         if until == now:
             jobs += self._ask_by_id(client, jobs, now)
+        # A window holds the jobs of the ten minutes before as well. Of most of them Slurm says what it said before.
+        said = {} if is_due else self._recorded
+        news = [job for run, job in _by_run(jobs).items() if said.get(run) != job]
 
         def record(session: Session) -> int:
             cluster_named(session, self.state.cluster).polled_until = until
-            return record_jobs(session, jobs, terms)
+            return record_jobs(session, news, terms)
 
         changed = database.run(record)
+        self._recorded = _by_run(jobs)
         if is_due and until == now:
             self._looked_back_at = time.monotonic()
             database.run(partial(settle.update_estimates, terms=terms, since=now - ESTIMATES_S))

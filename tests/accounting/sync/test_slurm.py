@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+import random
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -149,6 +150,37 @@ def test_a_job_that_changes(site: Site, slurm: StandIn, poller: Poller) -> None:
     with site.database.read() as session:
         assert [r.state for r in list_jobs(session, Filters(EVERYTHING, duplicates=True))] == ["REQUEUED", "RUNNING"]
         assert [r.state for r in list_jobs(session, Filters(EVERYTHING))] == ["RUNNING"]
+
+
+def test_what_slurm_repeats_is_not_written_again(site: Site, slurm: StandIn, poller: Poller) -> None:
+    """Whatever polls and questions tell, in whatever order, the database has Slurm's last word. A run that is as it was at
+    the poll before is left alone; a thorough poll writes all.
+    """
+    rng = random.Random(20)
+    names = {}
+    for _ in range(40):
+        names = {str(n): rng.choice("abc") for n in (7, 8, 9) if rng.random() < 0.8 or str(n) in names}
+        slurm.jobs([{"JobIDRaw": n, "JobID": n, "JobName": name, "State": "RUNNING"} for n, name in names.items()])
+        poller.poll() if rng.random() < 0.7 else poller.ask_for(list(map(int, names)))
+        poller.poll()
+        with site.database.read() as session:
+            assert {job.job_id: job.name for job in list_jobs(session, Filters(EVERYTHING))} == names
+    with site.database.write() as session:
+        session.execute(text("UPDATE job SET name = 'another'"))
+    assert (poller.poll(), poller.poll(thorough=True)) == (0, len(names))
+
+
+def test_what_could_not_be_stored_is_stored_by_the_next_poll(site: Site, slurm: StandIn, poller: Poller) -> None:
+    """A run counts as recorded only once its transaction is."""
+    poller.poll(thorough=True)
+    slurm.jobs([{}])
+    with site.database.write() as session:
+        session.execute(text("CREATE TRIGGER no BEFORE INSERT ON job BEGIN SELECT RAISE(ABORT, 'no'); END"))
+    with pytest.raises(Exception, match="no"):
+        poller.poll()
+    with site.database.write() as session:
+        session.execute(text("DROP TRIGGER no"))
+    assert poller.poll() == 1
 
 
 def test_slurm_down_and_up(site: Site, slurm: StandIn, poller: Poller, caplog: pytest.LogCaptureFixture) -> None:
