@@ -159,7 +159,7 @@ class Lane:
     callers that used less than LIGHT_S.
     """
 
-    LIGHT_S = 1.0
+    LIGHT_S = 3.0
 
     threads: int
     each: int
@@ -235,6 +235,6 @@ class Lanes:
         self.nodes = Lane(threads=4, each=1, waiting=100)
         self.receipts = Lane(threads=4, each=4, waiting=1000)
         self.large = Lane(threads=1, each=1, waiting=10)
-        self.queries = Lane(threads=6, each=3, waiting=20, light=2)
+        self.queries = Lane(threads=6, each=2, waiting=20, light=4)
         self.syncs = Lane(threads=1, each=1, waiting=4)
         self.metrics = Lane(threads=1, each=1, waiting=20)
