@@ -24,7 +24,22 @@ from carbon_acct.slurm.sacct import fields_of, parse
 from .cluster import Cluster
 from .record_sacct import DELIMITER, live
 
+NOT_ASKED = (
+    "group",
+    "gid",
+    "timelimit_s",
+    "req_cpus",
+    "req_nodes",
+    "req_tres",
+    "workdir",
+    "comment",
+    "derived_exit_code",
+)
+"""What `carbon-acct -o` shows of sacct's records, and no figure depends on."""
 KNOWN = {
+    **dict.fromkeys(NOT_ASKED, "not asked of pyslurm; `carbon-acct -o` alone shows it"),
+    "reason": "not asked of pyslurm: it tells of another time than sacct",
+    "suspended_s": "22.05's suspended_time is the elapsed time (pyslurm/db/job.pyx), so it is not asked",
     "alloc_tres": "pyslurm has it in no text of Slurm's",
     "job_id": "before 25.11 a component of a heterogeneous job has its own number only",
     "restarts": "pyslurm does not tell it",
