@@ -44,6 +44,7 @@ def test_an_unknown_zone_names_the_nearest(wrong: str, right: str) -> None:
     [
         ("AUS-NSW", "since 2023-01 it is AU-NSW; write that"),
         ("de_at_lu", "in 2018-10 it was split into DE, AT and LU; write the one that feeds the nodes"),
+        ("OVEC", "since 2018-12 it is PJM; write that"),
         ("US-NW-WACM", "it was retired in 2026-03, and no zone replaces it; name the grid that feeds the nodes now"),
     ],
 )
