@@ -60,11 +60,15 @@ class BalanceAnswer:
 
 @dataclass(frozen=True)
 class DroppedAnswer:
-    """What nodes dropped because their spools were full. The energy is an upper bound, in a decimal string."""
+    """What nodes dropped because their spools were full. Energies are upper bounds, in decimal strings. `apart` is what
+    they say they lost and cannot have had.
+    """
 
     nodes: int
     records: int
     energy_uj: str
+    apart_records: int
+    apart_energy_uj: str
 
 
 @dataclass(frozen=True)

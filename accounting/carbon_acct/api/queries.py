@@ -189,8 +189,8 @@ def _jobs(aggregator: Aggregator, session: Session, filters: Filters) -> JobsAns
 def _status(aggregator: Aggregator, session: Session, within: Window) -> StatusAnswer:
     counts = totals.counts(session)
     found = totals.conservation(session, within.start, within.end)
-    lost = dropped_total(session)
     state, now = aggregator.poller.state, int(time.time())
+    dropped = dropped_total(session, now)
     quiet = silent(session, state.cluster, state.nodes or {}, now)
     return StatusAnswer(
         version=__version__,
@@ -203,7 +203,13 @@ def _status(aggregator: Aggregator, session: Session, within: Window) -> StatusA
         time=now,
         last_slot=last_slot(session),
         silent=SilentAnswer(len(quiet.never), quiet.never[:NAMED], len(quiet.day), quiet.day[:NAMED]),
-        dropped=DroppedAnswer(lost.nodes, lost.records, str(lost.energy_uj)),
+        dropped=DroppedAnswer(
+            dropped.nodes,
+            dropped.lost.records,
+            str(dropped.lost.energy_uj),
+            dropped.apart.records,
+            str(dropped.apart.energy_uj),
+        ),
         apart=[ApartAnswer(one.reason, one.rows, str(one.energy_uj)) for one in apart.sums(session)],
         late=[
             LateAnswer(one.cluster, one.node, one.month, one.rows, str(one.energy_uj), one.changed_at)

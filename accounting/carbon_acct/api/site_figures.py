@@ -66,7 +66,7 @@ def read(site: Site, cluster: str, now: float) -> Figures:
             energy=conservation(session),
             recent=conservation(session, int(now) - DAY_S, None),
             day=day,
-            dropped=dropped_total(session),
+            dropped=dropped_total(session, int(now)),
             newest=last_slot(session),
             known=session.execute(nodes.where(Cluster.name == cluster) if cluster else nodes).scalar_one(),
             ages=[max(0.0, now - slot - SLOT_S) for slot in session.scalars(newest_of_each)],
@@ -139,9 +139,11 @@ def metrics(figures: Figures, of_slurm: int | None) -> Iterator[Metric]:
     yield from _emissions(figures.day)
     yield from _nodes(figures, of_slurm)
     says = "Records that nodes deleted undelivered, because their spools were full."
-    yield CounterMetricFamily("carbon_acct_dropped_records", says, figures.dropped.records)
+    yield CounterMetricFamily("carbon_acct_dropped_records", says, figures.dropped.lost.records)
     says = "Energy in those records, at most."
-    yield CounterMetricFamily("carbon_acct_dropped_joules", says, figures.dropped.energy_uj / UJ_PER_J)
+    yield CounterMetricFamily("carbon_acct_dropped_joules", says, figures.dropped.lost.energy_uj / UJ_PER_J)
+    says = "Records that nodes say they deleted, with more energy than a node can have had in their time."
+    yield GaugeMetricFamily("carbon_acct_dropped_apart_records", says, figures.dropped.apart.records)
 
 
 def _energy(energy: Conservation) -> Iterator[Metric]:

@@ -42,6 +42,9 @@ def lines(status: Mapping[str, Any], now: float | None = None) -> Iterator[str]:
     if dropped["records"]:
         joules_lost = joules(int(dropped["energy_uj"]))
         yield f"dropped:   {dropped['records']} records of {dropped['nodes']} nodes whose spools were full, {joules_lost} J"
+    if dropped.get("apart_records"):
+        claimed = joules(int(dropped["apart_energy_uj"]))
+        yield f"apart:     {dropped['apart_records']} dropped records, {claimed} J: no node can have lost that in that time"
     for one in status.get("apart", ()):
         says = APART.get(one["reason"], one["reason"])
         yield f"apart:     {one['rows']} rows that count for no job, {joules(int(one['energy_uj']))} J: {says}"

@@ -21,7 +21,7 @@ from accounting.samples import job, job_slot, ledger, node_share, node_slot, seg
 from accounting.served import Served
 from accounting.slurm_programs import StandIn
 from carbon_acct.api.site_figures import Figures, SiteFigures, metrics
-from carbon_acct.queries.nodes import DroppedTotal
+from carbon_acct.queries.nodes import DroppedTotal, Loss
 from carbon_acct.queries.site_energy import Figures as Amounts
 from carbon_acct.queries.site_energy import SiteEnergy
 from carbon_acct.queries.totals import Balance, Conservation
@@ -166,7 +166,7 @@ def test_the_parts_are_the_balance(metered: int, jobs: int, idle: int, system: i
     balance = Balance(metered, jobs, idle, system)
     energy = Conservation({"cpu": balance}, simulated=True)
     day = SiteEnergy(Amounts(), Amounts(), Amounts(carbon_ug=5))
-    figures = Figures(time.time(), energy, energy, day, DroppedTotal(0, 0, 0), None, 3, [0.0, 7000.0])
+    figures = Figures(time.time(), energy, energy, day, DroppedTotal(0, Loss(), Loss()), None, 3, [0.0, 7000.0])
     found: dict[tuple[str, ...], Any] = {
         (s.name, *s.labels.values()): s.value for family in metrics(figures, 5) for s in family.samples
     }

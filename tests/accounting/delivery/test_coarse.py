@@ -15,11 +15,12 @@ from sqlalchemy import text
 from accounting.delivery.test_store import deliver, only, tell
 from accounting.samples import JOB, MINUTE_US, NOW, SLOT, job_slot, ledger, node_share, node_slot, segment, share
 from carbon_acct.client import status
+from carbon_acct.client.units import joules
 from carbon_acct.delivery.records import JobSlotRecord
 from carbon_acct.delivery.segment import MAX_ROWS, parse_segment
 from carbon_acct.delivery.store import store_segment
 from carbon_acct.queries import totals
-from carbon_acct.queries.nodes import DroppedTotal, dropped_total
+from carbon_acct.queries.nodes import DroppedTotal, Loss, dropped_total
 from carbon_acct.site import Site
 from collector.history import KIB, START, live_of
 
@@ -142,11 +143,11 @@ def test_losses_are_told(site: Site) -> None:
     take(site, dropped(4, 8, cpu=900), sequence=2)
     take(site, dropped(5, 1, cpu=3), sequence=3, stream="0badcafe")
     with site.database.read() as session:
-        assert dropped_total(session) == DroppedTotal(1, 11, 1008)
-    take(site, dropped(6, 20, cpu=2**62, gpu=1), sequence=4)
-    take(site, dropped(1, 2, cpu=2**62), sequence=1, node="n2")
+        assert dropped_total(session, NOW) == DroppedTotal(1, Loss(11, 1008), Loss())
+    take(site, dropped(6, 20, cpu=10**12, gpu=1), sequence=4)
+    take(site, dropped(1, 2, cpu=10**12), sequence=1, node="n2")
     with site.database.read() as session:
-        assert dropped_total(session) == DroppedTotal(2, 23, 2**63 + 4)
+        assert dropped_total(session, NOW) == DroppedTotal(2, Loss(23, 2 * 10**12 + 4), Loss())
     assert take(site, dropped(7, 2**63 - 1, cpu=1), sequence=6) == [
         f"rows: Input should be less than or equal to {2**40}"
     ]
@@ -171,11 +172,22 @@ def test_the_status_tells_losses_only_where_there_are_any(site: Site) -> None:
         "conservation": {},
         "last_slot": None,
         "silent": {"never": 0, "never_nodes": [], "day": 0, "day_nodes": []},
-        "dropped": {"nodes": 2, "records": 23, "energy_uj": "1500000"},
+        "dropped": {
+            "nodes": 2,
+            "records": 23,
+            "energy_uj": "1500000",
+            "apart_records": 4,
+            "apart_energy_uj": str(37 * 10**18),
+        },
     }
-    none = {**answer, "dropped": {"nodes": 0, "records": 0, "energy_uj": "0"}}
+    none = {
+        **answer,
+        "dropped": {"nodes": 0, "records": 0, "energy_uj": "0", "apart_records": 0, "apart_energy_uj": "0"},
+    }
 
     assert "dropped:   23 records of 2 nodes whose spools were full, 1.500000 J" in list(status.lines(answer))
+    claimed = f"apart:     4 dropped records, {joules(37 * 10**18)} J: no node can have lost that in that time"
+    assert claimed in list(status.lines(answer))
     assert not any("dropped" in line for line in status.lines(none))
     late = {**answer, "slurm": {"cluster": "c", "source": "s", "polled_at": None, "error": "", "behind_s": 129600}}
     assert [line for line in status.lines(late) if "last 1.5 days have not been queried yet" in line]

@@ -25,9 +25,11 @@ from carbon_acct.delivery.late import late_changes
 from carbon_acct.delivery.segment import parse_segment
 from carbon_acct.delivery.store import Receipt, store_segment, store_segments
 from carbon_acct.queries import totals
+from carbon_acct.queries.nodes import DroppedTotal, Loss, dropped_total
 from carbon_acct.site import Site
 from carbon_acct.slurm.client import SlurmJob
 from carbon_acct.sums import apart, fit, rebuild
+from carbon_collector.units import DAY_S
 
 HONEST = segment([ledger(), job_slot(), node_slot()])
 """What n1 says of job 7, which ran there for a minute: 1100 uJ."""
@@ -330,6 +332,58 @@ def test_sums_of_the_site_beyond_64_bits(backend: Backend) -> None:
             balance = totals.conservation(session).components["other"]
     assert balance.metered_uj == slots * most_uj > 2**63
     assert (balance.idle_uj, balance.difference_uj) == (balance.metered_uj, 0)
+
+
+LOSSES = {
+    "ends before it begins": (SLOT, SLOT - 900, 1, 37 * 10**17),
+    "much in no time": (SLOT, SLOT, 1, 2 * 10**14),
+    "much in a slot": (SLOT - 900, SLOT, 3, 2**63 - 1),
+    "of the future": (SLOT, NOW + 86_400, 3, 5),
+    "more records than a node has": (SLOT - 900, SLOT, 2**40, 5),
+    "more than a year's": (0, SLOT, 3, 2**63 - 1),
+}
+"""What a node's root says that it lost: since, until, the records, and the microjoules of `other`."""
+
+
+@pytest.mark.each_kind
+def test_forged_losses_count_for_nobody(backend: Backend) -> None:
+    """A node says what it lost as it likes. What no node can have had in that time is apart, on each kind of database, alone
+    and over many streams; what honest nodes lost counts to the microjoule, a ledger without any slot too.
+    """
+
+    def lost(since: int, until: int, rows: int, uj: int, revision: int = 1) -> dict[str, Any]:
+        energy = {"other": uj} if uj else {}
+        return {
+            "type": "dropped",
+            "revision": revision,
+            "rows": rows,
+            "since": since,
+            "until": until,
+            "energy_uj": energy,
+        }
+
+    honest = [(SLOT - 90 * DAY_S, SLOT, 40_000, 7 * 10**15 + 1), (SLOT, SLOT, 7, 0), (SLOT, NOW + 7200, 2, 1)]
+    week = (SLOT - 7 * DAY_S, SLOT, 9, CEILING_ROW * 600)
+    with backend.site() as site:
+        for number, one in enumerate(honest):
+            assert not deliver(site, segment([lost(*one)], node=f"h{number}")).refused
+        for number, one in enumerate(LOSSES.values()):
+            assert not deliver(site, segment([lost(*one)], node=f"n{number}")).refused
+        with site.database.read() as session:
+            found = dropped_total(session, NOW)
+        assert found.lost == Loss(40_009, 7 * 10**15 + 2)
+        assert found.nodes == len(honest)
+        assert found.apart.energy_uj == sum(one[3] for one in LOSSES.values())
+        for stream in range(2):  # each could be true, both cannot
+            assert dropped_total_of(site).nodes == len(honest) + (stream > 0)
+            deliver(site, segment([lost(*week)], node="many", stream=f"0bad{stream:04x}"))
+        assert dropped_total_of(site).lost == found.lost
+
+
+def dropped_total_of(site: Site) -> DroppedTotal:
+    """What is shown of losses now."""
+    with site.database.read() as session:
+        return dropped_total(session, NOW)
 
 
 def test_invented_jobs_have_a_bound(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
