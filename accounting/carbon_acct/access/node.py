@@ -42,7 +42,7 @@ def check_delivery(identity: Identity, peer: str, cluster: str, node: str, state
     if state.nodes is None or not state.cluster:
         raise RefusedError(503, "Slurm's nodes are not known yet; try again")
     check_cluster(cluster, state.cluster)
-    host = state.nodes.get(node)
+    host = state.host_of(node)
     if host is None:
         raise RefusedError(403, f"node {node} is not known to Slurm", "unknown_node")
     if not speaks_for(identity, peer, host, own_names()):
@@ -61,15 +61,15 @@ class Allowed:
         """Remember what was allowed."""
         if self._at != _period() or len(self._hosts) >= MOST_ALLOWED:
             self._hosts, self._at = {}, _period()
-        if state.nodes and node in state.nodes:
-            self._hosts[identity._replace(payload=""), peer, cluster, node] = state.nodes[node]
+        if host := state.host_of(node):
+            self._hosts[identity._replace(payload=""), peer, cluster, node] = host
 
     def holds(self, identity: Identity, peer: str, cluster: str, node: str, state: SlurmState) -> bool:
         """Return whether the same was allowed in this minute, and Slurm says the same of the node as then."""
         if self._at != _period() or not state.nodes or cluster != state.cluster:
             return False
         host = self._hosts.get((identity._replace(payload=""), peer, cluster, node))
-        return host is not None and host == state.nodes.get(node)
+        return host is not None and host == state.host_of(node)
 
 
 def check_cluster(cluster: str, ours: str) -> None:

@@ -58,6 +58,7 @@ based on can also arrive late."""
 LEAST_REST_S = 1.0
 RIGHTS_EVERY_S = 600
 NODES_AT_MOST_EVERY_S = 10
+MOST_DEPARTED = 50_000  # names of nodes that Slurm no longer has
 REFRESH_WAIT_S = 5
 FRESH_S = 5
 """The age in seconds up to which what is known of running jobs is good enough for an answer."""
@@ -283,7 +284,10 @@ class Poller:
             if not cluster:
                 raise SlurmError("scontrol show config names no ClusterName; set [site] cluster")
             self._know(cluster=cluster)
-        self._know(nodes=load_nodes(self._programs))
+        nodes = load_nodes(self._programs)
+        before = {**self.state.departed, **(self.state.nodes or {})}
+        departed = [(name, host) for name, host in before.items() if name not in nodes]
+        self._know(nodes=nodes, departed=dict(departed[-MOST_DEPARTED:]))
         self._nodes_at = time.monotonic()
 
     def _poll_jobs(self, client: SlurmClient, now: int) -> int:

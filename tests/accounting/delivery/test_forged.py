@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""Rows that a node's root forges: none counts for a job that did not run there, then, or for so long; no honest one is lost."""
+"""Rows that a node's root forges: none counts for a job that did not run there, then, or for so long; no honest one is lost.
+
+`pytest -s` prints the table: each kind, how many rows were tried, what became of them, and how many counted for a job.
+"""
 
 from __future__ import annotations
 
@@ -75,15 +78,16 @@ def test_forged_rows_count_for_nobody(backend: Backend, order: str) -> None:
     """
     with backend.site() as site:
         for number, kind in enumerate(FORGED):
-            _forge(site, FORGED[kind], order, number)
+            _forge(site, kind, order, number)
         before = content(site)
         with site.database.write() as session:
             rebuild.rebuild_all(session, site.terms)
         assert content(site) == before
 
 
-def _forge(site: Site, kind: Forged, order: str, number: int) -> None:
+def _forge(site: Site, told_as: str, order: str, number: int) -> None:
     """Deliver a job's honest row and the forged ones, from nodes of its own."""
+    kind = FORGED[told_as]
     job_id, own = 100 + number, f"n1of{number}"
     node = own if kind.node == "n1" else f"{kind.node}of{number}"
     honest = segment([ledger(job_id=job_id), job_slot(job_id=job_id), node_slot()], node=own)
@@ -106,7 +110,10 @@ def _forge(site: Site, kind: Forged, order: str, number: int) -> None:
     assert counted_uj in ((0, UJ, 2 * UJ) if kind.reason == "node_time" else (0,))
     new = {reason: rows - before.get(reason, 0) for reason, rows in _apart(site).items() if rows != before.get(reason)}
     assert set(new) == {kind.reason}
-    assert new[kind.reason] + refused + counted_uj // UJ == len(kind.slots) * kind.streams
+    tried = len(kind.slots) * kind.streams
+    assert new[kind.reason] + refused + counted_uj // UJ == tried
+    outcome = f"refused {refused:3}, apart {new[kind.reason]:4}, within the slack of an epilog {counted_uj // UJ}"
+    print(f"\n{told_as:<36}{tried:5} rows tried: {outcome}", end="")
 
 
 def _apart(site: Site) -> dict[str, int]:
@@ -219,6 +226,10 @@ HONEST_RUNS: dict[str, tuple[list[SlurmJob], list[bytes]]] = {
     ),
     "no node list yet": ([job(nodelist=None, state="RUNNING", end=None), job(nodelist=None)], [HONEST]),
     "a node list that cannot be read": ([job(nodelist="n[")], [HONEST]),
+    "a node that was renamed": (
+        [JOB, job(job_id_raw=8, job_id="8", submit=JOB.submit + 1, nodelist="m1")],
+        [HONEST, segment([ledger(job_id=8), job_slot(job_id=8)], node="m1", sequence=2)],
+    ),
     "many nodes": (
         [job(nodelist="n[1-9]", nnodes=9)],
         [segment([ledger(), job_slot()], node=f"n{n}") for n in range(1, 10)],
@@ -266,6 +277,7 @@ def test_honest_rows_all_count(site: Site, kind: str, seed: int) -> None:
     assert sum(record.energy_uj or 0 for record in shown(site)) == 1100 * rows
     with site.database.read() as session:
         assert apart.sums(session) == []
+    print(f"\n{kind:<36}{rows:5} honest rows: refused 0, apart 0", end="")
 
 
 def test_what_slurm_says_later_counts(site: Site) -> None:

@@ -19,11 +19,13 @@ from sqlalchemy import text
 
 from accounting.samples import NOW, SLOT, job, job_slot, ledger, segment
 from accounting.slurm_programs import StandIn
+from carbon_acct.access.munge import Identity
+from carbon_acct.access.node import check_delivery
 from carbon_acct.access.viewer import EVERYTHING
 from carbon_acct.db.clusters import cluster_named
 from carbon_acct.delivery.segment import parse_segment
 from carbon_acct.delivery.store import store_segment
-from carbon_acct.errors import SlurmError
+from carbon_acct.errors import RefusedError, SlurmError
 from carbon_acct.queries import totals
 from carbon_acct.queries.job_filter import Filters
 from carbon_acct.queries.jobs import list_jobs
@@ -391,3 +393,31 @@ def test_a_sister_clusters_jobs(site: Site, slurm: StandIn) -> None:
 
     assert (shown, every) == (["5"], ["5", "67108865"])
     assert "--local" in slurm.calls()[-1]
+
+
+def test_a_renamed_nodes_last_rows(site: Site, slurm: StandIn) -> None:
+    """A node that Slurm renames or deletes may still hold rows under its old name: its own host delivers them, no other
+    does, and a name that Slurm never had is refused.
+    """
+
+    def may(name: str, address: str) -> bool:
+        try:
+            check_delivery(Identity(0, "x", address, ""), address, "demo", name, poller.state)
+        except RefusedError:
+            return False
+        return True
+
+    poller = Poller(site, slurm.programs, "sacct", 60)
+    for says in ("n1 192.0.2.1 192.0.2.1\n", "m1 192.0.2.1 192.0.2.1\n", "m1 192.0.2.1 192.0.2.1\n"):
+        slurm.says("sinfo", says)
+        poller._nodes_at = -1e9
+        poller.poll()
+    assert poller.state.nodes is not None
+    assert list(poller.state.nodes) == ["m1"]
+    assert [may(name, "192.0.2.1") for name in ("n1", "m1", "n2")] == [True, True, False]
+    assert not may("n1", "192.0.2.9")
+    slurm.says("sinfo", "n1 192.0.2.9 192.0.2.9\n")  # the name is another host's now
+    poller._nodes_at = -1e9
+    poller.poll()
+    assert not may("n1", "192.0.2.1")
+    assert list(poller.state.departed) == ["m1"]
