@@ -8,9 +8,11 @@ reported. One that says nothing is missed for four weeks, and counts as closed a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
+from itertools import groupby
+from typing import NamedTuple
 
 from carbon_acct.grid.check import Fault, Sample, moment
 from carbon_acct.grid.mix import SOLAR, counted, intensity
@@ -21,6 +23,8 @@ HOUR_S = 3600
 LITTLE = Decimal("0.01")
 # A fuel that made as much of a day in the last weeks is missed where it says nothing.
 USUAL = Decimal("0.05")
+# A fuel that made as much of a mix does not fall to 0 from one period to the next with nobody making up for it.
+SUDDEN = Decimal("0.2")
 DAYS_BACK = (3, 7, 14, 28)
 """The days before an answer that show which fuels an area has."""
 
@@ -51,6 +55,14 @@ class Curves:
     def kind(self, fuel: str) -> str:
         """Return the type whose factor a fuel has."""
         return self.kinds.get(fuel, fuel)
+
+
+class Mix(NamedTuple):
+    """The megawatts of each fuel in a period of `step` seconds."""
+
+    at: int
+    step: int
+    mw: Mapping[str, Decimal]
 
 
 @dataclass
@@ -107,10 +119,42 @@ def mixed(ask: Callable[[int, int], Curves], habit: Habit, start: int, end: int)
     for day in habit.unknown(start):
         habit.learn(day, ask(day, day + DAY_S))
     yield from (Fault(reason) for reason in curves.faults)
-    usual = habit.usual(start)
-    for at, step, mix in mixes(curves, usual, habit.sunny(start)):
-        if not any(begins < at + step and at < ends for begins, ends in curves.bad):
+    found = list(mixes(curves, habit.usual(start), habit.sunny(start)))
+    false = false_zeros(found, curves)
+    for at, step, mix in found:
+        if at in false:
+            yield Fault(f"{moment(at)}: {false[at]} is 0 beside much, and nothing makes up for it; it was not measured")
+        elif not any(begins < at + step and at < ends for begins, ends in curves.bad):
             yield Sample(at, at + step, intensity(by_kind(mix, curves)))
+
+
+def false_zeros(found: Sequence[Mix], curves: Curves) -> dict[int, str]:
+    """Return the periods in which a fuel's 0 stands for nothing known, and the fuel.
+
+    Beside its run of zeros the fuel made SUDDEN of the mix or more, and the whole fell with it. What others make up for
+    was a plant that stopped. Solar may come and go.
+    """
+    false: dict[int, str] = {}
+    for fuel in sorted({fuel for one in found for fuel in one.mw}):
+        kind = curves.kind(fuel)
+        if kind == SOLAR or not counted([kind]):
+            continue
+        for is_zero, run in groupby(range(len(found)), key=lambda n, fuel=fuel: found[n].mw.get(fuel) == 0):  # type: ignore[misc]
+            numbers = list(run)
+            edges = ((numbers[0] - 1, numbers[0]), (numbers[-1] + 1, numbers[-1]))
+            beside = [(found[n], found[zero]) for n, zero in edges if is_zero and 0 <= n < len(found)]
+            if beside and all(_falls(fuel, one, zero, curves) for one, zero in beside):
+                false |= {found[n].at: fuel for n in numbers}
+    return false
+
+
+def _falls(fuel: str, beside: Mix, zero: Mix, curves: Curves) -> bool:
+    mw, whole, rest = beside.mw.get(fuel, Decimal(0)), _whole(beside, curves), _whole(zero, curves)
+    return abs(beside.at - zero.at) == zero.step and mw > 0 and mw >= whole * SUDDEN and rest <= whole - mw / 2
+
+
+def _whole(mix: Mix, curves: Curves) -> Decimal:
+    return sum((max(Decimal(0), mw) for fuel, mw in mix.mw.items() if counted([curves.kind(fuel)])), Decimal(0))
 
 
 def by_kind(mix: Mapping[str, Decimal], curves: Curves) -> dict[str, Decimal]:
@@ -121,28 +165,34 @@ def by_kind(mix: Mapping[str, Decimal], curves: Curves) -> dict[str, Decimal]:
     return found
 
 
-def mixes(
-    curves: Curves, usual: set[str], sunny: frozenset[int] = frozenset()
-) -> Iterator[tuple[int, int, dict[str, Decimal]]]:
-    """Yield each period of the finest resolution, its length, and what each fuel generated in it.
+def mixes(curves: Curves, usual: set[str], sunny: frozenset[int] = frozenset()) -> Iterator[Mix]:
+    """Yield each period of the finest resolution, in order of time, and what each fuel generated in it.
 
     A period that lacks a fuel which reports elsewhere in the answer, or is usual, is left out. Two kinds may be missing:
     fuels that generated next to nothing, and solar at an hour at which it generated nothing on the days before (some
     report none at night).
     """
     step = min((step for curve in curves.by_fuel.values() for _, step in curve), default=HOUR_S)
-    fine: dict[str, dict[int, Decimal | None]] = {
-        fuel: {at: mw for (start, long), mw in curve.items() for at in range(start, start + long, step)}
-        for fuel, curve in curves.by_fuel.items()
-        if curve
-    }
+    fine = {fuel: _fine(curve, step) for fuel, curve in curves.by_fuel.items() if curve}
     suns = {fuel for fuel in {*fine, *usual} if curves.kind(fuel) == SOLAR}
     needed = (_large(fine, curves) | usual) - suns
     for at in sorted({at for fuel in needed & set(fine) for at in fine[fuel]}):
         said = {fuel: curve[at] for fuel, curve in fine.items() if at in curve}
         mix = {fuel: mw for fuel, mw in said.items() if mw is not None}
         if len(mix) == len(said) and needed <= set(mix) and not _sun_is_late(at, mix, fine, suns, usual, sunny):
-            yield at, step, mix
+            yield Mix(at, step, mix)
+
+
+def _fine(curve: Curve, step: int) -> dict[int, Decimal | None]:
+    """Return a curve by the finest resolution. Where two resolutions say something else of one time, neither is
+    believed.
+    """
+    fine: dict[int, Decimal | None] = {}
+    for (start, long), mw in curve.items():
+        for at in range(start, start + long, step):
+            if fine.setdefault(at, mw) != mw:
+                fine[at] = None
+    return fine
 
 
 def _sun_is_late(

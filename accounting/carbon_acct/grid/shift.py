@@ -25,8 +25,11 @@ def shift(known: Mapping[int, str], fetched: Iterable[Period]) -> int:
     """Return by how many seconds the answer is later than what is known by start; 0 where it is not shifted.
 
     It is, where most of it disagrees with what is known of its own time, and all of it agrees at one other distance.
+    Estimates are revised, so where something was measured it alone tells. A series of nothing but estimates tells too.
     """
-    said = {p.start: p.g_per_kwh for p in fetched if not p.estimated}
+    periods = list(fetched)
+    measured = {p.start: p.g_per_kwh for p in periods if not p.estimated}
+    said = measured or {p.start: p.g_per_kwh for p in periods}
     same_time = [known[at] == value for at, value in said.items() if at in known]
     if len(same_time) < FEW or sum(same_time) * 2 >= len(same_time):
         return 0

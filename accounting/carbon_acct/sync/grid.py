@@ -46,6 +46,9 @@ GAPS_S = 31 * DAY_S
 GAPS_EVERY_S = DAY_S
 FORGET_EVERY_S = DAY_S
 FORECAST_EVERY_S = 3600
+AGAIN_S = 3600
+"""The time in seconds after which the past is asked for again that a narrowed request left out."""
+
 WAIT_S = 60.0
 WAIT_MOST_S = 3600.0
 NARROWED = ("answer", "timeout")
@@ -152,6 +155,8 @@ class Follower:
             self._database.run(partial(self._take, key[0], provider, part, int(now)))
         if state.error:
             log.warning("grid: zone %s: %s answers again", *key)
+        # A narrowed request did not reach as far as revisions do: these are due again soon.
+        revised_at = now - (REVISED_EVERY_S - AGAIN_S if state.reach_s else 0)
         refused = _refused(periods)
         if refused and not state.refused:
             log.warning("grid: zone %s: left out: %s", key[0], refused)
@@ -164,7 +169,7 @@ class Follower:
             error_kind="",
             failures=0,
             again_at=now + self._interval_s,
-            revised_at=now if revised else state.revised_at,
+            revised_at=revised_at if revised else state.revised_at,
             gaps_at=now if gaps else state.gaps_at,
         )
         if now - state.forecast_at >= FORECAST_EVERY_S:

@@ -17,6 +17,8 @@ DAY = 86_400
 # The days of the month on which each fault is there, and for how long.
 DOUBLE, MISSING, ZERO, ZONE, SCOPE, GONE, NONSENSE = (T0 + d * DAY + 7 * 3600 for d in (3, 5, 8, 11, 14, 17, 24))
 SHIFTED_ON = T0 + 21 * DAY
+ELSEWHERE_ON = T0 + 26 * DAY
+"""The day on whose first half all of an answer is of another zone, where answers name their own."""
 LENGTHS = {DOUBLE: 3600, MISSING: 7200, ZERO: 7200, ZONE: 6 * 3600, SCOPE: 6 * 3600, GONE: 2 * DAY, NONSENSE: 3600}
 NAMES = {
     DOUBLE: "double",
@@ -41,13 +43,16 @@ def gas(at: int, step: int) -> int:
 
 @dataclass
 class Grid:
-    """A service in the month: `now` is its clock. `has` are the faults that its protocol can have."""
+    """A service in the month: `now` is its clock. `has` are the faults that its protocol can have; `named`: its
+    answers say of which zone they are.
+    """
 
     step: int
     speak: Callable[[Grid, Asked, list[int]], Reply]
     span: Callable[[Asked], tuple[int, int] | None]
     has: frozenset[int]
     mix: bool = False
+    named: bool = False
     now: int = T0
     asked: int = field(default=0)
 
@@ -63,6 +68,10 @@ class Grid:
     def stamp(self, at: int) -> int:
         """The time that it gives a value, by its clock of the day."""
         return at + (3600 if SHIFTED_ON <= self.now < SHIFTED_ON + DAY else 0)
+
+    def zone(self, asked: str, other: str) -> str:
+        """The zone that it answers for, by its clock of the day."""
+        return other if ELSEWHERE_ON <= self.now < ELSEWHERE_ON + DAY // 2 else asked
 
     def fault(self, at: int) -> int:
         """The fault of a time, if this service can have it."""
@@ -103,7 +112,7 @@ def params(first: str, last: str, form: str, ahead_s: int = 0) -> Callable[[Aske
 def electricity_maps(grid: Grid, asked: Asked, times: list[int]) -> Reply:
     rows = [
         {
-            "zone": "FR" if grid.fault(at) == ZONE else asked.params["zone"],
+            "zone": "FR" if grid.fault(at) == ZONE else grid.zone(asked.params["zone"], "IE"),
             "emissionFactorType": "direct" if grid.fault(at) == SCOPE else "lifecycle",
             "carbonIntensity": value,
             "datetime": iso(grid.stamp(at)),
@@ -112,28 +121,27 @@ def electricity_maps(grid: Grid, asked: Asked, times: list[int]) -> Reply:
         for at in times
         for value in grid.values(at)
     ]
-    return as_json({"zone": asked.params["zone"], "temporalGranularity": "hourly", "data": rows})
+    zone = grid.zone(asked.params["zone"], "IE")
+    return as_json({"zone": zone, "temporalGranularity": "hourly", "data": rows})
 
 
 def uk_span(asked: Asked) -> tuple[int, int] | None:
-    words = asked.path.split("/")[-2:]
+    words = asked.path.partition("/regionid")[0].split("/")[-2:]
     return None if words[-1] == "fw48h" else (epoch(words[0], "%Y-%m-%dT%H:%MZ"), epoch(words[1], "%Y-%m-%dT%H:%MZ"))
 
 
-def uk(grid: Grid, _asked: Asked, times: list[int]) -> Reply:
+def uk(grid: Grid, asked: Asked, times: list[int]) -> Reply:
+    of_region = "regionid" in asked.path
     stamps = [(grid.stamp(at), value) for at in times for value in grid.values(at)]
-    return as_json(
+    data = [
         {
-            "data": [
-                {
-                    "from": iso(at, "%Y-%m-%dT%H:%MZ"),
-                    "to": iso(at + 1800, "%Y-%m-%dT%H:%MZ"),
-                    "intensity": {"forecast": 222, "actual": value},
-                }
-                for at, value in stamps
-            ]
+            "from": iso(at, "%Y-%m-%dT%H:%MZ"),
+            "to": iso(at + 1800, "%Y-%m-%dT%H:%MZ"),
+            "intensity": {"forecast": value} if of_region else {"forecast": 222, "actual": value},
         }
-    )
+        for at, value in stamps
+    ]
+    return as_json({"data": {"regionid": int(grid.zone("13", "5")), "data": data} if of_region else data})
 
 
 def energidata(grid: Grid, asked: Asked, times: list[int]) -> Reply:
@@ -144,7 +152,7 @@ def energidata(grid: Grid, asked: Asked, times: list[int]) -> Reply:
             "records": [
                 {
                     "Minutes5UTC": iso(grid.stamp(at), "%Y-%m-%dT%H:%M:%S"),
-                    "PriceArea": "DK2" if grid.fault(at) == ZONE else "DK1",
+                    "PriceArea": "DK2" if grid.fault(at) == ZONE else grid.zone("DK1", "DK2"),
                     "CO2Emission": value,
                 }
                 for at in times
@@ -179,25 +187,21 @@ def burnt(grid: Grid, at: int) -> list[str | None]:
     """What a mix's service says of its gas: none, one or more amounts."""
     what = grid.fault(at)
     good = str(gas(at, grid.step))
-    return {MISSING: [], GONE: [], DOUBLE: [good, "77"], NONSENSE: ["lots"]}.get(what, [good])
+    return {MISSING: [], GONE: [], DOUBLE: [good, "77"], NONSENSE: ["lots"], ZERO: ["0"]}.get(what, [good])
 
 
 def entsoe(grid: Grid, _asked: Asked, times: list[int]) -> Reply:
     """Each period of gas is a series of its own, so that any may be missing or double."""
     parts = [series("B14", ["1000"] * len(times), at=grid.stamp(times[0]))] if times else []
     parts += [series("B04", [mw], at=grid.stamp(at)) for at in times for mw in burnt(grid, at)]
-    other = "10YFR-RTE------C"
-    parts += [
-        series("B04", ["1"], at=grid.stamp(at)).replace("10Y1001A1001A83F", other)
-        for at in times
-        if grid.fault(at) == ZONE
-    ]
-    return document(*parts)
+    ours, other = "10Y1001A1001A83F", "10YFR-RTE------C"
+    parts += [series("B04", ["1"], at=grid.stamp(at)).replace(ours, other) for at in times if grid.fault(at) == ZONE]
+    return document(*(part.replace(ours, grid.zone(ours, other)) for part in parts))
 
 
 def eia(grid: Grid, _asked: Asked, times: list[int]) -> Reply:
     def row(at: int, fuel: str, value: str | None) -> dict[str, object]:
-        who = "PJM" if grid.fault(at) == ZONE and fuel == "NG" else "CISO"
+        who = "PJM" if grid.fault(at) == ZONE and fuel == "NG" else grid.zone("CISO", "PJM")
         ends = iso(grid.stamp(at) + 3600, "%Y-%m-%dT%H")
         return {"period": ends, "respondent": who, "fueltype": fuel, "value": value, "value-units": "megawatthours"}
 
@@ -210,13 +214,15 @@ def eia_span(asked: Asked) -> tuple[int, int] | None:
 
 
 def open_electricity(grid: Grid, _asked: Asked, times: list[int]) -> Reply:
-    def result(fuel: str, rows: list[tuple[int, str | None]]) -> dict[str, object]:
+    def result(fuel: str, rows: list[tuple[int, str | None]], region: str = "") -> dict[str, object]:
         data = [[iso(grid.stamp(at), "%Y-%m-%dT%H:%M:%S+10:00", 36_000), _number(mw)] for at, mw in rows]
-        return {"name": fuel, "columns": {"network_region": "NSW1", "fueltech": fuel}, "data": data}
+        columns = {"network_region": region or grid.zone("NSW1", "VIC1"), "fueltech": fuel}
+        return {"name": fuel, "columns": columns, "data": data}
 
     results = [
         result("nuclear", [(at, "1000") for at in times]),
         result("gas_ccgt", [(at, mw) for at in times for mw in burnt(grid, at)]),
+        result("coal_black", [(at, "900") for at in times if grid.fault(at) == ZONE], "VIC1"),
     ]
     whole = {"network_code": "NEM", "metric": "power", "unit": "MW", "interval": "5m", "results": results}
     return as_json({"success": True, "data": [whole]})
@@ -227,26 +233,40 @@ def _number(text: str | None) -> object:
 
 
 ONE = frozenset({DOUBLE, MISSING, ZERO, NONSENSE})
-MIX = frozenset({DOUBLE, MISSING, GONE, NONSENSE})
+MIX = frozenset({DOUBLE, MISSING, ZERO, GONE, NONSENSE})
 MINUTES = "%Y%m%d%H%M"
 GRIDS: dict[str, tuple[str, Callable[[], Grid]]] = {
     "electricitymaps": (
         "DE",
-        lambda: Grid(3600, electricity_maps, params("start", "end", "%Y-%m-%dT%H:%M:%SZ"), ONE | {ZONE, SCOPE}),
+        lambda: Grid(
+            3600, electricity_maps, params("start", "end", "%Y-%m-%dT%H:%M:%SZ"), ONE | {ZONE, SCOPE}, named=True
+        ),
     ),
     "uk": ("GB", lambda: Grid(1800, uk, uk_span, ONE)),
+    "uk:13": ("GB", lambda: Grid(1800, uk, uk_span, ONE, named=True)),
     "energidata:DK1": (
         "DK",
-        lambda: Grid(300, energidata, params("start", "end", "%Y-%m-%dT%H:%M"), ONE | {ZONE}),
+        lambda: Grid(300, energidata, params("start", "end", "%Y-%m-%dT%H:%M"), ONE | {ZONE}, named=True),
     ),
     "rte": ("FR", lambda: Grid(900, rte, rte_span, ONE)),
     "energycharts": ("DE", lambda: Grid(900, energy_charts, params("start", "end", "%Y-%m-%dT%H:%M:%SZ"), ONE)),
-    "entsoe": ("DE", lambda: Grid(3600, entsoe, params("periodStart", "periodEnd", MINUTES), MIX | {ZONE}, mix=True)),
-    "eia:CISO": ("US-CA", lambda: Grid(3600, eia, eia_span, MIX | {ZONE}, mix=True)),
+    "entsoe": (
+        "DE",
+        lambda: Grid(3600, entsoe, params("periodStart", "periodEnd", MINUTES), MIX | {ZONE}, mix=True, named=True),
+    ),
+    "eia:CISO": ("US-CA", lambda: Grid(3600, eia, eia_span, MIX | {ZONE}, mix=True, named=True)),
     "openelectricity:NSW1": (
         "AU",
         lambda: Grid(
-            300, open_electricity, params("date_start", "date_end", "%Y-%m-%dT%H:%M:%S", 36_000), MIX, mix=True
+            300,
+            open_electricity,
+            params("date_start", "date_end", "%Y-%m-%dT%H:%M:%S", 36_000),
+            MIX | {ZONE},
+            mix=True,
+            named=True,
         ),
     ),
 }
+"""Which faults a protocol can have: one that gives grams has no fuels, only Electricity Maps states a scope, and the
+national series of Great Britain, France and Energy-Charts name no zone.
+"""

@@ -104,9 +104,9 @@ def test_storage_and_pumping_are_left_out(make: Make, service: Service) -> None:
 
 def test_quarters_beside_hours(make: Make, service: Service) -> None:
     """The finest resolution sets the periods; an hour's megawatts hold in each of its quarters."""
-    service.say(document(series("B14", ["1000"]), series("B04", ["1000", "3000", "0", "1000"], step=15)))
+    service.say(document(series("B14", ["1000"]), series("B04", ["1000", "3000", "250", "1000"], step=15)))
 
-    assert values(make, 1) == [(0, "251"), (900, "370.5"), (1800, "12"), (2700, "251")]
+    assert values(make, 1) == [(0, "251"), (900, "370.5"), (1800, "107.6"), (2700, "251")]
 
 
 def test_a_repeating_curve(make: Make, service: Service) -> None:

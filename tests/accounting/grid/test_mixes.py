@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from carbon_acct.errors import ProviderError
-from carbon_acct.grid.curves import Curves, Habit, mixes
+from carbon_acct.grid.curves import SUDDEN, Curves, Habit, Mix, false_zeros, mixes
 from carbon_acct.grid.provider import Period
 
 from .conftest import TOKEN, Make
@@ -85,6 +85,33 @@ def test_eia_by_pages(make: Make, service: Service) -> None:
     with pytest.raises(ProviderError, match="more than 20000 rows in a week"):
         make("eia:CISO").history(T0, T0 + 3600)
     assert [a.params["offset"] for a in service.asked] == ["0", "5000", "10000", "15000"]
+
+
+def test_eia_gives_less_than_a_page(make: Make, service: Service) -> None:
+    """A service that gives fewer rows at once than were asked for is asked again until it has given its total; one that
+    stops before is named.
+    """
+    rows = [generated(T0 + 3600 * (1 + n // 2), fuel, "1000") for n, fuel in enumerate(["NG", "NUC"] * 24)]
+
+    def answer(asked: Asked) -> Reply:
+        at = int(asked.params["offset"])
+        return response(*rows[at : at + 13], total=str(len(rows)))
+
+    service.answer = answer
+    assert len(make("eia:CISO").history(T0, T0 + DAY)) == 24
+    service.answer = lambda asked: response(*rows[:4] if asked.params["offset"] == "0" else [], total="48")
+    cut = make("eia:CISO").history(T0, T0 + DAY)
+    assert [p.start for p in cut] == [T0, T0 + 3600]
+    assert "it gives 4 of 48 rows" in cut.refused[0]
+
+
+def test_new_fuels_take_no_period(make: Make, service: Service) -> None:
+    """Two fuels that nobody has heard of are left out like any without a factor: they are not two values of one fuel."""
+    new = (generated(T0 + 3600, "H2X", "20"), generated(T0 + 3600, "FUS", "30"))
+    service.say(response(generated(T0 + 3600, "NUC", 1000), *new))
+    assert [p.g_per_kwh for p in make("eia:CISO").history(T0, T0 + 3600)] == ["12"]
+    service.say(network(powers("wind", 1000), powers("hydrogen", 20), powers("fusion", 30)))
+    assert [p.g_per_kwh for p in make("openelectricity", "AU-NSW").history(T0, T0 + 300)] == ["11"]
 
 
 def powers(fuel: str, *values: object, step: int = 300, region: str = "NSW1") -> dict[str, object]:
@@ -203,3 +230,39 @@ def test_no_mix_without_a_usual_fuel(made: dict[str, int], silent: set[str]) -> 
     assert usual == {fuel for fuel, mw in made.items() if mw * 20 >= sum(made.values())}
     assert bool(found) == (not usual & silent and bool(made.keys() - silent))
     assert all(set(mix) == made.keys() - silent for _, _, mix in found)
+
+
+ROWS = st.lists(st.tuples(st.integers(1, 3000), st.integers(1, 3000)), min_size=4, max_size=12)
+
+
+@given(ROWS, st.data())
+def test_a_zero_that_was_not_measured(rows: list[tuple[int, int]], data: st.DataObject) -> None:
+    """Whatever a mix is: where gas that made much of it is written as 0 for a while, those periods and no others are
+    left out; where others make up for it, the plant stopped, and none is (opennem, issue 333).
+    """
+    first = data.draw(st.integers(1, len(rows) - 2))
+    last = data.draw(st.integers(first, len(rows) - 2))
+    curves = Curves()
+
+    def mixed(make_up: int) -> list[Mix]:
+        return [
+            Mix(T0 + n * 3600, 3600, {"B04": Decimal(0), "B14": Decimal(2000 + make_up * 2000)})
+            if first <= n <= last
+            else Mix(T0 + n * 3600, 3600, {"B04": Decimal(2000 + gas), "B14": Decimal(2000), "B19": Decimal(wind)})
+            for n, (gas, wind) in enumerate(rows)
+        ]
+
+    edges = [mixed(0)[n].mw for n in (first - 1, last + 1)]
+    is_much = all(mix["B04"] >= SUDDEN * sum(mix.values()) for mix in edges)
+    expected = {T0 + n * 3600: "B04" for n in range(first, last + 1)} if is_much else {}
+    assert false_zeros(mixed(0), curves) == expected
+    assert false_zeros(mixed(3), curves) == {}
+
+
+def test_two_resolutions_of_one_fuel(make: Make, service: Service) -> None:
+    """Where an hour and its quarters say something else of one fuel, in whatever order they come, none of both is used."""
+    hour, quarters = series("B04", ["1000"]), series("B04", ["1000", "500", "1000", "1000"], step=15)
+    for order in ((hour, quarters), (quarters, hour)):
+        service.say(document(series("B14", ["1000"]), *order))
+        found = make("entsoe", "DE").history(T0, T0 + 3600)
+        assert [p.start - T0 for p in found] == [0, 1800, 2700]

@@ -21,7 +21,7 @@ from carbon_acct.sync.grid import Follower
 from carbon_collector import settings
 
 from .conftest import Make
-from .month import DAY, GRIDS, NAMES, SHIFTED_ON, T0, Grid
+from .month import DAY, ELSEWHERE_ON, GRIDS, NAMES, SHIFTED_ON, T0, Grid
 from .services import Service
 
 DAYS = 30
@@ -33,7 +33,7 @@ def good(grid: Grid, slot: int) -> bool:
     return not any(grid.fault(at) for at in range(slot - slot % grid.step, slot + SLOT, min(grid.step, SLOT)))
 
 
-@pytest.mark.slow  # eight months, of up to 8,640 periods
+@pytest.mark.slow  # nine months, of up to 8,640 periods
 @pytest.mark.parametrize("text", GRIDS)
 def test_a_month_of_faults(make: Make, service: Service, tmp_path: Path, text: str) -> None:
     """Asked once a day, a provider prices every slot a day later that it knows rightly, with the true value; where its
@@ -45,10 +45,11 @@ def test_a_month_of_faults(make: Make, service: Service, tmp_path: Path, text: s
     follower = Follower(site.database, site.terms, {zone: [make(text, zone)]}, 900)
     refused = []
     for day in range(2, DAYS + 2):
-        grid.now = T0 + day * DAY
-        follower.step(grid.now)
-        (state,) = follower.states.values()
-        refused += [day] if state.error or state.refused else []
+        for later_s in (0, 13 * 3600, 15 * 3600) if T0 + day * DAY == ELSEWHERE_ON else (0,):
+            grid.now = T0 + day * DAY + later_s
+            follower.step(grid.now)
+            (state,) = follower.states.values()
+            refused += [day] if state.error or state.refused else []
     slots = range(T0, T0 + DAYS * DAY, SLOT)
     with site.database.read() as session:
         sources = session.scalars(select(FactorSource.id).where(FactorSource.provider == text.partition(":")[0])).all()
@@ -64,9 +65,10 @@ def test_a_month_of_faults(make: Make, service: Service, tmp_path: Path, text: s
     faults = ", ".join(name for day, name in NAMES.items() if day in grid.has)
     print(
         f"\n{text:<22}{len(right) / len(slots):8.1%} good {len(priced) / len(slots):8.1%} priced {len(wrong):4} wrong"
-        f"  ({faults}, shifted)",
+        f"  ({faults}, shifted{', all of another zone' if grid.named else ''})",
         end="",
     )
     assert wrong == []
     assert set(priced) == right
     assert (SHIFTED_ON - T0) // DAY in refused
+    assert not grid.named or (ELSEWHERE_ON - T0) // DAY in refused

@@ -191,12 +191,15 @@ def test_measured_before_it_was(make: Make, service: Service) -> None:
 series = st.lists(st.integers(100, 400), min_size=40, max_size=40, unique=True)
 
 
-@given(series, st.integers(-20, 20), st.integers(0, 3))
-def test_a_shift_is_told_and_a_revision_is_none(values: list[int], by: int, revised: int) -> None:
-    """The known values at other times are a shift, by as much; a few new values of known times are a revision."""
+@given(series, st.integers(-20, 20), st.integers(0, 3), st.booleans())
+def test_a_shift_is_told_and_a_revision_is_none(values: list[int], by: int, revised: int, estimated: bool) -> None:
+    """The known values at other times are a shift, by as much; a few new values of known times are a revision. So it is
+    where a series has nothing but estimates, as that of a region.
+    """
     known = {T0 + n * 1800: str(v) for n, v in enumerate(values)}
-    moved = [Period(at + by * 1800, at + by * 1800 + 1800, v) for at, v in list(known.items())[10:30]]
-    new = [Period(at, at + 1800, v if n >= revised else "999") for n, (at, v) in enumerate(list(known.items())[10:30])]
+    of = list(known.items())[10:30]
+    moved = [Period(at + by * 1800, at + by * 1800 + 1800, v, estimated) for at, v in of]
+    new = [Period(at, at + 1800, v if n >= revised else "999", estimated) for n, (at, v) in enumerate(of)]
 
     assert shift(known, moved) == by * 1800
     assert shift(known, new) == 0

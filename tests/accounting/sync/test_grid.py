@@ -240,6 +240,22 @@ def test_nonsense_is_said_once(world: World, grid: Grid, caplog: pytest.LogCaptu
     assert world.state.failures == 3
 
 
+def test_what_a_narrowed_request_left_out_is_asked_for(world: World, grid: Grid) -> None:
+    """After a night of nonsense the first good answer is to a short question. Within hours all of the night is asked for."""
+    world.follower.step(world.now)
+    grid.value = -5
+    for hours in range(1, 31):
+        world.follower.step(world.now + 3600 * hours)
+    assert world.state.failures
+    grid.value = 70
+    for hours in (31, 32, 33):
+        world.follower.step(world.now + 3600 * hours)
+
+    ranges = [path.split("/")[-2:] for path in grid.asked if not path.endswith("/fw48h")]
+    assert not world.state.error
+    assert any(start <= moment(world.now) for start, end in ranges if end > moment(world.now + 31 * 3600))
+
+
 def test_a_fault_of_one_provider_stops_no_other(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever a provider's code does, the thread goes on and the site keeps its terms."""
     (provider,) = world.site.providers["GB"]

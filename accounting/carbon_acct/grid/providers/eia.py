@@ -48,7 +48,6 @@ KINDS = {
     "OES": "B25",
     "PS": "B10",
 }
-UNKNOWN = "B20"
 
 
 @dataclass(frozen=True)
@@ -91,7 +90,10 @@ class Eia:
             for row in page:
                 self._add(row, curves)
             rows += len(page)
-            if len(page) < PAGE:
+            total = int(said) if (said := str(response.get("total", ""))[:9]).isdecimal() else 0
+            if rows < total and not page:
+                curves.faults.append(f"{self.text}: it gives {rows} of {total} rows; expected all")
+            if not page or (rows >= total and len(page) < PAGE):
                 return curves
         raise ProviderError(f"{self.text}: more than {MOST_PAGES * PAGE} rows in a week; expected some 3,000")
 
@@ -128,8 +130,7 @@ class Eia:
             curves.bad.append((ends - HOUR_S, ends))
             return
         if mw is not None:
-            name = fuel if fuel in KINDS else UNKNOWN
-            curves.add(self.text, name, ends - HOUR_S, HOUR_S, mw)
+            curves.add(self.text, fuel, ends - HOUR_S, HOUR_S, mw)
 
     def _hour(self, text: str) -> int:
         try:

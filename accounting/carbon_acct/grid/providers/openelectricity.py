@@ -45,7 +45,6 @@ KINDS = {
     "pumps": "B10",
 }
 NO_GENERATION = ("imports", "exports", "interconnector", "demand_response")
-UNKNOWN = "B20"
 
 
 @dataclass(frozen=True)
@@ -106,12 +105,16 @@ class OpenElectricity:
     def _result(self, result: object, curves: Curves) -> None:
         """Add the series of a fuel to the curves. A value that cannot be read takes its time away, of all fuels."""
         columns = member(self.text, result, "columns", dict)
-        self._check(columns, "network_region", self.region)
-        said = member(self.text, columns, "fueltech", str)
-        if said in NO_GENERATION:
+        fuel = member(self.text, columns, "fueltech", str)
+        if fuel in NO_GENERATION:
             return
-        fuel = said if said in KINDS else UNKNOWN
         rows = [self._row(row) for row in member(self.text, result, "data", list)]
+        try:
+            self._check(columns, "network_region", self.region)
+        except ProviderError as e:  # a series of another region takes its own times away
+            curves.faults.append(str(e))
+            curves.bad += [(at, at + STEP_S) for at, _ in rows]
+            return
         gaps = [b - a for a, b in pairwise(sorted({at for at, _ in rows}))]
         step = max(sorted(set(gaps)), key=gaps.count, default=STEP_S)
         step = step if step in LENGTHS else STEP_S
@@ -120,7 +123,7 @@ class OpenElectricity:
                 continue
             mw = value if isinstance(value, Decimal) else Decimal(value) if type(value) is int else Decimal("NaN")
             if not (mw.is_finite() and abs(mw) < 1_000_000):
-                curves.faults.append(f"{self.text}: power of {said} is {str(value)[:20]!r}; expected megawatts")
+                curves.faults.append(f"{self.text}: power of {fuel[:40]} is {str(value)[:20]!r}; expected megawatts")
                 curves.bad.append((at, at + step))
             else:
                 curves.add(self.text, fuel, at, step, mw)
