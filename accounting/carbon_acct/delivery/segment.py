@@ -225,8 +225,9 @@ def _records(line: bytes, now: int) -> Sequence[Record] | Refusal:
     except ValidationError as err:
         return Refusal("format", _first(err))
     if isinstance(record, LedgerRecord):
-        is_early = record.opened > now + CLOCK_SLACK_S
-        return Refusal("future", "opened is in the future") if is_early else [record]
+        latest = now + CLOCK_SLACK_S
+        which = "opened" if record.opened > latest else "closed" if (record.closed or 0) > latest else ""
+        return Refusal("future", f"{which} is in the future") if which else [record]
     if isinstance(record, DroppedRecord):
         return [record]
     problem = _slot_problem(record, now)

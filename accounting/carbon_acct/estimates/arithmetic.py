@@ -12,11 +12,23 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from carbon_collector.meters.base import COMPONENTS
-from carbon_collector.units import SLOT_S, US_PER_S
+from carbon_collector.units import DAY_S, SLOT_S, US_PER_S
 
 WHOLE_SECONDS_US = 2 * US_PER_S
 """The time by which the rows of a ledger may fall short of its length, because its opening and closing are known in
 whole seconds.
+"""
+
+
+CLOCK_SLACK_S = 3 * 3600
+"""The time in seconds by which a node's clock may differ from Slurm's: one that takes local time for UTC is hours off."""
+
+EPILOG_SLACK_S = 3600
+"""The time in seconds by which a node may have held a run for longer than Slurm says: its epilog ended late."""
+
+LONGEST_RUN_S = 400 * DAY_S
+"""The longest run in seconds of which an estimate is made. Slurm has longer ones where its controller's clock was set
+by decades meanwhile.
 """
 
 
@@ -98,6 +110,15 @@ class UnmeteredRun:
     slots: Mapping[int, UnitTime] = field(default_factory=dict)
     without_rows: int = 0
     partly: int = 0
+
+
+def within_run(begin: int, end: int, job_start: int, job_end: int, first_slot: int) -> tuple[int, int]:
+    """Return when a node held a run, by its own times, as far as these can be true. All are epoch seconds.
+
+    A node's root may write any time. A run that was resized began before its newest record; its first row says so.
+    """
+    least = max(min(job_start, first_slot) - CLOCK_SLACK_S, job_end - LONGEST_RUN_S)
+    return max(begin, least), min(end, job_end + CLOCK_SLACK_S + EPILOG_SLACK_S)
 
 
 def unmetered_us(held: Held) -> dict[int, int]:

@@ -21,7 +21,16 @@ from carbon_acct.db.exact_sum import exact_named, exact_of
 from carbon_acct.db.models import COUNTED, Job, JobDay, Ledger, NodeJobSlot
 from carbon_acct.db.row_types import DeliveredRow, EndedJobRow, MeasuredJobRow
 from carbon_acct.db.rows import ask, chunks
-from carbon_acct.estimates.arithmetic import Basis, Estimate, Held, Power, estimates, unmetered_run
+from carbon_acct.estimates.arithmetic import (
+    LONGEST_RUN_S,
+    Basis,
+    Estimate,
+    Held,
+    Power,
+    estimates,
+    unmetered_run,
+    within_run,
+)
 from carbon_acct.estimates.hardware import Hardware, gpus_of, unpriced
 from carbon_acct.slurm.matching import LATE_SOURCES, RESIZED
 from carbon_collector.meters.base import COMPONENTS
@@ -59,7 +68,10 @@ _IDS: BindParameter[Any] = bindparam("ids", expanding=True)
 _JOBS = select(
     *(Job.id, Job.cluster_id, Job.partition, Job.start, Job.end, Job.state, Job.nnodes, Job.ncpus, Job.alloc_tres),
     Job.elapsed_s,
-).where(Job.id.in_(_IDS), Job.unmetered_us > 0, Job.start.is_not(None), Job.end.is_not(None), Job.state != RESIZED)
+).where(
+    *(Job.id.in_(_IDS), Job.unmetered_us > 0, Job.start.is_not(None), Job.end.is_not(None), Job.state != RESIZED),
+    Job.end - Job.start <= LONGEST_RUN_S,
+)
 _ROWS = (
     select(
         *(Ledger.matched_id, Ledger.node_id, Ledger.opened, Ledger.closed, Ledger.source),
@@ -99,7 +111,9 @@ def _held_with_rows(job: EndedJobRow, rows: list[DeliveredRow]) -> Held:
     covered_us: dict[int, int] = defaultdict(int)
     for row in rows:
         covered_us[row.slot] += row.alloc_us
-    return Held(min(opened, job.start) if late else opened, end, _cpus(job, rows[0]), _gpus(rows[0]), covered_us)
+    begin = min(opened, job.start) if late else opened
+    begin, end = within_run(begin, end, job.start, job.end, min(row.slot for row in rows))
+    return Held(begin, end, _cpus(job, rows[0]), _gpus(rows[0]), covered_us)
 
 
 def _held_without_rows(job: EndedJobRow, by_node: dict[int, list[DeliveredRow]]) -> list[Held]:

@@ -14,8 +14,7 @@ from sqlalchemy.orm import Session
 
 from carbon_acct.db.exact_sum import exact_parts, exact_whole
 from carbon_acct.db.models import Cluster, Dropped, Node, NodeSlot
-from carbon_acct.estimates.arithmetic import CEILING_WATTS
-from carbon_acct.sums.fit import CLOCK_SLACK_S
+from carbon_acct.estimates.arithmetic import CEILING_WATTS, CLOCK_SLACK_S
 from carbon_collector.meters.base import COMPONENTS
 from carbon_collector.units import DAY_S, SLOT_S, US_PER_S
 

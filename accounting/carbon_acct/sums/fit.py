@@ -14,14 +14,9 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from carbon_acct.db.row_types import ExtentRow, LedgerRow
+from carbon_acct.estimates.arithmetic import CLOCK_SLACK_S, EPILOG_SLACK_S
 from carbon_collector.hostlist import expand
 from carbon_collector.units import SLOT_S, US_PER_S
-
-CLOCK_SLACK_S = 3 * 3600
-"""How far a slot may lie outside of the run: a node whose clock takes local time for UTC is hours off."""
-
-EPILOG_SLACK_S = 3600
-"""How much longer a node may have held the run than Slurm says: its epilog ended late."""
 
 NODE, TIME, NODE_TIME, CEILING = "node", "time", "node_time", "ceiling"
 """Why a row does not fit: the node was not the job's, the slot not of its time, the node-time longer than the run, the

@@ -17,9 +17,13 @@ from sqlalchemy.orm import Session
 from carbon_acct.db.models import Job, NodeJobSlot
 from carbon_acct.db.row_types import JobRow, LedgerRow
 from carbon_acct.db.rows import IDS, ask_ids, change_rows, table_of
+from carbon_acct.estimates.arithmetic import within_run
 from carbon_acct.slurm.matching import LATE_SOURCES, RESIZED
 from carbon_acct.sums.fit import Told
 from carbon_collector.units import US_PER_S
+
+MOST_US = 2**62
+"""The node-time in microseconds that is stored at most. A controller whose clock was in 1970 tells of decades."""
 
 SEAL_SLACK_S = 2
 """The seconds by which a sealed ledger may be shorter than its times say, because they are whole seconds."""
@@ -59,11 +63,10 @@ def recount(
 
     `with_rows`: ids of ledgers that are known to have rows. `told`: the answer of `told_by`.
     """
-    alloc_us = {ledger: rows.alloc_us for ledger, rows in told.items()}
     changed: dict[int, Unmetered] = {}
     for job in jobs:
-        filled = [ledger for ledger in ledgers.get(job.id, ()) if ledger.id in with_rows or ledger.id in alloc_us]
-        nodes, us = _of_run(job, _by_node(filled), alloc_us)
+        filled = [ledger for ledger in ledgers.get(job.id, ()) if ledger.id in with_rows or ledger.id in told]
+        nodes, us = _of_run(job, _by_node(filled), told)
         if nodes != job.unmetered_nodes or us != job.unmetered_us:
             changed[job.id] = Unmetered(nodes, us)
     if changed:
@@ -72,7 +75,7 @@ def recount(
     return changed
 
 
-def _of_run(job: JobRow, nodes: Collection[Sequence[LedgerRow]], alloc_us: Mapping[int, int]) -> tuple[int, int]:
+def _of_run(job: JobRow, nodes: Collection[Sequence[LedgerRow]], told: Mapping[int, Told]) -> tuple[int, int]:
     """Return the number of nodes without rows and the unmetered time. `nodes` are the ledgers of each node that has
     rows.
     """
@@ -80,8 +83,8 @@ def _of_run(job: JobRow, nodes: Collection[Sequence[LedgerRow]], alloc_us: Mappi
     without = max(0, (job.nnodes or 0) - len(nodes)) if held else 0
     unmetered_us = 0
     for ledgers in nodes:
-        unmetered_us += _unmetered_us(job, ledgers, alloc_us)
-    return without, without * (job.elapsed_s or 0) * US_PER_S + unmetered_us
+        unmetered_us += _unmetered_us(job, ledgers, told)
+    return without, min(MOST_US, without * (job.elapsed_s or 0) * US_PER_S + unmetered_us)
 
 
 def _by_node(ledgers: Sequence[LedgerRow]) -> Collection[list[LedgerRow]]:
@@ -99,7 +102,7 @@ _ALLOCATED = (
 )
 
 
-def _unmetered_us(job: JobRow, ledgers: Sequence[LedgerRow], alloc_us: Mapping[int, int]) -> int:
+def _unmetered_us(job: JobRow, ledgers: Sequence[LedgerRow], told: Mapping[int, Told]) -> int:
     """Return the time of which a node with rows has none.
 
     The ledger was opened late (no prolog ran), was never sealed, or rows in between never arrived. The time of a node
@@ -111,7 +114,10 @@ def _unmetered_us(job: JobRow, ledgers: Sequence[LedgerRow], alloc_us: Mapping[i
     until = job.end if closed is None or (job.end and job.state == "NODE_FAIL") else closed
     if until is None or job.state.startswith("SUSPENDED"):
         return before_s * US_PER_S
-    metered_us = sum([alloc_us.get(ledger.id, 0) for ledger in ledgers])
+    if job.start is not None and job.end is not None:
+        first_slot = min([told[ledger.id].first for ledger in ledgers if ledger.id in told], default=job.start)
+        opened, until = within_run(opened, until, job.start, job.end, first_slot)
+    metered_us = sum([told[ledger.id].alloc_us for ledger in ledgers if ledger.id in told])
     return before_s * US_PER_S + max(0, (until - opened - SEAL_SLACK_S) * US_PER_S - metered_us)
 
 

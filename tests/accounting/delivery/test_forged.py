@@ -10,6 +10,7 @@ import json
 import random
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
@@ -19,7 +20,7 @@ from sqlalchemy import func, select, update
 
 from accounting.db.fixtures import Backend
 from accounting.delivery.test_store import content, deliver, only, shown, tell
-from accounting.samples import JOB, NOW, SLOT, job, job_slot, ledger, node_slot, segment, share
+from accounting.samples import JOB, NOW, SLOT, job, job_slot, ledger, new_site, node_slot, segment, share
 from carbon_acct.client import status
 from carbon_acct.client.units import joules
 from carbon_acct.db.models import Ledger, SiteSlot
@@ -27,6 +28,7 @@ from carbon_acct.delivery import ceilings
 from carbon_acct.delivery.late import late_changes
 from carbon_acct.delivery.segment import parse_segment
 from carbon_acct.delivery.store import Receipt, store_segment, store_segments
+from carbon_acct.estimates.arithmetic import CLOCK_SLACK_S, EPILOG_SLACK_S
 from carbon_acct.queries import totals
 from carbon_acct.queries.nodes import DroppedTotal, Loss, dropped_total
 from carbon_acct.site import Site
@@ -344,6 +346,34 @@ def test_sums_of_the_site_beyond_64_bits(backend: Backend) -> None:
             balance = totals.conservation(session).components["other"]
     assert balance.metered_uj == slots * most_uj > 2**63
     assert (balance.idle_uj, balance.difference_uj) == (balance.metered_uj, 0)
+
+
+@pytest.mark.parametrize(("opened", "closed"), [(1, NOW), (1, None), (SLOT + 10, NOW), (SLOT - DAY_S, SLOT + 70)])
+def test_forged_times_of_a_ledger_cost_hours_at_most(tmp_path: Path, opened: int, closed: int | None) -> None:
+    """A ledger says when its node held a job, and what it left out is estimated. Whatever a node's root writes there, a job
+    of a minute is estimated for no longer than the stated slack; a time to come is refused by its line.
+    """
+    site = new_site(tmp_path / "site", aggregator_estimate="yes")
+    tell(site, JOB)
+    eight_watts = job_slot({"cpu": share(480_000_000)})
+    assert not deliver(site, segment([ledger(opened=opened, closed=closed), eight_watts])).refused
+    (refused,) = deliver(site, segment([ledger(closed=2**40, revision=2)], sequence=2)).refused
+    assert refused.kind == "future"
+    assert (only(site).estimated_uj or 0) <= 8_000_000 * (60 + 2 * CLOCK_SLACK_S + EPILOG_SLACK_S)
+    site.database.close()
+
+
+def test_a_record_of_decades_stops_no_poll(tmp_path: Path) -> None:
+    """A controller whose clock was in 1970 when a job of 9,000 nodes began tells of decades: the record is taken, no slots
+    of decades are made, and the job beside it has its estimate.
+    """
+    site = new_site(tmp_path / "site", aggregator_estimate="yes")
+    decades = job(start=60, elapsed_s=SLOT, nnodes=9000, ncpus=900_000, nodelist="n[1-9000]")
+    tell(site, decades, job(job_id_raw=8, job_id="8", submit=JOB.submit + 1))
+    found = {record.job_id: record for record in shown(site)}
+    assert (found["7"].estimated_uj, found["7"].quality) == (None, "none")
+    assert found["8"].estimated_uj
+    site.database.close()
 
 
 LOSSES = {

@@ -16,6 +16,9 @@ from carbon_acct.db.models import Job
 from carbon_acct.delivery.segment import parse_segment
 from carbon_acct.delivery.store import store_segment
 from carbon_acct.estimates.arithmetic import (
+    CLOCK_SLACK_S,
+    EPILOG_SLACK_S,
+    LONGEST_RUN_S,
     Basis,
     Estimate,
     Held,
@@ -25,6 +28,7 @@ from carbon_acct.estimates.arithmetic import (
     estimates,
     unmetered_run,
     unmetered_us,
+    within_run,
 )
 from carbon_acct.estimates.hardware import (
     CPU_MW,
@@ -54,6 +58,26 @@ BASES = st.lists(
     max_size=3,
 )
 TIMES = st.integers(0, 10**15)
+
+
+ANY_TIME = st.integers(0, 2**40)
+SHORT = st.integers(0, 10 * 86_400)
+
+
+@given(ANY_TIME, ANY_TIME, ANY_TIME, SHORT, st.integers(-CLOCK_SLACK_S, CLOCK_SLACK_S), SHORT)
+def test_a_node_holds_a_run_for_as_long_as_slurm_says(
+    begin: int, end: int, start: int, length_s: int, clock_s: int, resized_s: int
+) -> None:
+    """Whatever times a node writes, what is left lies around the run. Times that a wrong clock, a late epilog or a resize
+    explains are left as they are.
+    """
+    job_end = start + length_s
+    low, high = within_run(begin, end, start, job_end, start)
+    assert low >= start - CLOCK_SLACK_S
+    assert high <= job_end + CLOCK_SLACK_S + EPILOG_SLACK_S
+    honest = start - resized_s + clock_s, job_end + clock_s + EPILOG_SLACK_S
+    assert within_run(*honest, start, job_end, start - resized_s) == honest
+    assert within_run(0, end, start, job_end, 0)[0] >= job_end - LONGEST_RUN_S
 
 
 @given(POWERS, TIMES, TIMES)
