@@ -66,6 +66,9 @@ def _record(session: Session, cluster_id: int, jobs: Sequence[SlurmJob], terms: 
             different = [name for name, value in values.items() if getattr(row, name) != value]
             if not different:
                 continue
+            # An ended run that lies elsewhere now leaves its estimates behind, even where it is as long as before.
+            if row.end is not None and not {"start", "end"}.isdisjoint(different):
+                again.add(row.id)
             for name in different:
                 setattr(row, name, values[name])
             if not set(IDENTITY).isdisjoint(different):

@@ -376,6 +376,21 @@ def test_a_record_of_decades_stops_no_poll(tmp_path: Path) -> None:
     site.database.close()
 
 
+@pytest.mark.parametrize("first_start", [SLOT - DAY_S, SLOT - 900, SLOT + 60, 60])
+def test_a_run_that_moves_leaves_no_estimate_behind(tmp_path: Path, first_start: int) -> None:
+    """Where Slurm corrects the start of an ended run and not its length, its estimate moves along: all sums made anew are
+    the same.
+    """
+    site = new_site(tmp_path / "site", aggregator_estimate="yes")
+    for told in (job(start=first_start), JOB, job(start=first_start)):
+        tell(site, told)
+        before = content(site)
+        with site.database.write() as session:
+            rebuild.rebuild_all(session, site.terms)
+        assert content(site) == before
+    site.database.close()
+
+
 LOSSES = {
     "ends before it begins": (SLOT, SLOT - 900, 1, 37 * 10**17),
     "much in no time": (SLOT, SLOT, 1, 2 * 10**14),
