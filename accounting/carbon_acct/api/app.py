@@ -6,7 +6,7 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from fastapi import FastAPI, Request
+from fastapi import Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
@@ -15,9 +15,10 @@ from carbon_acct.api import delivery, operations, outlook, queries, series, usag
 from carbon_acct.api.identity import Gate
 from carbon_acct.api.limits import Limits
 from carbon_acct.api.metrics import Measured, Metrics
-from carbon_acct.api.parts import Aggregator, error
+from carbon_acct.api.parts import Aggregator, check_parameters, error
 from carbon_acct.api.site_figures import SiteFigures
 from carbon_acct.api.watch import AWAY, Watch
+from carbon_acct.db.engine import Database
 from carbon_acct.delivery.group_commit import GroupCommit
 from carbon_acct.errors import DatabaseError, RefusedError, SlurmError
 from carbon_acct.site import Site
@@ -42,7 +43,12 @@ def create_app(
     both with the server.
     """
     app = FastAPI(
-        title="carbon-aggregator", version=__version__, description=DESCRIPTION, docs_url=None, redoc_url=None
+        title="carbon-aggregator",
+        version=__version__,
+        description=DESCRIPTION,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
     )
     gate, watch = Gate(munge_socket, limits or Limits()), Watch(site.database)
     figures = SiteFigures(site, poller)
@@ -50,14 +56,16 @@ def create_app(
     aggregator = Aggregator(site, poller, gate, Metrics(poller, watch, figures), group_commit, watch, follower)
     app.state.gate, app.state.metrics, app.state.watch = gate, aggregator.metrics, watch
     app.state.site_figures = figures
-    for part in (delivery, queries, usage, series, outlook, operations):
+    for part in (queries, usage, series, outlook):
+        app.include_router(part.routes(aggregator), dependencies=[Depends(check_parameters)])
+    for part in (delivery, operations):
         app.include_router(part.routes(aggregator))
-    _add_errors(app, aggregator.metrics)
+    _add_errors(app, aggregator.metrics, site.database)
     app.add_middleware(Measured, metrics=aggregator.metrics)
     return app
 
 
-def _add_errors(app: FastAPI, metrics: Metrics) -> None:
+def _add_errors(app: FastAPI, metrics: Metrics, database: Database) -> None:
     """Answer every error with one line of `detail`, and count it."""
 
     def refuse(err: RefusedError) -> JSONResponse:
@@ -72,7 +80,7 @@ def _add_errors(app: FastAPI, metrics: Metrics) -> None:
     async def no_database(_request: Request, err: DatabaseError) -> JSONResponse:
         # What a database says in its distress may hold what is in it.
         log.error("the database: %s", err)
-        return refuse(RefusedError(503, AWAY, "database"))
+        return refuse(RefusedError(503, database.damage or AWAY, "database"))
 
     @app.exception_handler(SlurmError)
     async def no_slurm(_request: Request, err: SlurmError) -> JSONResponse:

@@ -64,6 +64,8 @@ class Limits:
     """The most bytes of answers that have not been read. Above it those of the user who holds most are dropped."""
     answers_each: int = 32 * MIB
     head_bytes: int = 64 * 1024
+    head_lines: int = 100
+    """The most lines of a head: to read thousands of short ones would hold everybody up."""
 
 
 class Rates:

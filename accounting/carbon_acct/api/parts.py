@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Annotated, Any
 
-from fastapi import Query, Response
+from fastapi import Query, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import TypeAdapter
 
 from carbon_acct.access.viewer import Viewer, viewer_of
 from carbon_acct.api.answers import ErrorAnswer
-from carbon_acct.api.identity import Caller, Gate
+from carbon_acct.api.identity import Authenticated, Caller, Gate
 from carbon_acct.api.metrics import Metrics
 from carbon_acct.api.watch import Watch
 from carbon_acct.delivery.group_commit import GroupCommit
@@ -51,6 +51,24 @@ class Aggregator:
         if not self.viewer(caller).sees_totals:
             reason = "PrivateData keeps other users' jobs or usage from you, and these are totals of all"
             raise RefusedError(403, reason)
+
+
+async def check_parameters(request: Request, _known: Authenticated) -> None:
+    """Raise RefusedError 400 for a parameter that the operation does not have, or that comes twice: left out, it would
+    be an answer to another question. Text with a NUL is refused too, because PostgreSQL has no place for it.
+    """
+    known = {field.alias for field in request.scope["route"].dependant.query_params}
+    seen: set[str] = set()
+    for name, value in request.query_params.multi_items():
+        if name not in known:
+            raise RefusedError(
+                400, f"{name[:64]!r}: no such parameter; there are: {', '.join(sorted(known)) or 'none'}"
+            )
+        if name in seen:
+            raise RefusedError(400, f"{name}: given twice")
+        if "\0" in value:
+            raise RefusedError(400, f"{name}: holds a NUL character")
+        seen.add(name)
 
 
 def answer(what: Any) -> Response:

@@ -12,6 +12,7 @@ import asyncio
 import contextlib
 import ipaddress
 import json
+import re
 import resource
 import socket
 import struct
@@ -40,6 +41,9 @@ SEND_BUFFER = 256 * 1024
 
 RESET = struct.pack("ii", 1, 0)
 """The SO_LINGER of a connection that is to be reset when it is closed."""
+
+END_OF_HEAD = re.compile(rb"\n\r?\n")
+IN_CHUNKS = re.compile(rb"\ntransfer-encoding[ \t]*:", re.IGNORECASE)
 
 LINGER_S = 2.0
 STOP_S = 30
@@ -104,6 +108,15 @@ class Guarded(H11Protocol):
         if not self._dropping:
             super().data_received(data)
             self._watch()
+
+    def handle_events(self) -> None:
+        """Look at a head before h11 does: it takes as long for a short line as for a long one, and nobody is known yet."""
+        if self._dropping:
+            return
+        if self.conn.their_state is h11.IDLE and not is_served(self.conn.trailing_data[0], self.door.limits.head_lines):
+            self.send_400_response("")
+        else:
+            super().handle_events()
 
     def on_response_complete(self) -> None:
         """Start the deadline for the next head."""
@@ -183,9 +196,19 @@ class Guarded(H11Protocol):
             self._deadline = None
 
 
+def is_served(received: bytes, most_lines: int) -> bool:
+    """Return whether a head, or what has come of one, has few lines and no body in chunks, whose trailers could have
+    any number of lines.
+    """
+    end = END_OF_HEAD.search(received)
+    head = received[: end.start()] if end else received
+    return head.count(b"\n") < most_lines and not (end and IN_CHUNKS.search(head))
+
+
 def refusal(limits: Limits) -> tuple[list[tuple[bytes, bytes]], bytes]:
     """Return headers and body of the answer to bytes that are no request."""
-    reason = f"not an HTTP request, or more than {limits.head_bytes // 1024} KiB before its body"
+    most = f"more than {limits.head_bytes // 1024} KiB or {limits.head_lines} lines before its body"
+    reason = f"not an HTTP request, or {most}, or a body in chunks"
     body = json.dumps({"detail": reason}).encode()
     length = str(len(body)).encode()
     return [(b"content-type", b"application/json"), (b"content-length", length), (b"connection", b"close")], body

@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from sqlalchemy import Connection, Dialect, Float, Integer, Table
 
-from carbon_acct.db.connect import MARIADB
+from carbon_acct.db.connect import MARIADB, STATEMENT_LIMIT
 
 Conflict = Literal["fail", "replace", "add"]
 """What happens to a row whose primary key exists: an error, its columns are set, or the numbers are added to its own.
@@ -28,7 +28,7 @@ Row = tuple[Any, ...]
 Column = tuple[Any, ...]
 
 STATEMENT_CHARS = 1_000_000
-"""The characters in one statement of MariaDB, of up to 4 bytes each. MariaDB takes 16 MB (max_allowed_packet)."""
+"""The most characters of rows in one statement of MariaDB. A server that takes less has its own (connect)."""
 
 
 def store(
@@ -126,7 +126,8 @@ def _texts(connection: Connection, row: str, columns: Sequence[Column]) -> Itera
 
     written = [column if set(map(type, column)) == {int} else tuple(map(literal, column)) for column in columns]
     rows = list(map(row.__mod__, zip(*written, strict=True)))
-    many = max(1, STATEMENT_CHARS // max(map(len, rows)))
+    most = getattr(connection.connection.driver_connection, STATEMENT_LIMIT, STATEMENT_CHARS)
+    many = max(1, min(STATEMENT_CHARS, most) // max(map(len, rows)))
     for at in range(0, len(rows), many):
         yield ",".join(rows[at : at + many])
 

@@ -27,7 +27,7 @@ from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.schema import CreateTable
 
-from carbon_acct.db.faults import is_not_ready
+from carbon_acct.db.faults import is_not_ready, is_read_only
 from carbon_acct.errors import DatabaseError
 
 CONNECTIONS = 15
@@ -45,6 +45,12 @@ FILE_BEFORE = "/var/lib/carbon-acct/carbon-acct.db"
 
 MARIADB = ("mariadb", "mysql")
 """The names of SQLAlchemy's dialect for MariaDB."""
+PG_READ_COMMITTED = 2
+"""psycopg's number of that isolation level."""
+STATEMENT_LIMIT = "carbon_statement_chars"
+"""The attribute of a connection to MariaDB that says how many characters of rows the server takes in a statement."""
+REST_OF_STATEMENT = 8 * 1024
+"""The bytes of a statement that are kept for what is around its rows."""
 EXTRAS = {"sqlite": "", "mysql": "mariadb", "mariadb": "mariadb", "postgresql": "postgresql"}
 """The kinds of database that are supported, and the extra of this distribution that has the driver of each."""
 
@@ -176,7 +182,7 @@ def _server(urls: Sequence[URL]) -> Engine:
                 if mariadb:
                     _prepare_mariadb(connection, of_several=len(targets) > 1)
                 else:
-                    _prepare_postgresql(connection)
+                    _prepare_postgresql(connection, of_several=len(targets) > 1)
             except dialect.loaded_dbapi.Error as err:
                 failure = err
             else:
@@ -194,8 +200,8 @@ def _server(urls: Sequence[URL]) -> Engine:
 
     @event.listens_for(engine, "handle_error")
     def _judge(context: Any) -> None:
-        if is_not_ready(context.original_exception):
-            context.is_disconnect = True  # the next connection is made to another node
+        if is_not_ready(context.original_exception) or is_read_only(context.original_exception):
+            context.is_disconnect = True  # the next connection may be made to another node
 
     return engine
 
@@ -215,7 +221,7 @@ _open_connections: WeakKeyDictionary[Engine, WeakSet[Any]] = WeakKeyDictionary()
 
 
 def _mariadb() -> dict[str, Any]:
-    session = f"SET SESSION innodb_lock_wait_timeout = {LOCK_TIMEOUT_S}, sql_mode = 'TRADITIONAL'"
+    session = f"SET SESSION innodb_lock_wait_timeout = {LOCK_TIMEOUT_S}, sql_mode = 'TRADITIONAL', completion_type = 0"
     timeouts = {
         "connect_timeout": CONNECT_TIMEOUT_S,
         "read_timeout": CONNECT_TIMEOUT_S,  # until it is connected; _prepare_mariadb
@@ -241,16 +247,23 @@ def _target(engine: Engine, url: URL) -> tuple[Any, dict[str, Any]]:
     return args, own
 
 
-def _prepare_postgresql(connection: Any) -> None:
-    """Refuse a database that cannot hold every name; do without prepared statements where a pooler stands before it.
+def _prepare_postgresql(connection: Any, of_several: bool) -> None:
+    """Refuse a database that cannot hold every name; do without prepared statements where a pooler stands before it;
+    have READ COMMITTED, whatever the database's default is (see _prepare_mariadb).
 
     A pooler (PgBouncer) hands a transaction to any of the server's processes, which do not know what another prepared.
+    Of several servers, one that takes no writes raises the driver's error, so that the next one is tried.
     """
     threshold, connection.prepare_threshold = connection.prepare_threshold, None
+    settings = "current_setting('server_encoding'), current_setting('transaction_read_only')"
     with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_backend_pid(), current_setting('server_encoding'), current_database()")
-        process, encoding, name = cursor.fetchone()
+        cursor.execute(f"SELECT pg_backend_pid(), current_database(), {settings}")
+        process, name, encoding, read_only = cursor.fetchone()
     connection.rollback()
+    connection.isolation_level = PG_READ_COMMITTED
+    if of_several and read_only == "on":
+        connection.close()
+        raise type(connection).OperationalError("the server takes no writes")
     if encoding != "UTF8":
         connection.close()
         made = f"CREATE DATABASE {name} ENCODING 'UTF8' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0"
@@ -264,17 +277,23 @@ def _prepare_postgresql(connection: Any) -> None:
 def _prepare_mariadb(connection: Any, of_several: bool) -> None:
     """Set READ COMMITTED: a writer's statements must see what others committed while it waited for its turn.
 
-    A Galera node that is joining, or cut off from the others, takes connections but no statements on tables. It raises
-    the driver's error here, so that another node is tried.
+    A Galera node that is joining, or cut off from the others, takes connections but no statements on tables; a replica
+    takes no writes. Of several servers, such a one raises the driver's error here, so that another one is tried.
     """
     with connection.cursor() as cursor:
         cursor.execute("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED")
+        cursor.execute("SELECT @@max_allowed_packet, @@read_only")
+        most_bytes, read_only = cursor.fetchone()
         cursor.execute("SHOW STATUS LIKE 'wsrep_ready'")
         row = cursor.fetchone()
+    setattr(connection, STATEMENT_LIMIT, (most_bytes - REST_OF_STATEMENT) // 4)  # a character is up to four bytes
     connection._read_timeout = ANSWER_TIMEOUT_S
     if of_several and row is not None and row[1] != "ON":
         connection.close()
         raise type(connection).OperationalError(1047, "WSREP has not yet prepared node for application use")
+    if of_several and str(read_only) not in ("0", "OFF"):
+        connection.close()
+        raise type(connection).OperationalError(1290, "the server runs with --read-only")
 
 
 @compiles(CreateTable, *MARIADB)

@@ -137,6 +137,12 @@ class Database:
         with self._errors(), self.engine.connect() as connection:
             return schema.present(connection)
 
+    def check_writes(self) -> None:
+        """Raise DatabaseError where a server would refuse to store what the aggregator stores. Nothing is changed."""
+        with self._errors(), self.engine.connect() as connection, connection.begin() as transaction:
+            schema.try_to_write(connection)
+            transaction.rollback()
+
     def upgrade(self) -> str | None:
         """Bring the tables up to this program's schema, a server's as well, and return the schema before. Raises
         DatabaseError.
@@ -188,7 +194,7 @@ class Database:
                 self.damage = (
                     f"the database file is damaged: {connect.one_line(err)}; stop the aggregator, and {REPAIR}"
                 )
-            reason = f"{self.shown}: {connect.one_line(err)}"
+            reason = f"{self.shown}: {connect.one_line(err)}{faults.advice(err)}"
             if away and self._is_open and not self._is_away:
                 log.warning("%s; the nodes keep their rows until it answers", reason)
             self._is_away = away

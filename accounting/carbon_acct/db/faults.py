@@ -35,6 +35,10 @@ MARIADB_AWAY = frozenset({1040, 1047, 1053, 2002, 2003, 2006, 2013, 2055})
 POSTGRESQL_AGAIN = frozenset({"40001", "40P01", "55P03", "23505"})
 POSTGRESQL_AWAY = frozenset({"53300", "57P01", "57P02", "57P03"})
 POSTGRESQL_NOT_YET = ("starting up", "shutting down", "recovery mode", "too many")
+POSTGRESQL_ADVICE = {
+    "42501": "; let its role own the database: ALTER DATABASE name OWNER TO role",
+    "3F000": "; its search_path names no schema that exists: ALTER DATABASE name RESET search_path",
+}
 
 T = TypeVar("T")
 
@@ -60,7 +64,7 @@ def retry(attempt: Callable[[], T]) -> T:
 
 def _mendable(err: DBAPIError) -> bool:
     if err.connection_invalidated:
-        return True
+        return not is_read_only(err.orig)
     if isinstance(err.orig, sqlite3.Error):
         return err.orig.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
     return _mariadb_code(err) in MARIADB_AGAIN or _sqlstate(err) in POSTGRESQL_AGAIN
@@ -85,6 +89,23 @@ def is_damaged(err: SQLAlchemyError) -> bool:
     origin = getattr(err, "orig", None)
     code = getattr(origin, "sqlite_errorcode", None) if isinstance(origin, sqlite3.Error) else None
     return code is not None and code & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+
+
+def is_read_only(err: BaseException | None) -> bool:
+    """Return whether a server takes no writes: it follows another, or was told so. Another server may take them."""
+    args = getattr(err, "args", ())
+    return getattr(err, "sqlstate", None) == "25006" or (
+        args[:1] == (1290,) and "read-only" in str(args).replace("_", "-")
+    )
+
+
+def advice(err: SQLAlchemyError) -> str:
+    """Return what to do about an error that lasts until somebody does it; an empty text for all others."""
+    origin = getattr(err, "orig", None)
+    if is_read_only(origin):
+        return "; [aggregator] database must name the server that takes writes"
+    # Since PostgreSQL 15 nobody but the owner may make tables in `public`.
+    return POSTGRESQL_ADVICE.get(getattr(origin, "sqlstate", None) or "", "")
 
 
 def is_not_ready(err: BaseException) -> bool:

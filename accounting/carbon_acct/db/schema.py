@@ -63,6 +63,19 @@ def ensure(engine: Engine, shown: str, upgrade: bool = False) -> str | None:
     return found
 
 
+def try_to_write(connection: Connection) -> None:
+    """Run what needs the right to write, and changes nothing once the transaction is rolled back. Raises
+    SQLAlchemyError.
+    """
+    if present(connection) is not None:
+        connection.execute(text("UPDATE meta SET value = value WHERE 1 = 0"))
+    elif connection.dialect.name == "postgresql":
+        connection.execute(text("CREATE TABLE carbon_acct_tried (number INTEGER)"))
+    else:  # to make a table would end the transaction
+        connection.rollback()
+        connection.exec_driver_sql("START TRANSACTION READ WRITE")
+
+
 def copy_of(engine: Engine) -> Path:
     """Return the path of the copy that is made of a file before it is changed."""
     return Path(f"{engine.url.database}.before-{newest()}")

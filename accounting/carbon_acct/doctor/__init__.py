@@ -236,13 +236,14 @@ def _database(patient: Patient) -> Iterator[Finding]:
 
 
 def _server(patient: Patient) -> Iterator[Finding]:
-    """Yield findings on a server's database: it is connected to as the aggregator does, and asked for its schema.
-    Nothing is changed.
+    """Yield findings on a server's database: it is connected to as the aggregator does, and asked for its schema,
+    and whether it takes writes. Nothing is changed.
     """
     try:
         database = Database(url_of(patient.config))
         try:
             found = database.schema()
+            database.check_writes()
         finally:
             database.close()
     except DatabaseError as err:

@@ -221,6 +221,31 @@ def test_sql_is_data(served: Served, slurm: StandIn) -> None:
     assert job["account"] == name
 
 
+NOT_HEEDED = {
+    "jobs?users=a%00b": "users: holds a NUL character",
+    "jobs?after=%00:1": "after: holds a NUL character",
+    "power?partition=%00": "partition: holds a NUL character",
+    "jobs?user=alice": "'user': no such parameter; there are: accounts, after, all_users, ",
+    "usage?by=user&by=account": "by: given twice",
+    "unmatched?start=1": "'start': no such parameter; there are: after",
+}
+
+
+@pytest.mark.each_kind
+def test_a_parameter_that_cannot_be_heeded(served: Served) -> None:
+    """A parameter that would be left out is refused by its name, on each kind of database, and never as its fault."""
+    for question, reason in NOT_HEEDED.items():
+        answer = served.ask("GET", f"/v1/{question}")
+        assert (answer.status, json.loads(answer.body)["detail"][: len(reason)]) == (400, reason)
+    assert refused(served) == {"parameter": len(NOT_HEEDED)}
+
+
+def test_a_path_with_a_slash_at_its_end(served: Served) -> None:
+    """A path that is none is not found; nobody is sent to what the Host header says."""
+    answer = served.ask("GET", "/v1/jobs/")
+    assert (answer.status, json.loads(answer.body)) == (404, {"detail": "not found"})
+
+
 def test_storm_is_not_logged(served: Served, caplog: pytest.LogCaptureFixture) -> None:
     """A node that is refused again and again is a line for each kind of reason, a stranger with many credentials none."""
     from carbon_acct.logs import Quiet

@@ -484,17 +484,40 @@ def is_reset(connection: socket.socket) -> int:
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(200) + b"\r\n\r\n",
         b"GET / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\n",
         b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nfffffffffffffffffffff\r\n",
+        b"GET /healthz HTTP/1.1\r\nHost: x\r\n" + b"a:\r\n" * 100 + b"\r\n",
+        b"GET /healthz HTTP/1.1\r\nHost: x\r\n" + b"a:\n" * 100,
+        b"POST /v1/segments HTTP/1.1\nHost: x\ntransfer-encoding : Chunked\n\n0\r\n" + b"a:\r\n" * 15_000 + b"\r\n",
     ],
-    ids=["long target", "long header", "TLS", "two lengths", "absurd chunk"],
+    ids=["long target", "long header", "TLS", "two lengths", "absurd chunk", "lines", "lines so far", "trailers"],
 )
 def test_no_http(limited: Serve, head: bytes) -> None:
-    """What is no request, or too long a head for one, is answered in the form of every error."""
+    """What is no request, too long a head, or one of too many lines is answered in the form of every error, in time."""
     served = limited(Limits())
     with closing(connect(served, head)) as connection:
         answer = b"".join(iter(lambda: connection.recv(65536), b""))
     assert answer.startswith(b"HTTP/1.1 4")
     assert "detail" in json.loads(answer.rpartition(b"\r\n\r\n")[2])
     assert delivered(served) == 200
+
+
+def test_lines_before_h11(limited: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No head of many lines reaches h11, not even one that was sent together with the request before it."""
+    import h11
+
+    most, real = [0], h11._readers._decode_header_lines
+
+    def counted(lines: Any) -> Any:
+        found = list(lines)
+        most[0] = max(most[0], len(found))
+        return real(found)
+
+    monkeypatch.setattr(h11._readers, "_decode_header_lines", counted)
+    served = limited(Limits(head_lines=50))
+    ask = b"GET /healthz HTTP/1.1\r\nHost: x\r\n"
+    with closing(connect(served, ask + b"a: b\r\n" * 40 + b"\r\n" + ask + b"a:\r\n" * 15_000 + b"\r\n")) as connection:
+        answer = b"".join(iter(lambda: connection.recv(65536), b""))
+    assert (answer.count(b"HTTP/1.1 200"), answer.count(b"HTTP/1.1 400")) == (1, 1)
+    assert most == [41]
 
 
 def test_lane_is_shared_fairly() -> None:

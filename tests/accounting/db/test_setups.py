@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import func, insert, select
 
 from accounting.db.servers import UNPRIVILEGED, Server, free_ports, mariadb_server, private_folder, running
 from accounting.delivery.test_store import deliver, tell
@@ -21,8 +21,8 @@ from accounting.served import Served, wait_for
 from carbon_acct import doctor
 from carbon_acct.access.viewer import EVERYTHING
 from carbon_acct.db.connect import parse_urls
-from carbon_acct.db.models import Job
-from carbon_acct.errors import DatabaseError
+from carbon_acct.db.models import Job, Meta
+from carbon_acct.errors import AwayError, DatabaseError
 from carbon_acct.queries.job_filter import Filters
 from carbon_acct.queries.jobs import list_jobs
 from carbon_acct.site import Site
@@ -58,8 +58,8 @@ def works(site: Site) -> int:
 @pytest.mark.parametrize(
     "options",
     [
-        ["--innodb-default-row-format=compact"],
-        ["--innodb-snapshot-isolation=ON"],
+        ["--innodb-default-row-format=compact", "--max-allowed-packet=64K", "--completion-type=CHAIN"],
+        ["--innodb-snapshot-isolation=ON", "--sql-mode=ANSI_QUOTES,NO_BACKSLASH_ESCAPES"],
         ["--sql-mode=ORACLE", "--lower-case-table-names=1", "--character-set-server=latin1"],
     ],
     ids=["compact", "snapshot isolation", "Oracle"],
@@ -75,11 +75,31 @@ def test_mariadb(options: list[str], tmp_path: Path) -> None:
                 if "unknown variable" in str(err):
                     pytest.skip(f"this MariaDB does not know {options}")
                 raise
-            site = new_site(tmp_path, aggregator_database=server.new_database("carbon"))
+            server.new_database("carbon")
+            server.query("CREATE USER carbon@'127.0.0.1'")
+            server.query("GRANT ALL ON carbon.* TO carbon@'127.0.0.1'")
+            url = server.url.format("carbon").replace("root@", "carbon@")
+            site = new_site(tmp_path, aggregator_database=url)
             assert works(site) == 30 * 1100
+            rows = [ledger(job_id=n, account=NAME * 10) for n in range(1000, 1400)]
+            assert len(segment(rows)) > 2 * 64 * 1024  # more than a statement may have
+            assert deliver(site, segment(rows, sequence=999)).accepted == 400
+            until_it_takes_writes(server, site, tmp_path)
             site.database.close()
         finally:
             server.kill()
+
+
+def until_it_takes_writes(server: Server, site: Site, folder: Path) -> None:
+    """A server that was told to take no writes is away until it takes them; doctor names it."""
+    server.query("SET GLOBAL completion_type = 0")  # else this test's own connection is in a transaction
+    server.query("SET GLOBAL read_only = 1")
+    with pytest.raises(AwayError, match="must name the server that takes writes"):
+        site.database.run(lambda session: session.execute(insert(Meta).values(key="a", value="b")))
+    assert finding(folder) == "fix"
+    server.query("SET GLOBAL read_only = 0")
+    site.database.run(lambda session: session.execute(insert(Meta).values(key="a", value="b")))
+    assert finding(folder) == "ok"
 
 
 @pytest.fixture(scope="module")
@@ -87,6 +107,63 @@ def postgresql_server() -> Iterator[Server]:
     """A server of this module's own."""
     with running("postgresql") as server:
         yield server
+
+
+ODD_DEFAULTS = (
+    *("default_transaction_isolation = serializable", "standard_conforming_strings = off", "array_nulls = off"),
+    *(
+        "extra_float_digits = -15",
+        "timezone = 'Asia/Kathmandu'",
+        "datestyle = 'SQL, DMY'",
+        "client_encoding = 'LATIN1'",
+    ),
+    *("statement_timeout = '2min'", "transform_null_equals = on", "row_security = off"),
+)
+
+
+@pytest.mark.servers
+def test_defaults_of_a_database(postgresql_server: Server, tmp_path: Path) -> None:
+    """Defaults that somebody set for other programs change nothing; of several servers one that takes no writes is
+    passed over.
+    """
+    postgresql_server.query("CREATE ROLE follower LOGIN SUPERUSER")
+    postgresql_server.query("ALTER ROLE follower SET default_transaction_read_only = on")
+    url = postgresql_server.new_database("odd")
+    for setting in ODD_DEFAULTS:
+        postgresql_server.query(f"ALTER DATABASE odd SET {setting}")
+    follower = url.replace("carbon@", "follower@")
+    site = new_site(tmp_path, aggregator_database=f"{follower} {url}")
+    assert works(site) == 30 * 1100
+    site.database.close()
+    assert finding(tmp_path) == "ok"
+    with pytest.raises(DatabaseError, match="must name the server that takes writes"):
+        new_site(tmp_path / "alone", aggregator_database=follower).database.run(
+            lambda session: session.execute(insert(Meta).values(key="a", value="b"))
+        )
+    assert finding(tmp_path / "alone") == "fix"
+
+
+@pytest.mark.servers
+@pytest.mark.parametrize(
+    ("made", "says"),
+    [
+        ("CREATE ROLE poor LOGIN", "permission denied for schema public.*ALTER DATABASE name OWNER TO role"),
+        ("ALTER DATABASE lost SET search_path = nowhere", "no schema has been selected.*RESET search_path"),
+    ],
+    ids=["not the owner", "no schema"],
+)
+def test_a_database_that_has_no_place_for_tables(
+    postgresql_server: Server, made: str, says: str, tmp_path: Path
+) -> None:
+    """What PostgreSQL refuses a role is said with the line that mends it, when it is opened and by doctor."""
+    name = "lost" if "lost" in made else "others"
+    url = postgresql_server.new_database(name)
+    postgresql_server.query(made)
+    if name == "others":
+        url = url.replace("carbon@", "poor@")
+    with pytest.raises(DatabaseError, match=says):
+        new_site(tmp_path, aggregator_database=url)
+    assert finding(tmp_path) == "fix"
 
 
 @pytest.mark.servers
@@ -209,7 +286,8 @@ def test_a_damaged_file(served: Served, tmp_path: Path) -> None:
     assert finding(tmp_path) == "ok"
     served.site.database.engine.dispose()
     damage(path)
-    assert served.ask("GET", "/v1/unmatched").status == 503
+    refused = served.ask("GET", "/v1/unmatched")
+    assert (refused.status, b"the database file is damaged" in refused.body) == (503, True)
     answer = request("GET", served.url, "/healthz", b"", {})
     assert answer.status == 503
     assert b"the database file is damaged" in answer.body
