@@ -80,7 +80,7 @@ def _add_errors(app: FastAPI, metrics: Metrics, database: Database) -> None:
     async def no_database(_request: Request, err: DatabaseError) -> JSONResponse:
         # What a database says in its distress may hold what is in it.
         log.error("the database: %s", err)
-        return refuse(RefusedError(503, database.damage or AWAY, "database"))
+        return refuse(RefusedError(503, database.problem or AWAY, "database"))
 
     @app.exception_handler(SlurmError)
     async def no_slurm(_request: Request, err: SlurmError) -> JSONResponse:

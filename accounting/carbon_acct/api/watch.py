@@ -95,10 +95,10 @@ class Watch:
             self._begun += 1
             try:
                 self._once()
-                self._problem, self._answered_at = self._database.damage, time.monotonic()
+                self._problem, self._answered_at = self._database.problem, time.monotonic()
             except DatabaseError as err:
                 log.debug("the database: %s", err)
-                self._problem, self.unmatched = self._database.damage or AWAY, None
+                self._problem, self.unmatched = self._database.problem or AWAY, None
             except Exception:  # whatever it is, the watch goes on
                 log.exception("watching the database")
                 self._problem = AWAY

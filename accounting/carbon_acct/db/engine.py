@@ -62,6 +62,7 @@ class Database:
         """It is known to stand still: whoever asks is refused at once."""
         self.damage = ""
         """What is wrong with its file; empty: nothing that is known."""
+        self._no_writes = ""
 
     def open(self) -> None:
         """Create or check the tables, if that has not been done. `read`, `write` and `run` do so themselves. Raises
@@ -113,6 +114,7 @@ class Database:
         self.open()
         with self._errors(), self._transaction() as session:
             yield session
+        self._no_writes = ""
 
     def run(self, work: Callable[[Session], T]) -> T:
         """Return the result of `work` in one transaction, which is retried if it conflicts with another or loses its
@@ -130,7 +132,9 @@ class Database:
                 return work(session)
 
         with self._errors():
-            return faults.retry(attempt)
+            result = faults.retry(attempt)
+        self._no_writes = ""
+        return result
 
     def schema(self) -> str | None:
         """Return the schema of the existing tables, or None if there are none. Raises DatabaseError."""
@@ -161,6 +165,11 @@ class Database:
     def _check_stalled(self) -> None:
         if self.stalled:
             raise AwayError(f"{self.shown}: stands still")
+
+    @property
+    def problem(self) -> str:
+        """Return what is wrong with it although it answers, and what to do; an empty text: nothing that is known."""
+        return self.damage or self._no_writes
 
     @property
     def _is_file(self) -> bool:
@@ -194,6 +203,9 @@ class Database:
                 self.damage = (
                     f"the database file is damaged: {connect.one_line(err)}; stop the aggregator, and {REPAIR}"
                 )
+            if faults.takes_no_writes(err):
+                why = f"{connect.one_line(err)}{faults.advice(err)}"
+                self._no_writes = f"the database takes no writes: {why}; the nodes keep their rows"
             reason = f"{self.shown}: {connect.one_line(err)}{faults.advice(err)}"
             if away and self._is_open and not self._is_away:
                 log.warning("%s; the nodes keep their rows until it answers", reason)

@@ -35,6 +35,11 @@ MARIADB_AWAY = frozenset({1040, 1047, 1053, 2002, 2003, 2006, 2013, 2055})
 POSTGRESQL_AGAIN = frozenset({"40001", "40P01", "55P03", "23505"})
 POSTGRESQL_AWAY = frozenset({"53300", "57P01", "57P02", "57P03"})
 POSTGRESQL_NOT_YET = ("starting up", "shutting down", "recovery mode", "too many")
+# What has no room, or fails to write: SQLite's codes, MariaDB's errors and PostgreSQL's SQLSTATEs.
+SQLITE_NO_WRITES = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_IOERR})
+MARIADB_NO_WRITES = frozenset({1021, 1030, 1114})
+POSTGRESQL_NO_WRITES = frozenset({"53100", "58030"})
+
 POSTGRESQL_ADVICE = {
     "42501": "; let its role own the database: ALTER DATABASE name OWNER TO role",
     "3F000": "; its search_path names no schema that exists: ALTER DATABASE name RESET search_path",
@@ -97,6 +102,16 @@ def is_read_only(err: BaseException | None) -> bool:
     return getattr(err, "sqlstate", None) == "25006" or (
         args[:1] == (1290,) and "read-only" in str(args).replace("_", "-")
     )
+
+
+def takes_no_writes(err: SQLAlchemyError) -> bool:
+    """Return whether nothing can be stored until somebody does something: no room, a failing disk, a read-only server."""
+    if not isinstance(err, DBAPIError):
+        return False
+    if isinstance(err.orig, sqlite3.Error):
+        return err.orig.sqlite_errorcode & 0xFF in SQLITE_NO_WRITES
+    known = _mariadb_code(err) in MARIADB_NO_WRITES or _sqlstate(err) in POSTGRESQL_NO_WRITES
+    return known or is_read_only(err.orig)
 
 
 def advice(err: SQLAlchemyError) -> str:

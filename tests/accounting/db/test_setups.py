@@ -5,14 +5,15 @@ from __future__ import annotations
 
 import os
 import shutil
+import sqlite3
 import subprocess
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
-from sqlalchemy import func, insert, select
+from sqlalchemy import event, func, insert, select
 
 from accounting.db.servers import UNPRIVILEGED, Server, free_ports, mariadb_server, private_folder, running
 from accounting.delivery.test_store import deliver, tell
@@ -97,8 +98,10 @@ def until_it_takes_writes(server: Server, site: Site, folder: Path) -> None:
     with pytest.raises(AwayError, match="must name the server that takes writes"):
         site.database.run(lambda session: session.execute(insert(Meta).values(key="a", value="b")))
     assert finding(folder) == "fix"
+    assert "takes no writes" in site.database.problem
     server.query("SET GLOBAL read_only = 0")
     site.database.run(lambda session: session.execute(insert(Meta).values(key="a", value="b")))
+    assert not site.database.problem
     assert finding(folder) == "ok"
 
 
@@ -256,8 +259,6 @@ def test_a_blank_in_the_name(tmp_path: Path) -> None:
 
 def damage(path: Path) -> None:
     """Overwrite the page of the table of ledgers."""
-    import sqlite3
-
     connection = sqlite3.connect(path)
     connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     (root,) = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = 'ledger'").fetchone()
@@ -293,3 +294,28 @@ def test_a_damaged_file(served: Served, tmp_path: Path) -> None:
     assert b"the database file is damaged" in answer.body
     assert b"carbon-mgr backup" in answer.body
     assert finding(tmp_path) == "fix"
+
+
+def test_a_full_disk(served: Served) -> None:
+    """While nothing can be stored, /healthz and whoever delivers are told why; queries are answered; then all is well."""
+    engine = served.site.database.engine
+    if engine.dialect.name != "sqlite":
+        pytest.skip("a file of SQLite's")
+    with closing(sqlite3.connect(engine.url.database or "")) as connection:
+        (pages,) = connection.execute("PRAGMA page_count").fetchone()
+
+    def full(connection: sqlite3.Connection, _record: object) -> None:
+        connection.execute(f"PRAGMA max_page_count = {pages}")
+
+    large = segment([ledger(job_id=n) for n in range(1, 2000)])
+    event.listen(engine, "connect", full)
+    engine.dispose()
+    refused = served.ask("POST", "/v1/segments", large)
+    assert (refused.status, b"takes no writes: database or disk is full" in refused.body) == (503, True)
+    answer = request("GET", served.url, "/healthz", b"", {})
+    assert (answer.status, b"takes no writes" in answer.body) == (503, True)
+    assert served.ask("GET", "/v1/jobs").status == 200
+    event.remove(engine, "connect", full)
+    engine.dispose()
+    assert served.ask("POST", "/v1/segments", large).status == 200
+    assert request("GET", served.url, "/healthz", b"", {}).status == 200
