@@ -20,16 +20,18 @@ from typing import Any
 import pytest
 
 from accounting.db.fixtures import Backend
-from accounting.samples import job_slot, ledger, segment
+from accounting.samples import configure, job_slot, ledger, segment
 from accounting.served import Served, serve, wait_for
 from accounting.slurm_programs import StandIn
 from carbon_acct.api.budget import Budget
 from carbon_acct.api.limits import Lane, Limits, Rate, Rates, Shares
+from carbon_acct.cli.mgr.unmatched import _all as all_unmatched
+from carbon_acct.client.request import ask_jobs
 from carbon_acct.delivery.group_commit import GroupCommit
 from carbon_acct.errors import RefusedError
 from carbon_acct.site import Site
 from carbon_acct.sync.slurm import Poller
-from carbon_collector import munge
+from carbon_collector import munge, settings
 from carbon_collector.http import request
 
 USER, OTHER = 54001, 54002
@@ -155,6 +157,18 @@ def test_pages_of_unmatched(limited: Serve) -> None:
         found += [(one["job_id"], one["energy_uj"]) for one in content["unmatched"]]
         after = content["next"]
     assert sorted(found) == [(n, 1100) for n in range(1, 9)]
+
+
+def test_programs_follow_pages(limited: Serve, slurm: StandIn, tmp_path: Path) -> None:
+    """carbon-acct and carbon-mgr unmatched ask page after page by themselves, until they have everything once."""
+    slurm.jobs([{"JobIDRaw": str(n), "JobID": str(n), "Submit": str(1350000000 + n)} for n in range(1, 8)])
+    served = limited(Limits(rows=2))
+    assert served.ask("POST", "/v1/segments", segment([ledger(job_id=n) for n in range(101, 106)])).status == 200
+    config = settings.load(
+        str(configure(tmp_path, collector_aggregators=served.url, slurm_munge_socket=served.munge_socket))
+    )
+    assert [job["job_id"] for job in ask_jobs(config, {"truncate": "0"}).jobs] == list("1234567")
+    assert sorted(one["job_id"] for one in all_unmatched(config)) == [101, 102, 103, 104, 105]
 
 
 @pytest.mark.parametrize("many", [1, 700, 1100, 5000])
