@@ -27,7 +27,7 @@ from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.schema import CreateTable
 
-from carbon_acct.db.faults import is_not_ready, is_read_only
+from carbon_acct.db.faults import NOT_NOW, is_not_ready, is_read_only
 from carbon_acct.errors import DatabaseError
 
 CONNECTIONS = 15
@@ -47,6 +47,8 @@ MARIADB = ("mariadb", "mysql")
 """The names of SQLAlchemy's dialect for MariaDB."""
 PG_READ_COMMITTED = 2
 """psycopg's number of that isolation level."""
+OF_PSYCOPG = ("prepare_threshold", "context")
+"""The parameters of a connection that are psycopg's, and not the server's."""
 STATEMENT_LIMIT = "carbon_statement_chars"
 """The attribute of a connection to MariaDB that says how many characters of rows the server takes in a statement."""
 REST_OF_STATEMENT = 8 * 1024
@@ -185,6 +187,8 @@ def _server(urls: Sequence[URL]) -> Engine:
                     _prepare_postgresql(connection, of_several=len(targets) > 1)
             except dialect.loaded_dbapi.Error as err:
                 failure = err
+                if not mariadb and "FATAL:" in str(err) and _is_rejecting({**params, **own}):
+                    setattr(err, NOT_NOW, True)
             else:
                 good[0] = at
                 _open_connections.setdefault(engine, WeakSet()).add(connection)
@@ -245,6 +249,18 @@ def _target(engine: Engine, url: URL) -> tuple[Any, dict[str, Any]]:
             raise DatabaseError(f"[aggregator] database: prepare_threshold={threshold} is no number, nor None")
         own["prepare_threshold"] = int(threshold) if threshold.isdigit() else None
     return args, own
+
+
+def _is_rejecting(params: dict[str, Any]) -> bool:
+    """Return whether a PostgreSQL server answers, but takes no connections now, because it starts or stops.
+
+    The error of a refused connection has no SQLSTATE, only words in the server's own language (lc_messages). Only a
+    server that has just answered may be asked: libpq lets no other thread run while it waits.
+    """
+    from psycopg import conninfo, pq  # noqa: PLC0415  other kinds of database do without this driver
+
+    given = {name: value for name, value in params.items() if name not in OF_PSYCOPG} | {"connect_timeout": 2}
+    return pq.PGconn.ping(conninfo.make_conninfo(**given).encode()) == pq.Ping.REJECT
 
 
 def _prepare_postgresql(connection: Any, of_several: bool) -> None:

@@ -35,6 +35,8 @@ MARIADB_AWAY = frozenset({1040, 1047, 1053, 2002, 2003, 2006, 2013, 2055})
 POSTGRESQL_AGAIN = frozenset({"40001", "40P01", "55P03", "23505"})
 POSTGRESQL_AWAY = frozenset({"53300", "57P01", "57P02", "57P03"})
 POSTGRESQL_NOT_YET = ("starting up", "shutting down", "recovery mode", "too many")
+NOT_NOW = "carbon_not_now"
+"""The attribute of an error of a server that takes no connections now, in whatever language it says so."""
 # What has no room, or fails to write: SQLite's codes, MariaDB's errors and PostgreSQL's SQLSTATEs.
 SQLITE_NO_WRITES = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_IOERR})
 MARIADB_NO_WRITES = frozenset({1021, 1030, 1114})
@@ -82,7 +84,12 @@ def is_away(err: SQLAlchemyError) -> bool:
     if not isinstance(err, DBAPIError):
         return False
     state = _sqlstate(err)
-    if err.connection_invalidated or _mariadb_code(err) in MARIADB_AWAY or state in POSTGRESQL_AWAY:
+    if (
+        getattr(err.orig, NOT_NOW, False)
+        or err.connection_invalidated
+        or _mariadb_code(err) in MARIADB_AWAY
+        or state in POSTGRESQL_AWAY
+    ):
         return True
     # psycopg gives no SQLSTATE for a connection that did not come about, only the server's words.
     refused = state == "" and type(err.orig).__name__ in ("OperationalError", "ConnectionTimeout")

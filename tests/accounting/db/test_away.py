@@ -4,11 +4,13 @@
 from __future__ import annotations
 
 import logging
+import signal
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from sqlalchemy import create_engine, text
 
 from accounting.db.fixtures import KINDS
 from accounting.db.servers import Server, running
@@ -16,6 +18,7 @@ from accounting.delivery.test_many_deliver import alone, figure, take
 from accounting.samples import JOB, configure, job_slot, ledger, segment
 from accounting.served import wait_for
 from accounting.test_aggregator import running as running_aggregator
+from carbon_acct.db import faults
 from carbon_acct.errors import AwayError, DatabaseError
 from carbon_acct.site import Site, site_of
 from carbon_collector import settings
@@ -96,3 +99,24 @@ def test_a_wrong_name_is_not_away(server: Server, tmp_path: Path) -> None:
         site.database.open()
 
     assert not isinstance(caught.value, AwayError)
+
+
+@pytest.mark.servers
+def test_a_server_that_speaks_another_language(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A PostgreSQL server that stops or starts is away, whatever its words for that are."""
+    from psycopg import pq
+
+    monkeypatch.setattr(faults, "POSTGRESQL_NOT_YET", ())
+    with running("postgresql") as server:
+        url = server.new_database("away")
+        database = site_of(settings.load(str(configure(tmp_path, aggregator_database=url)))).database
+        engine = create_engine(url)
+        with engine.connect() as connection:  # it waits for this one to end, and refuses others
+            connection.execute(text("SELECT 1"))
+            assert server.process is not None
+            server.process.send_signal(signal.SIGTERM)
+            plain = url.replace("+psycopg", "").encode()
+            wait_for(lambda: pq.PGconn.ping(plain) == pq.Ping.REJECT)
+            with pytest.raises(AwayError):
+                database.open()
+        engine.dispose()
