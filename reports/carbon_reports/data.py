@@ -18,16 +18,12 @@ from datetime import date
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
-from sqlalchemy import func, select
 
-from carbon_acct.db.exact_sum import exact_parts, exact_whole
-from carbon_acct.db.large_sums import known
-from carbon_acct.db.models import Association, Cluster, DaySum
-from carbon_acct.db.rows import ask
-from carbon_acct.known import sum_known
 from carbon_collector import settings
 from carbon_collector.errors import UsageError
 
+from . import day_sums
+from .day_sums import ENERGIES, FREQUENCIES, KEYS, MASSES
 from .facts import all_runs, must_be_days_of, open_existing
 from .numbers import KG, KWH
 from .period import Period, days_of
@@ -35,24 +31,9 @@ from .period import Period, days_of
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from sqlalchemy.orm import Session
-
     from carbon_collector.settings import Settings
 
-KEYS = {
-    "cluster": Cluster.name,
-    "user": Association.user,
-    "account": Association.account,
-    "partition": Association.partition,
-    "qos": Association.qos,
-}
-"""The columns that `by` may name."""
-
-FREQUENCIES = ("", "D", "MS", "YS")
-"""pandas' words for days, months and years; an empty text: the whole window."""
-
-ENERGIES = ("energy", "estimated", "cpu", "dram", "gpu", "other", "facility")
-MASSES = ("carbon", "market", "embodied", "upstream", "td")
+    from .day_sums import Sums
 
 
 def usage(
@@ -70,20 +51,14 @@ def usage(
     try:
         with database.read() as session:
             must_be_days_of(session, str(period.zone))
-            return usage_of(session, period, by, freq)
+            return frame_of(day_sums.read(session, period, by, freq), period, by, freq)
     finally:
         database.close()
 
 
-def usage_of(session: Session, period: Period, by: Sequence[str], freq: str) -> pd.DataFrame:
-    """Return the same from an open session, for a period of the site."""
+def frame_of(sums: Sums, period: Period, by: Sequence[str], freq: str) -> pd.DataFrame:
+    """Return the frame of sums that were read for a period of the site."""
     names = [*(["start"] if freq else []), *by]
-    sums: dict[tuple[Any, ...], list[int | None]] = {}
-    for day, *rest in _sums(session, period, list(by), bool(freq)):
-        key, amounts = tuple(rest[: len(by)]), rest[len(by) :]
-        at = (*((_begin(period, day, freq),) if freq else ()), *key)
-        before = sums.get(at)
-        sums[at] = amounts if before is None else [sum_known(pair) for pair in zip(before, amounts, strict=True)]
     frame = pd.DataFrame([*map(list, sums)], columns=names) if names else pd.DataFrame(index=range(len(sums)))
     if freq:
         frame["start"] = pd.to_datetime(frame["start"], unit="s", utc=True).dt.tz_convert(str(period.zone))
@@ -146,31 +121,3 @@ def _add_amounts(frame: pd.DataFrame, amounts: Mapping[str, Sequence[int | None]
 def _opened(start: str | date, end: str | date, config: Settings | str) -> tuple[Settings, Period]:
     site = settings.load(config) if isinstance(config, str) else config
     return site, days_of(str(start), str(end), site.text("site", "timezone"), int(time.time()))
-
-
-def _sums(session: Session, period: Period, by: list[str], daily: bool) -> list[list[Any]]:
-    """Return rows of day, keys, number of jobs and amounts. The day is 0 where none is asked for."""
-    keys = [*([DaySum.day] if daily else []), *(KEYS[name] for name in by)]
-    names = [f"{name}_{'uj' if name in ENERGIES else 'ug'}" for name in (*ENERGIES, *MASSES)]
-    columns = [known(getattr(DaySum, f"{name}_jobs"), getattr(DaySum, name)) for name in names]
-    sums = [part for column in columns for part in exact_parts(column)]
-    query = select(*keys, func.sum(DaySum.jobs), *sums).join(Association, Association.id == DaySum.association_id)
-    query = query.join(Cluster, Cluster.id == Association.cluster_id)
-    query = query.where(DaySum.day >= period.start, DaySum.day < period.end).group_by(*keys)
-    found = []
-    for row in ask(session, query, {}):
-        day, rest = (int(row[0]), row[1:]) if daily else (0, row)
-        count, parts = rest[len(by)], rest[len(by) + 1 :]
-        amounts = [exact_whole(parts[at : at + 2]) for at in range(0, len(parts), 2)]
-        if count is not None:
-            found.append([day, *rest[: len(by)], int(count), *amounts])
-    return found
-
-
-def _begin(period: Period, day: int, freq: str) -> int:
-    local = period.local(day)
-    if freq == "MS":
-        local = local.replace(day=1)
-    elif freq == "YS":
-        local = local.replace(month=1, day=1)
-    return int(local.timestamp())

@@ -4,14 +4,14 @@
 from __future__ import annotations
 
 import gc
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib.util import find_spec
 from multiprocessing import get_context
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from . import charts, digest, drawings, files, navigation, part_page, pdf, site_page, sums
+from . import charts, day_sums, digest, drawings, files, navigation, part_page, pdf, site_page, sums
 from .about import about as about_it
 from .about import logo, target_kg
 from .facts import Most, all_runs, open_existing, read_period
@@ -26,10 +26,10 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
     from markupsafe import Markup
-    from sqlalchemy.orm import Session
 
     from carbon_collector.settings import Settings
 
+    from .day_sums import Sums
     from .facts import Facts, Job
     from .period import Period
     from .sums import Part
@@ -106,8 +106,6 @@ def write_report(settings: Settings, period: Period, output: Path, wanted: Wante
 
     Raises DatabaseError, SettingsError and OutputError; an earlier report of the period then stays as it is.
     """
-    if "pdf" in wanted.formats:
-        pdf.need()
     if "parquet" in wanted.formats and not (find_spec("pandas") and find_spec("pyarrow")):
         raise OutputError("--format parquet: pandas and pyarrow are not there: pip install 'carbon-acct[frames]'")
     group = group_of(settings.text("reports", "readers"))
@@ -118,8 +116,12 @@ def write_report(settings: Settings, period: Period, output: Path, wanted: Wante
     html = not {"html", "pdf"}.isdisjoint(wanted.formats)
     most = Most(TOP_JOBS, MOST_JOBS) if html else Most(0, 0)
     try:
-        with database.read() as session:
+        with database.read() as session, ThreadPoolExecutor(1) as beside:
+            # The database's work is not Python's: what prints PDFs is loaded meanwhile.
+            loaded = beside.submit(pdf.need) if "pdf" in wanted.formats else None
             facts = read_period(settings, database, session, period, most, now)
+            if loaded:
+                loaded.result()
             about = about_it(settings, period, facts, now)
             made = digest.writing(about["written"], _figures(facts, period, now, NAMED[about["names"]]))
             old = digest.read(folder)
@@ -130,9 +132,10 @@ def write_report(settings: Settings, period: Period, output: Path, wanted: Wante
                 reasons = site_page.provisional(facts, sums.total(facts.parts))
                 open_ = bool(reasons) or not about["complete"]
                 digest.save(fresh, made, {"title": period.title, "provisional": open_})
-                if "parquet" in wanted.formats:
-                    _write_parquet(fresh / "usage.parquet", session, report)
-                _write_all(fresh, report, picture_address)
+                by = [name for name, kind in (("user", USERS), ("account", ACCOUNTS)) if kind in report.kinds]
+                keys = ["cluster", *by]
+                frame = day_sums.read(session, period, keys, "D") if "parquet" in wanted.formats else {}
+                _write_all(fresh, report, picture_address, Frame(keys, frame))
                 if report.lists and not {"csv", "json"}.isdisjoint(wanted.formats):
                     write_lists(fresh, all_runs(session, period, now), period, wanted.formats)
     finally:
@@ -142,14 +145,6 @@ def write_report(settings: Settings, period: Period, output: Path, wanted: Wante
     except OSError as err:
         raise OutputError(f"{err.filename or output}: {err.strerror}; the report itself is in {folder}") from err
     return folder / "index.html" if "html" in wanted.formats else folder
-
-
-def _write_parquet(path: Path, session: Session, report: Report) -> None:
-    """Write the sums by day, and by whom the site lets a report name."""
-    from . import data  # noqa: PLC0415  pandas takes a second that other formats do not need
-
-    by = [name for name, kind in (("user", USERS), ("account", ACCOUNTS)) if kind in report.kinds]
-    data.write_parquet(path, data.usage_of(session, report.period, ["cluster", *by], "D"))
 
 
 def _figures(facts: Facts, period: Period, now: int, kinds: Collection[Kind]) -> dict[str, Any]:
@@ -174,7 +169,35 @@ def _text(value: int | None) -> str | None:
     return None if value is None else str(value)
 
 
-def _write_all(folder: Path, report: Report, picture: str) -> None:
+class Frame(NamedTuple):
+    """The sums by day and keys of which the Parquet file is made. The keys are those that the site lets a report name."""
+
+    keys: list[str]
+    sums: Sums
+
+
+class Shared(NamedTuple):
+    """What a process that writes has from its parent: also the owners and projects, the period before, and the logo."""
+
+    folder: Path
+    report: Report
+    work: list[Work]
+    before: tuple[dict[str, Amounts], ...]
+    picture: str
+    frame: Frame
+
+
+_inherited: list[Shared] = []
+SELDOM = 100_000, 20, 100
+"""How many objects a process that writes makes before Python looks for cycles: it took a quarter of the time of a PDF."""
+
+
+def _inherit(shared: Shared) -> None:
+    _inherited.append(shared)
+    gc.set_threshold(*SELDOM)
+
+
+def _write_all(folder: Path, report: Report, picture: str, frame: Frame) -> None:
     facts, shown = report.facts, {"owner": report.facts.shown.owner, "project": report.facts.shown.project}
     work: list[Work] = []
     for kind in report.kinds:
@@ -182,72 +205,87 @@ def _write_all(folder: Path, report: Report, picture: str) -> None:
         parts = sums.by(facts.parts, kind.column)
         work += [(kind, label, some, shown[kind.column].get(label, [])) for label, some in parts.items()]
     before = tuple(drawings.earlier(facts.before, place) for place in (0, 1))
+    formats = report.wanted.formats
     # A fork, because a new process would import for longer than this takes; frozen, what it shares stays shared. What
     # all of them need is inherited: sending it to each took as long as writing the pages.
     gc.freeze()
-    shared = (folder, report, work, before, picture)
-    with ProcessPoolExecutor(2, get_context("fork"), initializer=_inherited.extend, initargs=(shared,)) as cpus:
-        done = [cpus.submit(_write_site_inherited), *(cpus.submit(_write_parts, at) for at in range(CHUNKS))]
+    shared = Shared(folder, report, work, before, picture, frame)
+    with ProcessPoolExecutor(2, get_context("fork"), initializer=_inherit, initargs=(shared,)) as cpus:
+        # What takes longest begins first.
+        done = [cpus.submit(_print_site)] if "pdf" in formats and "site" in report.wanted.pdf else []
+        done += [cpus.submit(_write_parquet)] if "parquet" in formats else []
+        done += [cpus.submit(_write_site), *(cpus.submit(_write_parts, at) for at in range(CHUNKS))]
         for each in done:
             each.result()
 
 
-_inherited: list[Any] = []
-"""What a process that writes pages has from its parent: folder, report, work, the period before, and the logo."""
+def _write_parquet() -> None:
+    from . import data  # noqa: PLC0415  pandas takes a second that other formats do not need
 
-
-def _write_site_inherited() -> None:
-    folder, report, _, _, picture = _inherited
-    _write_site(folder, report, picture)
+    ((folder, report, _, _, _, frame),) = _inherited
+    data.write_parquet(folder / "usage.parquet", data.frame_of(frame.sums, report.period, frame.keys, "D"))
 
 
 def _write_parts(at: int) -> None:
     """Write one of CHUNKS parts of the pages of users and accounts."""
-    folder, report, work, before, picture = _inherited
+    ((folder, report, work, before, picture, _),) = _inherited
     for kind, label, parts, jobs in work[at::CHUNKS]:
         then = before[kind.place].get(label, Amounts())
         _write_part(folder / kind.folder, report, kind, label, parts, jobs, then, picture)
 
 
-def _write_site(folder: Path, report: Report, picture: str) -> None:
-    facts, period, now, about, wanted = report.facts, report.period, report.now, report.about, report.wanted
+class Site(NamedTuple):
+    """The sums of the site: its total, its users and accounts by kind, and idle and system carbon spread over each."""
+
+    total: sums.Total
+    shares: dict[Kind, list[sums.Share]]
+    spreads: dict[Kind, dict[str, int]]
+    simulated: bool
+
+
+def _site(report: Report) -> Site:
+    facts = report.facts
     total = sums.total(facts.parts)
     shares = {kind: sums.shares(facts.parts, kind.column) for kind in report.kinds}
-    days = sums.by_day(facts.parts, period.borders(), now)
-    simulated = total.simulated or facts.conservation.simulated
-    spread = sums.spread_ug(facts.energy, list(shares.values())) if about["spread"] else []
+    spread = sums.spread_ug(facts.energy, list(shares.values())) if report.about["spread"] else []
     spreads = dict(zip(shares, spread, strict=True)) if spread else {}
-    if not {"html", "pdf"}.isdisjoint(wanted.formats):
-        lists = ["jobs"] if report.lists else []
-        head = (facts, period, now, total, about["currency"], report.target_kg)
-        jobs = facts.shown.site if USERS in report.kinds else []
-        page = {
-            "about": about | {"logo": picture},
-            "total": total,
-            "simulated": simulated,
-            "shares": [
-                (
-                    kind,
-                    share_table(
-                        found, kind.folder if "html" in wanted.formats else "", about["currency"], spreads.get(kind)
-                    ),
-                )
-                for kind, found in shares.items()
-            ],
-            "jobs": job_table(jobs, owner=True, project=True),
-            "spread": bool(spread),
-            **({} if report.kinds else {"projects": None}),
-            "csv": [*lists, *(kind.folder for kind in shares), "days", "months", "hours", "waste"]
-            if "csv" in wanted.formats
-            else [],
-        }
-        if "html" in wanted.formats:
-            shown = site_page.view(*head, charts.HEIGHT) | page | {"paper": False, "links": report.links("index.html")}
-            _write(folder / "index.html", render("site.html.j2", shown, report.templates))
-        if "pdf" in wanted.formats and "site" in wanted.pdf:
-            few = {"jobs": job_table(jobs[:PAPER_JOBS], owner=True, project=True)}
-            shown = site_page.view(*head, charts.PAPER_HEIGHT) | page | few | {"paper": True, "links": ""}
-            pdf.write(render("site.html.j2", shown, report.templates), folder / "report.pdf")
+    return Site(total, shares, spreads, total.simulated or facts.conservation.simulated)
+
+
+def _site_page(report: Report, site: Site, picture: str, paper: bool) -> str:
+    facts, about, wanted = report.facts, report.about, report.wanted
+    currency, linked = about["currency"], "html" in wanted.formats
+    jobs = (facts.shown.site if USERS in report.kinds else [])[: PAPER_JOBS if paper else None]
+    listed = [*(["jobs"] if report.lists else []), *(kind.folder for kind in site.shares)]
+    height = charts.PAPER_HEIGHT if paper else charts.HEIGHT
+    page = site_page.view(facts, report.period, report.now, site.total, currency, report.target_kg, height)
+    page |= {"about": about | {"logo": picture}, "total": site.total, "simulated": site.simulated}
+    page["shares"] = [
+        (kind, share_table(found, kind.folder if linked else "", currency, site.spreads.get(kind)))
+        for kind, found in site.shares.items()
+    ]
+    page |= {"jobs": job_table(jobs, owner=True, project=True), "spread": bool(site.spreads)}
+    page |= {} if report.kinds else {"projects": None}
+    page["csv"] = [*listed, "days", "months", "hours", "waste"] if "csv" in wanted.formats else []
+    page |= {"paper": paper, "links": "" if paper else report.links("index.html")}
+    return render("site.html.j2", page, report.templates)
+
+
+def _print_site() -> None:
+    (shared,) = _inherited
+    page = _site_page(shared.report, _site(shared.report), shared.picture, paper=True)
+    pdf.write(page, shared.folder / "report.pdf")
+
+
+def _write_site() -> None:
+    (shared,) = _inherited
+    folder, report = shared.folder, shared.report
+    facts, period, now, about, wanted = report.facts, report.period, report.now, report.about, report.wanted
+    site = _site(report)
+    total, shares, spreads, simulated = site
+    days = sums.by_day(facts.parts, period.borders(), now)
+    if "html" in wanted.formats:
+        _write(folder / "index.html", _site_page(report, site, shared.picture, paper=False))
     if "csv" in wanted.formats:
         for kind, found in shares.items():
             _write(folder / f"{kind.folder}.csv", files.shares_csv(kind.word, found, about["currency"]))
@@ -263,7 +301,7 @@ def _write_site(folder: Path, report: Report, picture: str) -> None:
         content = {"meta": about, "simulated": simulated, "total": total}
         content |= {kind.folder: found for kind, found in shares.items()}
         content |= {"energy": facts.energy._asdict()}
-        content |= {"spread": {kind.folder: found for kind, found in spreads.items()}} if spread else {}
+        content |= {"spread": {kind.folder: found for kind, found in spreads.items()}} if spreads else {}
         content |= {"waste": [each._asdict() for each in facts.wasted], "days": days, "conservation": balance}
         _write(folder / "report.json", _json(content, report))
 
