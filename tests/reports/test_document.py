@@ -495,3 +495,38 @@ def test_three_gigawatt_hours(site: Site, carbon_report: Callable[..., Outcome],
     frame = data.usage("2024-03-01", "2024-04-01")
     assert int(frame["energy_uj"].iloc[0]) == total["energy_uj"]
     assert frame["energy_kwh"].iloc[0] == pytest.approx(4.2e6)
+
+
+def test_a_month_with_one_job(site: Site, carbon_report: Callable[..., Outcome], tmp_path: Path) -> None:
+    """One job alone is the whole month: of its user, its account and its day, in words of one, without "others"."""
+    site.run("2024-03-05T10:00", "2024-03-05T12:00")
+    site.save()
+    assert carbon_report("monthly", "--month", "2024-03").status == 0
+    folder = tmp_path / "reports/2024-03"
+    report = json.loads((folder / "report.json").read_text("ascii"))
+    (job,) = report["jobs"]
+    for whole in (report["total"], report["users"][0]["total"], report["accounts"][0]["total"]):
+        assert (whole["jobs"], whole["energy_uj"], whole["carbon_ug"]) == (1, job["energy_uj"], job["carbon_ug"])
+    assert [day["jobs"] for day in report["days"]] == [int(at == 4) for at in range(31)]
+    assert [report[kind][0]["percent"] for kind in ("users", "accounts")] == [100, 100]
+    page = page_of(folder)
+    tables = Tables(page).found
+    assert [len(tables[name]) for name in ("Users", "Accounts", "Jobs")] == [2, 2, 2]
+    assert "others" not in page
+    assert not re.search(r"\b1 (jobs|users|accounts|days)\b", re.sub(r"<[^>]+>", "", page).replace("\u202f", " "))
+
+
+def test_an_account_tree_with_a_hole(site: Site, carbon_report: Callable[..., Outcome], tmp_path: Path) -> None:
+    """Accounts that Slurm no longer has, or never named, keep their jobs: all rows add up, and each has a page."""
+    for hour, account in enumerate(("physics", "physics", "deleted", None)):
+        site.run(f"2024-03-05T{hour:02}:00", f"2024-03-05T{hour:02}:15", account=account, user=f"u{hour}")
+    site.save()
+    assert carbon_report("monthly", "--month", "2024-03").status == 0
+    folder = tmp_path / "reports/2024-03"
+    report = json.loads((folder / "report.json").read_text("ascii"))
+    jobs = {share["label"]: share["total"]["jobs"] for share in report["accounts"]}
+    assert jobs == {"physics": 2, "deleted": 1, "not known": 1}
+    assert sum(share["total"]["energy_uj"] for share in report["accounts"]) == report["total"]["energy_uj"]
+    links = re.findall(r'href="(accounts/[^"]+\.html)"', page_of(folder))
+    assert len(links) == 3
+    assert all((folder / link.replace("%7E", "~")).is_file() for link in links)

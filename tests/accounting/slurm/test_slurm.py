@@ -358,6 +358,16 @@ def test_rights(slurm: StandIn) -> None:
     assert not rights.accounts_of("bob")
 
 
+def test_accounts_below_a_hole(slurm: StandIn) -> None:
+    """An account whose parent is gone is below nobody but itself; its own coordinator still sees it and what is below."""
+    slurm.rights(
+        users="anna|None|physics\nbob|None|orphan\n", tree="physics|root|\norphan|gone|\nchild|orphan|\nnameless||\n"
+    )
+    rights = load_rights(slurm.programs)
+    assert rights.accounts_of("anna") == {"physics"}
+    assert rights.accounts_of("bob") == {"orphan", "child"}
+
+
 def test_circular_accounts(slurm: StandIn) -> None:
     """A tree that bites its tail ends the search, not the program."""
     slurm.rights(users="anna|None|a\n", tree="b|c|\nc|b|\na|b|\n")
