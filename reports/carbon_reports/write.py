@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
     from markupsafe import Markup
+    from sqlalchemy.orm import Session
 
     from carbon_collector.settings import Settings
 
@@ -116,12 +117,13 @@ def write_report(settings: Settings, period: Period, output: Path, wanted: Wante
     html = not {"html", "pdf"}.isdisjoint(wanted.formats)
     most = Most(TOP_JOBS, MOST_JOBS) if html else Most(0, 0)
     try:
-        with database.read() as session, ThreadPoolExecutor(1) as beside:
+        with database.read() as session:
             # The database's work is not Python's: what prints PDFs is loaded meanwhile.
-            loaded = beside.submit(pdf.need) if "pdf" in wanted.formats else None
-            facts = read_period(settings, database, session, period, most, now)
-            if loaded:
-                loaded.result()
+            with ThreadPoolExecutor(1) as beside:
+                loaded = beside.submit(pdf.need) if "pdf" in wanted.formats else None
+                facts = read_period(settings, database, session, period, most, now)
+                if loaded:
+                    loaded.result()
             about = about_it(settings, period, facts, now)
             made = digest.writing(about["written"], _figures(facts, period, now, NAMED[about["names"]]))
             old = digest.read(folder)
@@ -132,10 +134,7 @@ def write_report(settings: Settings, period: Period, output: Path, wanted: Wante
                 reasons = site_page.provisional(facts, sums.total(facts.parts))
                 open_ = bool(reasons) or not about["complete"]
                 digest.save(fresh, made, {"title": period.title, "provisional": open_})
-                by = [name for name, kind in (("user", USERS), ("account", ACCOUNTS)) if kind in report.kinds]
-                keys = ["cluster", *by]
-                frame = day_sums.read(session, period, keys, "D") if "parquet" in wanted.formats else {}
-                _write_all(fresh, report, picture_address, Frame(keys, frame))
+                _write_all(fresh, report, picture_address, session)
                 if report.lists and not {"csv", "json"}.isdisjoint(wanted.formats):
                     write_lists(fresh, all_runs(session, period, now), period, wanted.formats)
     finally:
@@ -169,13 +168,6 @@ def _text(value: int | None) -> str | None:
     return None if value is None else str(value)
 
 
-class Frame(NamedTuple):
-    """The sums by day and keys of which the Parquet file is made. The keys are those that the site lets a report name."""
-
-    keys: list[str]
-    sums: Sums
-
-
 class Shared(NamedTuple):
     """What a process that writes has from its parent: also the owners and projects, the period before, and the logo."""
 
@@ -184,7 +176,6 @@ class Shared(NamedTuple):
     work: list[Work]
     before: tuple[dict[str, Amounts], ...]
     picture: str
-    frame: Frame
 
 
 _inherited: list[Shared] = []
@@ -197,7 +188,7 @@ def _inherit(shared: Shared) -> None:
     gc.set_threshold(*SELDOM)
 
 
-def _write_all(folder: Path, report: Report, picture: str, frame: Frame) -> None:
+def _write_all(folder: Path, report: Report, picture: str, session: Session) -> None:
     facts, shown = report.facts, {"owner": report.facts.shown.owner, "project": report.facts.shown.project}
     work: list[Work] = []
     for kind in report.kinds:
@@ -209,26 +200,31 @@ def _write_all(folder: Path, report: Report, picture: str, frame: Frame) -> None
     # A fork, because a new process would import for longer than this takes; frozen, what it shares stays shared. What
     # all of them need is inherited: sending it to each took as long as writing the pages.
     gc.freeze()
-    shared = Shared(folder, report, work, before, picture, frame)
+    shared = Shared(folder, report, work, before, picture)
     with ProcessPoolExecutor(2, get_context("fork"), initializer=_inherit, initargs=(shared,)) as cpus:
         # What takes longest begins first.
         done = [cpus.submit(_print_site)] if "pdf" in formats and "site" in report.wanted.pdf else []
-        done += [cpus.submit(_write_parquet)] if "parquet" in formats else []
-        done += [cpus.submit(_write_site), *(cpus.submit(_write_parts, at) for at in range(CHUNKS))]
+        done += [cpus.submit(_write_site)]
+        if "parquet" in formats:
+            by = [name for name, kind in (("user", USERS), ("account", ACCOUNTS)) if kind in report.kinds]
+            keys = ["cluster", *by]
+            done += [cpus.submit(_write_parquet, keys, day_sums.read(session, report.period, keys, "D"))]
+        done += [cpus.submit(_write_parts, at) for at in range(CHUNKS)]
         for each in done:
             each.result()
 
 
-def _write_parquet() -> None:
+def _write_parquet(keys: list[str], found: Sums) -> None:
+    """Write the sums by day, and by those keys that the site lets a report name."""
     from . import data  # noqa: PLC0415  pandas takes a second that other formats do not need
 
-    ((folder, report, _, _, _, frame),) = _inherited
-    data.write_parquet(folder / "usage.parquet", data.frame_of(frame.sums, report.period, frame.keys, "D"))
+    (shared,) = _inherited
+    data.write_parquet(shared.folder / "usage.parquet", data.frame_of(found, shared.report.period, keys, "D"))
 
 
 def _write_parts(at: int) -> None:
     """Write one of CHUNKS parts of the pages of users and accounts."""
-    ((folder, report, work, before, picture, _),) = _inherited
+    ((folder, report, work, before, picture),) = _inherited
     for kind, label, parts, jobs in work[at::CHUNKS]:
         then = before[kind.place].get(label, Amounts())
         _write_part(folder / kind.folder, report, kind, label, parts, jobs, then, picture)

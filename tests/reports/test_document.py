@@ -355,6 +355,7 @@ def test_an_even_grid_has_one_shade(busy: Path) -> None:
     """Where the intensity is that of the year, no hour is drawn darker than another because of a rounding."""
     table = page_of(busy).partition('aria-label="Intensity of the grid by hour')[2].partition("</table>")[0]
     assert len(set(re.findall(r'<td class="h(\d)">', table))) == 1
+    assert " in each hour that has a number</p>" in page_of(busy)
 
 
 def test_years_and_any_days(site: Site, carbon_report: Callable[..., Outcome], tmp_path: Path) -> None:
