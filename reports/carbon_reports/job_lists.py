@@ -8,7 +8,7 @@ A run is read once and turned into text once, and the text is appended to each f
 from __future__ import annotations
 
 from collections import defaultdict
-from functools import lru_cache
+from functools import cache
 from typing import TYPE_CHECKING
 
 from . import digest, files
@@ -53,16 +53,21 @@ def write_lists(folder: Path, jobs: Iterable[Job], period: Period, formats: Coll
     """Append all runs to the files of a report, in which the lists have begun."""
     texts = Files()
     begun: set[Path] = set()
-    stem = lru_cache(maxsize=None)(file_stem)
+    main = {form: folder / name for form, name in (("csv", "jobs.csv"), ("json", "report.json"))}
+
+    @cache  # a path takes longer to make than the text that is written to it
+    def path_of(kind: str, name: str, form: str) -> Path:
+        return folder / kind / f"{file_stem(name)}.{form}"
+
     for job in jobs:
-        names = (("users", stem(job["owner"])), ("accounts", stem(job["project"])))
+        names = (("users", job["owner"]), ("accounts", job["project"]))
         if "csv" in formats:
             row = files.job_csv(job, period)
-            for path in (folder / "jobs.csv", *(folder / kind / f"{name}.csv" for kind, name in names)):
+            for path in (main["csv"], *(path_of(kind, name, "csv") for kind, name in names)):
                 texts.append(path, row)
         if "json" in formats:
             item = files.job_json(job)
-            for path in (folder / "report.json", *(folder / kind / f"{name}.json" for kind, name in names)):
+            for path in (main["json"], *(path_of(kind, name, "json") for kind, name in names)):
                 texts.append(path, ("," if path in begun else "") + item)
                 begun.add(path)
     for path in set(folder.rglob("*.json")) - {folder / digest.FILE}:
