@@ -139,7 +139,8 @@ def false_zeros(found: Sequence[Mix], curves: Curves) -> dict[int, str]:
         kind = curves.kind(fuel)
         if kind == SOLAR or not counted([kind]):
             continue
-        for is_zero, run in groupby(range(len(found)), key=lambda n, fuel=fuel: found[n].mw.get(fuel) == 0):  # type: ignore[misc]
+        zeros = [one.mw.get(fuel) == 0 for one in found]
+        for is_zero, run in groupby(range(len(found)), key=zeros.__getitem__):
             numbers = list(run)
             edges = ((numbers[0] - 1, numbers[0]), (numbers[-1] + 1, numbers[-1]))
             beside = [(found[n], found[zero]) for n, zero in edges if is_zero and 0 <= n < len(found)]
