@@ -287,7 +287,8 @@ def main() -> int:
         print(line)
     slow = [what for what in outcome.times if outcome.p99(what) >= 1]
     print(*(f"{what}: the p99 is not below a second" for what in slow), sep="\n")
-    grows = max(outcome.after_mib[1:], default=0) > 1.1 * outcome.after_mib[0]
+    # Heaps differ by a tenth from round to round; what is kept of each round would be more.
+    grows = outcome.after_mib[-1] > 1.25 * outcome.after_mib[0]
     print(*["memory grows from round to round"] * grows, sep="\n")
     held = (
         not slow
