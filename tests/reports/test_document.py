@@ -513,6 +513,11 @@ def test_a_month_with_one_job(site: Site, carbon_report: Callable[..., Outcome],
     page = page_of(folder)
     tables = Tables(page).found
     assert [len(tables[name]) for name in ("Users", "Accounts", "Jobs")] == [2, 2, 2]
+    (ratios,) = [table for name, table in tables.items() if name.startswith("Ratios")]
+    hours = {"core-hour, jobs without GPU": 2 * job["ncpus"], "node-hour, all jobs": 2 * job["nnodes"]}
+    amounts = {"kWh": job["energy_uj"] / KWH, "g CO₂e": job["carbon_ug"] / 1e6}
+    wanted = {f"{name} per {what}": amount / each for what, each in hours.items() for name, amount in amounts.items()}
+    assert {row[0]: number(row[1]) for row in ratios[1:-1]} == pytest.approx(wanted, rel=0.005)
     assert "others" not in page
     assert not re.search(r"\b1 (jobs|users|accounts|days)\b", re.sub(r"<[^>]+>", "", page).replace("\u202f", " "))
 
