@@ -16,6 +16,7 @@ from carbon_collector.errors import CarbonError
 
 from . import cells, charts
 from .numbers import carbon, covered, energy, grouped, percent
+from .period import in_words
 from .sums import intensity_g_per_kwh, percent_of
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ def render(template: str, facts: Mapping[str, Any], own: str = "") -> str:
 
 
 ROWS = (cells.number_rows, cells.bar_rows, cells.job_rows, cells.share_rows, cells.bar_cell)
-FILTERS = (energy, carbon, grouped, percent, covered, visible, percent_of, intensity_g_per_kwh, *ROWS)
+FILTERS = (energy, carbon, grouped, percent, covered, visible, in_words, percent_of, intensity_g_per_kwh, *ROWS)
 
 
 @lru_cache

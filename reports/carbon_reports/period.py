@@ -201,5 +201,13 @@ def _months_on(day: date, months: int) -> date:
     raise ValueError(f"no day {months} months from {day}")
 
 
+def in_words(moment: str) -> str:
+    """Return a time on the site's clocks as people write it, `1 December 2026, 00:00`. `moment`: what Period.moment
+    returns.
+    """
+    at = datetime.fromisoformat(moment)
+    return f"{_written(at.date())}, {at:%H:%M}"
+
+
 def _written(day: date) -> str:
     return f"{day.day} {MONTHS[day.month - 1]} {day.year}"

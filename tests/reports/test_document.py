@@ -9,14 +9,17 @@ import re
 import sqlite3
 import stat
 import sys
+from datetime import datetime
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
 
 import pytest
 
 from carbon_reports import data
 from carbon_reports.numbers import energy
+from carbon_reports.period import in_words
 from carbon_reports.share_table import share_table
 from carbon_reports.sums import Share, Total
 
@@ -279,6 +282,17 @@ def test_provisional(site: Site, carbon_report: Callable[..., Outcome], tmp_path
     assert "<b>Provisional.</b>" in page_of(tmp_path / "reports/2024-03")
     assert "that nodes gave to 1 run of jobs belongs to no job in Slurm" in page_of(tmp_path / "reports/2024-03")
     assert "provisional" in page_of(tmp_path / "reports")
+
+
+def test_a_month_that_is_not_over(site: Site, carbon_report: Callable[..., Outcome], tmp_path: Path) -> None:
+    """The report of a month that goes on says until when, and how old it is, in words."""
+    site.save()
+    month = datetime.now(ZoneInfo("Europe/Berlin")).strftime("%Y-%m")
+    assert carbon_report("monthly", "--month", month).status == 0
+    moment = r"\d+ [A-Z][a-z]+ \d{4}, \d\d:\d\d"
+    says = rf"it goes on until 1 [A-Z][a-z]+ \d{{4}}, 00:00; this is how it stood on {moment}\."
+    assert re.search(says, page_of(tmp_path / "reports" / month))
+    assert in_words("2026-12-24T23:05:59+01:00") == "24 December 2026, 23:05"
 
 
 def test_estimates_are_not_taken_off_what_meters_counted(
